@@ -110,7 +110,7 @@ def _side(ids: pd.Series, table: pd.DataFrame | None, key: str) -> tuple[Vocabul
         return vocabulary, _blank(vocabulary)
     lines = np.full(vocabulary.size - 1, -1)
     lines[vocabulary.encode(table[key]) - 1] = np.arange(len(table))
-    aligned = table.drop(columns=key).reindex(lines)  # label -1 exists nowhere: such lines are all missing
+    aligned = table.drop(columns=key).reset_index(drop=True).reindex(lines)  # no line is labelled -1: missing
     return vocabulary, aligned.reset_index(drop=True)
 
 

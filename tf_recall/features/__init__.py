@@ -1,0 +1,6 @@
+"""The features of both towers: each learns from the training part, encodes raw values once, and embeds the codes."""
+
+from tf_recall.features.numbers import Buckets, LogNumeric, Numeric, Pretrained, Timestamp
+from tf_recall.features.words import Categorical, Id, MultiValued, Text
+
+__all__ = ["Buckets", "Categorical", "Id", "LogNumeric", "MultiValued", "Numeric", "Pretrained", "Text", "Timestamp"]

@@ -1,0 +1,218 @@
+"""Features made of numbers: standardised, on a logarithmic scale, in buckets, a moment in time, ready-made vectors."""
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tf_recall.features.base import Feature, to_number
+from tf_recall.towers.embedding import RowEmbedding
+
+DAY = 86_400.0
+WEEK = 7 * DAY
+
+
+class NumberFeature(Feature):
+    """A feature whose raw values are float64, NaN for missing."""
+
+    raw_dtype = tf.float64
+
+    def to_raw(self, values):
+        return to_number(pd.Series(values), self.column)
+
+    def missing(self, raw):
+        return tf.math.is_nan(raw)
+
+    def get_build_config(self):
+        return {}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Numeric(NumberFeature):
+    """A number, standardised: `(x - mean) / deviation` of the training part; 0 where it is missing.
+
+    Args:
+        column: numbers or dates (as seconds since 1970).
+
+    Call: `[B, 1]` float32 -> the same.
+    """
+
+    code_dtype = "float32"
+
+    @property
+    def code_shape(self):
+        return (1,)
+
+    @property
+    def dim(self):
+        return 1
+
+    def build_from_config(self, config):
+        self.mean = self.add_weight(name="mean", dtype="float64", trainable=False, initializer="zeros")
+        self.deviation = self.add_weight(name="deviation", dtype="float64", trainable=False, initializer="ones")
+        self.built = True
+
+    def scale(self, raw):
+        """The scale on which the number is standardised."""
+        return raw
+
+    def adapt(self, raw):
+        self.build_from_config({})
+        values = self.scale(tf.constant(raw)).numpy()
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            raise ValueError(f"column {self.column!r} holds no number in the training part")
+        self.mean.assign(values.mean())
+        self.deviation.assign(values.std() or 1.0)
+
+    def encode(self, raw):
+        scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
+        return tf.cast(tf.where(tf.math.is_finite(scaled), scaled, 0.0), tf.float32)[:, None]  # [B, 1]
+
+    def call(self, codes):
+        return tf.cast(codes, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class LogNumeric(Numeric):
+    """A number of many magnitudes (price, views): `sign(x) log(1 + |x|)`, standardised.
+
+    Args:
+        column: numbers.
+
+    Call: `[B, 1]` float32 -> the same.
+    """
+
+    def scale(self, raw):
+        return tf.sign(raw) * tf.math.log1p(tf.abs(raw))
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Buckets(NumberFeature):
+    """A number as the bucket it falls in, each with a vector: what is neither rising nor falling can be learned.
+
+    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket 0 is for missing values.
+
+    Args:
+        column: numbers or dates.
+        dim: length of the vector.
+        num_buckets: how many buckets, at least 2.
+
+    Call: buckets `[B]` int32 -> `[B, dim]`.
+    """
+
+    def __init__(self, column, dim=8, num_buckets=100, **kwargs):
+        super().__init__(column, **kwargs)
+        if num_buckets < 2:
+            raise ValueError(f"num_buckets must be at least 2, not {num_buckets}")
+        self.width, self.num_buckets = dim, num_buckets
+
+    @property
+    def dim(self):
+        return self.width
+
+    def build_from_config(self, config):
+        shape = (self.num_buckets - 1,)
+        self.boundaries = self.add_weight(name="boundaries", shape=shape, dtype="float64", trainable=False)
+        self.table = RowEmbedding(self.num_buckets + 1, self.width, name="table")
+        self.table.build()
+        self.built = True
+
+    def adapt(self, raw):
+        values = raw[np.isfinite(raw)]
+        if len(values) == 0:
+            raise ValueError(f"column {self.column!r} holds no number in the training part")
+        self.build_from_config({})
+        self.boundaries.assign(np.quantile(values, np.arange(1, self.num_buckets) / self.num_buckets))
+
+    def encode(self, raw):
+        bucket = 1 + tf.searchsorted(self.boundaries.value, raw, side="right")
+        return tf.where(tf.math.is_nan(raw), 0, bucket)
+
+    def call(self, buckets):
+        return self.table(buckets)
+
+    def get_config(self):
+        return {**super().get_config(), "dim": self.width, "num_buckets": self.num_buckets}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Timestamp(Numeric):
+    """A moment as five numbers: standardised, and the hour of the day and of the week as points on a circle (sine, cosine).
+
+    Add `Buckets` of the same column where tastes change from month to month.
+
+    Args:
+        column: seconds since 1970 (UTC), or dates.
+
+    Call: `[B, 5]` float32 -> the same; zeros where missing.
+    """
+
+    @property
+    def code_shape(self):
+        return (5,)
+
+    @property
+    def dim(self):
+        return 5
+
+    def encode(self, raw):
+        turns = tf.math.floormod(raw[:, None], [DAY, WEEK]) / [DAY, WEEK] * (2 * np.pi)  # [B, 2]
+        circles = tf.cast(tf.concat([tf.sin(turns), tf.cos(turns)], axis=1), tf.float32)  # [B, 4]
+        circles = tf.where(tf.math.is_nan(raw)[:, None], 0.0, circles)
+        return tf.concat([super().encode(raw), circles], axis=1)  # [B, 5]
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Pretrained(Feature):
+    """A ready-made vector, such as a text or image embedding, used as it is and not trained.
+
+    Args:
+        column: a list of numbers in every line; all of one length.
+
+    Call: `[B, d]` float32 -> the same; zeros where missing.
+    """
+
+    raw_dtype = tf.float32
+    code_dtype = "float32"
+
+    @property
+    def raw_shape(self):
+        return (self.length,)
+
+    @property
+    def code_shape(self):
+        return (self.length,)
+
+    @property
+    def dim(self):
+        return self.length
+
+    def to_raw(self, values):
+        series = pd.Series(values)
+        vectors = [np.asarray(value, np.float32) for value in series[series.map(np.ndim) == 1]]
+        if len({len(vector) for vector in vectors}) != 1:
+            lengths = sorted({len(vector) for vector in vectors})
+            raise ValueError(f"column {self.column!r} must hold lists of one length, and holds lengths {lengths}")
+        table = np.full((len(series), len(vectors[0])), np.nan, np.float32)
+        table[(series.map(np.ndim) == 1).to_numpy()] = np.stack(vectors)
+        return table
+
+    def adapt(self, raw):
+        self.build_from_config({"length": raw.shape[1]})
+
+    def build_from_config(self, config):
+        self.length = config["length"]
+        self.built = True
+
+    def get_build_config(self):
+        return {"length": self.length}
+
+    def missing(self, raw):
+        return tf.reduce_any(tf.math.is_nan(raw), axis=1)
+
+    def encode(self, raw):
+        return tf.where(self.missing(raw)[:, None], 0.0, raw)
+
+    def call(self, codes):
+        return tf.cast(codes, self.compute_dtype)

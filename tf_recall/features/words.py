@@ -1,0 +1,210 @@
+"""Features that look values up in a vocabulary: ids, categories, lists of categories, words of a text."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.features.base import Feature, to_text
+from tf_recall.towers.embedding import RowEmbedding
+
+VOCABULARY = "vocabulary.tsv"
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Id(Feature):
+    """A vector of its own for every user or item seen in training.
+
+    All others share row 0. So that row 0 means "somebody average" and not noise, a share of the training rows is shown as row 0.
+
+    Args:
+        dim: length of the vector.
+        unknown_rate: the share of training rows shown as unknown, in [0, 1).
+
+    Call: rows `[B]` int32 -> `[B, dim]`.
+    """
+
+    def __init__(self, dim=32, unknown_rate=0.01, name="id", **kwargs):
+        super().__init__(None, name=name, **kwargs)
+        if not 0 <= unknown_rate < 1:
+            raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
+        self.width, self.unknown_rate = dim, unknown_rate
+        self.seeds = keras.random.SeedGenerator(0)
+
+    @property
+    def dim(self):
+        return self.width
+
+    def build_from_config(self, config):
+        self.table = RowEmbedding(config["num_rows"], self.width, name="table")
+        self.table.build()
+        self.built = True
+
+    def get_build_config(self):
+        return {"num_rows": self.table.num_rows}
+
+    def call(self, rows, training=False):
+        if training and self.unknown_rate:
+            known = keras.random.uniform(tf.shape(rows), seed=self.seeds) >= self.unknown_rate
+            rows = tf.where(known, rows, 0)
+        return self.table(rows)
+
+    def get_config(self):
+        config = {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate}
+        del config["column"]
+        return config
+
+
+class VocabularyFeature(Feature):
+    """A feature whose codes are rows of a vocabulary; row 0 is for what training has not seen."""
+
+    def __init__(self, column, dim=8, max_size=100_000, **kwargs):
+        super().__init__(column, **kwargs)
+        self.width, self.max_size = dim, max_size
+
+    @property
+    def dim(self):
+        return self.width
+
+    def fit_words(self, words):
+        """Keeps the `max_size` most frequent of `words` (a flat array of str; "" counts for nothing)."""
+        vocabulary = Vocabulary.fit(words[words != ""])
+        self.vocabulary = vocabulary.most_frequent(self.max_size)
+        self.build_from_config({"num_rows": self.vocabulary.size})
+
+    def build_from_config(self, config):
+        self.table = RowEmbedding(config["num_rows"], self.width, name="table")
+        self.table.build()
+        self.built = True
+
+    def get_build_config(self):
+        return {"num_rows": self.table.num_rows}
+
+    def save_assets(self, directory):
+        self.vocabulary.save(Path(directory) / VOCABULARY)
+
+    def load_assets(self, directory):
+        self.vocabulary = Vocabulary.load(Path(directory) / VOCABULARY)
+
+    def get_config(self):
+        return {**super().get_config(), "dim": self.width, "max_size": self.max_size}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Categorical(VocabularyFeature):
+    """One value out of many: country, brand, device. The values keep `max_size` rows; the rest is row 0.
+
+    Args:
+        column: text or integers.
+        dim: length of the vector.
+        max_size: how many distinct values are kept, the most frequent first.
+
+    Call: rows `[B]` int32 -> `[B, dim]`.
+    """
+
+    def adapt(self, raw):
+        self.fit_words(raw)
+
+    def encode(self, raw):
+        return self.vocabulary.lookup(raw)
+
+    def call(self, rows):
+        return self.table(rows)
+
+
+class BagOfWords(VocabularyFeature):
+    """The mean vector of several values; a code is a row of `length` vocabulary rows, padded with 0."""
+
+    def __init__(self, column, dim=8, max_size=100_000, length=32, **kwargs):
+        super().__init__(column, dim, max_size, **kwargs)
+        if length < 1:
+            raise ValueError(f"length must be at least 1, not {length}")
+        self.length = length
+
+    def split(self, raw):
+        """Raw values `[B]` -> ragged words `[B, (words)]`."""
+        raise NotImplementedError
+
+    @property
+    def code_shape(self):
+        return (self.length,)
+
+    def adapt(self, raw):
+        words = self.split(tf.constant(raw))
+        self.length = max(1, min(self.length, int(words.bounding_shape()[1])))
+        flat = words.flat_values.numpy()
+        self.fit_words(np.char.decode(flat.astype(bytes), "utf-8").astype(object) if len(flat) else flat)
+
+    def encode(self, raw):
+        words = self.split(raw)
+        rows = words.with_flat_values(self.vocabulary.lookup(words.flat_values))
+        known = tf.ragged.boolean_mask(rows, rows > 0)  # an unseen word must not push a known one out
+        codes = known.to_tensor(shape=[None, self.length])  # [B, L]
+        return tf.ensure_shape(codes, [None, self.length])
+
+    def call(self, codes):
+        known = tf.cast(codes > 0, self.compute_dtype)[..., None]  # [B, L, 1]
+        total = tf.reduce_sum(self.table(codes) * known, axis=1)  # [B, dim]
+        return total / tf.maximum(tf.reduce_sum(known, axis=1), 1)
+
+    def get_config(self):
+        return {**super().get_config(), "length": self.length}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class MultiValued(BagOfWords):
+    """Several values at once, such as genres or tags: the mean of their vectors.
+
+    Args:
+        column: text with a separator ("Comedy|Drama"), or lists.
+        dim: length of the vector.
+        max_size: how many distinct values are kept.
+        length: how many values of one row are kept; shortened to the longest row of the training part.
+        separator: what stands between two values of a text.
+
+    Call: rows `[B, length]` int32, 0 for none -> `[B, dim]`; a row without known values gives zeros.
+    """
+
+    def __init__(self, column, dim=8, max_size=100_000, length=32, separator="|", **kwargs):
+        super().__init__(column, dim, max_size, length, **kwargs)
+        self.separator = separator
+
+    def to_raw(self, values):
+        series = pd.Series(values)
+        lists = series.map(lambda value: isinstance(value, list | tuple | set | np.ndarray)).to_numpy(dtype=bool)
+        return to_text(series.where(~lists, series.map(self._join)))
+
+    def _join(self, value):
+        return self.separator.join(map(str, value)) if isinstance(value, list | tuple | set | np.ndarray) else value
+
+    def split(self, raw):
+        words = tf.strings.split(raw, self.separator)
+        words = words.with_flat_values(tf.strings.strip(words.flat_values))
+        return tf.ragged.boolean_mask(words, words != "")
+
+    def get_config(self):
+        return {**super().get_config(), "separator": self.separator}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Text(BagOfWords):
+    """The words of a title or description: lower case, letters and digits only, the mean of their vectors.
+
+    Args:
+        column: text.
+        dim: length of the vector.
+        max_size: how many distinct words are kept.
+        length: how many known words of one text are kept; shortened to the longest text of the training part.
+
+    Call: rows `[B, length]` int32, 0 for none -> `[B, dim]`.
+    """
+
+    def __init__(self, column, dim=32, max_size=10_000, length=32, **kwargs):
+        super().__init__(column, dim, max_size, length, **kwargs)
+
+    def split(self, raw):
+        words = tf.strings.regex_replace(tf.strings.lower(raw, encoding="utf-8"), r"[^\p{L}\p{N}]+", " ")
+        return tf.strings.split(words)

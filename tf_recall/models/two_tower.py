@@ -1,0 +1,35 @@
+"""Two towers, in-batch softmax: the workhorse of candidate retrieval."""
+
+import keras
+
+from tf_recall.losses import InBatchSoftmax
+from tf_recall.negatives import InBatch
+from tf_recall.retriever import Retriever
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class TwoTower(Retriever):
+    """A tower for the query, a tower for the item, and nothing between them but the final dot (METHODS.md M8).
+
+    Positives: a user and each item interacted with (P1), from `tf_recall.positives.user_item`.
+    Negatives: the other rows' items (N4), priced by their share of the training positives.
+    Towers: features, concatenated, through an MLP, to unit length.
+    Loss: in-batch softmax (L7) with temperature and log q.
+
+    Args:
+        query_tower: a `FeatureTower("user", ...)`.
+        item_tower: a `FeatureTower("item", ...)` that ends in the same size.
+        negatives: the sampler, `InBatch()` by default.
+        loss: the loss, `InBatchSoftmax()` by default.
+
+    Example:
+        >>> model = TwoTower(FeatureTower("user", [Id(32)]), FeatureTower("item", [Id(32)]))
+        >>> model.adapt(split.train, catalog).compile(optimizer=RowwiseAdagrad(0.1))
+        >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
+
+    Paper: Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations", sections 3 and 4.
+    Departs from the paper: log q comes from training counts, not from a streaming estimate.
+    """
+
+    def __init__(self, query_tower, item_tower, negatives=None, loss=None, **kwargs):
+        super().__init__(query_tower, item_tower, negatives or InBatch(), loss or InBatchSoftmax(), **kwargs)

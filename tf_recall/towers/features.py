@@ -1,0 +1,165 @@
+"""A tower over features: rows and context in, one vector out."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.features import Id
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class FeatureTower(keras.layers.Layer):
+    """One side of a two-tower model (METHODS.md M8): features side by side, through an MLP, to unit length.
+
+    `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
+
+    The codes of a user or item do not change while training, so `adapt` computes them once and keeps them in a table by row; a
+    training step reads `[B]` row numbers and gathers. Context (the time of the request, the device) has no row: it comes with the batch.
+
+    Args:
+        entity: "user" or "item", the key under which row numbers arrive.
+        features: the features, `Id` among them where ids are to have vectors of their own.
+        units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
+        normalize: bring the vector to length 1, so that the dot product is the cosine.
+
+    Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` -> `[B, dim]`.
+
+    Raises:
+        ValueError: no features, two of one name, or a column that neither the side table nor the interactions have.
+
+    Example:
+        >>> tower = FeatureTower("item", [Id(32), Text("title"), MultiValued("genres")], units=[64, 32])
+        >>> tower.adapt(catalog.items, catalog.item_table)
+
+    Paper: Huang et al. 2013 (DSSM), section 3; Covington et al. 2016, section 3.
+    """
+
+    def __init__(self, entity, features, units=(), normalize=True, **kwargs):
+        super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
+        names = [feature.name for feature in features]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a tower needs features with distinct names, and has {names}; give one of them a `name`")
+        self.entity, self.features, self.units, self.normalize = entity, list(features), list(units), normalize
+        last = len(self.units) - 1
+        self.layers = [keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)]
+
+    @property
+    def dim(self):
+        """The length of the vector."""
+        return self.units[-1] if self.units else sum(feature.dim for feature in self.features)
+
+    def adapt(self, vocabulary, table=None, context=None):
+        """Fits the features on what training has seen and encodes the side table.
+
+        Args:
+            vocabulary: the rows of this side, with training counts.
+            table: side columns, one line per row from row 1 on.
+            context: the training interactions; features whose column is not in `table` learn from them.
+        """
+        seen = vocabulary.counts[1:] > 0
+        tables = {}
+        for feature in self.features:
+            if isinstance(feature, Id):
+                feature.build_from_config({"num_rows": vocabulary.size})
+                tables[feature.name] = np.where(vocabulary.counts > 0, np.arange(vocabulary.size), 0)
+            elif table is not None and feature.column in table:
+                raw = feature.to_raw(table[feature.column])
+                feature.adapt(raw[seen])
+                codes = feature.encode_column(raw)
+                tables[feature.name] = np.concatenate([self._nothing(feature), codes])
+            elif context is not None and feature.column in context:
+                feature.adapt(feature.to_raw(context[feature.column]))
+            else:
+                known = sorted({*(() if table is None else table), *(() if context is None else context)})
+                raise ValueError(f"the {self.entity} tower asks for column {feature.column!r}; there are {known}")
+        self.build_from_config({"num_rows": vocabulary.size, "stored": list(tables)})
+        for name, codes in tables.items():
+            self.tables[name].assign(codes)
+
+    @staticmethod
+    def _nothing(feature):
+        """The code of a row of which nothing is known: `[1, *code_shape]`."""
+        is_text = feature.raw_dtype == tf.string
+        raw = np.full((1, *feature.raw_shape), "" if is_text else np.nan, object if is_text else feature.raw_dtype.as_numpy_dtype)
+        return feature.encode_column(raw)
+
+    def build_from_config(self, config):
+        self.num_rows, self.tables = config["num_rows"], {}
+        for feature in self.features:
+            if feature.name in config["stored"]:
+                shape = (self.num_rows, *feature.code_shape)
+                self.tables[feature.name] = self.add_weight(
+                    shape=shape, dtype=feature.code_dtype, trainable=False, initializer="zeros", name=f"codes_{feature.name}"
+                )
+        width = sum(feature.dim for feature in self.features)
+        for layer in self.layers:
+            layer.build((None, width))
+            width = layer.units
+        self.built = True
+
+    def get_build_config(self):
+        return {"num_rows": self.num_rows, "stored": list(self.tables)}
+
+    def call(self, inputs, training=False):
+        rows = inputs[self.entity]
+        parts = []
+        for feature in self.features:
+            codes = inputs[feature.name] if feature.name in inputs else self._stored(feature, rows)
+            parts.append(feature(codes, training=training) if isinstance(feature, Id) else feature(codes))
+        vector = tf.concat(parts, axis=1)  # [B, sum of dims]
+        for layer in self.layers:
+            vector = layer(vector)
+        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+
+    def _stored(self, feature, rows):
+        if feature.name not in self.tables:
+            raise ValueError(f"{feature.name!r} is context of the {self.entity} tower: pass its codes beside the rows")
+        return tf.nn.embedding_lookup(self.tables[feature.name].value, rows)
+
+    @property
+    def context(self):
+        """The features that come with the batch instead of from the table."""
+        return [feature for feature in self.features if feature.name not in self.tables]
+
+    @property
+    def raw_columns(self):
+        """What a request may say of this side: `{column: tf.TensorSpec}`."""
+        specs = {}
+        for feature in self.features:
+            if isinstance(feature, Id):
+                continue
+            spec = tf.TensorSpec([None, *feature.raw_shape], feature.raw_dtype, name=feature.column)
+            if specs.setdefault(feature.column, spec) != spec:
+                raise ValueError(f"column {feature.column!r} is used as text and as a number: copy it under a second name")
+        return specs
+
+    def inputs_from_raw(self, rows, raw):
+        """The inputs of `call` from what a request says: its own values, and the stored ones where it says nothing.
+
+        Args:
+            rows: `[B]` int32, 0 for unknown.
+            raw: `{column: [B, ...]}`, "" or NaN for missing; columns may be left out.
+        """
+        inputs = {self.entity: rows}
+        for feature in self.features:
+            stored = feature.name in self.tables
+            if feature.column not in raw:
+                if not stored:
+                    raise ValueError(f"the request lacks {feature.column!r}")
+                continue
+            codes = feature.encode(raw[feature.column])
+            if stored:
+                missing = feature.missing(raw[feature.column])
+                missing = tf.reshape(missing, [-1] + [1] * (codes.shape.rank - 1))
+                codes = tf.where(missing, self._stored(feature, rows), codes)
+            inputs[feature.name] = codes
+        return inputs
+
+    def get_config(self):
+        features = [keras.saving.serialize_keras_object(feature) for feature in self.features]
+        return {**super().get_config(), "entity": self.entity, "features": features, "units": self.units, "normalize": self.normalize}
+
+    @classmethod
+    def from_config(cls, config):
+        features = [keras.saving.deserialize_keras_object(feature) for feature in config.pop("features")]
+        return cls(features=features, **config)
