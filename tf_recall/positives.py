@@ -14,8 +14,8 @@ def user_item(interactions, catalog, query_tower):
         query_tower: an adapted tower; it says which context columns it wants.
 
     Returns:
-        `{"query": {"user": [n] int32, <context feature>: [n, ...]}, "item": {"item": [n] int32}}` and `"weight": [n]` float32 where
-        the interactions have weights. Pairs whose item the catalog does not know are left out.
+        `{"query": {"user": [n] int32, <context feature>: [n, ...]}, "item": {"item": [n] int32}}` and `"weight": [n]`
+        float32 where the interactions have weights. Pairs whose item the catalog does not know are left out.
 
     Example:
         >>> batches = Batches(user_item(split.train, catalog, model.query_tower), batch_size=2048)

@@ -12,7 +12,8 @@ BLOCK = 8192  # items encoded at once
 class Retriever(keras.Model):
     """A query tower, an item tower, the negatives and the loss that ties them.
 
-    A training step encodes each *distinct* item of the batch once: popular items repeat, and their copies would cost and say the same.
+    A training step encodes each *distinct* item of the batch once: popular items repeat, and their copies would cost
+    and say the same.
 
     Args:
         query_tower: `{"user": rows [B], ...} -> [B, dim]`.
@@ -23,7 +24,7 @@ class Retriever(keras.Model):
     Call: a batch `{"query": {...}, "item": {"item": [B]}, "weight": [B] optional}` -> the loss, a scalar.
     """
 
-    supports_jit = False  # "auto" must not choose XLA: distinct items have no static shape. jit_compile=True may be asked for.
+    supports_jit = False  # "auto" must not choose XLA, under which distinct items have no static shape
 
     def __init__(self, query_tower, item_tower, negatives, loss, **kwargs):
         super().__init__(**kwargs)
@@ -82,8 +83,8 @@ class Retriever(keras.Model):
         return np.concatenate([embed(tf.range(at, end)).numpy() for at, end in pairs]).astype(np.float32)
 
     def get_config(self):
-        parts = {"query_tower": self.query_tower, "item_tower": self.item_tower, "negatives": self.negatives, "loss": self.loss_fn}
-        return {**super().get_config(), **{key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}}
+        parts = {"query_tower": self.query_tower, "item_tower": self.item_tower, "negatives": self.negatives, "loss":
+        self.loss_fn} return {**super().get_config(), **{key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}}
 
     @classmethod
     def from_config(cls, config):

@@ -1,4 +1,4 @@
-"""What a model knows of its users and items: ids, counts, side tables and who has seen what, fitted on the training part only."""
+"""What a model knows of its users and items: ids, counts, side tables, seen pairs; fitted on the training part only."""
 
 import json
 from dataclasses import dataclass
@@ -40,8 +40,9 @@ class Seen:
 class Catalog:
     """The vocabularies of users and items, their side tables by row, and the seen pairs.
 
-    Items (and users) that stand in a side table but not in the training interactions get a row too, with count 0: they can be
-    recommended from their features. Line `r` of a side table describes row `r + 1`; row 0 is *unknown* and has no line.
+    Items (and users) that stand in a side table but not in the training interactions get a row too, with count 0: they
+    can be recommended from their features. Line `r` of a side table describes row `r + 1`; row 0 is *unknown* and has
+    no line.
 
     Args:
         users, items: raw ids to rows, with training counts.

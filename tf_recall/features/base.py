@@ -1,4 +1,4 @@
-"""What every feature is: a Keras layer that learns its state from the training part, encodes raw values, and embeds the codes."""
+"""What every feature is: a Keras layer that learns from the training part, encodes raw values and embeds the codes."""
 
 import keras
 import numpy as np
@@ -11,9 +11,9 @@ BLOCK = 100_000  # values encoded at once
 class Feature(keras.layers.Layer):
     """One column of one side, on its way from raw values to a vector.
 
-    The way has two halves. `encode` turns raw values into numbers with stock TensorFlow ops: it runs once per row when a table or a log
-    is read, and again inside the exported model, so training and serving cannot disagree. `call` turns those numbers into
-    vectors, and is all that the training step does.
+    The way has two halves. `encode` turns raw values into numbers with stock TensorFlow ops: it runs once per row when
+    a table or a log is read, and again inside the exported model, so training and serving cannot disagree. `call`
+    turns those numbers into vectors, and is all that the training step does.
 
     Args:
         column: the column of the side table or of the interactions.
@@ -65,7 +65,10 @@ class Feature(keras.layers.Layer):
 
 
 def to_text(series):
-    """A column as an object array of str, "" for missing. Whole floats lose their ".0": pandas adds it where an integer is missing."""
+    """A column as an object array of str, "" for missing.
+
+    Whole floats lose their ".0": pandas adds it where an integer column has a missing value.
+    """
     missing = series.isna().to_numpy()
     if pd.api.types.is_float_dtype(series):
         numbers = series[~missing]

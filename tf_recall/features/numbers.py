@@ -91,7 +91,8 @@ class LogNumeric(Numeric):
 class Buckets(NumberFeature):
     """A number as the bucket it falls in, each with a vector: what is neither rising nor falling can be learned.
 
-    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket 0 is for missing values.
+    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket 0 is for missing
+    values.
 
     Args:
         column: numbers or dates.
@@ -138,7 +139,7 @@ class Buckets(NumberFeature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Timestamp(Numeric):
-    """A moment as five numbers: standardised, and the hour of the day and of the week as points on a circle (sine, cosine).
+    """A moment as five numbers: standardised, and the hour of the day and of the week as points on a circle.
 
     Add `Buckets` of the same column where tastes change from month to month.
 

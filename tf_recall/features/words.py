@@ -18,7 +18,8 @@ VOCABULARY = "vocabulary.tsv"
 class Id(Feature):
     """A vector of its own for every user or item seen in training.
 
-    All others share row 0. So that row 0 means "somebody average" and not noise, a share of the training rows is shown as row 0.
+    All others share row 0. So that row 0 means "somebody average" and not noise, a share of the training rows is shown
+    as row 0.
 
     Args:
         dim: length of the vector.

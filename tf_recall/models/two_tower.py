@@ -27,7 +27,8 @@ class TwoTower(Retriever):
         >>> model.adapt(split.train, catalog).compile(optimizer=RowwiseAdagrad(0.1))
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
-    Paper: Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations", sections 3 and 4.
+    Paper: Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations", sections 3
+    and 4.
     Departs from the paper: log q comes from training counts, not from a streaming estimate.
     """
 

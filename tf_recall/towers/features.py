@@ -13,8 +13,9 @@ class FeatureTower(keras.layers.Layer):
 
     `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
 
-    The codes of a user or item do not change while training, so `adapt` computes them once and keeps them in a table by row; a
-    training step reads `[B]` row numbers and gathers. Context (the time of the request, the device) has no row: it comes with the batch.
+    The codes of a user or item do not change while training, so `adapt` computes them once and keeps them in a table
+    by row; a training step reads `[B]` row numbers and gathers. Context (the time of the request, the device) has no
+    row: it comes with the batch.
 
     Args:
         entity: "user" or "item", the key under which row numbers arrive.
@@ -79,9 +80,8 @@ class FeatureTower(keras.layers.Layer):
     @staticmethod
     def _nothing(feature):
         """The code of a row of which nothing is known: `[1, *code_shape]`."""
-        is_text = feature.raw_dtype == tf.string
-        raw = np.full((1, *feature.raw_shape), "" if is_text else np.nan, object if is_text else feature.raw_dtype.as_numpy_dtype)
-        return feature.encode_column(raw)
+        nothing = "" if feature.raw_dtype == tf.string else np.nan
+        return feature.encode_column(np.full((1, *feature.raw_shape), nothing, feature.raw_dtype.as_numpy_dtype))
 
     def build_from_config(self, config):
         self.num_rows, self.tables = config["num_rows"], {}
@@ -89,7 +89,11 @@ class FeatureTower(keras.layers.Layer):
             if feature.name in config["stored"]:
                 shape = (self.num_rows, *feature.code_shape)
                 self.tables[feature.name] = self.add_weight(
-                    shape=shape, dtype=feature.code_dtype, trainable=False, initializer="zeros", name=f"codes_{feature.name}"
+                    shape=shape,
+                    dtype=feature.code_dtype,
+                    trainable=False,
+                    initializer="zeros",
+                    name=f"codes_{feature.name}",
                 )
         width = sum(feature.dim for feature in self.features)
         for layer in self.layers:
@@ -130,7 +134,7 @@ class FeatureTower(keras.layers.Layer):
                 continue
             spec = tf.TensorSpec([None, *feature.raw_shape], feature.raw_dtype, name=feature.column)
             if specs.setdefault(feature.column, spec) != spec:
-                raise ValueError(f"column {feature.column!r} is used as text and as a number: copy it under a second name")
+                raise ValueError(f"column {feature.column!r} is text to one feature, a number to another: copy it")
         return specs
 
     def inputs_from_raw(self, rows, raw):
@@ -157,7 +161,13 @@ class FeatureTower(keras.layers.Layer):
 
     def get_config(self):
         features = [keras.saving.serialize_keras_object(feature) for feature in self.features]
-        return {**super().get_config(), "entity": self.entity, "features": features, "units": self.units, "normalize": self.normalize}
+        return {
+            **super().get_config(),
+            "entity": self.entity,
+            "features": features,
+            "units": self.units,
+            "normalize": self.normalize,
+        }
 
     @classmethod
     def from_config(cls, config):

@@ -1,0 +1,36 @@
+# Every target sets up .venv by itself when it is missing or setup.py changed.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: quickstart test test-all lint bench clean
+
+$(STAMP): setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+quickstart: $(STAMP)
+	$(BIN)/tf-recall quickstart
+
+test: $(STAMP)
+	$(BIN)/pytest -n 2
+
+test-all: $(STAMP)
+	$(BIN)/pytest -n 2 -m ''
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# make bench NAME=train_speed [ARGS=--quick]: peers are installed into an environment of their own.
+bench:
+	test -n "$(NAME)" || (echo "say which: make bench NAME=$$(ls benchmarks/*.py | xargs -n1 basename -s .py | paste -sd'|')"; exit 2)
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet -e '.[scann,tfds,plot]' $$(test ! -f benchmarks/$(NAME).requirements.txt || echo -r benchmarks/$(NAME).requirements.txt)
+	.venv-bench/bin/python benchmarks/$(NAME).py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .venv-bench *.egg-info .pytest_cache .ruff_cache

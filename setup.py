@@ -1,0 +1,46 @@
+"""Metadata and extras; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tf_recall" / "__init__.py").read_text()).group(1)
+
+SCANN = ["scann[tf]>=1.4.2,<1.5; sys_platform == 'linux'"]  # no wheel elsewhere: all but this index works
+TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
+PLOT = ["matplotlib>=3.8"]
+
+setup(
+    name="tf_recall",
+    version=VERSION,
+    description="A model zoo for candidate retrieval on TensorFlow and Keras 3: interactions in, a served index out",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",  # Keras 3.15 asks for 3.11, TensorFlow 2.20 has no wheel for 3.14
+    packages=find_packages(include=["tf_recall", "tf_recall.*"]),
+    install_requires=[
+        "tensorflow>=2.20,<2.21",
+        "keras>=3.15,<4",
+        "tf-keras>=2.20,<2.21",
+        "tensorflow-recommenders>=0.7.7,<0.8",
+        "tensorflow-serving-api>=2.20,<2.21",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "pyarrow>=16",
+        "scikit-learn>=1.5",
+        "PyYAML>=6",
+        "click>=8.1",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "scann": SCANN,
+        "gpu": ["tensorflow[and-cuda]>=2.20,<2.21"],
+        "tfds": TFDS,
+        "plot": PLOT,
+        "dev": [*SCANN, *TFDS, *PLOT, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
+    },
+    entry_points={"console_scripts": ["tf-recall=tf_recall.cli:main"]},
+)
