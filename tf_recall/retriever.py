@@ -83,9 +83,16 @@ class Retriever(keras.Model):
         return np.concatenate([embed(tf.range(at, end)).numpy() for at, end in pairs]).astype(np.float32)
 
     def get_config(self):
-        parts = {"query_tower": self.query_tower, "item_tower": self.item_tower, "negatives": self.negatives, "loss":
-        self.loss_fn} return {**super().get_config(), **{key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}}
+        parts = {
+            "query_tower": self.query_tower,
+            "item_tower": self.item_tower,
+            "negatives": self.negatives,
+            "loss": self.loss_fn,
+        }
+        parts = {key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}
+        return {**super().get_config(), **parts}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+        parts = {key: config.pop(key) for key in ("query_tower", "item_tower", "negatives", "loss")}
+        return cls(**{key: keras.saving.deserialize_keras_object(part) for key, part in parts.items()}, **config)
