@@ -1,0 +1,79 @@
+"""Exact search: every score, in blocks of bounded memory."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.index.base import Index
+
+MOST_SCORES = 1 << 26  # held at a time: 256 MB
+GROUP = 64
+MANY = 1 << 15
+
+
+class Exact(Index):
+    """Scores every item: the right answer, and what the approximate indexes are measured against.
+
+        scores = queries @ vectors.T;  top k of each row, the lower position first where scores are equal
+
+    From 32,768 items the top k is taken in two steps: the k groups of 64 neighbours with the largest maxima, then the k
+    best among their members. No other group can hold one of the k best: the same answer, several times sooner.
+
+    Example:
+        scores, positions = Exact().build(vectors).search(queries, k=10, exclude=seen)
+    """
+
+    def _store(self, vectors, queries):
+        self.vectors = tf.Variable(vectors, trainable=False, name="vectors")
+        self.recall = 1.0
+
+    def vectors_at(self, positions):
+        return tf.gather(self.vectors, tf.maximum(positions, 0))
+
+    def _search(self, queries, k, exclude):
+        rows = tf.shape(queries)[0]
+        best = tf.fill([rows, k], -np.inf), tf.fill([rows, k], -1)  # [B, k] each
+        whole = self.num_items // GROUP * GROUP if self.num_items >= MANY else 0
+        if whole:
+            best = self._scan(best, queries, exclude, 0, whole, _grouped_top_k)
+        if whole < self.num_items:
+            best = self._scan(best, queries, exclude, whole, self.num_items, _top_k)
+        return best
+
+    def _scan(self, best, queries, exclude, first: int, last: int, top_k):
+        """Merges the positions `first` to `last` into `best`, a block at a time."""
+        rows, k = tf.unstack(tf.shape(best[0]))
+        block = tf.maximum(MOST_SCORES // tf.maximum(rows, 1), 1024) // GROUP * GROUP
+
+        def step(start, scores, positions):
+            stop = tf.minimum(start + block, last)
+            block_scores = tf.matmul(queries, self.vectors[start:stop], transpose_b=True)  # [B, block]
+            if exclude is not None:
+                block_scores = _masked(block_scores, exclude - start)
+            block_scores, order = top_k(block_scores, k)
+            scores, positions = tf.concat([scores, block_scores], 1), tf.concat([positions, order + start], 1)
+            scores, order = tf.math.top_k(scores, k)
+            return stop, scores, tf.gather(positions, order, batch_dims=1)
+
+        shapes = [tf.TensorShape([]), *[tf.TensorShape([None, None])] * 2]
+        return tf.while_loop(lambda start, *_: start < last, step, [first, *best], shapes)[1:]
+
+
+def _masked(scores: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """`scores` with -inf in each row's `columns` [B, E]; columns outside of it mean nothing."""
+    where = tf.where((columns >= 0) & (columns < tf.shape(scores)[1]))  # [X, 2]
+    cells = tf.stack([tf.cast(where[:, 0], tf.int32), tf.gather_nd(columns, where)], 1)
+    return tf.tensor_scatter_nd_update(scores, cells, tf.fill([tf.shape(cells)[0]], -np.inf))
+
+
+def _top_k(scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
+
+
+def _grouped_top_k(scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    rows = tf.shape(scores)[0]
+    scores = tf.reshape(scores, [rows, -1, GROUP])  # [B, block / 64, 64]
+    groups = tf.sort(_top_k(tf.reduce_max(scores, 2), k)[1], axis=1)  # in order of position, for ties
+    scores = tf.reshape(tf.gather(scores, groups, batch_dims=1), [rows, -1])
+    columns = tf.reshape(groups[:, :, None] * GROUP + tf.range(GROUP), [rows, -1])
+    scores, order = _top_k(scores, k)
+    return scores, tf.gather(columns, order, batch_dims=1)
