@@ -1,0 +1,252 @@
+"""Raw ids, and the vocabulary that gives each of them a row."""
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+MISSING = {"string": "", "int64": -1}
+
+
+def raw_ids(values, name: str = "id") -> np.ndarray:
+    """Ids as the outside world says them, in one of two dtypes: Python strings (object) or int64.
+
+    Bytes are read as UTF-8. A missing id (None, NaN, NA) becomes `""` among strings and -1 among integers; these two
+    are what requests pad with, so neither is an id. Nothing else is converted: 7 and "7" are different ids.
+
+    Args:
+      values: list, NumPy array, pandas or polars series, Arrow array or eager tensor, of any shape.
+      name: what to call the values in an error.
+
+    Raises:
+      TypeError: values of another type, or of several types.
+      ValueError: an integer beyond int64, or bytes that are not UTF-8.
+    """
+    array = np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
+    kind = array.dtype.kind
+    if kind in "OUST":
+        array = array.astype(object)
+        kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    if kind in ("string", "empty", "bytes"):
+        missing = pd.isna(array)
+        if missing.any():
+            array = np.where(missing, b"" if kind == "bytes" else "", array)
+        return _decoded(array, name) if kind == "bytes" else array
+    if kind in ("integer", "i", "u"):
+        return _int64(np.where(pd.isna(array), -1, array) if array.dtype == object else array, name)
+    if kind in ("floating", "mixed-integer-float", "f"):
+        array = array.astype(np.float64)
+        array = np.where(np.isnan(array), -1, array)
+        if (array == np.floor(array)).all() and (np.abs(array) < 2**53).all():
+            return array.astype(np.int64)
+        kind = "fractions, or too large to be exact"
+    raise TypeError(f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind}).")
+
+
+def _decoded(array: np.ndarray, name: str) -> np.ndarray:
+    decoded = np.empty(array.size, dtype=object)
+    try:
+        decoded[:] = [value.decode("utf-8") for value in array.ravel()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} holds bytes that are not UTF-8: {error.object!r}.") from error
+    return decoded.reshape(array.shape)
+
+
+def _int64(array: np.ndarray, name: str) -> np.ndarray:
+    if array.size and (array.max() > np.iinfo(np.int64).max or array.min() < np.iinfo(np.int64).min):
+        raise ValueError(f"{name} must fit 64 bits with a sign, got {array.max()} as the largest: use strings.")
+    return array.astype(np.int64)
+
+
+def is_missing(ids: np.ndarray) -> np.ndarray:
+    """Mask of the missing ids (`""` or -1) among those that `raw_ids` returned."""
+    return ids == MISSING[kind_of(ids)]
+
+
+def kind_of(ids: np.ndarray) -> str:
+    """ "int64" or "string", for ids that `raw_ids` returned."""
+    return "int64" if ids.dtype == np.int64 else "string"
+
+
+class Vocabulary:
+    """Rows for raw ids: the commonest id is row 1, and row 0 is the unknown.
+
+        row(id) = position of the id among the known ones + 1;  0 when it is not there
+
+    Rows ordered by falling count make "the first n rows" mean "the n most popular", and keep the rows that are read
+    most beside each other. Ties are ordered by id, so the same data gives the same rows in any order of its lines.
+
+    Attributes:
+      ids: `[size - 1]`, the known ids; row r is `ids[r - 1]`. Strings (object) or int64.
+      counts: int64 `[size]`, how often each row occurred; `counts[0]` is 0.
+      size: number of rows, the unknown one included.
+      dtype: "string" or "int64".
+
+    Example:
+      >>> vocabulary = Vocabulary.fit(["tea", "rum", "tea"])
+      >>> vocabulary.encode(["rum", "gin", "tea"])
+      array([2, 0, 1], dtype=int32)
+      >>> vocabulary.decode([1, 0])
+      array(['tea', ''], dtype=object)
+    """
+
+    def __init__(self, ids, counts):
+        self.ids = raw_ids(ids)
+        self.dtype = kind_of(self.ids)
+        self.counts = np.concatenate([[0], np.asarray(counts)]).astype(np.int64)
+        self.size = len(self.counts)
+        if self.ids.shape != (self.size - 1,):
+            raise ValueError(f"A vocabulary needs one count per id, got {self.ids.shape} ids and {self.size - 1} counts.")
+        if is_missing(self.ids).any():
+            raise ValueError(f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop it or rename it.")
+        if self.dtype == "string":
+            _check_text(self.ids)
+        if not self._index.is_unique:
+            twice = self._index[self._index.duplicated()][0]
+            raise ValueError(f"The ids of a vocabulary must differ, got {twice!r} twice.")
+
+    @classmethod
+    def fit(cls, ids, extra=()) -> "Vocabulary":
+        """The vocabulary of the ids seen, by falling count, ties by id.
+
+        Args:
+          ids: raw ids with repeats, strings or integers.
+          extra: further ids that may never have been seen, such as a catalogue's; new ones get count 0 and the last rows.
+
+        Raises:
+          TypeError: ids that are neither strings nor integers, or `extra` of another type than `ids`.
+          ValueError: a missing id, or one that cannot stand in a text file (tab or line break).
+        """
+        ids, extra = raw_ids(ids).ravel(), raw_ids(extra, "extra").ravel()
+        if len(ids) and len(extra) and kind_of(ids) != kind_of(extra):
+            raise TypeError(f"extra must be {kind_of(ids)} ids as ids are, got {kind_of(extra)}: {extra[:3].tolist()}.")
+        codes, known = pd.factorize(np.concatenate([part for part in (ids, extra) if len(part)] or [ids]))
+        counts = np.bincount(codes[: len(ids)], minlength=len(known))
+        by_id = np.argsort(known, kind="stable")
+        order = by_id[np.argsort(-counts[by_id], kind="stable")]
+        return cls(known[order], counts[order])
+
+    @functools.cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.ids, dtype=self.ids.dtype)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({self.size - 1} {self.dtype} ids)"
+
+    def encode(self, ids) -> np.ndarray:
+        """Rows int32 of raw ids, of the same shape; 0 for an unknown or missing id.
+
+        Raises:
+          TypeError: integers asked of a vocabulary of strings, or the reverse.
+        """
+        ids = raw_ids(ids)
+        if is_missing(ids).all():
+            return np.zeros(ids.shape, np.int32)
+        self._check_kind(kind_of(ids), ids.ravel()[:3].tolist())
+        return (self._index.get_indexer(ids.ravel()) + 1).astype(np.int32).reshape(ids.shape)
+
+    def decode(self, rows) -> np.ndarray:
+        """Raw ids of rows, of the same shape; row 0 gives `""` or -1.
+
+        Raises:
+          ValueError: a row that the vocabulary does not have.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= self.size):
+            raise ValueError(f"Rows go from 0 to {self.size - 1}, got {rows.min()} to {rows.max()}.")
+        ids = np.full(rows.shape, MISSING[self.dtype], dtype=self.ids.dtype)
+        known = rows > 0
+        ids[known] = self.ids[rows[known] - 1]
+        return ids
+
+    def _check_kind(self, kind: str, shown) -> None:
+        if kind != self.dtype:
+            cure = "str(id)" if self.dtype == "string" else "int(id)"
+            raise TypeError(f"This vocabulary holds {self.dtype} ids, got {kind}: {shown}. Convert each with {cure}.")
+
+    def save(self, path) -> None:
+        """Writes text, one `id<TAB>count` a line; the line's number is the row, and line 0 tells dtype and number of ids."""
+        path = Path(path)
+        aside = path.with_name(path.name + ".part")
+        with open(aside, "w", encoding="utf-8", newline="\n") as file:
+            file.write(f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n")
+            file.writelines(f"{name}\t{count}\n" for name, count in zip(self.ids, self.counts[1:].tolist(), strict=True))
+        os.replace(aside, path)
+
+    @classmethod
+    def load(cls, path) -> "Vocabulary":
+        """Reads what `save` wrote.
+
+        Raises:
+          FileNotFoundError: no such file.
+          ValueError: a file that is cut short or is not a vocabulary.
+        """
+        header, *lines = Path(path).read_text(encoding="utf-8").split("\n")
+        dtype = next((dtype for dtype in MISSING if header == f"{_unknown(dtype)}\t0\t{len(lines) - 1}"), None)
+        if dtype is None or lines.pop() != "":
+            raise ValueError(f"{path} is not a whole vocabulary: {len(lines)} lines after {header!r}.")
+        try:
+            ids, counts = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
+            ids = np.array(ids, dtype=np.int64 if dtype == "int64" else object)
+            return cls(ids, np.array(counts, dtype=np.int64))
+        except ValueError as error:
+            raise ValueError(f"{path} is not a vocabulary, `id<TAB>count` a line: {error}") from error
+
+    def table(self):
+        """The vocabulary inside a graph: a `tf.lookup.StaticHashTable` from string ids to int64 rows, 0 for any other.
+
+        It reads a text file, which a SavedModel carries as an asset when the table is an attribute of what is saved.
+        Integer ids are looked up as their decimal text. The same table comes back each time.
+        """
+        return self._table
+
+    @functools.cached_property
+    def _table(self):
+        import tensorflow as tf
+
+        folder = tempfile.mkdtemp(prefix="vocabulary-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a SavedModel may be written at any later time
+        path = os.path.join(folder, "vocabulary.txt")
+        self.save(path)
+        with tf.init_scope():
+            line = tf.lookup.TextFileIndex.LINE_NUMBER
+            initializer = tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, line, delimiter="\t")
+            return tf.lookup.StaticHashTable(initializer, default_value=0)
+
+    def lookup(self, ids):
+        """`encode` inside a graph: a tensor of raw ids to int32 rows of the same shape.
+
+        Raises:
+          TypeError: integers asked of a vocabulary of strings, or the reverse.
+        """
+        import tensorflow as tf
+
+        ids = tf.convert_to_tensor(ids)
+        self._check_kind("string" if ids.dtype == tf.string else "int64" if ids.dtype.is_integer else ids.dtype.name, ids)
+        keys = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
+        return tf.cast(self.table().lookup(keys), tf.int32)
+
+
+def _unknown(dtype: str) -> str:
+    return f"<unknown:{dtype}>"
+
+
+def _check_text(ids: np.ndarray) -> None:
+    text = "\n".join(ids)
+    if text.count("\n") >= max(len(ids), 1) or "\t" in text or "\r" in text:
+        broken = next(name for name in ids if any(mark in name for mark in "\t\n\r"))
+        raise ValueError(f"An id may not hold a tab or a line break, since vocabularies are text files, got {broken!r}.")
+    if _unknown("string") in text and any(name == _unknown("string") for name in ids):
+        raise ValueError(f"{_unknown('string')!r} stands for the unknown id and cannot be one.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"An id must be valid Unicode, got {error.object[error.start - 5 : error.end]!r}.") from error
