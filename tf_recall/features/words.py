@@ -59,6 +59,16 @@ class Id(Feature):
         return config
 
 
+def one_line(raw):
+    """Text without tabs and line breaks, which a vocabulary file cannot hold."""
+    return tf.strings.regex_replace(raw, r"[\t\r\n]", " ")
+
+
+def as_words(raw):
+    """Text, a tensor or an array, as an object array of one-line str."""
+    return np.array([word.decode("utf-8", "replace") for word in one_line(raw).numpy()], dtype=object)
+
+
 class VocabularyFeature(Feature):
     """A feature whose codes are rows of a vocabulary; row 0 is for what training has not seen."""
 
@@ -72,8 +82,8 @@ class VocabularyFeature(Feature):
 
     def fit_words(self, words):
         """Keeps the `max_size` most frequent of `words` (a flat array of str; "" counts for nothing)."""
-        vocabulary = Vocabulary.fit(words[words != ""])
-        self.vocabulary = vocabulary.most_frequent(self.max_size)
+        words = Vocabulary.fit(words[words != ""])  # by falling count
+        self.vocabulary = Vocabulary(words.ids[: self.max_size], words.counts[1 : self.max_size + 1])
         self.build_from_config({"num_rows": self.vocabulary.size})
 
     def build_from_config(self, config):
@@ -107,10 +117,10 @@ class Categorical(VocabularyFeature):
     """
 
     def adapt(self, raw):
-        self.fit_words(raw)
+        self.fit_words(as_words(raw))
 
     def encode(self, raw):
-        return self.vocabulary.lookup(raw)
+        return self.vocabulary.lookup(one_line(raw))
 
     def call(self, rows):
         return self.table(rows)
@@ -136,8 +146,7 @@ class BagOfWords(VocabularyFeature):
     def adapt(self, raw):
         words = self.split(tf.constant(raw))
         self.length = max(1, min(self.length, int(words.bounding_shape()[1])))
-        flat = words.flat_values.numpy()
-        self.fit_words(np.char.decode(flat.astype(bytes), "utf-8").astype(object) if len(flat) else flat)
+        self.fit_words(as_words(words.flat_values))
 
     def encode(self, raw):
         words = self.split(raw)
@@ -182,7 +191,7 @@ class MultiValued(BagOfWords):
         return self.separator.join(map(str, value)) if isinstance(value, list | tuple | set | np.ndarray) else value
 
     def split(self, raw):
-        words = tf.strings.split(raw, self.separator)
+        words = tf.strings.split(one_line(raw), self.separator)
         words = words.with_flat_values(tf.strings.strip(words.flat_values))
         return tf.ragged.boolean_mask(words, words != "")
 

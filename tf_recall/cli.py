@@ -1,0 +1,160 @@
+"""`tf-recall`: logs and progress on standard error; the last thing on standard output is one JSON object."""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import sys
+
+import click
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded; its start-up notes say nothing to a user
+
+SET = click.option("--set", "sets", multiple=True, metavar="A.B=C", help="Change one value of the config.")
+OUT = click.option("--out", default="saved_models", show_default=True, metavar="DIR", help="The model repository.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tf_recall")
+def main():
+    """Candidate retrieval: from a table of interactions to a served index."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tf_recall").setLevel(logging.INFO)
+
+
+def answers_json(command):
+    """A command whose result is printed as JSON; all it prints on the way goes to standard error, mistakes become one line."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                result = command(*args, **kwargs)
+        except (ValueError, OSError, ImportError) as error:
+            raise click.ClickException(str(error)) from error
+        click.echo(json.dumps(result, default=str))
+
+    return wrapped
+
+
+@main.command()
+@OUT
+@SET
+@answers_json
+def quickstart(out, sets):
+    """Train, evaluate, export and query a two-tower model on embedded data."""
+    result = _train("two_tower_quickstart", sets, out)
+    from tf_recall.export import load
+
+    served = load(result["model"])
+    user = "u1"
+    items, scores = served.recommend([user], k=5, exclude_seen=True)
+    result["query"] = _answer(user, items[0], scores[0])
+    click.echo(f"\n{user} has not seen, and may like: {', '.join(result['query']['item_id'])}\nexported to {result['model']}")
+    return result
+
+
+@main.command()
+@click.argument("config")
+@OUT
+@SET
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted run.")
+@click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
+@answers_json
+def train(config, out, sets, resume, tensorboard):
+    """Train CONFIG (a YAML file, or the name of one that comes with the package), evaluate and export."""
+    return _train(config, sets, out, resume, tensorboard)
+
+
+def _train(config, sets, out, resume=False, tensorboard=None):
+    from tf_recall.config import Config
+    from tf_recall.training import train
+
+    trained = train(Config.load(config, sets), out, resume, tensorboard)
+    click.echo(f"\n{trained.report}\n")
+    return trained.summary()
+
+
+@main.command()
+@click.argument("model")
+@click.argument("config")
+@SET
+@answers_json
+def evaluate(model, config, sets):
+    """Evaluate the exported MODEL on the test part of CONFIG, beside popularity."""
+    from tf_recall.config import Config
+    from tf_recall.export import load, restore
+    from tf_recall.training import assess
+
+    config = Config.load(config, sets)
+    served = load(model)
+    _, catalog = restore(model)
+    split = config.make_split(config.make("data"))
+    report = assess(served, config, split.test, catalog)
+    click.echo(f"\n{report}\n")
+    return {**report.to_dict(), "model": model}
+
+
+@main.command()
+@click.argument("model")
+@click.option("--index", default="ivf", show_default=True, help="exact, ivf or scann; its settings by --set leaves=1000.")
+@OUT
+@SET
+@answers_json
+def export(model, index, out, sets):
+    """Export MODEL once more, with another index."""
+    from tf_recall.training import reindex
+
+    return {"model": str(reindex(model, index, sets, out))}
+
+
+@main.command()
+@click.argument("model")
+@click.option("--user-id", "users", multiple=True, required=True, help="Whom to answer; may be repeated.")
+@click.option("-k", default=10, show_default=True, help="How many items.")
+@click.option("--exclude", default="", metavar="ID,ID", help="Items to leave out.")
+@click.option("--allow", default="", metavar="ID,ID", help="The only items that may be answered.")
+@click.option("--seen/--no-seen", default=False, help="Whether items the user has seen may be answered.")
+@click.option("--feature", "features", multiple=True, metavar="NAME=VALUE", help="What is known of the user or the moment.")
+@answers_json
+def query(model, users, k, exclude, allow, seen, features):
+    """Ask the exported MODEL."""
+    from tf_recall.export import load
+
+    served = load(model)
+    lists = {name: [text.split(",")] * len(users) for name, text in (("exclude", exclude), ("allow", allow)) if text}
+    given = dict(_pair(feature) for feature in features)
+    columns = {name: [value] * len(users) for name, value in given.items()}
+    items, scores = served.recommend(list(users), k=k, exclude_seen=not seen, **lists, **columns)
+    answers = [_answer(*row) for row in zip(users, items, scores, strict=True)]
+    return answers[0] if len(answers) == 1 else {"answers": answers}
+
+
+@main.command()
+@click.argument("config")
+@click.option("--model", help="Also look at the answers of this exported model.")
+@SET
+@answers_json
+def doctor(config, model, sets):
+    """Look for what would spoil a model: leakage, duplicates, unscaled numbers, the same answer for everyone."""
+    from tf_recall.config import Config
+    from tf_recall.training import diagnose
+
+    warnings = diagnose(Config.load(config, sets), model)
+    for warning in warnings:
+        click.echo(str(warning))
+    click.echo(f"{len(warnings)} warning(s)")
+    return {"warnings": [vars(warning) for warning in warnings]}
+
+
+def _pair(text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--feature takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _answer(user, items, scores):
+    kept = [(item, float(score)) for item, score in zip(items.tolist(), scores, strict=True) if score > float("-inf")]
+    return {"user_id": user, "item_id": [item for item, _ in kept], "score": [score for _, score in kept]}

@@ -1,0 +1,37 @@
+"""One's own files, and the planted world, as a config names them."""
+
+from pathlib import Path
+
+from tf_recall.data.interactions import Interactions
+from tf_recall.data.synthetic import synthetic
+
+READERS = {".csv": Interactions.from_csv, ".gz": Interactions.from_csv, ".parquet": Interactions.from_parquet}
+
+
+def files(interactions, columns=None, items=None, users=None):
+    """Interactions and side tables from files, read by their suffix.
+
+    Args:
+        interactions: a `.csv`, `.csv.gz` or `.parquet` file.
+        columns: `{user_id: u, item_id: i, timestamp: t, weight: w}`, ours to the file's, where they differ.
+        items: a file with `item_id` and its side columns.
+        users: a file with `user_id` and its side columns.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another suffix, or content that `Interactions` refuses.
+    """
+    suffix = Path(interactions).suffix
+    if suffix not in READERS:
+        raise ValueError(f"{interactions} ends in {suffix!r}; interactions come as {', '.join(READERS)}")
+    return READERS[suffix](interactions, columns=columns, items=items, users=users)
+
+
+def planted(num_users=1000, num_items=2000, num_interactions=50_000, seed=0):
+    """The interactions of a planted world (`tf_recall.data.synthetic`): no files and no network.
+
+    Args:
+        num_users, num_items, num_interactions: its size.
+        seed: same seed, same world.
+    """
+    return synthetic(num_users, num_items, num_interactions, seed=seed).interactions

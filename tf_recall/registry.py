@@ -1,0 +1,85 @@
+"""Every part that a config can name: kind and name to the class or function that makes it, imported when asked for."""
+
+import difflib
+import importlib
+import inspect
+
+REGISTRY = {
+    "data": {
+        "files": "tf_recall.data.files:files",
+        "movielens": "tf_recall.data.movielens:movielens",
+        "synthetic": "tf_recall.data.files:planted",
+    },
+    "split": {
+        "by_time": "tf_recall.data.splits:by_time",
+        "leave_last_out": "tf_recall.data.splits:leave_last_out",
+        "random": "tf_recall.data.splits:random",
+        "by_user": "tf_recall.data.splits:by_user",
+        "files": "tf_recall.data.splits:files",
+    },
+    "feature": {
+        "id": "tf_recall.features:Id",
+        "categorical": "tf_recall.features:Categorical",
+        "multi_valued": "tf_recall.features:MultiValued",
+        "text": "tf_recall.features:Text",
+        "numeric": "tf_recall.features:Numeric",
+        "log_numeric": "tf_recall.features:LogNumeric",
+        "buckets": "tf_recall.features:Buckets",
+        "timestamp": "tf_recall.features:Timestamp",
+        "pretrained": "tf_recall.features:Pretrained",
+    },
+    "tower": {"features": "tf_recall.towers.features:FeatureTower"},
+    "negatives": {"in_batch": "tf_recall.negatives:InBatch"},
+    "loss": {"in_batch_softmax": "tf_recall.losses:InBatchSoftmax"},
+    "model": {"two_tower": "tf_recall.models.two_tower:TwoTower"},
+    "optimizer": {
+        "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",
+        "lazy_adam": "tf_recall.optimizers:LazyAdam",
+    },
+    "index": {
+        "exact": "tf_recall.index:Exact",
+        "ivf": "tf_recall.index:IVF",
+        "scann": "tf_recall.index:ScaNN",
+    },
+}
+
+
+def find(kind, name):
+    """The class or function registered as `name` among the parts of `kind`.
+
+    Raises:
+        ValueError: no such name; the message lists the valid ones.
+    """
+    names = REGISTRY[kind]
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1)
+        raise ValueError(
+            f"{kind} {name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}there are: {', '.join(names)}"
+        )
+    module, attribute = names[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def keywords(make):
+    """The keywords that a class or function takes from a config: `{name: inspect.Parameter}`."""
+    named = inspect.signature(make).parameters.values()
+    return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"}
+
+
+def make(kind, name, *positional, **arguments):
+    """Makes a part, with errors that name the keyword and list the valid ones.
+
+    Raises:
+        ValueError: an unknown name or keyword, or one that is missing.
+    """
+    maker = find(kind, name)
+    known = list(keywords(maker))[len(positional) :]
+    if unknown := [key for key in arguments if key not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{kind} {name!r} takes no {unknown[0]!r}; {hint}it takes: {', '.join(known)}")
+    try:
+        inspect.signature(maker).bind(*positional, **arguments)
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}; it takes: {', '.join(known)}") from None
+    return maker(*positional, **arguments)

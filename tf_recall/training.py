@@ -1,0 +1,121 @@
+"""A config from data to an exported model: what `tf-recall train` does, step by step."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from tf_recall import doctor
+from tf_recall.callbacks import CatalogueRecall, Checkpoint
+from tf_recall.config import Config
+from tf_recall.data.batches import Batches
+from tf_recall.data.catalog import Catalog
+from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
+from tf_recall.export import export
+from tf_recall.index import default_index
+from tf_recall.positives import user_item
+from tf_recall.service import Service
+
+CASES = {"by_user": cases_by_user, "by_row": cases_by_row}
+log = logging.getLogger("tf_recall")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: the exported model's path, its report on the test part, and the service that answered."""
+
+    path: Path
+    report: object
+    service: Service
+
+    def summary(self):
+        """JSON-able."""
+        return {**self.report.to_dict(), "model": str(self.path)}
+
+
+def train(config, out="saved_models", resume=False, tensorboard=None):
+    """Reads, splits, fits, evaluates beside popularity, exports.
+
+    Args:
+        config: a `Config`.
+        out: the model repository; the export goes to `<out>/<config.name>/<version>`.
+        resume: go on from the checkpoints of an interrupted run of the same config.
+        tensorboard: a directory for TensorBoard's logs.
+
+    Returns: a `Trained`.
+    """
+    split = config.make_split(config.make("data"))
+    for warning in doctor.check_split(split):
+        log.warning("%s", warning)
+    catalog = Catalog.fit(split.train)
+    log.info("%d pairs, %d users, %d items", len(split.train), catalog.users.size - 1, catalog.num_items)
+
+    model = fit(config, split, catalog, Path(out) / config.name / "checkpoints", resume, tensorboard)
+    index = config.make("index") if config.index else default_index(catalog.num_items)
+    service = Service.build(model, catalog, index, k_max=min(config.k_max, catalog.num_items))
+    report = assess(service, config, split.test, catalog)
+    path = export(
+        service, Path(out) / config.name, config=config.to_dict(), metrics=report.to_dict(), model=model
+    )
+    shutil.rmtree(Path(out) / config.name / "checkpoints")
+    return Trained(path, report, service)
+
+
+def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
+    """Trains the config's model on `split.train`; with a validation part, the best epoch is what comes back."""
+    settings = config.train
+    keras.utils.set_random_seed(settings.seed)
+    model = config.make_model().adapt(split.train, catalog)
+    model.compile(config.make_optimizer(), jit_compile=settings.jit_compile)
+    batches = Batches(user_item(split.train, catalog, model.query_tower), settings.batch_size, settings.seed)
+
+    checkpoints = Path(checkpoints)
+    _claim(checkpoints, config, resume)
+    callbacks, monitor = [], None
+    if split.validation is not None:
+        monitor = f"val_{settings.monitor}"
+        ks = (int(settings.monitor.partition("@")[2]),)
+        callbacks.append(CatalogueRecall(split.validation, catalog, ks, CASES[config.evaluate.cases]))
+    elif settings.patience is not None:
+        raise ValueError("train.patience asks for a validation part: give the split one, as in split.validation=0.1")
+    if tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(tensorboard))
+    checkpoint = Checkpoint(checkpoints, monitor, settings.patience)
+    done = checkpoint.restore(model)
+    if done:
+        log.info("resuming after epoch %d", done)
+    if done < settings.epochs and not checkpoint.finished:
+        model.fit(
+            batches.dataset(done * batches.steps_per_epoch),
+            steps_per_epoch=batches.steps_per_epoch,
+            initial_epoch=done,
+            epochs=settings.epochs,
+            callbacks=[*callbacks, checkpoint],
+        )
+    checkpoint.restore_best(model)
+    return model
+
+
+def _claim(checkpoints, config, resume):
+    """Makes the folder ready for a new run, or makes sure that it holds the same one."""
+    note = checkpoints / "config.yaml"
+    if not resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    elif note.is_file():
+        before, now = Config.load(note).to_dict(), config.to_dict()
+        before["train"]["epochs"] = now["train"]["epochs"]  # a run may go on for longer
+        if before != now:
+            changed = ", ".join(key for key in now if before[key] != now[key])
+            raise ValueError(f"{checkpoints} holds a run of another config ({changed} differ): train without resuming")
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    config.save(note)
+
+
+def assess(recommender, config, test, catalog):
+    """The report of anything that recommends, on the config's cases, beside popularity."""
+    settings = config.evaluate
+    ks = tuple(k for k in settings.ks if k < catalog.num_items)
+    cases = CASES[settings.cases](test, catalog)
+    return evaluate(recommender, cases, catalog, ks=ks, exclude_seen=settings.exclude_seen)
