@@ -100,6 +100,22 @@ class Interactions:
         return replace(self, frame=chosen.reset_index(drop=True))
 
 
+def with_string_ids(interactions: Interactions, key: str) -> Interactions:
+    """The same interactions with the ids of column `key` as strings, also in its side table."""
+    side = "users" if key == "user_id" else "items"
+    tables = {"frame": interactions.frame, side: getattr(interactions, side)}
+    texts = {
+        name: _table({column: table[column] for column in table} | {key: _strings(table[key].to_numpy())})
+        for name, table in tables.items()
+        if table is not None
+    }
+    return replace(interactions, **texts)
+
+
+def _strings(ids: np.ndarray) -> np.ndarray:
+    return ids.astype(str).astype(object)
+
+
 def _pandas(table, what: str) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         if not hasattr(table, "to_pandas"):
@@ -189,7 +205,7 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
         table = table.rename(columns={columns[key]: key})
     own = _ids(table, key, what)
     if kind_of(own) != kind_of(ids):
-        own, ids = own.astype(str).astype(object), ids.astype(str).astype(object)
+        own, ids = _strings(own), _strings(ids)
     twice = pd.Series(own).duplicated()
     if twice.any():
         raise ValueError(f"{key} must differ in {what}, got {own[_first(twice)]!r} twice (row {_first(twice)}).")
