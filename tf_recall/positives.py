@@ -24,7 +24,7 @@ def user_item(interactions, catalog, query_tower):
     items = catalog.items.encode(frame["item_id"])
     known = items > 0
     query = {query_tower.entity: catalog.users.encode(frame["user_id"])}
-    for feature in query_tower.context:
+    for feature in query_tower.context():
         query[feature.name] = feature.encode_column(feature.to_raw(frame[feature.column]))
     columns = {"query": query, "item": {"item": items}}
     if "weight" in frame:

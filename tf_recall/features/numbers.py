@@ -24,7 +24,7 @@ class NumberFeature(Feature):
         return tf.math.is_nan(raw)
 
     def get_build_config(self):
-        return {}
+        return {"adapted": True} if self.built else None
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -207,7 +207,7 @@ class Pretrained(Feature):
         self.built = True
 
     def get_build_config(self):
-        return {"length": self.length}
+        return {"length": self.length} if self.built else None
 
     def missing(self, raw):
         return tf.reduce_any(tf.math.is_nan(raw), axis=1)

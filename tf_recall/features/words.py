@@ -24,16 +24,16 @@ class Id(Feature):
     Args:
         dim: length of the vector.
         unknown_rate: the share of training rows shown as unknown, in [0, 1).
+        seed: of the choice of those rows.
 
     Call: rows `[B]` int32 -> `[B, dim]`.
     """
 
-    def __init__(self, dim=32, unknown_rate=0.01, name="id", **kwargs):
+    def __init__(self, dim=32, unknown_rate=0.01, seed=0, name="id", **kwargs):
         super().__init__(None, name=name, **kwargs)
         if not 0 <= unknown_rate < 1:
             raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
-        self.width, self.unknown_rate = dim, unknown_rate
-        self.seeds = keras.random.SeedGenerator(0)
+        self.width, self.unknown_rate, self.seed = dim, unknown_rate, seed
 
     @property
     def dim(self):
@@ -42,19 +42,29 @@ class Id(Feature):
     def build_from_config(self, config):
         self.table = RowEmbedding(config["num_rows"], self.width, name="table")
         self.table.build()
+        # A weight, so that a resumed run draws on where it stopped; Keras saves no SeedGenerator.
+        self.draws = self.add_weight(
+            name="draws",
+            shape=(),
+            dtype="int32",
+            trainable=False,
+            initializer="zeros",
+            aggregation="only_first_replica",
+        )
         self.built = True
 
     def get_build_config(self):
-        return {"num_rows": self.table.num_rows}
+        return {"num_rows": self.table.num_rows} if self.built else None
 
     def call(self, rows, training=False):
         if training and self.unknown_rate:
-            known = keras.random.uniform(tf.shape(rows), seed=self.seeds) >= self.unknown_rate
-            rows = tf.where(known, rows, 0)
+            drawn = tf.random.stateless_uniform(tf.shape(rows), [self.seed, self.draws.value])
+            self.draws.assign_add(1)
+            rows = tf.where(drawn >= self.unknown_rate, rows, 0)
         return self.table(rows)
 
     def get_config(self):
-        config = {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate}
+        config = {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate, "seed": self.seed}
         del config["column"]
         return config
 
@@ -92,7 +102,7 @@ class VocabularyFeature(Feature):
         self.built = True
 
     def get_build_config(self):
-        return {"num_rows": self.table.num_rows}
+        return {"num_rows": self.table.num_rows} if self.built else None
 
     def save_assets(self, directory):
         self.vocabulary.save(Path(directory) / VOCABULARY)

@@ -42,7 +42,7 @@ class FeatureTower(keras.layers.Layer):
             raise ValueError(f"a tower needs features with distinct names, and has {names}; give one of them a `name`")
         self.entity, self.features, self.units, self.normalize = entity, list(features), list(units), normalize
         last = len(self.units) - 1
-        self.layers = [keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)]
+        self.dense = [keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)]
 
     @property
     def dim(self):
@@ -96,13 +96,13 @@ class FeatureTower(keras.layers.Layer):
                     name=f"codes_{feature.name}",
                 )
         width = sum(feature.dim for feature in self.features)
-        for layer in self.layers:
+        for layer in self.dense:
             layer.build((None, width))
             width = layer.units
         self.built = True
 
     def get_build_config(self):
-        return {"num_rows": self.num_rows, "stored": list(self.tables)}
+        return {"num_rows": self.num_rows, "stored": list(self.tables)} if self.built else None
 
     def call(self, inputs, training=False):
         rows = inputs[self.entity]
@@ -111,7 +111,7 @@ class FeatureTower(keras.layers.Layer):
             codes = inputs[feature.name] if feature.name in inputs else self._stored(feature, rows)
             parts.append(feature(codes, training=training) if isinstance(feature, Id) else feature(codes))
         vector = tf.concat(parts, axis=1)  # [B, sum of dims]
-        for layer in self.layers:
+        for layer in self.dense:
             vector = layer(vector)
         return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
 
@@ -120,7 +120,6 @@ class FeatureTower(keras.layers.Layer):
             raise ValueError(f"{feature.name!r} is context of the {self.entity} tower: pass its codes beside the rows")
         return tf.nn.embedding_lookup(self.tables[feature.name].value, rows)
 
-    @property
     def context(self):
         """The features that come with the batch instead of from the table."""
         return [feature for feature in self.features if feature.name not in self.tables]

@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.features import Buckets, Categorical, Id, Numeric
+from tf_recall.towers.features import FeatureTower
+
+ITEMS = Vocabulary(["a", "b", "cold"], [5, 2, 0])
+TABLE = pd.DataFrame({"brand": ["x", "y", "x"], "price": [1.0, 3.0, 1000.0]})
+
+
+def tower(*features, **kwargs):
+    return FeatureTower("item", features or [Id(4), Categorical("brand", 3), Numeric("price")], **kwargs)
+
+
+def test_a_vector_is_the_normalised_concatenation():
+    item = tower(normalize=True)
+    item.adapt(ITEMS, TABLE)
+    id_, brand, _ = item.features
+    vectors = item({"item": tf.constant([1, 2])}).numpy()
+    for row, (brand_row, price) in enumerate([(1, -1.0), (2, 1.0)], start=1):  # prices 1 and 3: mean 2, deviation 1
+        parts = [id_.table.embeddings.numpy()[row], brand.table.embeddings.numpy()[brand_row], [price]]
+        expected = np.concatenate(parts)
+        np.testing.assert_allclose(vectors[row - 1], expected / np.linalg.norm(expected), rtol=1e-5)
+
+
+def test_features_are_fitted_on_what_training_has_seen():
+    item = tower()
+    item.adapt(ITEMS, TABLE)  # the cold item's price of 1000 must not move mean and deviation
+    assert item.features[2].mean.numpy() == 2 and item.features[2].deviation.numpy() == 1
+
+
+def test_an_item_without_interactions_shares_the_id_vector_of_the_unknown():
+    item = tower(Id(4), normalize=False)
+    item.adapt(ITEMS)
+    item.features[0].table.embeddings.assign(np.arange(16).reshape(4, 4))
+    assert item({"item": tf.constant([3, 0])}).numpy().tolist() == [[0, 1, 2, 3]] * 2
+
+
+def test_rows_do_not_mix():
+    item = tower(units=[8, 4])
+    item.adapt(ITEMS, TABLE)
+    together = item({"item": tf.constant([1, 2, 3])}).numpy()
+    for row in (1, 2, 3):
+        np.testing.assert_allclose(item({"item": tf.constant([row])}).numpy()[0], together[row - 1], rtol=1e-5)
+
+
+def test_context_comes_with_the_batch():
+    query = FeatureTower("user", [Id(4), Buckets("hour", num_buckets=4)])
+    query.adapt(Vocabulary(["u"], [3]), context=pd.DataFrame({"hour": range(24)}))
+    assert [feature.name for feature in query.context()] == ["buckets_hour"]
+    assert query({"user": tf.constant([1]), "buckets_hour": tf.constant([2])}).shape == (1, 12)
+    with pytest.raises(ValueError, match="'buckets_hour' is context of the user tower"):
+        query({"user": tf.constant([1])})
+
+
+def test_a_request_overrides_the_table_only_where_it_says_something():
+    item = tower()
+    item.adapt(ITEMS, TABLE)
+    rows = tf.constant([1, 1, 0])
+    raw = {"brand": tf.constant(["", "y", "x"]), "price": tf.constant([np.nan, 3, 1], tf.float64)}
+    vectors = item(item.inputs_from_raw(rows, raw)).numpy()
+    stored = item({"item": rows}).numpy()
+    np.testing.assert_allclose(vectors[0], stored[0], rtol=1e-6)
+    assert np.abs(vectors[1] - stored[1]).max() > 0.1
+    assert np.abs(vectors[2] - stored[2]).max() > 0.1  # an unknown item has a vector from its attributes
+    np.testing.assert_allclose(item(item.inputs_from_raw(rows, {})).numpy(), stored, rtol=1e-6)
+
+
+def test_raw_columns_tell_what_a_request_may_say():
+    item = tower()
+    item.adapt(ITEMS, TABLE)
+    assert {name: spec.dtype for name, spec in item.raw_columns.items()} == {"brand": tf.string, "price": tf.float64}
+    clash = tower(Categorical("price"), Numeric("price"))
+    clash.adapt(ITEMS, TABLE)
+    with pytest.raises(ValueError, match="'price' is text to one feature"):
+        _ = clash.raw_columns
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="'colour'; there are .*brand"):
+        tower(Categorical("colour")).adapt(ITEMS, TABLE)
+    with pytest.raises(ValueError, match="distinct names"):
+        tower(Categorical("brand"), Categorical("brand"))
+    with pytest.raises(ValueError, match="needs features"):
+        FeatureTower("item", [])
+    query = FeatureTower("user", [Buckets("hour")])
+    query.adapt(Vocabulary(["u"], [3]), context=pd.DataFrame({"hour": [1, 2]}))
+    with pytest.raises(ValueError, match="the request lacks 'hour'"):
+        query.inputs_from_raw(tf.constant([1]), {})
