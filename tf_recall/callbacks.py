@@ -33,10 +33,14 @@ class CatalogueRecall(keras.callbacks.Callback):
     def __init__(self, validation, catalog, ks=(20,), cases=cases_by_user):
         super().__init__()
         self.cases, self.catalog, self.ks = cases(validation, catalog), catalog, ks
+        self.service = None
 
     def on_epoch_end(self, epoch, logs=None):
-        service = Service.build(self.model, self.catalog, index=Exact(), k_max=max(self.ks) + 1)
-        report = evaluate(service, self.cases, self.catalog, ks=self.ks)
+        if self.service is None:
+            self.service = Service.build(self.model, self.catalog, index=Exact(), k_max=max(self.ks) + 1)
+        else:
+            self.service.index.vectors.assign(self.model.embed_catalog())
+        report = evaluate(self.service, self.cases, self.catalog, ks=self.ks)
         logs.update({f"val_{name}": value for name, value in report.metrics.items()})
 
 

@@ -76,11 +76,14 @@ class Retriever(keras.Model):
 
     def embed_catalog(self):
         """The vectors of all items: float32 `[num_items, dim]`, line r is row r + 1. Each item is encoded once."""
-        embed = tf.function(lambda rows: self.embed_item({"item": rows}), reduce_retracing=True)
         blocks = range(1, self.item_tower.num_rows, BLOCK)
         ends = [min(at + BLOCK, self.item_tower.num_rows) for at in blocks]
         pairs = tqdm(zip(blocks, ends, strict=True), "items", len(ends), delay=3, leave=False)
-        return np.concatenate([embed(tf.range(at, end)).numpy() for at, end in pairs]).astype(np.float32)
+        return np.concatenate([self._embed_rows(tf.range(at, end)).numpy() for at, end in pairs]).astype(np.float32)
+
+    @tf.function(reduce_retracing=True, input_signature=[tf.TensorSpec([None], tf.int32)])
+    def _embed_rows(self, rows):
+        return self.embed_item({"item": rows})
 
     def get_config(self):
         parts = {

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
             initial_epoch=done,
             epochs=settings.epochs,
             callbacks=[*callbacks, checkpoint],
+            shuffle=False,  # the batches are shuffled already
+            verbose="auto" if sys.stderr.isatty() else 2,
         )
     checkpoint.restore_best(model)
     return model
