@@ -1,0 +1,153 @@
+"""An exported service, loaded again: through its signatures alone, as any client of the server would ask it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.vocabulary import raw_ids
+from tf_recall.request import batch, check_k
+
+
+def load(path) -> "Served":
+    """Loads an export, checked for completeness.
+
+    Args:
+        path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
+
+    Raises:
+        FileNotFoundError: there is no export, or one of its files is missing.
+        ValueError: a file is truncated or damaged.
+        ImportError: the export holds ScaNN's ops and ScaNN is not installed.
+
+    Example:
+        >>> item_id, score = load("saved_models/two_tower").recommend(["u17"], k=10)
+    """
+    path = version_folder(path)
+    _check(path)
+    if any(op.startswith("Scann") for op in _ops(path)):
+        try:
+            from scann.scann_ops.py import scann_ops  # noqa: F401  registers the ops
+        except ImportError as error:
+            raise ImportError(f"{path} searches with ScaNN: pip install 'tf-recall[scann]'") from error
+    try:
+        return Served(tf.saved_model.load(str(path)))
+    except (tf.errors.OpError, OSError) as error:
+        raise ValueError(f"{path} is damaged, export or copy it again: {error}") from error
+
+
+def restore(path):
+    """The trained model and its catalogue, as `export(..., model=model)` kept them: to train on, or to index anew.
+
+    Args:
+        path: as for `load`.
+
+    Returns:
+        `(model, catalog)`; the catalogue's side tables are empty, the model holds them encoded.
+
+    Raises:
+        FileNotFoundError: there is no export, or it was written without its model.
+
+    Example:
+        >>> service = Service.build(*restore("saved_models/two_tower"), index=ScaNN())
+    """
+    import keras
+
+    import tf_recall.models  # noqa: F401  registers what a saved model is made of
+
+    training = version_folder(path) / "training"
+    if not (training / "model.keras").is_file():
+        raise FileNotFoundError(f"{training} holds no model: the export was written without model=")
+    return keras.models.load_model(training / "model.keras"), Catalog.load(training / "catalog")
+
+
+def versions(directory) -> list[int]:
+    """The versions in `<directory>/<version>/`, rising."""
+    names = (path.parent.name for path in Path(directory).glob("*/saved_model.pb"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+class Served:
+    """A loaded export with the methods of `Service`; `load` makes it.
+
+    The graph answers with `k_max` items and the first k are kept. Rows are found through the exported ids.
+    """
+
+    def __init__(self, model):
+        self._model, self._signatures = model, model.signatures
+        self.inputs = {
+            name: dict(function.structured_input_signature[1]) for name, function in self._signatures.items()
+        }
+        self.k_max = self._signatures["serving_default"].structured_outputs["score"].shape[1]
+        self._ids = raw_ids(model.item_ids.numpy())
+        self._index = pd.Index(self._ids)
+
+    @property
+    def query_columns(self) -> dict[str, tf.TensorSpec]:
+        """The features that a request may bring along, by column."""
+        return {name: spec for name, spec in self.inputs["embed_query"].items() if name != "user_id"}
+
+    def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, **features):
+        """As `Service.recommend`."""
+        given = {"user_id": user_id, "exclude": exclude, "allow": allow, "exclude_seen": exclude_seen, **features}
+        check_k(k, self.k_max)
+        answer = self._ask("serving_default", "user_id", given)
+        return raw_ids(answer["item_id"][:, :k]), answer["score"][:, :k]
+
+    def recommend_rows(self, user_id, k=10, exclude_seen=False, **features):
+        """As `Service.recommend_rows`."""
+        item_id, score = self.recommend(user_id, k, exclude_seen=exclude_seen, **features)
+        return self._index.get_indexer(item_id.ravel()).astype(np.int32).reshape(item_id.shape), score
+
+    def embed_query(self, user_id, **features) -> np.ndarray:
+        """As `Service.embed_query`."""
+        return self._ask("embed_query", "user_id", {"user_id": user_id, **features})["embedding"]
+
+    def embed_item(self, item_id, **features) -> np.ndarray:
+        """As `Service.embed_item`."""
+        return self._ask("embed_item", "item_id", {"item_id": item_id, **features})["embedding"]
+
+    def _ask(self, endpoint, key, given):
+        inputs = self.inputs[endpoint]
+        arrays = batch(inputs, key, given)
+        answer = self._signatures[endpoint](**{name: tf.constant(arrays[name], inputs[name].dtype) for name in inputs})
+        return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+def version_folder(path) -> Path:
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    if found := versions(path):
+        return path / str(found[-1])
+    raise FileNotFoundError(
+        f"no export at {path}: it must be .../<name>/<version> with a saved_model.pb, or .../<name>"
+    )
+
+
+def _check(path):
+    manifest = path / "manifest.json"
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{manifest} is missing: {path} is incomplete, or was not exported by tf_recall")
+    try:
+        sizes = json.loads(manifest.read_text())["bytes"]
+    except ValueError as error:
+        raise ValueError(f"{manifest} is damaged, export or copy {path} again: {error}") from None
+    if missing := [name for name in sizes if not (path / name).is_file()]:
+        raise FileNotFoundError(f"{path} lacks {', '.join(missing)}: copy the whole folder")
+    for name, size in sizes.items():
+        if (found := (path / name).stat().st_size) != size:
+            raise ValueError(f"{path / name} is damaged: it has {found} bytes and should have {size}; copy it again")
+
+
+def _ops(path) -> list[str]:
+    try:
+        model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    except DecodeError as error:
+        raise ValueError(f"{path / 'saved_model.pb'} is damaged, export or copy it again: {error}") from None
+    return [op.name for op in model.meta_graphs[0].meta_info_def.stripped_op_list.op]

@@ -1,0 +1,175 @@
+"""Raw ids in, raw item ids out. What is evaluated is what is exported is what is served."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.data.vocabulary import MISSING
+from tf_recall.index import default_index
+from tf_recall.request import RESERVED, batch, check_k
+
+
+class Service:
+    """The whole answer to "what for this user?": lookups, query tower, search, filters, ids.
+
+        query = query_tower(inputs_from_raw(row(user_id), features))
+        score[item] = query . item_vector[item],  over the items allowed, not excluded and not seen;  the k largest
+
+    `recommend`, `recommend_rows` (which evaluation asks) and the export run one and the same function, so a figure
+    measured here is a figure of what is served. The item vectors are computed once, when the service is built.
+
+    Args:
+        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`.
+        item_tower: the same, for items.
+        index: built over the vectors of item rows 1, 2, ...; its position p is row p + 1.
+        catalog: the vocabularies and the seen pairs.
+        k_max: the most items in one answer; the catalogue's size where that is less. An export answers with k_max.
+
+    Raises:
+        ValueError: k_max below 1, an index of another size than the catalogue, a feature's column with a reserved name.
+
+    Example:
+        >>> service = Service.build(model, catalog)
+        >>> item_id, score = service.recommend(["u17", "u4"], k=10, exclude=[["tea"], []], exclude_seen=True)
+    """
+
+    def __init__(self, query_tower, item_tower, index, catalog, k_max=200):
+        if k_max < 1:
+            raise ValueError(f"k_max must be 1 or more, got {k_max}")
+        if index.num_items != catalog.num_items:
+            raise ValueError(f"the index holds {index.num_items} vectors, the catalogue {catalog.num_items} items")
+        if taken := sorted(set(RESERVED) & {*query_tower.raw_columns, *item_tower.raw_columns}):
+            raise ValueError(f"a feature's column may not be called {', '.join(taken)}: requests mean something else")
+        self.query_tower, self.item_tower, self.index, self.catalog = query_tower, item_tower, index, catalog
+        self.k_max = min(k_max, catalog.num_items)
+        self.item_ids = tf.Variable(catalog.items.decode(np.arange(catalog.items.size)), trainable=False)
+        self.seen_offsets = tf.Variable(catalog.seen.offsets, trainable=False)
+        self.seen_rows = tf.Variable(catalog.seen.rows, trainable=False, shape=[None])
+        inputs = self.inputs
+        self.answer = tf.function(self._answer, [inputs["serving_default"], tf.TensorSpec([], tf.int32)])
+        self.query_vectors = tf.function(self._query_vectors, [inputs["embed_query"]])
+        self.item_vectors = tf.function(self._item_vectors, [inputs["embed_item"]])
+
+    @classmethod
+    def build(cls, model, catalog, index=None, k_max=200) -> "Service":
+        """Encodes the catalogue once and builds the index over it; its recall is measured for users of the catalogue.
+
+        Args:
+            model: a trained `Retriever`.
+            catalog: the catalogue that it was trained on.
+            index: an empty index; by default what suits the catalogue's size.
+            k_max: the most items in one answer.
+        """
+        index = default_index(catalog.num_items) if index is None else index
+        some = np.unique(np.linspace(1, catalog.users.size - 1, 256).astype(np.int32))
+        raw = batch({"row": tf.TensorSpec([None], tf.int64), **model.query_tower.raw_columns}, "row", {"row": some})
+        queries = model.query_tower(model.query_tower.inputs_from_raw(some, raw))
+        return cls(model.query_tower, model.item_tower, index.build(model.embed_catalog(), queries), catalog, k_max)
+
+    @property
+    def query_columns(self) -> dict[str, tf.TensorSpec]:
+        """The features that a request may bring along, by column."""
+        return self.query_tower.raw_columns
+
+    @property
+    def inputs(self) -> dict[str, dict[str, tf.TensorSpec]]:
+        """What each endpoint takes, by name: batch first, every size free."""
+        user_dtype, item_dtype = tf.as_dtype(self.catalog.users.dtype), tf.as_dtype(self.catalog.items.dtype)
+        query = {"user_id": tf.TensorSpec([None], user_dtype), **self.query_columns}
+        filters = {name: tf.TensorSpec([None, None], item_dtype) for name in ("exclude", "allow")}
+        filters["exclude_seen"] = tf.TensorSpec([None], tf.bool)
+        return {
+            "serving_default": {**query, **filters},
+            "embed_query": query,
+            "embed_item": {"item_id": tf.TensorSpec([None], item_dtype), **self.item_tower.raw_columns},
+        }
+
+    def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, **features):
+        """The k best items for each user, as raw ids.
+
+        Args:
+            user_id: raw ids `[B]`, or one. An unknown user is answered from the features given.
+            k: how many, up to `k_max`.
+            exclude: items to leave out: a list per user, or one list for all. Unknown ids are ignored.
+            allow: the only items to choose among, in the same form; they are scored exactly. An empty list restricts
+                nothing; a list of unknown ids alone leaves nothing.
+            exclude_seen: leave out what the user had in training; one bool, or one per user.
+            **features: raw values `[B]` by column, or one for all. They override what is stored of a known user.
+
+        Returns:
+            item_id `[B, k]` and score `[B, k]` float32, falling. Where fewer than k items remain, the row ends in `""`
+            (or -1) with score -inf.
+
+        Raises:
+            ValueError: k beyond `k_max`, an unknown feature, lengths that differ.
+            TypeError: integer ids where strings were trained on, or the reverse.
+        """
+        given = {"user_id": user_id, "exclude": exclude, "allow": allow, "exclude_seen": exclude_seen, **features}
+        rows, score = self._ask(given, k)
+        return self.catalog.items.decode(rows), score
+
+    def recommend_rows(self, user_id, k=10, exclude_seen=False, **features):
+        """As `recommend`, in item rows: int32 `[B, k]`, 0 where there is nothing, and scores `[B, k]`."""
+        return self._ask({"user_id": user_id, "exclude_seen": exclude_seen, **features}, k)
+
+    def embed_query(self, user_id, **features) -> np.ndarray:
+        """Query vectors `[B, dim]`; arguments as for `recommend`."""
+        given = {"user_id": user_id, **features}
+        return self.query_vectors(batch(self.inputs["embed_query"], "user_id", given)).numpy()
+
+    def embed_item(self, item_id, **features) -> np.ndarray:
+        """Item vectors `[B, dim]`; an unknown item is embedded from the features given."""
+        given = {"item_id": item_id, **features}
+        return self.item_vectors(batch(self.inputs["embed_item"], "item_id", given)).numpy()
+
+    def _ask(self, given, k):
+        check_k(k, self.k_max)
+        rows, score = self.answer(batch(self.inputs["serving_default"], "user_id", given), tf.constant(k, tf.int32))
+        return rows.numpy(), score.numpy()
+
+    def _query_vectors(self, inputs):
+        rows = self.catalog.users.lookup(inputs["user_id"])
+        raw = {name: inputs[name] for name in self.query_tower.raw_columns}
+        return self.query_tower(self.query_tower.inputs_from_raw(rows, raw))
+
+    def _item_vectors(self, inputs):
+        rows = self.catalog.items.lookup(inputs["item_id"])
+        raw = {name: inputs[name] for name in self.item_tower.raw_columns}
+        return self.item_tower(self.item_tower.inputs_from_raw(rows, raw))
+
+    def _answer(self, inputs, k):
+        """Item rows and scores, `[B, k]` each, for the inputs of serving_default."""
+        query = self._query_vectors(inputs)
+        seen = self._seen(self.catalog.users.lookup(inputs["user_id"]), inputs["exclude_seen"])
+        exclude = tf.concat([self.catalog.items.lookup(inputs["exclude"]), seen], axis=1) - 1  # [B, E + S] positions
+        allow = self.catalog.items.lookup(inputs["allow"]) - 1  # [B, A] positions
+        restricted = tf.reduce_any(inputs["allow"] != MISSING[self.catalog.items.dtype], axis=1)  # [B]
+        nothing = tf.fill([tf.size(restricted), k], -np.inf), tf.fill([tf.size(restricted), k], -1)
+        score, position = tf.cond(
+            tf.reduce_all(restricted), lambda: nothing, lambda: self.index.search(query, k, exclude)
+        )
+        chosen_score, chosen = tf.cond(
+            tf.reduce_any(restricted), lambda: self._among(query, allow, exclude, k), lambda: nothing
+        )
+        restricted = restricted[:, None]
+        return tf.where(restricted, chosen, position) + 1, tf.where(restricted, chosen_score, score)
+
+    def _seen(self, users, wanted):
+        """The item rows that each user has seen, `[B, S]` padded with 0; S is 0 when no row wants them."""
+        start = tf.gather(self.seen_offsets, users)
+        length = tf.where(wanted, tf.gather(self.seen_offsets, users + 1) - start, 0)
+        column = tf.range(tf.reduce_max(tf.concat([length, [0]], axis=0)))
+        inside = column < length[:, None]  # [B, S]
+        return tf.where(inside, tf.gather(self.seen_rows, tf.where(inside, start[:, None] + column, 0)), 0)
+
+    def _among(self, query, allow, exclude, k):
+        """The best k of the positions `allow` [B, A], scored exactly, each at most once."""
+        allow = tf.sort(allow, axis=1)
+        repeated = tf.pad(allow[:, 1:] == allow[:, :-1], [[0, 0], [1, 0]])
+        exclude = tf.pad(tf.sort(exclude, axis=1), [[0, 0], [0, 1]], constant_values=tf.int32.max)
+        excluded = tf.gather(exclude, tf.searchsorted(exclude, allow), batch_dims=1) == allow
+        score = tf.linalg.matvec(self.index.vectors_at(allow), query)  # [B, A]
+        score = tf.where(repeated | excluded | (allow < 0), -np.inf, score)
+        short = tf.maximum(k - tf.shape(score)[1], 0)
+        score, order = tf.math.top_k(tf.pad(score, [[0, 0], [0, short]], constant_values=-np.inf), k)
+        position = tf.gather(tf.pad(allow, [[0, 0], [0, short]]), order, batch_dims=1)
+        return score, tf.where(tf.math.is_inf(score), -1, position)  # [B, k]
