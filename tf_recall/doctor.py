@@ -44,8 +44,8 @@ def check_lists(rows: np.ndarray) -> list[Finding]:
         >>> rows, _ = service.recommend_rows(some_users, k=20)
         >>> for finding in check_lists(rows): print(finding)
     """
-    rows = np.sort(np.asarray(rows), axis=1)
-    num_lists, width = rows.shape
+    num_lists, width = np.shape(rows)
+    rows = np.sort(pd.factorize(np.ravel(rows))[0].reshape(num_lists, width), axis=1)
     if num_lists < 2:
         return []
     _, list_count = np.unique(rows, axis=0, return_counts=True)

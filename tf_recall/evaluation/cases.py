@@ -65,8 +65,8 @@ def cases_by_user(test: Interactions, catalog: Catalog, context: Sequence[str] |
     _check_not_empty(test)
     frame = test.frame
     owner, _ = pd.factorize(frame["user_id"])
-    order = np.argsort(frame["timestamp"], kind="stable") if "timestamp" in frame else np.arange(len(frame))
-    order = np.asarray(order)
+    times = frame["timestamp"].to_numpy() if "timestamp" in frame else np.arange(len(frame))
+    order = np.argsort(times, kind="stable")
     first = order[np.unique(owner[order], return_index=True)[1]]  # case -> line
     return _cases(test, catalog, context, owner, first)
 

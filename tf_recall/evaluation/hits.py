@@ -36,9 +36,6 @@ def find_hits(
         pair, place = np.divmod(np.flatnonzero(rows[owner[block]] == relevant[block, None]), width)
         found.append(np.stack([pair + start, place]))
     pair, place = np.concatenate(found, axis=1)
-    finite = scores[owner[pair], place] > -np.inf
-    pair, place = pair[finite], place[finite]
-
     order = np.argsort(owner[pair] * width + place, kind="stable")
     pair, place = pair[order], place[order]
     line = owner[pair]

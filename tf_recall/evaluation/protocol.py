@@ -31,8 +31,8 @@ def evaluate(
 
     Args:
         recommender: has `recommend_rows(user_id, k, exclude_seen=..., **context) -> (rows [B, k], scores [B, k])`, best
-            first, padded with row 0 and score -inf; what is served is what is evaluated. With `query_columns` it is given
-            only the context that it names there, and with `k_max` it is asked for no more.
+            first, padded with row 0 and score -inf, so that what is served is what is evaluated. Where it has
+            `query_columns` it is given only the context named there.
         cases: from `cases_by_user` or `cases_by_row`.
         catalog: fitted on the training part; its counts define the slices.
         ks: cut-offs of the metrics.
@@ -40,7 +40,8 @@ def evaluate(
         batch_size: queries asked at once.
 
     Raises:
-        ValueError: no cases, or none left without the seen items; a k below 1 or beyond the catalogue or `k_max`; malformed lists.
+        ValueError: no cases, or none left without the seen items; a k below 1, beyond the catalogue, or too large for
+            the recommender's `k_max`, where it has one; malformed lists.
 
     Example:
         >>> report = evaluate(service, cases_by_user(split.test, catalog), catalog, ks=(20, 100))
@@ -85,23 +86,19 @@ class _Lists(NamedTuple):
 def _ask(
     title: str, recommender, cases: Cases, num_items: int, ks: list[int], exclude_seen: bool, batch_size: int
 ) -> _Lists:
-    width = min(ks[-1] + 1, num_items)
-    if width > getattr(recommender, "k_max", width):
+    width, limit = min(ks[-1] + 1, num_items), min(getattr(recommender, "k_max", num_items), num_items)
+    if width > limit:
         raise ValueError(
-            f"ks up to {ks[-1]} ask for lists of {width}, one more to see ties, and k_max is {recommender.k_max}: raise it"
+            f"ks up to {ks[-1]} ask for lists of {width}, one more to see ties; the recommender's k_max is {limit}. "
+            "Build it with a larger one, or lower ks."
         )
     columns = set(cases.context) & set(getattr(recommender, "query_columns", cases.context))
     pairs, ranks, recommended = [], [], np.zeros((len(ks), num_items + 1), np.int64)
-    starts = range(0, len(cases), batch_size)
-    for start in tqdm(starts, desc=f"evaluating {title}", unit="batch", delay=3, leave=False):
+    for start in tqdm(range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False):
         batch = slice(start, start + batch_size)
-        user_id = cases.user_id[batch]
-        context = {name: cases.context[name][batch] for name in columns}
-        answer = recommender.recommend_rows(user_id, width, exclude_seen=exclude_seen, **context)
-        rows, scores = (np.asarray(part) for part in answer)
-        check_lists(rows, scores, (len(user_id), width), num_items)
-        rows, scores = drop_repeats(rows, scores)
-        offsets = cases.offsets[start : start + len(user_id) + 1]
+        request = {name: cases.context[name][batch] for name in columns} | {"exclude_seen": exclude_seen}
+        rows, scores = _distinct_lists(recommender, cases.user_id[batch], request, width, limit, num_items)
+        offsets = cases.offsets[start : start + len(rows) + 1]
         relevant = cases.rows[offsets[0] : offsets[-1]]
         pair, rank = find_hits(rows, scores, offsets - offsets[0], relevant, complete=width == num_items)
         pairs.append(pair + offsets[0])
@@ -109,6 +106,21 @@ def _ask(
         for times, low, high in zip(recommended, [0, *ks], ks, strict=False):
             np.add.at(times, rows[:, low:high].ravel(), 1)
     return _Lists(np.concatenate(pairs), np.concatenate(ranks), np.cumsum(recommended, axis=0))
+
+
+def _distinct_lists(
+    recommender, user_id: np.ndarray, request: dict, width: int, limit: int, num_items: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores `[B, width]` of distinct items: where a list repeats some, longer lists are asked for."""
+    asked = width
+    while True:
+        rows, scores = map(np.asarray, recommender.recommend_rows(user_id, asked, **request))
+        check_lists(rows, scores, (len(user_id), asked), num_items)
+        rows, scores = drop_repeats(np.where(scores > -np.inf, rows, 0), scores)
+        enough = (rows[:, width - 1] > 0) | (scores[:, -1] == -np.inf)
+        if enough.all() or asked == limit:
+            return rows[:, :width], scores[:, :width]
+        asked = min(2 * asked, limit)
 
 
 def _num_relevant(cases: Cases, pairs: np.ndarray, num_unknown: np.ndarray) -> np.ndarray:
