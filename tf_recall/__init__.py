@@ -1,7 +1,8 @@
 """Candidate retrieval on Keras 3: from a table of interactions to trained vectors to a served index.
 
 Every method answers four questions: which pairs are positive, which negative, how both sides become vectors, what loss
-ties them. The modules `positives`, `negatives`, `towers` and `losses` hold the answers; a model of `models` is a recipe of four.
+ties them. The modules `positives`, `negatives`, `towers` and `losses` hold the answers; a model of `models` is a recipe
+of four.
 
 Importing the package loads nothing heavy: a name is imported when it is first used.
 """
@@ -9,14 +10,43 @@ Importing the package loads nothing heavy: a name is imported when it is first u
 import importlib
 import os
 import sys
+from types import ModuleType
 
 __version__ = "0.1.0"
 
-# The one place that asks for legacy tf.keras: tensorflow-recommenders needs it, while our own models use `import keras` (Keras 3).
-if os.environ.get("TF_USE_LEGACY_KERAS") != "1":
-    if "tensorflow" in sys.modules and "tensorflow.keras" in sys.modules:
-        raise ImportError(
-            "tf.keras was already loaded without TF_USE_LEGACY_KERAS=1, and tensorflow-recommenders cannot work beside it. "
-            "Write `import tf_recall` before `import tensorflow`, or start Python with TF_USE_LEGACY_KERAS=1 in the environment."
-        )
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+# The one place that asks for legacy tf.keras: tensorflow-recommenders needs it. Our own models `import keras`, Keras 3.
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+_loaded = vars(sys.modules.get("tensorflow", os)).get("keras")  # a lazy loader until somebody touches it
+if type(_loaded) is ModuleType and not _loaded.__name__.startswith("tf_keras"):
+    raise ImportError(
+        "tf.keras was already loaded as Keras 3, and tensorflow-recommenders cannot work beside it. Write "
+        "`import tf_recall` before `import tensorflow`, or start Python with TF_USE_LEGACY_KERAS=1 in the environment."
+    )
+
+_HOMES = {
+    "Batches": "data.batches",
+    "Catalog": "data.catalog",
+    "CatalogueRecall": "callbacks",
+    "Checkpoint": "callbacks",
+    "Config": "config",
+    "FeatureTower": "towers.features",
+    "Interactions": "data.interactions",
+    "Retriever": "retriever",
+    "Service": "service",
+    "TwoTower": "models.two_tower",
+    "Vocabulary": "data.vocabulary",
+    "cases_by_row": "evaluation",
+    "cases_by_user": "evaluation",
+    "evaluate": "evaluation",
+    "load": "served",
+    "train": "training",
+    "user_item": "positives",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tf_recall' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"tf_recall.{_HOMES[name]}"), name)

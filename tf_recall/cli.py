@@ -9,7 +9,9 @@ import sys
 
 import click
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is loaded; its start-up notes say nothing to a user
+os.environ.setdefault(
+    "TF_CPP_MIN_LOG_LEVEL", "2"
+)  # before TensorFlow is loaded; its start-up notes say nothing to a user
 
 SET = click.option("--set", "sets", multiple=True, metavar="A.B=C", help="Change one value of the config.")
 OUT = click.option("--out", default="saved_models", show_default=True, metavar="DIR", help="The model repository.")
@@ -51,7 +53,9 @@ def quickstart(out, sets):
     user = "u1"
     items, scores = served.recommend([user], k=5, exclude_seen=True)
     result["query"] = _answer(user, items[0], scores[0])
-    click.echo(f"\n{user} has not seen, and may like: {', '.join(result['query']['item_id'])}\nexported to {result['model']}")
+    click.echo(
+        f"\n{user} has not seen, and may like: {', '.join(result['query']['item_id'])}\nexported to {result['model']}"
+    )
     return result
 
 
@@ -98,15 +102,19 @@ def evaluate(model, config, sets):
 
 @main.command()
 @click.argument("model")
-@click.option("--index", default="ivf", show_default=True, help="exact, ivf or scann; its settings by --set leaves=1000.")
+@click.option("--index", "name", default="ivf", show_default=True, help="exact, ivf or scann.")
 @OUT
-@SET
+@click.option("--set", "sets", multiple=True, metavar="A=B", help="A setting of the index.")
 @answers_json
-def export(model, index, out, sets):
-    """Export MODEL once more, with another index."""
+def export(model, name, out, sets):
+    """Export a trained MODEL once more, with another index, as <OUT>/<its name>_<index>."""
+    from tf_recall.config import apply
     from tf_recall.training import reindex
 
-    return {"model": str(reindex(model, index, sets, out))}
+    index = {"name": name}
+    for change in sets:
+        apply(index, change)
+    return {"model": str(reindex(model, index, out))}
 
 
 @main.command()
@@ -116,7 +124,9 @@ def export(model, index, out, sets):
 @click.option("--exclude", default="", metavar="ID,ID", help="Items to leave out.")
 @click.option("--allow", default="", metavar="ID,ID", help="The only items that may be answered.")
 @click.option("--seen/--no-seen", default=False, help="Whether items the user has seen may be answered.")
-@click.option("--feature", "features", multiple=True, metavar="NAME=VALUE", help="What is known of the user or the moment.")
+@click.option(
+    "--feature", "features", multiple=True, metavar="NAME=VALUE", help="What is known of the user or the moment."
+)
 @answers_json
 def query(model, users, k, exclude, allow, seen, features):
     """Ask the exported MODEL."""
@@ -141,11 +151,11 @@ def doctor(config, model, sets):
     from tf_recall.config import Config
     from tf_recall.training import diagnose
 
-    warnings = diagnose(Config.load(config, sets), model)
-    for warning in warnings:
-        click.echo(str(warning))
-    click.echo(f"{len(warnings)} warning(s)")
-    return {"warnings": [vars(warning) for warning in warnings]}
+    findings = diagnose(Config.load(config, sets), model)
+    for finding in findings:
+        click.echo(finding)
+    click.echo(f"{len(findings)} finding(s)")
+    return {"findings": [vars(finding) for finding in findings]}
 
 
 def _pair(text):

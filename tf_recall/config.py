@@ -119,7 +119,7 @@ class Config:
         if not isinstance(values, dict):
             raise ValueError(f"{path} must hold sections such as `data:`, not {type(values).__name__}")
         for change in sets:
-            _set(values, change)
+            apply(values, change)
         values.setdefault("name", path.stem)
         return cls.from_dict(values)
 
@@ -204,7 +204,12 @@ def _part(kind, values):
     return make(kind, _name(arguments, kind), **arguments)
 
 
-def _set(values, change):
+def apply(values, change):
+    """Makes one change, such as "train.epochs=3", to nested values.
+
+    Raises:
+        ValueError: it does not read a.b=c, or leads through something that is no section.
+    """
     path, equals, text = change.partition("=")
     if not equals or not path:
         raise ValueError(f"--set takes a.b=c, as in train.epochs=3, not {change!r}")

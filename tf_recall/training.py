@@ -1,9 +1,10 @@
 """A config from data to an exported model: what `tf-recall train` does, step by step."""
 
+import json
 import logging
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.export import export
 from tf_recall.index import default_index
 from tf_recall.positives import user_item
+from tf_recall.served import load, restore, version_folder
 from tf_recall.service import Service
 
 CASES = {"by_user": cases_by_user, "by_row": cases_by_row}
@@ -57,9 +59,8 @@ def train(config, out="saved_models", resume=False, tensorboard=None):
     index = config.make("index") if config.index else default_index(catalog.num_items)
     service = Service.build(model, catalog, index, k_max=min(config.k_max, catalog.num_items))
     report = assess(service, config, split.test, catalog)
-    path = export(
-        service, Path(out) / config.name, config=config.to_dict(), metrics=report.to_dict(), model=model
-    )
+    metrics = {**report.to_dict(), "index_recall": service.index.recall}
+    path = export(service, Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
     shutil.rmtree(Path(out) / config.name / "checkpoints")
     return Trained(path, report, service)
 
@@ -99,6 +100,49 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
         )
     checkpoint.restore_best(model)
     return model
+
+
+def reindex(path, index, out="saved_models"):
+    """Exports a trained model once more, with another index over the same vectors; it stands beside the first.
+
+    Args:
+        path: an export of `train`.
+        index: the new index as a config names it: `{name: ivf, **its settings}`.
+        out: the model repository.
+
+    Returns: the path of `<out>/<name>_<index>/<version>`.
+    """
+    path = version_folder(path)
+    model, catalog = restore(path)
+    config = replace(Config.load(path / "config.yaml"), index=index)
+    config = replace(config, name=f"{config.name}_{index['name']}")
+    service = Service.build(model, catalog, config.make("index"), config.k_max)
+    metrics = {**json.loads((path / "metrics.json").read_text()), "index_recall": service.index.recall}
+    return export(service, Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
+
+
+def diagnose(config, path=None):
+    """What the doctor finds in a config's data, in its numeric features, and in the answers of an exported model.
+
+    Args:
+        config: a `Config`.
+        path: an export, or None.
+
+    Returns: a list of `doctor.Finding`.
+    """
+    split = config.make_split(config.make("data"))
+    catalog = Catalog.fit(split.train)
+    model = config.make_model().adapt(split.train, catalog)
+    codes = dict(user_item(split.train, catalog, model.query_tower)["query"])
+    for tower in (model.query_tower, model.item_tower):
+        codes |= {f"{tower.entity}'s {name}": table.numpy()[1:] for name, table in tower.tables.items()}
+    numerics = {name: column for name, column in codes.items() if column.dtype.kind == "f"}
+    findings = doctor.check_split(split) + doctor.check_items(split.train.items) + doctor.check_numerics(numerics)
+    if path is not None:
+        served = load(path)
+        users = catalog.users.ids[:: max(1, len(catalog.users.ids) // 1000)]
+        findings += doctor.check_lists(served.recommend_rows(users, k=min(20, served.k_max))[0])
+    return findings
 
 
 def _claim(checkpoints, config, resume):
