@@ -1,9 +1,12 @@
+import os
 import subprocess
 import sys
 
 
 def python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    """A fresh process in which nobody has asked for legacy Keras yet."""
+    env = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
 
 
 def test_importing_the_package_loads_nothing_heavy():
