@@ -1,7 +1,11 @@
 """Question four: the loss that ties query, positive and rivals."""
 
+import functools
+from numbers import Real
+
 import keras
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -35,8 +39,8 @@ class InBatchSoftmax:
     """
 
     def __init__(self, temperature=1.0):
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"temperature must be a number above 0, not {temperature}")
+        if not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
         self.temperature = temperature
 
     def __call__(self, query, item, positive, count, log_q=None, weight=None):
@@ -74,8 +78,7 @@ class InBatchSoftmax:
         return cls(**config)
 
 
+@functools.cache
 def _tfrs_retrieval(temperature):
-    import tensorflow_recommenders as tfrs
-
     task = tfrs.tasks.Retrieval(temperature=temperature, remove_accidental_hits=True)
-    return tf.function(task)  # it relies on AutoGraph, which Keras 3 does not apply in its train step
+    return tf.function(task, reduce_retracing=True)  # it relies on AutoGraph, which Keras 3 does not apply in `fit`

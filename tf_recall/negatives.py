@@ -50,8 +50,6 @@ class InBatch(keras.layers.Layer):
         return {"num_rows": self.prices.shape[0]} if self.built else None
 
     def build_from_config(self, config):
-        if config:
-            self.prices = self.add_weight(
-                name="prices", shape=(config["num_rows"],), dtype="float32", trainable=False, autocast=False
-            )
-            self.built = True
+        shape = (config["num_rows"],)
+        self.prices = self.add_weight(name="prices", shape=shape, dtype="float32", trainable=False, autocast=False)
+        self.built = True

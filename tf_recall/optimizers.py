@@ -18,18 +18,18 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
     """What row-wise optimizers share. A subclass says what becomes of the rows: `update_rows`."""
 
     def apply(self, grads, trainable_variables=None):
-        grads, variables = list(grads), list(trainable_variables or self._trainable_variables)
-        tables = [variable for gradient, variable in zip(grads, variables, strict=True) if _by_row(gradient)]
+        variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
+        tables = [variable for gradient, variable in zip(grads, variables, strict=False) if _by_row(gradient)]
         for option, why in _REFUSED.items() if tables else ():
             if getattr(self, option):
                 raise ValueError(f"{option}={getattr(self, option)} {why}: leave it out of {type(self).__name__}")
         for table in tables:
             if self.weight_decay and self._use_weight_decay(table):
                 raise ValueError(
-                    f"weight_decay={self.weight_decay} would shrink every row of {table.path} at every step: before "
+                    f"weight_decay={self.weight_decay} would shrink every row of {table.name} at every step: before "
                     f"training, call exclude_from_weight_decay(var_names=[{table.name!r}]) on the optimizer"
                 )
-        super().apply(grads, variables)
+        super().apply(grads, trainable_variables)
 
     def _clip_gradients(self, grads):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
@@ -143,4 +143,5 @@ def _sum_once(gradient):
     place = tf.unique(gradient.indices)[1]  # [R]
     at = tf.range(tf.size(place))
     first = tf.gather(tf.math.unsorted_segment_min(at, place, tf.size(place)), place) == at
-    return tf.where(first[:, None], _sum_everywhere(gradient), 0)
+    first = tf.reshape(first, [-1] + [1] * (gradient.values.shape.rank - 1))  # [R, 1]
+    return tf.where(first, _sum_everywhere(gradient), 0)

@@ -19,11 +19,11 @@ class RowEmbedding(keras.layers.Layer):
         initializer: a Keras initializer or its name, for every row but row 0.
         zero_unknown: whether row 0 starts at zeros, so that an unknown id adds nothing. It trains like any other row.
 
-    Call: integer ids of any shape `[...]`, each in `0 ... num_rows - 1` -> `[..., dim]` in the layer's compute dtype.
+    Call: ids of any shape `[...]`, each in `0 ... num_rows - 1` -> `[..., dim]` in the layer's compute dtype.
 
     Raises:
         ValueError: `num_rows` or `dim` is not positive.
-        TypeError: the ids are not integers (half precision floats would round them to other ids).
+        TypeError: the ids are not int32 or int64 (half precision floats would round them to other ids).
 
     Example:
         >>> RowEmbedding(num_rows=1000, dim=16)(tf.constant([3, 0, 3])).shape
@@ -49,8 +49,8 @@ class RowEmbedding(keras.layers.Layer):
 
     def call(self, ids):
         ids = tf.convert_to_tensor(ids)
-        if not ids.dtype.is_integer:
-            raise TypeError(f"ids must be integers, not {ids.dtype.name}: give them an integer dtype, int32 or int64")
+        if ids.dtype not in (tf.int32, tf.int64):
+            raise TypeError(f"ids must be int32 or int64, not {ids.dtype.name}")
         return tf.cast(tf.nn.embedding_lookup(self.embeddings.value, ids), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
