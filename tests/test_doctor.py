@@ -111,9 +111,11 @@ class TestItems:
         assert findings[0].message.startswith("2 items have a twin") and "such as 1, 3." in findings[0].message
 
     def test_empty_values_are_no_likeness(self):
-        items = pd.DataFrame({"item_id": range(8), "title": ["a", "b", "c", "d", "e", "f", None, " "]})
-        assert names(check_items(items)) == [("missing_values", "warning")]
-        assert "title (25%)" in check_items(items)[0].message
+        titles = pd.Series(["a", "b", "c", "d", "e", "f", None, " ", np.nan, pd.NA], dtype=object)
+        for column in (titles, titles.astype("string"), titles.astype("category")):
+            findings = check_items(pd.DataFrame({"item_id": range(10), "title": column}))
+            assert names(findings) == [("missing_values", "warning")]
+            assert "title (40%)" in findings[0].message
 
     def test_a_missing_value_may_be_shared_by_twins(self):
         items = pd.DataFrame({"item_id": range(6), "title": list("aabcde"), "year": [np.nan, np.nan, 1, 2, 3, 4]})

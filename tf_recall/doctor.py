@@ -214,5 +214,5 @@ def _plain(column: pd.Series) -> pd.Series:
     """Values to compare: text without case and spare white space, missing where it is empty."""
     if pd.api.types.is_numeric_dtype(column):
         return column
-    text = column.map(str, na_action="ignore").astype("string").str.casefold().str.split().str.join(" ")
-    return text.where(text != "")
+    text = [" ".join(str(value).casefold().split()) for value in column.astype(object).where(column.notna(), "")]
+    return pd.Series([value or None for value in text], column.index, object)

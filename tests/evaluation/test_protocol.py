@@ -85,6 +85,7 @@ def test_by_hand():
     # Popularity: to u c, d; to v b, c. v finds b first, one of two.
     log = 1 / math.log2(3)
     expected = {"recall@1": 1 / 2, "recall@2": (1 + 1 / 2) / 2, "ndcg@2": (1 + 1 / (1 + log)) / 2, "mrr@2": 1}
+    expected |= {"coverage@1": 2 / 4, "coverage@2": 3 / 4}
     assert {name: report.baseline[name] for name in expected} == pytest.approx(expected)
     # Half of the 7 interactions is 3.5: a alone (4) is the head. All users are cold. d is the cold item.
     sizes = {name: (part["cases"], part["pairs"]) for name, part in report.slices.items()}
