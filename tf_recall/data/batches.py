@@ -7,8 +7,8 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-BLOCK_ROWS = 65_536  # Rows gathered by one call: enough to make the call's own cost vanish, few enough to stay in the cache.
-BLOCK_BYTES = 32 * 2**20
+# Gathered by one call: enough to make the call's own cost vanish, little enough to stay in the cache.
+BLOCK_ROWS, BLOCK_BYTES = 65_536, 32 * 2**20
 
 
 class Batches:
@@ -127,8 +127,8 @@ def _num_rows(leaves) -> int:
     for name, leaf in leaves.items():
         if leaf.ndim == 0 or leaf.dtype.kind not in "biuf":
             raise ValueError(
-                f"Column {name!r} is of dtype {leaf.dtype} and shape {leaf.shape}; batches are of numbers, with rows on "
-                "the first axis. Turn strings into row numbers first, with Vocabulary.encode."
+                f"Column {name!r} is of dtype {leaf.dtype} and shape {leaf.shape}; batches are of numbers, with "
+                "rows on the first axis. Turn strings into row numbers first, with Vocabulary.encode."
             )
     lengths = {name: len(leaf) for name, leaf in leaves.items()}
     if len(set(lengths.values())) > 1:

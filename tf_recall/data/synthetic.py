@@ -52,7 +52,7 @@ class Planted:
 
     def scores(self, user_ids: Sequence[str]) -> np.ndarray:
         """log P(item | user), `[len(user_ids), num_items]`; column n is the item "i<n>", the item table's order."""
-        logits = np.log(self.popularity) + self.sharpness * (self.tastes[self._numbers(user_ids)] @ self.vectors.T)
+        logits = self._logits(self._numbers(user_ids)).astype(np.float64)
         top = logits.max(axis=1, keepdims=True)
         return logits - (top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True)))
 
@@ -62,8 +62,8 @@ class Planted:
         Args:
             user_ids: Ids such as "u12".
             k: Answers a user.
-            exclude: Interactions whose (user, item) pairs must not be answered, such as the train side of a split. Where
-                fewer than `k` items remain, the row ends in "".
+            exclude: Interactions whose (user, item) pairs must not be answered, such as the train side of a split.
+                Where fewer than `k` items remain, the row ends in "".
         """
         num_items = len(self.popularity)
         if not 1 <= k <= num_items:
@@ -77,15 +77,17 @@ class Planted:
         item_ids = np.append(_ids("i", num_items), "")
         answers = np.empty((len(users), k), dtype=object)
         for start, stop in _blocks(np.full(len(users), num_items), CELLS):
-            scores = self.scores(user_ids[start:stop])
+            costs = -self._logits(users[start:stop])
             for row, user in enumerate(users[start:stop]):
-                scores[row, excluded.get(user, [])] = -np.inf
-            top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-            falling = np.take_along_axis(scores, top, axis=1)
-            order = np.argsort(-falling, axis=1, kind="stable")
-            top = np.where(np.isneginf(falling), num_items, top)
-            answers[start:stop] = item_ids[np.take_along_axis(top, order, axis=1)]
+                costs[row, excluded.get(user, [])] = np.inf
+            top = _smallest(costs, k)
+            left = np.isfinite(np.take_along_axis(costs, top, axis=1))
+            answers[start:stop] = item_ids[np.where(left, top, num_items)]
         return answers
+
+    def _logits(self, users: np.ndarray) -> np.ndarray:
+        """log P(item | user) up to a constant of the user."""
+        return np.log(self.popularity).astype(np.float32) + self.sharpness * (self.tastes[users] @ self.vectors.T)
 
     def _numbers(self, user_ids: Sequence[str]) -> np.ndarray:
         numbers = np.array([_number(user) for user in user_ids], dtype=np.int64)
@@ -105,9 +107,10 @@ def synthetic(
 ) -> Planted:
     """Draws a world of users with tastes and items with genres, and what the users took.
 
-    Items are made of the words of their title: a word belongs to a genre and its vector lies near that genre's, an item's
-    vector near the mean of its words'. A user's taste lies between two genres. So genres, titles, the users' ages and
-    favourite genres all tell something, and ids tell the rest. Popularity falls as `rank ** -zipf`, whatever the genre.
+    Items are made of the words of their title: a word belongs to a genre and its vector lies near that genre's, an
+    item's vector near the mean of its words'. A user's taste lies between two genres. So genres, titles, the users'
+    ages and favourite genres all tell something, and ids tell the rest. Popularity falls as `rank ** -zipf`, whatever
+    the genre.
     No user takes an item twice. The cost grows with the interactions, not with users times items.
 
     Args:
@@ -146,7 +149,7 @@ def synthetic(
     counts = _draw_counts(rng, num_users, num_items, num_interactions)
     taken = [
         _draw_events(rng, tastes[start:stop], vectors, popularity, sharpness, counts[start:stop])
-        for start, stop in _blocks(counts, 2**18)
+        for start, stop in _blocks(counts, 2**16)
     ]
     user = np.repeat(np.arange(num_users), counts)
     item = np.concatenate(taken)
@@ -155,14 +158,14 @@ def synthetic(
     moment = joined[user] + (1 - joined[user]) * rng.random(len(user))
     moment = moment[np.lexsort((moment, user))]
     order = np.argsort(moment, kind="stable")
-    frame = pd.DataFrame(
-        {
-            "user_id": _ids("u", num_users)[user[order]],
-            "item_id": _ids("i", num_items)[item[order]],
-            "timestamp": START + (SPAN * moment[order]).astype(np.int64),
-        }
+    interactions = Interactions.from_columns(
+        user_id=users["user_id"].to_numpy(object)[user[order]],
+        item_id=items["item_id"].to_numpy(object)[item[order]],
+        timestamp=START + (SPAN * moment[order]).astype(np.int64),
+        items=items,
+        users=users,
     )
-    return Planted(Interactions.from_frame(frame, items=items, users=users), tastes, vectors, popularity, sharpness)
+    return Planted(interactions, tastes, vectors, popularity, sharpness)
 
 
 def _draw_items(rng, num_items, centres) -> tuple[pd.DataFrame, np.ndarray]:
@@ -226,7 +229,8 @@ def _draw_events(rng, tastes, vectors, popularity, sharpness, counts) -> np.ndar
     have had most of what they like) is finished by a race over all items they have not had, which is the same draw.
     """
     num_items = len(popularity)
-    cumulative = np.cumsum(popularity)
+    by_rank = np.argsort(-popularity)  # The search below mostly stays at the front.
+    cumulative = np.cumsum(popularity[by_rank])
     cumulative /= cumulative[-1]
     keys = np.empty(0, dtype=np.int64)  # user * num_items + item, in the order drawn.
     missing = counts.copy()
@@ -238,9 +242,9 @@ def _draw_events(rng, tastes, vectors, popularity, sharpness, counts) -> np.ndar
         if not proposals.any():
             break
         user = np.repeat(np.arange(len(counts)), proposals)
-        item = np.searchsorted(cumulative, rng.random(len(user)), side="right")
+        item = by_rank[np.searchsorted(cumulative, rng.random(len(user)), side="right")]
         likeness = np.einsum("nd,nd->n", tastes[user], vectors[item])
-        accepted = rng.random(len(user)) < np.exp(sharpness * (likeness - 1))
+        accepted = rng.standard_exponential(len(user), dtype=np.float32) > sharpness * (1 - likeness)
         keys = np.concatenate([keys, user[accepted] * num_items + item[accepted]])
         keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
         keys = _first(keys, counts, num_items)
@@ -254,7 +258,7 @@ def _draw_events(rng, tastes, vectors, popularity, sharpness, counts) -> np.ndar
         row = np.searchsorted(racing, keys // num_items)
         had = (row < len(racing)) & (racing[np.minimum(row, len(racing) - 1)] == keys // num_items)
         arrival[row[had], keys[had] % num_items] = np.inf
-        finish = np.argsort(arrival, axis=1)[:, : missing[racing].max()]
+        finish = _smallest(arrival, missing[racing].max())
         keys = np.concatenate([keys, (racing[:, None] * num_items + finish).ravel()])
     keys = _first(keys, counts, num_items)
     return keys % num_items
@@ -266,6 +270,12 @@ def _first(keys, counts, num_items) -> np.ndarray:
     user = keys // num_items
     place = np.arange(len(keys)) - np.searchsorted(user, user)
     return keys[place < counts[user]]
+
+
+def _smallest(costs, k) -> np.ndarray:
+    """Positions `[rows, k]` of each row's smallest costs, in rising order."""
+    positions = np.argpartition(costs, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(positions, np.argsort(np.take_along_axis(costs, positions, axis=1), axis=1), axis=1)
 
 
 def _blocks(sizes, limit) -> Iterator[tuple[int, int]]:
