@@ -90,8 +90,8 @@ def _write(service, aside, name, config, metrics, model):
 def _resources(service, signatures):
     """What the graph reads: variables and lookup tables, held directly.
 
-    Were the Keras layers held instead, each of their variables would be saved as a copy that the graph does not read: Python's
-    loader mends that, a server's does not, and finds the variables missing.
+    Were the Keras layers held instead, each of their variables would be saved as a copy that the graph does not read.
+    Python's loader mends that; a server's does not, and misses the variables.
     """
     module = tf.Module()
     module.item_ids, module.index = service.item_ids, service.index

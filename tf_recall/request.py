@@ -43,7 +43,7 @@ def check_k(k: int, k_max: int) -> None:
         ValueError: k is no whole number from 1 to k_max.
     """
     if not isinstance(k, (int, np.integer)) or not 1 <= k <= k_max:
-        raise ValueError(f"k must be a whole number from 1 to {k_max}, the service's k_max; got {k!r}")
+        raise ValueError(f"k must be a whole number from 1 to {k_max}, the service's k_max or its catalogue; got {k!r}")
 
 
 def _array(name: str, spec: tf.TensorSpec, value, rows: int) -> np.ndarray:
@@ -54,21 +54,22 @@ def _array(name: str, spec: tf.TensorSpec, value, rows: int) -> np.ndarray:
     if name in LISTS:
         return _lists(name, value, spec.dtype, rows)
     if spec.shape.rank > 1:
-        column = np.asarray(value, spec.dtype.as_numpy_dtype)
-    elif spec.dtype == tf.string:
-        column = to_text(pd.Series(_column(value)))
-    elif spec.dtype == tf.bool:
-        column = np.asarray(value, bool)
+        column = np.asarray(list(value), spec.dtype.as_numpy_dtype)
+        single = column.ndim < spec.shape.rank
     else:
-        column = to_number(pd.Series(_column(value)), name).astype(spec.dtype.as_numpy_dtype)
+        single = np.ndim(value) == 0
+        column = pd.Series([value] if single else value)
+        if spec.dtype == tf.string:
+            column = to_text(column)
+        elif spec.dtype == tf.bool:
+            column = column.to_numpy(bool)
+        else:
+            column = to_number(column, name).astype(spec.dtype.as_numpy_dtype)
+        column = column[0] if single else column
     shape = (rows, *spec.shape[1:])
-    if column.shape not in (shape, shape[1:], (1, *shape[1:])):
-        raise ValueError(f"{name} must hold one value, or one for each of the {rows} rows; its shape is {column.shape}")
+    if np.shape(column) != (shape[1:] if single else shape):
+        raise ValueError(f"{name} must hold one value, or one for each of the {rows} rows; got {np.shape(column)}")
     return np.broadcast_to(column, shape)
-
-
-def _column(value):
-    return [value] if np.ndim(value) == 0 else value
 
 
 def _ids(name: str, values, dtype: tf.DType) -> np.ndarray:

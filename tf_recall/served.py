@@ -11,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.vocabulary import raw_ids
+from tf_recall.registry import REGISTRY, find
 from tf_recall.request import batch, check_k
 
 
@@ -58,8 +59,9 @@ def restore(path):
     """
     import keras
 
-    import tf_recall.models  # noqa: F401  registers what a saved model is made of
-
+    for kind in ("model", "tower", "feature", "negatives", "loss", "optimizer"):
+        for name in REGISTRY[kind]:
+            find(kind, name)  # imported, and so known to Keras
     training = version_folder(path) / "training"
     if not (training / "model.keras").is_file():
         raise FileNotFoundError(f"{training} holds no model: the export was written without model=")
