@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.vocabulary import is_missing, kind_of, raw_ids
+from tf_recall.data import tables
+from tf_recall.data.ids import is_missing, kind_of, raw_ids
 
 LAST_SECOND = 253_402_300_799  # of the year 9999
 
@@ -47,21 +48,23 @@ class Interactions:
 
         Raises:
           TypeError: a table that is none, or ids that are neither strings nor integers.
-          ValueError: no rows; a column that is not there or is there twice; a missing id; a time that cannot be read or is
-            not in seconds; a weight that is negative or not a number; an id twice in its side table, or no id shared with it.
+          ValueError: no rows; a column that is absent or there twice; a missing id; a time that cannot be read or is
+            not in seconds; a weight that is negative or no number; an id twice in a side table, or none shared with it.
         """
-        frame = _renamed(_pandas(frame, "interactions"), columns or {})
+        columns = columns or {}
+        frame = tables.renamed(tables.as_pandas(frame, "interactions"), columns)
         if frame.empty:
             raise ValueError(f"There are no interactions: the table has columns {list(frame.columns)} and no rows.")
-        checked = {name: _ids(frame, name, "interactions") for name in ("user_id", "item_id")}
+        user_id, item_id = _ids(frame, "user_id", "interactions"), _ids(frame, "item_id", "interactions")
+        users, user_id = _side_table(users, "users", "user_id", columns, user_id)
+        items, item_id = _side_table(items, "items", "item_id", columns, item_id)
+        checked = {"user_id": user_id, "item_id": item_id}
         if "timestamp" in frame:
             checked["timestamp"] = _seconds(frame["timestamp"])
         if "weight" in frame:
             checked["weight"] = _weights(frame["weight"])
-        rest = {name: frame[name] for name in frame.columns if name not in checked}
-        items, checked["item_id"] = _side_table(items, "items", "item_id", columns or {}, checked["item_id"])
-        users, checked["user_id"] = _side_table(users, "users", "user_id", columns or {}, checked["user_id"])
-        return cls(_table(checked | rest), items, users)
+        context = {name: frame[name] for name in frame if name not in checked}
+        return cls(tables.of_columns(checked | context), items, users)
 
     @classmethod
     def from_columns(
@@ -73,12 +76,12 @@ class Interactions:
         lengths = {name: len(values) for name, values in given.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Columns must have one length, got {lengths}.")
-        return cls.from_frame(_table(given), items=items, users=users)
+        return cls.from_frame(tables.of_columns(given), items=items, users=users)
 
     @classmethod
     def from_csv(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
         """Interactions of a CSV file (tab separated when its name holds `.tsv`), compressed or not. As `from_frame`."""
-        return cls.from_frame(_read_csv(Path(path), columns or {}), columns, items, users)
+        return cls.from_frame(tables.read_csv(path, _keys(columns)), columns, items, users)
 
     @classmethod
     def from_parquet(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
@@ -88,7 +91,7 @@ class Interactions:
     @classmethod
     def from_file(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
         """Interactions of a file whose suffix tells what it is: `.csv`, `.tsv` (also compressed) or `.parquet`."""
-        return cls.from_frame(_read(path, columns or {}), columns, items, users)
+        return cls.from_frame(tables.read(path, _keys(columns)), columns, items, users)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -96,149 +99,97 @@ class Interactions:
     def select(self, rows) -> "Interactions":
         """The interactions of a boolean mask or of row positions, with the same side tables."""
         rows = np.asarray(rows)
-        chosen = self.frame[rows] if rows.dtype == bool else self.frame.iloc[rows]
-        return replace(self, frame=chosen.reset_index(drop=True))
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+
+    def with_string_ids(self, key: str) -> "Interactions":
+        """The same interactions with the ids of column `user_id` or `item_id` as strings, also in its side table."""
+        side = "users" if key == "user_id" else "items"
+        given = {name: getattr(self, name) for name in ("frame", side) if getattr(self, name) is not None}
+        return replace(self, **{name: table.assign(**{key: _strings(table[key])}) for name, table in given.items()})
 
 
-def with_string_ids(interactions: Interactions, key: str) -> Interactions:
-    """The same interactions with the ids of column `key` as strings, also in its side table."""
-    side = "users" if key == "user_id" else "items"
-    tables = {"frame": interactions.frame, side: getattr(interactions, side)}
-    texts = {
-        name: _table({column: table[column] for column in table} | {key: _strings(table[key].to_numpy())})
-        for name, table in tables.items()
-        if table is not None
-    }
-    return replace(interactions, **texts)
+def _keys(columns: dict | None) -> set[str]:
+    return {"user_id", "item_id"} | {(columns or {}).get(key, key) for key in ("user_id", "item_id")}
 
 
-def _strings(ids: np.ndarray) -> np.ndarray:
-    return ids.astype(str).astype(object)
-
-
-def _pandas(table, what: str) -> pd.DataFrame:
-    if not isinstance(table, pd.DataFrame):
-        if not hasattr(table, "to_pandas"):
-            raise TypeError(f"{what} must be a pandas or polars dataframe, got {type(table).__name__}.")
-        table = table.to_pandas()
-    if not table.columns.is_unique:
-        raise ValueError(f"{what} has columns of the same name: {list(table.columns[table.columns.duplicated()])}.")
-    return table
-
-
-def _renamed(frame: pd.DataFrame, columns: dict) -> pd.DataFrame:
-    absent = {ours: theirs for ours, theirs in columns.items() if theirs not in frame}
-    if absent:
-        raise ValueError(f"columns names {absent}, which the table lacks; it has {list(frame.columns)}.")
-    kept = {name: frame[name] for name in frame.columns if name not in columns and name not in columns.values()}
-    return pd.DataFrame({ours: frame[theirs] for ours, theirs in columns.items()} | kept, index=frame.index)
-
-
-def _table(columns: dict) -> pd.DataFrame:
-    """A frame of the columns with rows counted from 0; strings stay Python strings, which every later step reads fastest."""
-    plain = {}
-    for name, values in columns.items():
-        values = values.reset_index(drop=True) if isinstance(values, pd.Series) else values
-        plain[name] = pd.Series(values, dtype=object) if getattr(values, "dtype", None) == object else pd.Series(values)
-    return pd.DataFrame(plain)
+def _strings(ids) -> pd.Series:
+    return pd.Series(np.asarray(ids).astype(str).astype(object), dtype=object)
 
 
 def _ids(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
     if name not in frame:
         raise ValueError(
-            f"{what} has no column {name!r}, only {list(frame.columns)}; name yours with columns={{{name!r}: '<its name>'}}."
+            f"{what} has no column {name!r}, only {list(frame.columns)}: "
+            f"tell which one it is with columns={{{name!r}: '<its name>'}}."
         )
     ids = raw_ids(frame[name], f"{name} of {what}")
     missing = np.flatnonzero(is_missing(ids))
     if missing.size:
         raise ValueError(
-            f"{missing.size} of {len(ids)} {name} in {what} are missing (null, NaN, '' or -1), the first in row {missing[0]}: "
-            "drop those rows."
+            f"{missing.size} of {len(ids)} {name} in {what} are missing (null, NaN, '' or -1), "
+            f"the first in row {missing[0]}: drop those rows."
         )
     return ids
-
-
-def _seconds(column: pd.Series) -> np.ndarray:
-    if column.isna().any():
-        raise ValueError(f"{int(column.isna().sum())} timestamp are missing, the first in row {_first(column.isna())}.")
-    if pd.api.types.is_bool_dtype(column):
-        raise TypeError("timestamp must be seconds since 1970, dates or text, got booleans.")
-    if pd.api.types.is_numeric_dtype(column):
-        seconds = np.floor(column.to_numpy(np.float64)) if column.dtype.kind == "f" else column.to_numpy(np.int64)
-        worst = np.abs(seconds).max()
-        if not worst <= LAST_SECOND:
-            raise ValueError(
-                f"timestamp must be seconds since 1970, got {worst:g}, past the year 9999: divide milliseconds by 1000."
-            )
-        return seconds.astype(np.int64)
-    times = pd.to_datetime(column, errors="coerce", utc=True)
-    if times.isna().any():
-        times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    if times.isna().any():
-        row = _first(times.isna())
-        raise ValueError(
-            f"timestamp {column.iloc[row]!r} in row {row} cannot be read as a time in the format of the first, "
-            f"{column.iloc[0]!r}: give seconds since 1970, datetimes, or text such as 2024-03-31 18:05:00."
-        )
-    return times.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
-
-
-def _weights(column: pd.Series) -> np.ndarray:
-    weights = pd.to_numeric(column, errors="coerce").to_numpy(np.float32, na_value=np.nan)
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if wrong.any():
-        row = _first(wrong)
-        raise ValueError(f"weight must be a number of at least 0, got {column.iloc[row]!r} in row {row}.")
-    return weights
-
-
-def _first(mask) -> int:
-    return int(np.flatnonzero(np.asarray(mask))[0])
 
 
 def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
     """The side table, checked, and the interactions' ids in the dtype that both now share."""
     if table is None:
         return None, ids
-    table = _read(table, columns) if isinstance(table, (str, Path)) else _pandas(table, what)
+    table = tables.read(table, _keys(columns)) if isinstance(table, (str, Path)) else tables.as_pandas(table, what)
     if key not in table and columns.get(key) in table:
         table = table.rename(columns={columns[key]: key})
     own = _ids(table, key, what)
     if kind_of(own) != kind_of(ids):
-        own, ids = _strings(own), _strings(ids)
-    twice = pd.Series(own).duplicated()
-    if twice.any():
-        raise ValueError(f"{key} must differ in {what}, got {own[_first(twice)]!r} twice (row {_first(twice)}).")
-    if not pd.Index(own).isin(ids).any():
+        own, ids = (_strings(some).to_numpy() for some in (own, ids))
+    twice = np.flatnonzero(pd.Series(own, dtype=own.dtype).duplicated())
+    if twice.size:
+        raise ValueError(f"{key} must differ in {what}, got '{own[twice[0]]}' twice (again in row {twice[0]}).")
+    if not pd.Index(own, dtype=own.dtype).isin(ids).any():
         raise ValueError(
-            f"{what} and interactions share no {key}: {own[:3].tolist()} and so on here, {ids[:3].tolist()} and so on there."
+            f"{what} and the interactions share no {key}: "
+            f"{own[:3].tolist()} and so on in {what}, {ids[:3].tolist()} and so on in the interactions."
         )
-    return _table({key: own} | {name: table[name] for name in table.columns if name != key}), ids
+    return tables.of_columns({key: own} | {name: table[name] for name in table if name != key}), ids
 
 
-def _read(path, columns: dict) -> pd.DataFrame:
-    path = Path(path)
-    if {".csv", ".tsv"} & set(path.suffixes):
-        return _read_csv(path, columns)
-    if path.is_dir() or path.suffix in (".parquet", ".pq"):
-        return pd.read_parquet(path)
-    raise ValueError(f"{path} must end in .csv, .tsv (or those compressed) or .parquet.")
+def _seconds(column: pd.Series) -> np.ndarray:
+    """Numbers, also as text, are seconds already; datetimes and other text are converted, UTC unless they say."""
+    missing = np.flatnonzero(column.isna())
+    if missing.size:
+        raise ValueError(f"{missing.size} of {len(column)} timestamp are missing, the first in row {missing[0]}.")
+    column = column.infer_objects()
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.notna().all():
+            return _whole_seconds(numbers)
+    times = pd.to_datetime(column, errors="coerce", utc=True)
+    unread = np.flatnonzero(times.isna())
+    if unread.size:  # text in the format of the first is all that was read so far
+        times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+    if times.isna().any():
+        raise ValueError(
+            f"timestamp '{column.iloc[unread[0]]}' in row {unread[0]} cannot be read in the format of the first one, "
+            f"'{column.iloc[0]}': give seconds since 1970, datetimes, or text such as 2024-03-31 18:05:00."
+        )
+    return times.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
 
 
-def _read_csv(path: Path, columns: dict) -> pd.DataFrame:
-    keys = {columns.get(name, name) for name in ("user_id", "item_id")} | {"user_id", "item_id"}
-    frame = pd.read_csv(
-        path, sep="\t" if ".tsv" in path.suffixes else ",", dtype=dict.fromkeys(keys, object), low_memory=False
-    )
-    for key in keys & set(frame.columns):
-        frame[key] = _integers_if_plain(frame[key])
-    return frame
+def _whole_seconds(numbers: pd.Series) -> np.ndarray:
+    seconds = np.floor(numbers.to_numpy(np.float64))
+    wrong = np.flatnonzero(~(np.abs(seconds) <= LAST_SECOND))
+    if wrong.size:
+        raise ValueError(
+            f"timestamp must be seconds since 1970, got {numbers.iloc[wrong[0]]} in row {wrong[0]}, "
+            "past the year 9999: divide milliseconds by 1000."
+        )
+    return seconds.astype(np.int64)
 
 
-def _integers_if_plain(text: pd.Series) -> pd.Series:
-    """int64 when that loses nothing: every id reads as an integer, and is written as one would write it ("7", not "007")."""
-    codes, known = pd.factorize(text)
-    numbers = pd.to_numeric(pd.Series(known, dtype=object), errors="coerce")
-    if (codes < 0).any() or numbers.dtype != np.int64 or (numbers.astype(str).to_numpy(object) != known).any():
-        return text
-    return pd.Series(numbers.to_numpy()[codes], index=text.index)
+def _weights(column: pd.Series) -> np.ndarray:
+    weights = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan).astype(np.float32)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if wrong.size:
+        raise ValueError(f"weight must be a number of at least 0, got '{column.iloc[wrong[0]]}' in row {wrong[0]}.")
+    return weights

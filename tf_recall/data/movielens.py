@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tf_recall.data.ids import raw_ids
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.vocabulary import raw_ids
 
 VARIANTS = ("100k", "latest-small", "1m", "20m", "25m")
 BLOCK = 65_536  # records parsed at once: one at a time is fifty times slower
@@ -26,11 +26,11 @@ USER_COLUMNS = {
 def movielens(variant: str = "100k", manual_dir=None, data_dir=None) -> Interactions:
     """MovieLens ratings as interactions; whoever rates a film has chosen it, so every rating is a positive.
 
-    Ids are strings. `frame` has the timestamp in seconds and the context column `user_rating`; `items` has every movie's
-    `title` and `genres` ("Action|Comedy"), of the unrated too; `users`, in 100k and 1m, has `age` (1m: the lower end of
-    an age group), `gender` ("male", "female"), `occupation` and `zip_code`.
+    Ids are strings. `frame` has the timestamp in seconds and the context column `user_rating`. `items` has `title` and
+    `genres` ("Action|Comedy") of every movie, also of those without a rating. `users`, in 100k and 1m, has `age` (in 1m
+    the lower end of an age group), `gender` ("male", "female"), `occupation` and `zip_code`.
 
-    The first call prepares the data set under `data_dir`, downloading it unless `manual_dir` has it. Later ones read it.
+    The first call prepares the data set under `data_dir`, downloading it unless `manual_dir` has it; later ones read.
 
     Args:
       variant: "100k", "latest-small", "1m", "20m" or "25m".

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.interactions import Interactions, with_string_ids
+from tf_recall.data.interactions import Interactions
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three tables of one log: what is learnt from, what is reported, and what early stopping and tuning may look at."""
+    """Three tables of one log: what is learnt from, what is reported, what early stopping and tuning may look at."""
 
     train: Interactions
     test: Interactions
@@ -118,7 +118,7 @@ def files(interactions: Interactions, test, validation=None, columns: dict | Non
     ]
     for key in ("user_id", "item_id"):
         if len({side.frame[key].dtype for side in sides}) > 1:
-            sides = [with_string_ids(side, key) for side in sides]
+            sides = [side.with_string_ids(key) for side in sides]
     train, *others = sides
     return Split(train, *(replace(side, items=train.items, users=train.users) for side in others))
 
@@ -157,5 +157,7 @@ def _split(interactions: Interactions, held_out: np.ndarray, validated: np.ndarr
         sides |= {"train": ~(held_out | validated), "validation": validated}
     empty = [name for name, mask in sides.items() if not mask.any()]
     if empty:
-        raise ValueError(f"The {' and '.join(empty)} side would be empty: {len(interactions)} interactions are too few.")
+        raise ValueError(
+            f"The {' and '.join(empty)} side would be empty: {len(interactions)} interactions are too few."
+        )
     return Split(**{name: interactions.select(mask) for name, mask in sides.items()})

@@ -1,7 +1,8 @@
-"""Raw ids, and the vocabulary that gives each of them a row."""
+"""The vocabulary: a row for each raw id."""
 
 import atexit
 import functools
+import itertools
 import os
 import shutil
 import tempfile
@@ -10,67 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-MISSING = {"string": "", "int64": -1}
-
-
-def raw_ids(values, name: str = "id") -> np.ndarray:
-    """Ids as the outside world says them, in one of two dtypes: Python strings (object) or int64.
-
-    Bytes are read as UTF-8. A missing id (None, NaN, NA) becomes `""` among strings and -1 among integers; these two
-    are what requests pad with, so neither is an id. Nothing else is converted: 7 and "7" are different ids.
-
-    Args:
-      values: list, NumPy array, pandas or polars series, Arrow array or eager tensor, of any shape.
-      name: what to call the values in an error.
-
-    Raises:
-      TypeError: values of another type, or of several types.
-      ValueError: an integer beyond int64, or bytes that are not UTF-8.
-    """
-    array = np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
-    kind = array.dtype.kind
-    if kind in "OUST":
-        array = array.astype(object)
-        kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
-    if kind in ("string", "empty", "bytes"):
-        missing = pd.isna(array)
-        if missing.any():
-            array = np.where(missing, b"" if kind == "bytes" else "", array)
-        return _decoded(array, name) if kind == "bytes" else array
-    if kind in ("integer", "i", "u"):
-        return _int64(np.where(pd.isna(array), -1, array) if array.dtype == object else array, name)
-    if kind in ("floating", "mixed-integer-float", "f"):
-        array = array.astype(np.float64)
-        array = np.where(np.isnan(array), -1, array)
-        if (array == np.floor(array)).all() and (np.abs(array) < 2**53).all():
-            return array.astype(np.int64)
-        kind = "fractions, or too large to be exact"
-    raise TypeError(f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind}).")
-
-
-def _decoded(array: np.ndarray, name: str) -> np.ndarray:
-    decoded = np.empty(array.size, dtype=object)
-    try:
-        decoded[:] = [value.decode("utf-8") for value in array.ravel()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} holds bytes that are not UTF-8: {error.object!r}.") from error
-    return decoded.reshape(array.shape)
-
-
-def _int64(array: np.ndarray, name: str) -> np.ndarray:
-    if array.size and (array.max() > np.iinfo(np.int64).max or array.min() < np.iinfo(np.int64).min):
-        raise ValueError(f"{name} must fit 64 bits with a sign, got {array.max()} as the largest: use strings.")
-    return array.astype(np.int64)
-
-
-def is_missing(ids: np.ndarray) -> np.ndarray:
-    """Mask of the missing ids (`""` or -1) among those that `raw_ids` returned."""
-    return ids == MISSING[kind_of(ids)]
-
-
-def kind_of(ids: np.ndarray) -> str:
-    """ "int64" or "string", for ids that `raw_ids` returned."""
-    return "int64" if ids.dtype == np.int64 else "string"
+from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 
 
 class Vocabulary:
@@ -101,14 +42,14 @@ class Vocabulary:
         self.counts = np.concatenate([[0], np.asarray(counts)]).astype(np.int64)
         self.size = len(self.counts)
         if self.ids.shape != (self.size - 1,):
-            raise ValueError(f"A vocabulary needs one count per id, got {self.ids.shape} ids and {self.size - 1} counts.")
+            raise ValueError(f"A vocabulary needs one count per id, got {self.ids.shape} and {self.size - 1} counts.")
+        if self.counts.min() < 0:
+            raise ValueError(f"Counts must be at least 0, got {self.counts.min()}.")
         if is_missing(self.ids).any():
-            raise ValueError(f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop it or rename it.")
+            raise ValueError(f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop or rename it.")
         if self.dtype == "string":
             _check_text(self.ids)
-        if not self._index.is_unique:
-            twice = self._index[self._index.duplicated()][0]
-            raise ValueError(f"The ids of a vocabulary must differ, got {twice!r} twice.")
+        self._positions = _Integers(self.ids) if self.dtype == "int64" else _Strings(self.ids)
 
     @classmethod
     def fit(cls, ids, extra=()) -> "Vocabulary":
@@ -116,7 +57,7 @@ class Vocabulary:
 
         Args:
           ids: raw ids with repeats, strings or integers.
-          extra: further ids that may never have been seen, such as a catalogue's; new ones get count 0 and the last rows.
+          extra: further ids, such as a catalogue's; those never seen get count 0 and the last rows.
 
         Raises:
           TypeError: ids that are neither strings nor integers, or `extra` of another type than `ids`.
@@ -127,13 +68,9 @@ class Vocabulary:
             raise TypeError(f"extra must be {kind_of(ids)} ids as ids are, got {kind_of(extra)}: {extra[:3].tolist()}.")
         codes, known = pd.factorize(np.concatenate([part for part in (ids, extra) if len(part)] or [ids]))
         counts = np.bincount(codes[: len(ids)], minlength=len(known))
-        by_id = np.argsort(known, kind="stable")
+        by_id = np.array(sorted(range(len(known)), key=known.tolist().__getitem__), dtype=np.int64)
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return cls(known[order], counts[order])
-
-    @functools.cached_property
-    def _index(self) -> pd.Index:
-        return pd.Index(self.ids, dtype=self.ids.dtype)
 
     def __len__(self) -> int:
         return self.size
@@ -151,7 +88,7 @@ class Vocabulary:
         if is_missing(ids).all():
             return np.zeros(ids.shape, np.int32)
         self._check_kind(kind_of(ids), ids.ravel()[:3].tolist())
-        return (self._index.get_indexer(ids.ravel()) + 1).astype(np.int32).reshape(ids.shape)
+        return (self._positions.of(ids.ravel()) + 1).astype(np.int32).reshape(ids.shape)
 
     def decode(self, rows) -> np.ndarray:
         """Raw ids of rows, of the same shape; row 0 gives `""` or -1.
@@ -173,12 +110,13 @@ class Vocabulary:
             raise TypeError(f"This vocabulary holds {self.dtype} ids, got {kind}: {shown}. Convert each with {cure}.")
 
     def save(self, path) -> None:
-        """Writes text, one `id<TAB>count` a line; the line's number is the row, and line 0 tells dtype and number of ids."""
+        """Writes text, one `id<TAB>count` a line: line r is row r, and line 0 tells the dtype and the number of ids."""
         path = Path(path)
         aside = path.with_name(path.name + ".part")
         with open(aside, "w", encoding="utf-8", newline="\n") as file:
             file.write(f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n")
-            file.writelines(f"{name}\t{count}\n" for name, count in zip(self.ids, self.counts[1:].tolist(), strict=True))
+            rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
+            file.writelines(f"{name}\t{count}\n" for name, count in rows)
         os.replace(aside, path)
 
     @classmethod
@@ -189,11 +127,11 @@ class Vocabulary:
           FileNotFoundError: no such file.
           ValueError: a file that is cut short or is not a vocabulary.
         """
-        header, *lines = Path(path).read_text(encoding="utf-8").split("\n")
-        dtype = next((dtype for dtype in MISSING if header == f"{_unknown(dtype)}\t0\t{len(lines) - 1}"), None)
-        if dtype is None or lines.pop() != "":
-            raise ValueError(f"{path} is not a whole vocabulary: {len(lines)} lines after {header!r}.")
         try:
+            header, *lines = Path(path).read_text(encoding="utf-8").split("\n")
+            dtype = next((dtype for dtype in MISSING if header == f"{_unknown(dtype)}\t0\t{len(lines) - 1}"), None)
+            if dtype is None or lines.pop() != "":
+                raise ValueError(f"cut short, or another file: {len(lines)} lines after {header[:80]!r}")
             ids, counts = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
             ids = np.array(ids, dtype=np.int64 if dtype == "int64" else object)
             return cls(ids, np.array(counts, dtype=np.int64))
@@ -230,7 +168,7 @@ class Vocabulary:
         import tensorflow as tf
 
         ids = tf.convert_to_tensor(ids)
-        self._check_kind("string" if ids.dtype == tf.string else "int64" if ids.dtype.is_integer else ids.dtype.name, ids)
+        self._check_kind("int64" if ids.dtype.is_integer else ids.dtype.name, ids)
         keys = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
         return tf.cast(self.table().lookup(keys), tf.int32)
 
@@ -243,10 +181,60 @@ def _check_text(ids: np.ndarray) -> None:
     text = "\n".join(ids)
     if text.count("\n") >= max(len(ids), 1) or "\t" in text or "\r" in text:
         broken = next(name for name in ids if any(mark in name for mark in "\t\n\r"))
-        raise ValueError(f"An id may not hold a tab or a line break, since vocabularies are text files, got {broken!r}.")
+        raise ValueError(f"An id may not hold a tab or a line break: vocabularies are text files. Got {broken!r}.")
     if _unknown("string") in text and any(name == _unknown("string") for name in ids):
         raise ValueError(f"{_unknown('string')!r} stands for the unknown id and cannot be one.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(f"An id must be valid Unicode, got {error.object[error.start - 5 : error.end]!r}.") from error
+
+
+class _Integers:
+    """Positions of integers among `ids`, -1 where there is none."""
+
+    def __init__(self, ids: np.ndarray):
+        self.index = pd.Index(ids)
+        if not self.index.is_unique:
+            _refuse_repeats(ids)
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        return self.index.get_indexer(ids)
+
+
+class _Strings:
+    """Positions of strings among `ids`, -1 where there is none.
+
+        position(id) = position of hash(id) among the hashes, if ids[position] == id
+
+    A table of 64-bit hashes is read faster than one of string objects, which lie scattered in memory. The answer is
+    exact: where two hashes of `ids` agree another key makes all differ, and what is found is compared with what came.
+    """
+
+    def __init__(self, ids: np.ndarray):
+        self.ids = ids
+        for number in itertools.count():
+            self.key = f"{number:016d}"
+            self.hashes = pd.Index(self._hash(ids))
+            if self.hashes.is_unique:
+                break
+            _refuse_repeats(ids)
+
+    def _hash(self, ids: np.ndarray) -> np.ndarray:
+        try:
+            return pd.util.hash_array(ids, hash_key=self.key, categorize=False)
+        except UnicodeEncodeError:  # half a surrogate pair: no id of ours, so its hash does not matter
+            text = [name.encode("utf-8", "replace").decode() for name in ids]
+            return pd.util.hash_array(np.array(text, dtype=object), hash_key=self.key, categorize=False)
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        found = self.hashes.get_indexer(self._hash(ids))
+        known = np.flatnonzero(found >= 0)
+        found[known[self.ids[found[known]] != ids[known]]] = -1
+        return found
+
+
+def _refuse_repeats(ids: np.ndarray) -> None:
+    twice = pd.Series(ids).duplicated()
+    if twice.any():
+        raise ValueError(f"The ids of a vocabulary must differ, got '{ids[twice.argmax()]}' twice.")

@@ -1,0 +1,66 @@
+"""Raw ids: what the outside world calls its users and items."""
+
+import numpy as np
+import pandas as pd
+
+MISSING = {"string": "", "int64": -1}
+
+
+def raw_ids(values, name: str = "id") -> np.ndarray:
+    """Ids as the outside world says them, in one of two dtypes: Python strings (object) or int64.
+
+    Bytes are read as UTF-8. A missing id (None, NaN, NA) becomes `""` among strings and -1 among integers; these two
+    are what requests pad with, so neither is an id. Nothing else is converted: 7 and "7" are different ids.
+
+    Args:
+      values: list, NumPy array, pandas or polars series, Arrow array or eager tensor, of any shape.
+      name: what to call the values in an error.
+
+    Raises:
+      TypeError: values of another type, or of several types.
+      ValueError: an integer beyond int64, or bytes that are not UTF-8.
+    """
+    array = np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
+    kind = array.dtype.kind
+    if kind in "OUST":
+        array = array.astype(object)
+        kind = pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    if kind in ("string", "empty", "bytes"):
+        missing = pd.isna(array)
+        if missing.any():
+            array = np.where(missing, b"" if kind == "bytes" else "", array)
+        return _decoded(array, name) if kind == "bytes" else array
+    if kind in ("integer", "i", "u"):
+        return _int64(np.where(pd.isna(array), -1, array) if array.dtype == object else array, name)
+    if kind in ("floating", "mixed-integer-float", "f"):
+        array = array.astype(np.float64)
+        array = np.where(np.isnan(array), -1, array)
+        if (array == np.floor(array)).all() and (np.abs(array) < 2**53).all():
+            return array.astype(np.int64)
+        kind = "fractions, or too large to be exact"
+    raise TypeError(f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind}).")
+
+
+def _decoded(array: np.ndarray, name: str) -> np.ndarray:
+    decoded = np.empty(array.size, dtype=object)
+    try:
+        decoded[:] = [value.decode("utf-8") for value in array.ravel()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} holds bytes that are not UTF-8: {error.object!r}.") from error
+    return decoded.reshape(array.shape)
+
+
+def _int64(array: np.ndarray, name: str) -> np.ndarray:
+    if array.size and (array.max() > np.iinfo(np.int64).max or array.min() < np.iinfo(np.int64).min):
+        raise ValueError(f"{name} must fit 64 bits with a sign, got {array.max()} as the largest: use strings.")
+    return array.astype(np.int64)
+
+
+def is_missing(ids: np.ndarray) -> np.ndarray:
+    """Mask of the missing ids (`""` or -1) among those that `raw_ids` returned."""
+    return ids == MISSING[kind_of(ids)]
+
+
+def kind_of(ids: np.ndarray) -> str:
+    """ "int64" or "string", for ids that `raw_ids` returned."""
+    return "int64" if ids.dtype == np.int64 else "string"
