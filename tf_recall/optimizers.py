@@ -2,6 +2,7 @@
 
 They serve tables read by row (`tf_recall.towers.embedding.RowEmbedding`), whose gradients are `tf.IndexedSlices`; any
 other variable is updated by the Keras optimizer they extend. Shapes are static and every operation has an XLA kernel.
+Of mixed precisions prefer bfloat16: float16 needs `keras.optimizers.LossScaleOptimizer`, which scans whole tables.
 """
 
 import keras
@@ -18,8 +19,10 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
     """What row-wise optimizers share. A subclass says what becomes of the rows: `update_rows`."""
 
     def apply(self, grads, trainable_variables=None):
-        variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
-        tables = [variable for gradient, variable in zip(grads, variables, strict=False) if _by_row(gradient)]
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+        named = zip(grads, trainable_variables or self._trainable_variables, strict=False)
+        tables = [variable for gradient, variable in named if _by_row(gradient)]
         for option, why in _REFUSED.items() if tables else ():
             if getattr(self, option):
                 raise ValueError(f"{option}={getattr(self, option)} {why}: leave it out of {type(self).__name__}")
@@ -68,7 +71,8 @@ class RowwiseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
     variable[row] -= learning_rate * gradient[row] / sqrt(accumulator[row] + epsilon)
 
     `gradient[row]` is the sum over the row's occurrences in the batch. A row without gradient would not move under
-    `keras.optimizers.Adagrad` either, so both give the same numbers; only the cost differs.
+    `keras.optimizers.Adagrad` either, so given dense gradients that one gives the same numbers at the cost of a whole
+    table; given rows, it squares each occurrence apart.
 
     Args: those of `keras.optimizers.Adagrad`.
 

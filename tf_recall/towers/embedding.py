@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+EXACT = {tf.float32: 2**24, tf.float64: 2**53}  # up to here a float still names one row
+
 
 @keras.saving.register_keras_serializable("tf_recall")
 class RowEmbedding(keras.layers.Layer):
@@ -23,7 +25,7 @@ class RowEmbedding(keras.layers.Layer):
 
     Raises:
         ValueError: `num_rows` or `dim` is not positive.
-        TypeError: the ids are not int32 or int64 (half precision floats would round them to other ids).
+        TypeError: the ids are floats (which Keras makes of integers here and there) too coarse for this many rows.
 
     Example:
         >>> RowEmbedding(num_rows=1000, dim=16)(tf.constant([3, 0, 3])).shape
@@ -31,7 +33,7 @@ class RowEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, num_rows, dim, initializer="uniform", zero_unknown=True, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # float ids stay as they came
         if num_rows < 1 or dim < 1:
             raise ValueError(f"num_rows and dim must be at least 1, not {num_rows} and {dim}")
         self.num_rows, self.dim = num_rows, dim
@@ -39,7 +41,7 @@ class RowEmbedding(keras.layers.Layer):
         self.zero_unknown = zero_unknown
 
     def build(self, input_shape=None):
-        # Autocast would convert the whole table at each step of a mixed precision model: the rows are cast once read.
+        # Cast once read: autocast would convert the whole table at each step of a mixed precision model.
         shape = (self.num_rows, self.dim)
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start, autocast=False)
 
@@ -49,8 +51,9 @@ class RowEmbedding(keras.layers.Layer):
 
     def call(self, ids):
         ids = tf.convert_to_tensor(ids)
-        if ids.dtype not in (tf.int32, tf.int64):
-            raise TypeError(f"ids must be int32 or int64, not {ids.dtype.name}")
+        if not ids.dtype.is_integer and self.num_rows > EXACT.get(ids.dtype, 0):
+            raise TypeError(f"{ids.dtype.name} ids cannot name {self.num_rows} rows: give int32 or int64")
+        ids = ids if ids.dtype in (tf.int32, tf.int64) else tf.cast(ids, tf.int64)
         return tf.cast(tf.nn.embedding_lookup(self.embeddings.value, ids), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
