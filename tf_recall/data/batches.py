@@ -9,29 +9,35 @@ if TYPE_CHECKING:
 
 # Gathered by one call: enough to make the call's own cost vanish, little enough to stay in the cache.
 BLOCK_ROWS, BLOCK_BYTES = 65_536, 32 * 2**20
+POOL_ROWS = 2**20  # Rows mixed with one another where rows are read in runs.
 
 
 class Batches:
     """Equal-length columns cut into batches; a batch is a pure function of `(seed, step)`.
 
         epoch, i = divmod(step, steps_per_epoch)
-        order = default_rng([seed, epoch]).permutation(num_rows)
+        order = the rows shuffled by (seed, epoch)
         batch = {name: column[order[i * batch_size : (i + 1) * batch_size]]}
 
-    So a run that resumes at a step reads exactly what the uninterrupted one would have read, with no state to save but
-    the step. Each epoch has its own order, and every batch is full: the `num_rows % batch_size` rows at the end of
-    an epoch's order are left out of that epoch.
+    So training that resumes at a step reads exactly what it would have read uninterrupted, with no state to save but
+    the step. Each epoch has its own order, and every batch is full: what remains at the end of an epoch's order, less
+    than a batch, is left out of that epoch.
+
+    Columns may be memory maps. While they fit the page cache, one shuffle over all rows costs little; beyond it every
+    row would be a random read from the disk, and the order itself grows with the rows. Give such columns `run=1024`:
+    rows are then read in runs of 1024 neighbours, in random order, and mixed with those of a thousand other runs.
 
     Args:
         columns: A dict, nested as the model wants its batch, of numeric arrays or memory maps `[num_rows, ...]`.
         batch_size: Rows in a batch. At most `num_rows`: a larger one becomes `num_rows`.
         seed: Same seed, same batches.
+        run: Neighbouring rows that are shuffled together: 1 in memory, some hundreds for columns larger than memory.
 
     Call shapes:
         `at(step)` gives the same nesting of arrays `[batch_size, ...]`; `dataset()` of tensors `[batch_size, ...]`.
 
     Raises:
-        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size` below 1.
+        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size` or `run` out of range.
 
     Example:
         >>> batches = Batches({"query": {"user": users}, "item": {"item": items}}, batch_size=2048)
@@ -41,16 +47,18 @@ class Batches:
         `batches.dataset(start=int(model.optimizer.iterations))`.
     """
 
-    def __init__(self, columns: dict[str, Any], batch_size: int, seed: int = 0):
+    def __init__(self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1):
         self._columns = columns
         self._leaves = dict(_leaves(columns))
         self.num_rows = _num_rows(self._leaves)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
-        self.batch_size = min(int(batch_size), self.num_rows)
-        self.steps_per_epoch = self.num_rows // self.batch_size
+        if not 1 <= run <= self.num_rows:
+            raise ValueError(f"run is {run}; it must lie between 1 and the number of rows, {self.num_rows}.")
+        self.batch_size = min(int(batch_size), self.num_rows - self.num_rows % run)
         self.seed = seed
-        self._epoch_order = (-1, np.empty(0, np.int64))
+        self._order = _Order(self.num_rows, seed, run)
+        self.steps_per_epoch = self._order.num_rows // self.batch_size
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -94,16 +102,53 @@ class Batches:
     def _gather(self, step: int, count: int) -> list[np.ndarray]:
         """The leaves of `count` batches of one epoch, each `[count, batch_size, ...]`."""
         epoch, i = divmod(step, self.steps_per_epoch)
-        rows = self._order(epoch)[i * self.batch_size : (i + count) * self.batch_size]
+        rows = self._order.rows(epoch, i * self.batch_size, (i + count) * self.batch_size)
         return [leaf[rows].reshape(count, self.batch_size, *leaf.shape[1:]) for leaf in self._leaves.values()]
 
-    def _order(self, epoch: int) -> np.ndarray:
-        cached, order = self._epoch_order  # One tuple, replaced whole: a dataset's thread and `at` may both be here.
-        if cached != epoch:
-            order = np.arange(self.num_rows, dtype=np.int32 if self.num_rows < 2**31 else np.int64)
-            np.random.default_rng([self.seed, epoch]).shuffle(order)
-            self._epoch_order = (epoch, order)
-        return order
+
+class _Order:
+    """The rows of each epoch in their order, computed piece by piece.
+
+        place = pool * POOL_ROWS + (the places of the pool shuffled by (seed, epoch, pool))[position % POOL_ROWS]
+        row = (shuffled runs[place // run] * run + place % run + shift) % all_rows
+
+    The runs start at another row each epoch, so that other rows are neighbours and the `all_rows % run` rows left out
+    are others. With runs of one row the first shuffle is enough, and the pools are left as they are.
+    """
+
+    def __init__(self, all_rows: int, seed: int, run: int):
+        self.num_rows = all_rows - all_rows % run
+        self._all_rows, self._seed, self._run = all_rows, seed, run
+        self._pool_rows = max(1, POOL_ROWS // run) * run
+        self._runs = self._places = (None, None)  # The last ones, (key, value) replaced whole: threads may meet here.
+
+    def rows(self, epoch: int, first: int, last: int) -> np.ndarray:
+        runs = self._shuffled_runs(epoch)
+        if self._run == 1:
+            return runs[first:last]
+        pools = range(first // self._pool_rows, -(-last // self._pool_rows))
+        places = np.concatenate([self._shuffled_places(epoch, pool) for pool in pools])
+        places = places[first - pools.start * self._pool_rows :][: last - first]
+        shift = np.random.default_rng([self._seed, epoch, 0]).integers(self._all_rows)
+        return (runs[places // self._run] * self._run + places % self._run + shift) % self._all_rows
+
+    def _shuffled_runs(self, epoch: int) -> np.ndarray:
+        key, runs = self._runs
+        if key != epoch:
+            num_runs = self.num_rows // self._run
+            runs = np.arange(num_runs, dtype=np.int32 if self._run == 1 and num_runs < 2**31 else np.int64)
+            np.random.default_rng([self._seed, epoch]).shuffle(runs)
+            self._runs = (epoch, runs)
+        return runs
+
+    def _shuffled_places(self, epoch: int, pool: int) -> np.ndarray:
+        key, places = self._places
+        if key != (epoch, pool):
+            start = pool * self._pool_rows
+            places = np.arange(start, min(start + self._pool_rows, self.num_rows))
+            np.random.default_rng([self._seed, epoch, 1 + pool]).shuffle(places)
+            self._places = ((epoch, pool), places)
+        return places
 
 
 def _leaves(columns, path=""):

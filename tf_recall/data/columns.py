@@ -1,0 +1,257 @@
+"""Columns larger than memory: written block by block, read as memory maps."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tf_recall.data.interactions import Interactions
+from tf_recall.data.vocabulary import Vocabulary
+
+MANIFEST = "manifest.json"
+BLOCK_ROWS = 2**18
+
+
+def encode_parquet(path, store, columns: dict | None = None) -> tuple[dict[str, Any], Vocabulary, Vocabulary]:
+    """Fits both vocabularies over a Parquet file and encodes it, holding no more than a block of rows at a time.
+
+    The columns are those of `positives.user_item` on the file read whole, without context.
+
+    Args:
+        path: A Parquet file, or a folder of them read in the order of their names.
+        store: Folder to be made for the columns; it must not be there yet.
+        columns: Our name to the file's, e.g. `{"user_id": "customer"}`, where they differ.
+
+    Returns:
+        `{"query": {"user": [n] int32}, "item": {"item": [n] int32}}` as memory maps, and `"weight": [n]` float32 where
+        the file has one; the vocabulary of users; the vocabulary of items.
+
+    Raises:
+        FileExistsError: `store` is there.
+        FileNotFoundError, TypeError, ValueError: As `read_blocks`.
+
+    Example:
+        >>> columns, users, items = encode_parquet("train.parquet", "train.columns")
+        >>> batches = Batches(columns, batch_size=4096, run=1024)
+
+        A later run reads the store with `open_columns("train.columns")`; the vocabularies save themselves.
+    """
+    users, items = fit_vocabularies(read_blocks(path, columns))
+
+    def encode(block):
+        ids = block.frame["user_id"], block.frame["item_id"]
+        encoded = {"query": {"user": users.encode(ids[0])}, "item": {"item": items.encode(ids[1])}}
+        return encoded | ({"weight": block.frame["weight"].to_numpy()} if "weight" in block.frame else {})
+
+    write_columns(store, (encode(block) for block in read_blocks(path, columns)))
+    return open_columns(store), users, items
+
+
+def read_blocks(path, columns: dict | None = None, context: Iterable[str] = ()) -> Iterator[Interactions]:
+    """The interactions of a Parquet file, block by block in the file's order.
+
+    Only these columns are read: both ids, `timestamp` and `weight` where they are there or named, and `context`.
+
+    Args:
+        path: A Parquet file, or a folder of them read in the order of their names.
+        columns: Our name to the file's, where they differ.
+        context: Our names of further columns.
+
+    Raises:
+        FileNotFoundError: No such file, or a folder without `.parquet` files.
+        TypeError, ValueError: What `Interactions` refuses, with the rows of the file that it is about.
+
+    Example:
+        >>> encoded = (user_item(block, catalog, model.query_tower) for block in read_blocks("train.parquet"))
+        >>> write_columns("train.columns", encoded)
+    """
+    import pyarrow.parquet as pq
+
+    path, columns = Path(path), columns or {}
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    if not files or not path.exists():
+        raise FileNotFoundError(f"There is no Parquet file at {path}; give a file, or a folder with *.parquet in it.")
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            there = set(parquet.schema_arrow.names)
+            wanted = ["user_id", "item_id", *(name for name in ("timestamp", "weight") if name in there), *context]
+            names = {ours: columns.get(ours, ours) for ours in dict.fromkeys([*wanted, *columns])}
+            if lacking := sorted(set(names.values()) - there):
+                raise ValueError(f"{file} has no column {', '.join(lacking)}; it has {', '.join(sorted(there))}.")
+            row = 0
+            for batch in parquet.iter_batches(BLOCK_ROWS, columns=list(names.values())):
+                if not batch.num_rows:
+                    continue
+                try:
+                    yield Interactions.from_frame(batch, names)
+                except (TypeError, ValueError) as error:
+                    rows = f"{row} to {row + batch.num_rows - 1}"
+                    raise type(error)(f"In {file}, block of rows {rows} (counted from 0): {error}") from error
+                row += batch.num_rows
+
+
+def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabulary]:
+    """The vocabularies of users and items that `Vocabulary.fit` would give for all blocks at once.
+
+    Args:
+        blocks: Interactions, as `read_blocks` gives them.
+
+    Raises:
+        ValueError: No blocks.
+    """
+    counted = {"user_id": _Counts(), "item_id": _Counts()}
+    for block in blocks:
+        for name, counts in counted.items():
+            counts.add(block.frame[name].to_numpy())
+    users, items = (counts.vocabulary() for counts in counted.values())
+    return users, items
+
+
+def write_columns(store, blocks: Iterable[dict[str, Any]]) -> None:
+    """Writes blocks of columns one after the other: a folder of .npy files and a manifest.
+
+    The folder is written aside (`<store>.part`) and renamed when it is whole.
+
+    Args:
+        store: Folder to be made; it must not be there yet.
+        blocks: Dicts, nested alike, of numeric arrays `[rows, ...]` that differ in nothing but their rows.
+
+    Raises:
+        FileExistsError: `store` is there.
+        ValueError: No rows at all, or blocks that do not go together.
+    """
+    store = Path(store)
+    if store.exists():
+        raise FileExistsError(f"{store} is there already; open it with open_columns, or remove it to write it again.")
+    aside = store.with_name(store.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        kinds, rows = _append(aside, blocks)
+        columns = {name: {"dtype": dtype.str, "shape": [rows, *shape]} for name, (dtype, shape) in kinds.items()}
+        (aside / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
+        aside.rename(store)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def open_columns(store) -> dict[str, Any]:
+    """The columns of a store, nested as they were written, as read-only memory maps.
+
+    Raises:
+        FileNotFoundError: No store there.
+        ValueError: A store with a file missing, cut short or of another kind than the manifest says.
+    """
+    store = Path(store)
+    if not (store / MANIFEST).is_file():
+        raise FileNotFoundError(f"{store} is no column store: it has no {MANIFEST}. write_columns makes one.")
+    try:
+        columns = json.loads((store / MANIFEST).read_text())["columns"]
+        maps = {name: np.load(store / f"{name}.npy", mmap_mode="r") for name in columns}
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{store} is damaged; write it again. {error}") from error
+    nested: dict[str, Any] = {}
+    for name, column in maps.items():
+        found = {"dtype": column.dtype.str, "shape": list(column.shape)}
+        if found != columns[name]:
+            raise ValueError(f"{store} is damaged; write it again. Column {name} is {found}, and was {columns[name]}.")
+        *parents, leaf = name.split("/")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = column
+    return nested
+
+
+def _append(folder: Path, blocks) -> tuple[dict, int]:
+    """Writes the blocks' columns; returns {name: (dtype, shape of a row)} and the number of rows."""
+    kinds: dict = {}
+    files: dict = {}
+    rows = 0
+    with ExitStack() as stack:
+        for number, block in enumerate(blocks):
+            leaves = dict(_named(block))
+            found = {name: (leaf.dtype, leaf.shape[1:]) for name, leaf in leaves.items()}
+            if not files:
+                kinds = found
+                for name, kind in kinds.items():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    files[name] = stack.enter_context(open(folder / f"{name}.npy", "wb"))
+                    _header(files[name], *kind, rows=0)
+            if found != kinds:
+                raise ValueError(f"Block {number} has columns {_said(found)}; the first block had {_said(kinds)}.")
+            lengths = {name: len(leaf) for name, leaf in leaves.items()}
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"The columns of block {number} differ in length: {lengths}.")
+            for name, leaf in leaves.items():
+                files[name].write(np.ascontiguousarray(leaf).data)
+            rows += next(iter(lengths.values()), 0)
+        if rows == 0:
+            raise ValueError("There are no rows to write: the blocks were empty, or there were none.")
+        for name, file in files.items():
+            file.seek(0)
+            _header(file, *kinds[name], rows)
+    return kinds, rows
+
+
+def _header(file, dtype, shape, rows: int) -> None:
+    """The .npy header. NumPy pads it so that it stays of one length whatever the rows, so it can be written over."""
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows, *shape)}
+    np.lib.format.write_array_header_1_0(file, described)
+
+
+def _named(block: dict, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in block.items():
+        if not name or "/" in name or name.startswith("."):
+            raise ValueError(f"{name!r} cannot name a column: names become files, so no '/' and no '.' in front.")
+        if isinstance(value, dict):
+            yield from _named(value, f"{prefix}{name}/")
+            continue
+        column = np.asarray(value)
+        if column.ndim == 0 or column.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Column {prefix}{name} is of dtype {column.dtype} and shape {column.shape}; a store holds numbers, "
+                "with rows on the first axis. Turn strings into row numbers first, with Vocabulary.encode."
+            )
+        yield f"{prefix}{name}", column
+
+
+def _said(kinds: dict) -> str:
+    return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in kinds.items())
+
+
+class _Counts:
+    """How often each id occurred so far; merged now and then, so that the parts hold about as much as the result."""
+
+    def __init__(self):
+        self.ids, self.counts = [], []
+
+    def add(self, ids: np.ndarray) -> None:
+        if self.ids and ids.dtype != self.ids[0].dtype:
+            raise TypeError(f"Ids must be all strings or all integers, got {self.ids[0][:3]} and then {ids[:3]}.")
+        codes, known = pd.factorize(ids)
+        self.ids.append(known)
+        self.counts.append(np.bincount(codes, minlength=len(known)))
+        waiting = sum(len(known) for known in self.ids[1:])
+        if waiting > max(len(self.ids[0]), 4 * BLOCK_ROWS):
+            self._merge()
+
+    def _merge(self) -> None:
+        codes, known = pd.factorize(np.concatenate(self.ids))
+        counts = np.bincount(codes, weights=np.concatenate(self.counts), minlength=len(known))
+        self.ids, self.counts = [known], [counts.astype(np.int64)]
+
+    def vocabulary(self) -> Vocabulary:
+        if not self.ids:
+            raise ValueError("There are no interactions to take a vocabulary from.")
+        self._merge()
+        (known,), (counts,) = self.ids, self.counts
+        by_id = np.argsort(known, kind="stable")
+        order = by_id[np.argsort(-counts[by_id], kind="stable")]
+        return Vocabulary(known[order], counts[order])
