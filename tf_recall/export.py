@@ -16,7 +16,6 @@ from tensorflow_serving.config import model_server_config_pb2
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.request import batch
 from tf_recall.served import Served, load, restore, versions
-from tf_recall.service import Service
 
 __all__ = ["Served", "export", "load", "restore", "versions"]
 
@@ -25,7 +24,7 @@ logger = logging.getLogger("tf_recall")
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
-def export(service: Service, directory, version=None, config=None, metrics=None, model=None) -> Path:
+def export(service, directory, version=None, config=None, metrics=None, model=None) -> Path:
     """Writes `<directory>/<version>/`, whole or not at all, and names it in the `models.config` beside `directory`.
 
     Everything is written into a hidden folder first and renamed last: a server that polls `directory`, or a disk that
@@ -38,7 +37,7 @@ def export(service: Service, directory, version=None, config=None, metrics=None,
         manifest.json                            sizes of the files, by which a truncated copy is found out
 
     Args:
-        service: what to export. With a `ScaNN` index only a server built with ScaNN's ops loads it.
+        service: the `Service` to export. With a `ScaNN` index only a server built with ScaNN's ops loads it.
         directory: `saved_models/<name>`; the last part is the model's name on the server.
         version: a whole number from 1; by default one more than the newest.
         config, metrics: mappings to keep beside the model.
@@ -52,7 +51,7 @@ def export(service: Service, directory, version=None, config=None, metrics=None,
         ValueError: a version that is no whole number from 1, or a `models.config` that does not parse.
 
     Example:
-        >>> export(Service.build(model, catalog), "saved_models/two_tower", model=model)
+        >>> Service.build(model, catalog).export("saved_models/two_tower", model=model)
         PosixPath('/home/me/saved_models/two_tower/1')
     """
     directory = Path(directory).absolute()

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.vocabulary import raw_ids
+from tf_recall.data.ids import raw_ids
 from tf_recall.registry import REGISTRY, find
 from tf_recall.request import batch, check_k
 

@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_recall.data.vocabulary import MISSING
+from tf_recall.data.ids import MISSING
+from tf_recall.export import export
 from tf_recall.index import default_index
-from tf_recall.request import RESERVED, batch, check_k
+from tf_recall.request import batch, check_column, check_k
 
 
 class Service:
@@ -25,7 +26,7 @@ class Service:
         k_max: the most items in one answer; the catalogue's size where that is less. An export answers with k_max.
 
     Raises:
-        ValueError: k_max below 1, an index of another size than the catalogue, a feature's column with a reserved name.
+        ValueError: k_max below 1, an index of another size than the catalogue, a column that no request can name.
 
     Example:
         >>> service = Service.build(model, catalog)
@@ -37,8 +38,8 @@ class Service:
             raise ValueError(f"k_max must be 1 or more, got {k_max}")
         if index.num_items != catalog.num_items:
             raise ValueError(f"the index holds {index.num_items} vectors, the catalogue {catalog.num_items} items")
-        if taken := sorted(set(RESERVED) & {*query_tower.raw_columns, *item_tower.raw_columns}):
-            raise ValueError(f"a feature's column may not be called {', '.join(taken)}: requests mean something else")
+        for column in {**query_tower.raw_columns, **item_tower.raw_columns}:
+            check_column(column)
         self.query_tower, self.item_tower, self.index, self.catalog = query_tower, item_tower, index, catalog
         self.k_max = min(k_max, catalog.num_items)
         self.item_ids = tf.Variable(catalog.items.decode(np.arange(catalog.items.size)), trainable=False)
@@ -120,6 +121,10 @@ class Service:
         """Item vectors `[B, dim]`; an unknown item is embedded from the features given."""
         given = {"item_id": item_id, **features}
         return self.item_vectors(batch(self.inputs["embed_item"], "item_id", given)).numpy()
+
+    def export(self, directory, **settings):
+        """Writes the next version in `directory` for TensorFlow Serving; arguments as `tf_recall.export.export`."""
+        return export(self, directory, **settings)
 
     def _ask(self, given, k):
         check_k(k, self.k_max)

@@ -1,0 +1,388 @@
+"""Exports: what is written, that it is whole or not there, and that whoever loads it gets the service's own answers."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import yaml
+from google.protobuf import text_format
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.ids import raw_ids
+from tf_recall.data.interactions import Interactions
+from tf_recall.features import Categorical, Id, MultiValued, Numeric, Pretrained, Text, Timestamp
+from tf_recall.index import Exact
+from tf_recall.models.two_tower import TwoTower
+from tf_recall.request import batch
+from tf_recall.served import load, restore, versions
+from tf_recall.service import Service
+from tf_recall.towers.features import FeatureTower
+
+NUM_USERS, NUM_ITEMS = 40, 120
+ROOT = Path(__file__).parents[1]
+
+
+def make(number=False, seed=0):
+    """An untrained two-tower model over every kind of feature, and its service."""
+    generator = np.random.default_rng(seed)
+    user_id = np.arange(NUM_USERS) * 10 if number else [f"user {at} ü" for at in range(NUM_USERS)]
+    item_id = np.arange(NUM_ITEMS) * 3 if number else [f"item {at}" for at in range(NUM_ITEMS)]
+    users = pd.DataFrame({"user_id": user_id, "device": generator.choice(["phone", "desk"], NUM_USERS)})
+    users["age"] = np.where(generator.random(NUM_USERS) < 0.2, np.nan, generator.integers(10, 80, NUM_USERS))
+    items = pd.DataFrame(
+        {"item_id": item_id, "title": [f"The {word} returns" for word in generator.choice(list("abcdef"), NUM_ITEMS)]}
+    )
+    items["genres"] = generator.choice(["Drama", "Comedy|Drama", "", "War"], NUM_ITEMS)
+    items["picture"] = list(generator.normal(size=(NUM_ITEMS, 3)))
+    log = Interactions.from_columns(
+        user_id=np.array(user_id)[generator.integers(NUM_USERS, size=600)],
+        item_id=np.array(item_id)[generator.integers(NUM_ITEMS, size=600)],
+        timestamp=1_600_000_000 + generator.integers(0, 10**7, size=600),
+        users=users,
+        items=items,
+    )
+    keras.utils.set_random_seed(seed)
+    catalog = Catalog.fit(log)
+    query = [Id(4), Categorical("device"), Numeric("age"), Timestamp("timestamp")]
+    item = [Id(4), Text("title", dim=4), MultiValued("genres", dim=4), Pretrained("picture")]
+    model = TwoTower(FeatureTower("user", query, units=[8, 6]), FeatureTower("item", item, units=[8, 6]))
+    model.adapt(log, catalog)
+    return model, catalog
+
+
+def ask(service, users, items):
+    """Answers to requests of many shapes, by name."""
+    asked = {
+        "plain": {},
+        "features": {"device": "desk", "age": 33, "timestamp": 1.6e9},
+        "filters": {"exclude": [items[:3], [], items[5:6]], "exclude_seen": [True, False, True]},
+        "allow": {
+            "allow": [items[10:20], [], items[7:9]],
+            "exclude": items[:12],
+            "timestamp": [1.6e9, np.nan, 1.605e9],
+        },
+    }
+    answers = {}
+    for name, given in asked.items():
+        answers[name], answers[f"{name} scores"] = service.recommend(users, k=25, **given)
+    answers["queries"] = service.embed_query(users, device=["desk", None, "phone"])
+    answers["items"] = service.embed_item(items[:4], title="The c departs", picture=[0.5, 0.5, 0.5])
+    return answers
+
+
+def users_of(catalog):
+    return [*catalog.users.ids[:2], -5 if catalog.users.dtype == "int64" else "a stranger"]
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """A service and its export, once with string ids and once with integer ids."""
+    made = []
+    for number in (False, True):
+        model, catalog = make(number)
+        service = Service.build(model, catalog, index=Exact(), k_max=50)
+        directory = tmp_path_factory.mktemp("saved_models") / "tiny"
+        metrics = {"recall@20": np.float32(0.5)}
+        made.append((service, service.export(directory, config={"k_max": 50}, metrics=metrics, model=model)))
+    return made
+
+
+@pytest.fixture(params=[0, 1], ids=["string ids", "integer ids"])
+def service(request, exports):
+    return exports[request.param][0]
+
+
+@pytest.fixture
+def exported(service, exports):
+    return dict(exports)[service]
+
+
+def test_the_same_answers_after_a_reload(service, exported):
+    users, items, served = users_of(service.catalog), service.catalog.items.ids, load(exported)
+    again, answers = ask(served, users, items), ask(service, users, items)
+    for name, values in answers.items():
+        if values.dtype == np.float32:
+            np.testing.assert_allclose(again[name], values, atol=1e-6, err_msg=name)
+        else:
+            assert again[name].tolist() == values.tolist(), name
+    rows, score = served.recommend_rows(users, k=7, exclude_seen=True)
+    expected = service.recommend_rows(users, k=7, exclude_seen=True)
+    np.testing.assert_array_equal(rows, expected[0])
+    np.testing.assert_allclose(score, expected[1], atol=1e-6)
+    assert served.k_max == service.k_max and set(served.query_columns) == set(service.query_columns)
+    with pytest.raises(ValueError, match="k must be a whole number from 1 to 50"):
+        served.recommend(users, k=51)
+
+
+CLEAN = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+answers = []
+for path, asked in np.load(sys.argv[1], allow_pickle=True)[()]:
+    signatures, found = tf.saved_model.load(path).signatures, {}
+    for endpoint, arrays in asked.items():
+        specs = signatures[endpoint].structured_input_signature[1]
+        answer = signatures[endpoint](**{name: tf.constant(array, specs[name].dtype) for name, array in arrays.items()})
+        found.update({f"{endpoint}/{name}": tensor.numpy() for name, tensor in answer.items()})
+    answers.append(found)
+assert not [name for name in sys.modules if name.startswith(("tf_recall", "keras", "tensorflow_recommenders"))]
+np.save(sys.argv[1], np.array(answers, dtype=object), allow_pickle=True)
+"""
+
+
+def test_a_clean_process_needs_tensorflow_only(exports, tmp_path):
+    asked = np.empty(len(exports), dtype=object)
+    for at, (service, exported) in enumerate(exports):
+        users, items = users_of(service.catalog), service.catalog.items.ids[:5]
+        query = {"user_id": users, "timestamp": 1.6e9}
+        given = {
+            "serving_default": ("user_id", {**query, "exclude": items, "exclude_seen": True}),
+            "embed_query": ("user_id", query),
+            "embed_item": ("item_id", {"item_id": items}),
+        }
+        asked[at] = str(exported), {name: batch(service.inputs[name], *one) for name, one in given.items()}
+    np.save(tmp_path / "asked.npy", asked, allow_pickle=True)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-c", CLEAN, str(tmp_path / "asked.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for (service, _), found in zip(exports, np.load(tmp_path / "asked.npy", allow_pickle=True), strict=True):
+        users, items = users_of(service.catalog), service.catalog.items.ids[:5]
+        item_id, score = service.recommend(users, k=50, exclude=items, exclude_seen=True, timestamp=1.6e9)
+        assert raw_ids(found["serving_default/item_id"]).tolist() == item_id.tolist()
+        np.testing.assert_allclose(found["serving_default/score"], score, atol=1e-6)
+        query = service.embed_query(users, timestamp=1.6e9)
+        np.testing.assert_allclose(found["embed_query/embedding"], query, atol=1e-6)
+        np.testing.assert_allclose(found["embed_item/embedding"], service.embed_item(items), atol=1e-6)
+
+
+def test_every_input_and_output_is_batch_first(service, exported):
+    for name, function in tf.saved_model.load(str(exported)).signatures.items():
+        specs = {**function.structured_input_signature[1], **function.structured_outputs}
+        assert {key: spec.shape[0] for key, spec in specs.items()} == dict.fromkeys(specs), name
+    outputs = load(exported)._signatures["serving_default"].structured_outputs
+    assert {key: spec.shape.as_list() for key, spec in outputs.items()} == {"item_id": [None, 50], "score": [None, 50]}
+
+
+def test_the_model_and_catalogue_come_back(service, exported):
+    model, catalog = restore(exported.parent)
+    again = Service.build(model, catalog, index=Exact(), k_max=50)
+    users = users_of(service.catalog)
+    for one, other in zip(
+        again.recommend(users, timestamp=1.6e9), service.recommend(users, timestamp=1.6e9), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_warm_up_requests_run(service, exported):
+    signatures = tf.saved_model.load(str(exported)).signatures
+    asked = []
+    for record in tf.data.TFRecordDataset(str(exported / "assets.extra" / "tf_serving_warmup_requests")):
+        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == "tiny"
+        asked.append(request.model_spec.signature_name)
+        arrays = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+        assert signatures[asked[-1]](**{name: tf.constant(array) for name, array in arrays.items()})
+    assert set(asked) == {"serving_default", "embed_query", "embed_item"}
+
+
+def test_notes_lie_beside_the_model(exported):
+    assert yaml.safe_load((exported / "config.yaml").read_text()) == {"k_max": 50}
+    assert json.loads((exported / "metrics.json").read_text()) == {"recall@20": 0.5}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A service that is quick to export."""
+    catalog = Catalog.fit(Interactions.from_columns(user_id=["u1", "u2"] * 5, item_id=[f"i{at}" for at in range(10)]))
+    query, item = FeatureTower("user", [Id(2)]), FeatureTower("item", [Id(2)])
+    query.adapt(catalog.users)
+    item.adapt(catalog.items)
+    return Service(query, item, Exact().build(np.random.default_rng(0).normal(size=(10, 2))), catalog, k_max=5)
+
+
+def models_in(path):
+    return text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig()).model_config_list.config
+
+
+def test_versions_rise_and_the_newest_is_loaded(small, tmp_path):
+    assert small.export(tmp_path / "a") == tmp_path / "a" / "1"
+    assert small.export(tmp_path / "a", version=9) == tmp_path / "a" / "9"
+    assert small.export(tmp_path / "a") == tmp_path / "a" / "10"
+    (tmp_path / "a" / "11").mkdir()  # no model in it
+    assert versions(tmp_path / "a") == [1, 9, 10]
+    assert load(tmp_path / "a").recommend(["u1"], k=5)[0].shape == (1, 5)
+    with pytest.raises(FileExistsError, match="9 exists"):
+        small.export(tmp_path / "a", version=9)
+    with pytest.raises(ValueError, match="whole number from 1"):
+        small.export(tmp_path / "a", version=0)
+
+
+def test_the_servers_list_of_models(small, tmp_path):
+    small.export(tmp_path / "a")
+    small.export(tmp_path / "b")
+    listed = models_in(tmp_path / "models.config")
+    assert [(model.name, model.base_path) for model in listed] == [(name, str(tmp_path / name)) for name in "ab"]
+    listed[0].base_path = "/models/a"
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.config.extend(listed)
+    (tmp_path / "models.config").write_text(text_format.MessageToString(config))
+    small.export(tmp_path / "a")
+    assert [model.base_path for model in models_in(tmp_path / "models.config")] == ["/models/a", str(tmp_path / "b")]
+
+
+def test_a_broken_list_of_models_is_named_before_anything_is_written(small, tmp_path):
+    (tmp_path / "models.config").write_text("model_config_list { nonsense }")
+    with pytest.raises(ValueError, match="models.config is no ModelServerConfig"):
+        small.export(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def check_nothing_is_left(directory):
+    assert not list(directory.iterdir())
+    with pytest.raises(FileNotFoundError, match="no export at"):
+        load(directory)
+
+
+def test_an_interrupted_export_leaves_nothing(small, tmp_path, monkeypatch):
+    save = tf.saved_model.save
+
+    def interrupted(module, path, **settings):
+        save(module, path, **settings)
+        assert not versions(tmp_path / "a"), "a server that polls now would find half a model"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.saved_model, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        small.export(tmp_path / "a")
+    monkeypatch.undo()
+    check_nothing_is_left(tmp_path / "a")
+    assert small.export(tmp_path / "a").name == "1"
+
+
+@pytest.mark.parametrize("limit", [0, 100, 20_000])
+def test_a_full_disk_leaves_nothing(small, tmp_path, limit):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # writing more than this to one file fails
+    try:
+        with pytest.raises((OSError, tf.errors.OpError)):
+            small.export(tmp_path / "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    check_nothing_is_left(tmp_path / "a")
+
+
+def test_two_exports_at_once_take_two_numbers(small, tmp_path, monkeypatch):
+    small.export(tmp_path / "a")
+    save = tf.saved_model.save
+
+    def overtaken(module, path, **settings):
+        save(module, path, **settings)
+        monkeypatch.setattr(tf.saved_model, "save", save)
+        assert small.export(tmp_path / "a").name == "2"
+
+    monkeypatch.setattr(tf.saved_model, "save", overtaken)
+    assert small.export(tmp_path / "a").name == "3"
+
+
+def test_what_is_missing_or_truncated_is_named(small, tmp_path):
+    folder = small.export(tmp_path / "a")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    assert len(files) >= 8
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(ValueError, match=re.escape(f"{path} is damaged")):
+            load(folder)
+        path.unlink()
+        with pytest.raises(
+            FileNotFoundError, match="no export at" if path.name == "saved_model.pb" else f"lacks .*{path.name}"
+        ):
+            load(folder)
+        path.write_bytes(content)
+    assert load(folder)
+    graph = (folder / "saved_model.pb").read_bytes()
+    (folder / "saved_model.pb").write_bytes(b"\xff" * len(graph))
+    with pytest.raises(ValueError, match="saved_model.pb is damaged"):
+        load(folder)
+    (folder / "saved_model.pb").write_bytes(graph)
+    weights = folder / "variables" / "variables.data-00000-of-00001"
+    weights.write_bytes(bytes(len(weights.read_bytes())))
+    with pytest.raises(ValueError, match="is damaged, export or copy it again"):
+        load(folder)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="manifest.json is damaged"):
+        load(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match="manifest.json is missing"):
+        load(folder)
+    with pytest.raises(FileNotFoundError, match="holds no model: the export was written without model="):
+        restore(folder)
+    with pytest.raises(FileNotFoundError, match="no export at .*nowhere"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_large_catalogue_stays_out_of_the_graph(tmp_path):
+    num_items = 200_000
+    items = pd.DataFrame(
+        {"item_id": [f"item number {at}" for at in range(num_items)], "vector": list(np.eye(num_items, 2))}
+    )
+    users = pd.DataFrame({"user_id": ["u"], "taste": [[1.0, 2.0]]})
+    catalog = Catalog.fit(Interactions.from_columns(user_id=["u"], item_id=["item number 0"], users=users, items=items))
+    query, item = FeatureTower("user", [Pretrained("taste")]), FeatureTower("item", [Pretrained("vector")])
+    query.adapt(catalog.users, catalog.user_table)
+    item.adapt(catalog.items, catalog.item_table)
+    service = Service(query, item, Exact().build(np.eye(num_items, 2) + 1), catalog)
+    folder = service.export(tmp_path / "large")
+    assert (folder / "saved_model.pb").stat().st_size < 1_000_000
+    item_id, score = load(folder).recommend(["u"], k=200)
+    expected = service.recommend(["u"], k=200)
+    assert item_id.tolist() == expected[0].tolist()
+    np.testing.assert_allclose(score, expected[1], atol=1e-6)
+
+
+def server_side(request, inputs):
+    """Tensors as the server makes them of JSON: every input, every row of one length, exact types."""
+    if "instances" in request:
+        rows = request["instances"]
+        assert all(set(row) == set(inputs) for row in rows)
+        values = {name: [row[name] for row in rows] for name in inputs}
+    else:
+        values = request["inputs"]
+    assert set(values) == set(inputs)
+    return {name: tf.constant(value, inputs[name].dtype) for name, value in values.items()}
+
+
+def test_the_requests_of_the_manual(tmp_path):
+    page = (ROOT / "saved_models" / "README.md").read_text()
+    requests = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    assert len(requests) == 5
+    users = pd.DataFrame({"user_id": ["u1", "u2"], "device": ["phone", "desk"], "age": [20.0, 30.0]})
+    log = Interactions.from_columns(user_id=["u1", "u2"] * 5, item_id=[f"i{at}" for at in range(10)], users=users)
+    catalog = Catalog.fit(log)
+    query = FeatureTower("user", [Categorical("device"), Numeric("age")], units=[4])
+    item = FeatureTower("item", [Id(4)])
+    query.adapt(catalog.users, catalog.user_table)
+    item.adapt(catalog.items)
+    service = Service(query, item, Exact().build(np.random.default_rng(0).normal(size=(10, 4))), catalog, k_max=10)
+    served = load(service.export(tmp_path / "manual"))
+    for request in requests:
+        endpoint = request.get("signature_name", "serving_default")
+        answer = served._signatures[endpoint](**server_side(request, served.inputs[endpoint]))
+        if "instances" in request or len(request["inputs"]["user_id"]) == 2:
+            seen = catalog.seen.of(1), catalog.seen.of(2)
+            found = catalog.items.encode(answer["item_id"].numpy())
+            assert not any(set(row) & set(rows) - {0} for row, rows in zip(found, seen, strict=True))
