@@ -29,7 +29,9 @@ def test_too_late_says_what_to_type():
 
 
 def test_importing_tensorflow_first_is_fine_as_long_as_tf_keras_was_not_touched():
-    result = python("import tensorflow as tf; import tf_recall; import tensorflow_recommenders; tf.keras.layers; print('fine')")
+    result = python(
+        "import tensorflow as tf; import tf_recall; import tensorflow_recommenders; tf.keras.layers; print('fine')"
+    )
     assert result.stdout.strip() == "fine", result.stderr[-500:]
 
 

@@ -215,7 +215,8 @@ def apply(values, change):
         raise ValueError(f"--set takes a.b=c, as in train.epochs=3, not {change!r}")
     *sections, last = path.split(".")
     for section in sections:
-        values = values[section] = values.get(section) or {}
+        values[section] = values.get(section) or {}
+        values = values[section]
         if not isinstance(values, dict):
             raise ValueError(f"--set {change!r}: {section!r} is no section")
     values[last] = yaml.load(text, Loader)

@@ -97,5 +97,5 @@ class Retriever(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        parts = {key: config.pop(key) for key in ("query_tower", "item_tower", "negatives", "loss")}
-        return cls(**{key: keras.saving.deserialize_keras_object(part) for key, part in parts.items()}, **config)
+        parts = ("query_tower", "item_tower", "negatives", "loss")
+        return cls(**{**config, **{key: keras.saving.deserialize_keras_object(config[key]) for key in parts}})

@@ -27,7 +27,8 @@ class Seen:
     def fit(cls, users: np.ndarray, items: np.ndarray, num_user_rows: int) -> "Seen":
         """From the pairs `(users[n], items[n])`; pairs with an unknown side (row 0) are left out."""
         known = (users > 0) & (items > 0)
-        pairs = np.unique(users[known].astype(np.int64) << 32 | items[known].astype(np.int64))
+        pairs = np.sort(users[known].astype(np.int64) << 32 | items[known].astype(np.int64))
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # sorted and distinct, sooner than np.unique
         counts = np.bincount(pairs >> 32, minlength=num_user_rows)
         return cls(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), (pairs & 0xFFFFFFFF).astype(np.int32))
 

@@ -170,5 +170,5 @@ class FeatureTower(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        features = [keras.saving.deserialize_keras_object(feature) for feature in config.pop("features")]
-        return cls(features=features, **config)
+        features = [keras.saving.deserialize_keras_object(feature) for feature in config["features"]]
+        return cls(**{**config, "features": features})

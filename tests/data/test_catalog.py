@@ -1,0 +1,63 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from tf_recall.data.catalog import Catalog, Seen
+from tf_recall.data.interactions import Interactions
+
+
+@pytest.fixture
+def catalog():
+    items = pd.DataFrame({"item_id": ["new", "a", "b"], "brand": ["n", "x", "y"]}, index=[7, 8, 9])
+    train = Interactions.from_columns(user_id=["u", "v", "u", "u"], item_id=["a", "a", "b", "a"], items=items)
+    return Catalog.fit(train)
+
+
+def test_items_of_the_table_that_nobody_took_have_a_row_and_count_0(catalog):
+    assert catalog.items.ids.tolist() == ["a", "b", "new"]
+    assert catalog.items.counts.tolist() == [0, 3, 1, 0]
+    assert catalog.num_items == 3
+
+
+def test_side_tables_are_aligned_with_rows(catalog):
+    assert catalog.item_table["brand"].tolist() == ["x", "y", "n"]
+    assert len(catalog.user_table) == 2 and list(catalog.user_table) == []
+
+
+def test_an_item_without_a_line_in_the_table_has_missing_values():
+    items = pd.DataFrame({"item_id": ["a"], "brand": ["x"]})
+    catalog = Catalog.fit(Interactions.from_columns(user_id=["u", "u"], item_id=["a", "z"], items=items))
+    assert catalog.item_table["brand"].isna().tolist() == [False, True]
+
+
+def test_seen_pairs_are_distinct_and_sorted(catalog):
+    assert catalog.seen.of(1).tolist() == [1, 2]  # u took a, b, a
+    assert catalog.seen.of(2).tolist() == [1]
+    assert catalog.seen.of(0).tolist() == []
+
+
+def test_seen_agrees_with_sets():
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 20, 500), rng.integers(0, 30, 500)
+    seen = Seen.fit(users, items, 25)
+    for user in range(25):
+        expected = sorted({i for u, i in zip(users, items, strict=True) if u == user > 0 and i > 0})
+        assert seen.of(user).tolist() == expected
+
+
+def test_save_and_load(catalog, tmp_path):
+    catalog.save(tmp_path)
+    again = Catalog.load(tmp_path)
+    assert again.items.ids.tolist() == catalog.items.ids.tolist()
+    assert again.items.counts.tolist() == catalog.items.counts.tolist()
+    assert again.seen.rows.tolist() == catalog.seen.rows.tolist()
+
+
+def test_a_damaged_catalog_is_refused(catalog, tmp_path):
+    catalog.save(tmp_path)
+    np.save(tmp_path / "seen_rows.npy", catalog.seen.rows[:-1])
+    with pytest.raises(ValueError, match="damaged"):
+        Catalog.load(tmp_path)
+    (tmp_path / "items.tsv").unlink()
+    with pytest.raises(FileNotFoundError, match="lacks items.tsv"):
+        Catalog.load(tmp_path)

@@ -1,0 +1,121 @@
+"""What every model of the registry must do; it knows none of them by name."""
+
+import inspect
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from tf_recall.config import Config, find_config
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.splits import by_time
+from tf_recall.data.synthetic import synthetic
+from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.export import export
+from tf_recall.registry import REGISTRY, find
+from tf_recall.service import Service
+from tf_recall.training import fit
+
+CONFIGS = [Config.load(file) for file in sorted(find_config("two_tower_quickstart").parent.glob("*.yaml"))]
+USERS = ["u1", "u2", "nobody"]
+
+
+@pytest.fixture(scope="module")
+def world():
+    planted = synthetic(num_users=400, num_items=300, num_interactions=20_000, seed=1)
+    split = by_time(planted.interactions, test=0.15)
+    return SimpleNamespace(planted=planted, split=split, catalog=Catalog.fit(split.train))
+
+
+@pytest.fixture(scope="module", params=REGISTRY["model"])
+def trained(request, world, tmp_path_factory):
+    """A model of the registry, trained as one of its configs says, on the planted world."""
+    of_model = [config for config in CONFIGS if config.model["name"] == request.param]
+    assert of_model, f"{request.param} has no file in configs/"
+    values = {**of_model[0].to_dict(), "train": {"epochs": 8, "batch_size": 512}, "name": request.param}
+    config = Config.from_dict(values)
+    folder = tmp_path_factory.mktemp(request.param)
+    model = fit(config, world.split, world.catalog, folder / "checkpoints")
+    service = Service.build(model, world.catalog, k_max=50)
+    return SimpleNamespace(name=request.param, config=config, model=model, service=service, folder=folder)
+
+
+def recall(service, world, k=20):
+    return evaluate(service, cases_by_user(world.split.test, world.catalog), world.catalog, ks=(k,))
+
+
+def test_every_argument_survives_the_config(trained):
+    model = trained.model
+    config = model.get_config()
+    again = type(model).from_config(config)
+    assert again.get_config() == model.get_config()
+    arguments = set(inspect.signature(type(model)).parameters) - {"kwargs"}
+    assert arguments <= set(config)
+
+
+def test_a_keras_file_gives_the_same_vectors(trained):
+    trained.model.save(trained.folder / "model.keras")
+    again = keras.saving.load_model(trained.folder / "model.keras")
+    np.testing.assert_array_equal(again.embed_catalog(), trained.model.embed_catalog())
+
+
+def test_it_answers_the_same_in_a_process_that_does_not_know_the_package(trained):
+    path = export(trained.service, trained.folder / "saved")
+    code = f"""
+import sys, numpy as np, tensorflow as tf
+serve = tf.saved_model.load({str(path)!r}).signatures["serving_default"]
+inputs = dict(serve.structured_input_signature[1])
+given = {{name: tf.zeros([3] + [0] * (spec.shape.rank - 1), spec.dtype) if spec.dtype != tf.string
+         else tf.fill([3] + [0] * (spec.shape.rank - 1), "") for name, spec in inputs.items()}}
+given["user_id"] = tf.constant({USERS!r})
+assert "tf_recall" not in sys.modules
+answer = serve(**given)
+np.savez({str(trained.folder / "answer.npz")!r}, **{{k: v.numpy().astype("U" if v.dtype == tf.string else "f")
+         for k, v in answer.items()}})
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    answer = np.load(trained.folder / "answer.npz")
+    given = {
+        name: [""] * 3 if spec.dtype == "string" else [0.0] * 3 for name, spec in trained.service.query_columns.items()
+    }
+    ids, scores = trained.service.recommend(USERS, k=50, **given)
+    np.testing.assert_allclose(answer["score"], scores, atol=1e-6)
+    assert (answer["item_id"] == ids.astype("U")).all()
+
+
+def test_the_same_seed_gives_the_same_model(trained, world):
+    again = fit(trained.config, world.split, world.catalog, trained.folder / "again")
+    np.testing.assert_array_equal(again.embed_catalog(), trained.model.embed_catalog())
+
+
+def test_it_learns_what_was_planted(trained, world):
+    keras.utils.set_random_seed(0)
+    untrained = trained.config.make_model().adapt(world.split.train, world.catalog)
+    before = recall(Service.build(untrained, world.catalog, k_max=50), world).metrics["recall@20"]
+    report = recall(trained.service, world)
+    assert before < 2 * 20 / world.catalog.num_items  # about chance
+    assert report.metrics["recall@20"] > 1.3 * report.baseline["recall@20"]
+    oracle = recall(Oracle(world), world).metrics["recall@20"]
+    assert report.metrics["recall@20"] > 0.6 * oracle
+
+
+class Oracle:
+    """Ranks by the true probabilities: no model can do better but by luck."""
+
+    def __init__(self, world):
+        self.world = world
+
+    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
+        exclude = self.world.split.train if exclude_seen else None
+        rows = self.world.catalog.items.encode(self.world.planted.best(user_id, k, exclude))
+        return rows, np.where(rows > 0, -np.arange(k, dtype=np.float32), -np.inf)
+
+
+def test_the_docstring_is_complete(trained):
+    doc = inspect.getdoc(find("model", trained.name))
+    for line in ("Positives:", "Negatives:", "Towers:", "Loss:", "METHODS.md M", "Args:", "Example:", "Paper:"):
+        assert line in doc, f"the docstring of {trained.name} lacks {line!r}"
