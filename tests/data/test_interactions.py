@@ -92,8 +92,9 @@ def test_dates_and_times_before_1970():
         user_id=[1, 2], item_id=[1, 2], timestamp=[datetime.date(1970, 1, 2), datetime.date(1969, 12, 31)]
     )
     assert given.frame["timestamp"].tolist() == [86_400, -86_400]
-    given = Interactions.from_columns(user_id=[1], item_id=[1], timestamp=["1969-12-31T23:59:59.5"])
-    assert given.frame["timestamp"].tolist() == [-1]
+    for half_a_second_before in ("1969-12-31T23:59:59.5", -0.5):
+        given = Interactions.from_columns(user_id=[1], item_id=[1], timestamp=[half_a_second_before])
+        assert given.frame["timestamp"].tolist() == [-1]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,9 @@ def test_what_is_wrong_is_named(frame, says):
 def test_other_types_are_refused():
     with pytest.raises(TypeError, match="item_id of interactions must be all strings or all integers"):
         Interactions.from_frame(with_column("item_id", ["a", 1, 2]))
+    for times in ([True] * 3, pd.to_timedelta([1, 2, 3], "s"), pd.period_range("2024-01-01", periods=3)):
+        with pytest.raises(TypeError, match="timestamp must be seconds since 1970, datetimes or text, got"):
+            Interactions.from_frame(with_column("timestamp", times))
     with pytest.raises(TypeError, match="must be a pandas or polars dataframe, got dict"):
         Interactions.from_frame({"user_id": [1]})
     with pytest.raises(TypeError, match="items must be .* got list"):

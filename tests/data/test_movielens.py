@@ -1,6 +1,6 @@
 import builtins
-import subprocess
-import sys
+import itertools
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -11,55 +11,51 @@ from tf_recall.data.movielens import movielens
 tfds = pytest.importorskip("tensorflow_datasets")
 
 
-@pytest.fixture(scope="module")
-def latest_small(shared_data, tmp_path_factory):
-    """The real data, prepared once, with what was written to standard output and error meanwhile."""
-    folder = tmp_path_factory.mktemp("movielens")
-    code = (
-        "import sys; from tf_recall.data.movielens import movielens\n"
-        "done = movielens('latest-small', manual_dir=sys.argv[1], data_dir=sys.argv[2])\n"
-        "print(len(done))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(shared_data / "movielens"), str(folder)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return folder, done
+def the_files_own(shared_data, name):
+    files = zipfile.ZipFile(shared_data / "movielens" / "ml-latest-small.zip")
+    with files, files.open(f"ml-latest-small/{name}.csv") as file:
+        return pd.read_csv(file, dtype={"userId": object, "movieId": object})
 
 
-def test_only_the_answer_goes_to_standard_output(latest_small):
-    _, done = latest_small
-    assert done.stdout == "100836\n"
-    assert "movielens" in done.stderr
+@pytest.fixture
+def first_ratings(monkeypatch):
+    """Makes tensorflow-datasets stop after a thousand ratings, since it takes half a minute to prepare them all."""
+    configs = tfds.builder_cls("movielens").BUILDER_CONFIGS
+    config = next(config for config in configs if config.name == "latest-small-ratings")
+    whole = config.parsing_fn
+    monkeypatch.setattr(config, "_parsing_fn", lambda folder: itertools.islice(whole(folder), 1000))
 
 
-def test_latest_small_is_what_its_own_files_say(latest_small, shared_data):
-    folder, _ = latest_small
-    given = movielens("latest-small", data_dir=folder)
-    zipped = shared_data / "movielens" / "ml-latest-small.zip"
-    truth = {
-        name: pd.read_csv(f"zip://ml-latest-small/{name}.csv::{zipped}", dtype={"userId": object, "movieId": object})
-        for name in ("ratings", "movies")
+def check_against_its_own_files(given, shared_data, size):
+    assert given.users is None and len(given) == size
+    assert given.frame.dtypes.to_dict() == {
+        "user_id": object,
+        "item_id": object,
+        "timestamp": np.int64,
+        "user_rating": np.float32,
     }
-    assert given.users is None
-    assert [(name, dtype) for name, dtype in given.frame.dtypes.items()] == [
-        ("user_id", object),
-        ("item_id", object),
-        ("timestamp", np.int64),
-        ("user_rating", np.float32),
-    ]
-    ours = given.frame.sort_values(["user_id", "item_id"]).to_numpy()
-    theirs = (
-        truth["ratings"].sort_values(["userId", "movieId"])[["userId", "movieId", "timestamp", "rating"]].to_numpy()
-    )
-    assert (ours == theirs).all()
+    columns = ["userId", "movieId", "timestamp", "rating"]
+    theirs = the_files_own(shared_data, "ratings")[columns].head(size).sort_values(columns).to_numpy()
+    assert (given.frame.sort_values(["user_id", "item_id", "timestamp"]).to_numpy() == theirs).all()
     items = given.items.set_index("item_id")
-    movies = truth["movies"].set_index("movieId").loc[items.index]
+    movies = the_files_own(shared_data, "movies").set_index("movieId").loc[items.index]
     assert len(items) == 9742 and list(items) == ["title", "genres"]
     assert (items["title"] == movies["title"]).all()
     assert (items["genres"].str.split("|").map(sorted) == movies["genres"].str.split("|").map(sorted)).all()
+
+
+def test_latest_small_comes_from_a_folder_and_prints_nothing(shared_data, tmp_path, first_ratings, capfd):
+    given = movielens("latest-small", manual_dir=shared_data / "movielens", data_dir=tmp_path)
+    assert capfd.readouterr().out == ""
+    check_against_its_own_files(given, shared_data, 1000)
+    again = movielens("latest-small", data_dir=tmp_path)  # prepared by now
+    assert (again.frame == given.frame).all(axis=None) and (again.items == given.items).all(axis=None)
+
+
+@pytest.mark.slow
+def test_the_whole_of_latest_small(shared_data, tmp_path):
+    given = movielens("latest-small", manual_dir=shared_data / "movielens", data_dir=tmp_path)
+    check_against_its_own_files(given, shared_data, 100_836)
 
 
 GENRES_100K = ["0"] * 19

@@ -63,6 +63,9 @@ def test_by_time_keeps_the_events_of_one_time_together():
     # 95 at time 0 and 5 at time 1: the wanted 10 lie inside time 0, which can only be train
     done = splits.by_time(events([1] * 100, [0] * 95 + [1] * 5), test=0.1)
     assert (len(done.train), len(done.test)) == (95, 5)
+    # 85, 8 and 3 events at times 0, 1, 2: of 11 and 3, 11 is nearer to the wanted 9.6
+    done = splits.by_time(events([1] * 96, [0] * 85 + [1] * 8 + [2] * 3), test=0.1)
+    assert (len(done.train), len(done.test)) == (85, 11)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tf_recall.data.ids import is_missing, kind_of, raw_ids
 from tf_recall.data.vocabulary import Vocabulary
 
-STRINGS = ["tea", "rum", "tea", "Ärger", "日本", " tea", "tea ", "007", "7", "nan", "😀", "rum", "tea"]
+ODD = ["a\x00b", "a\x85b", "a\u2028b", "\ufeff", '"', " tea", "tea "]
+STRINGS = ["tea", "rum", "tea", "Ärger", "日本", "007", "7", "nan", "😀", "rum", "tea", *ODD]
 INTEGERS = [5, -3, 5, 0, 2**63 - 1, -(2**63), 2**53 + 1, 2**53, 5]
 
 
@@ -309,6 +310,7 @@ def test_ten_million_ids(dtype):
 
 
 def test_raw_ids_keep_their_shape_and_tell_the_missing():
+    assert raw_ids([[b"a", None], [b"b", b""]]).tolist() == [["a", ""], ["b", ""]]
     ids = raw_ids([["a", None], ["b", ""]])
     assert is_missing(ids).tolist() == [[False, True], [False, True]] and kind_of(ids) == "string"
     ids = raw_ids(np.array([[1, 2], [3, -1]], np.int32))

@@ -159,7 +159,8 @@ def _seconds(column: pd.Series) -> np.ndarray:
     missing = np.flatnonzero(column.isna())
     if missing.size:
         raise ValueError(f"{missing.size} of {len(column)} timestamp are missing, the first in row {missing[0]}.")
-    column = column.infer_objects()
+    if column.dtype.kind in "bmc" or isinstance(column.dtype, pd.PeriodDtype):
+        raise TypeError(f"timestamp must be seconds since 1970, datetimes or text, got {column.dtype}.")
     if not pd.api.types.is_datetime64_any_dtype(column):
         numbers = pd.to_numeric(column, errors="coerce")
         if numbers.notna().all():
