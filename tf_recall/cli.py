@@ -26,7 +26,7 @@ def main():
 
 
 def answers_json(command):
-    """A command whose result is printed as JSON; all it prints on the way goes to standard error, mistakes become one line."""
+    """A command whose result is printed as JSON; what it prints on the way goes to standard error, a mistake is one line."""
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
@@ -168,3 +168,7 @@ def _pair(text):
 def _answer(user, items, scores):
     kept = [(item, float(score)) for item, score in zip(items.tolist(), scores, strict=True) if score > float("-inf")]
     return {"user_id": user, "item_id": [item for item, _ in kept], "score": [score for _, score in kept]}
+
+
+if __name__ == "__main__":
+    main()

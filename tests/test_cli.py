@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tf_recall.cli import main
+from tf_recall.data.synthetic import synthetic
+
+CONFIG = {
+    "split": {"name": "by_time", "test": 0.1},
+    "model": {
+        "name": "two_tower",
+        "query_tower": {"features": [{"name": "id", "dim": 8}, {"name": "categorical", "column": "device", "dim": 2}]},
+        "item_tower": {
+            "features": [{"name": "id", "dim": 8}, {"name": "text", "column": "title", "dim": 4}],
+            "units": [10],
+        },
+    },
+    "train": {"epochs": 2, "batch_size": 256},
+    "evaluate": {"ks": [5, 20]},
+}
+
+
+def run(*arguments):
+    """The command in this process: its standard output, read as JSON."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 1
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One's own files: a log with other column names, an item table, a held-out file, a config for them."""
+    folder = tmp_path_factory.mktemp("cli")
+    planted = synthetic(200, 150, 5000).interactions
+    frame = planted.frame.rename(columns={"user_id": "u", "item_id": "i", "timestamp": "t"})
+    frame["device"] = ["ios", "web"] * (len(frame) // 2)
+    frame[:4500].to_csv(folder / "clicks.csv", index=False)
+    frame[4500:].to_csv(folder / "held_out.csv", index=False)
+    planted.items.to_csv(folder / "items.csv", index=False)
+    data = {
+        "name": "files",
+        "interactions": str(folder / "clicks.csv"),
+        "columns": {"user_id": "u", "item_id": "i", "timestamp": "t"},
+        "items": str(folder / "items.csv"),
+    }
+    split = {"name": "files", "test": str(folder / "held_out.csv")}
+    (folder / "clicks.yaml").write_text(yaml.safe_dump({"data": data, **CONFIG, "split": split}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return run("train", folder / "clicks.yaml", "--out", folder / "models")
+
+
+def test_train_prints_metrics_baseline_and_model(trained, folder):
+    assert trained["model"] == str(folder / "models" / "clicks" / "1")
+    assert set(trained["metrics"]) == set(trained["baseline"]) and 0 < trained["metrics"]["recall@20"] < 1
+    assert sorted(path.name for path in (folder / "models" / "clicks").iterdir()) == ["1"]  # no checkpoints are left
+
+
+def test_evaluate_agrees_with_train(trained, folder):
+    again = run("evaluate", trained["model"], folder / "clicks.yaml")
+    assert again["metrics"] == pytest.approx(trained["metrics"]) and again["baseline"] == trained["baseline"]
+
+
+def test_query_answers_and_filters(trained):
+    answer = run("query", trained["model"], "--user-id", "u1", "-k", 5, "--feature", "device=ios")
+    assert len(answer["item_id"]) == 5 and answer["score"] == sorted(answer["score"], reverse=True)
+    first, second = answer["item_id"][:2]
+    assert first not in run("query", trained["model"], "--user-id", "u1", "--exclude", first)["item_id"]
+    assert run("query", trained["model"], "--user-id", "u1", "--allow", f"{second},none", "--seen")["item_id"] == [
+        second
+    ]
+    both = run("query", trained["model"], "--user-id", "u1", "--user-id", "nobody", "-k", 3)["answers"]
+    assert [len(one["item_id"]) for one in both] == [3, 3]
+
+
+def test_export_with_another_index(trained, folder):
+    path = run("export", trained["model"], "--index", "exact", "--out", folder / "models")["model"]
+    assert path == str(folder / "models" / "clicks_exact" / "1")
+    assert run("query", path, "--user-id", "u1") == run("query", trained["model"], "--user-id", "u1")
+
+
+def test_doctor_lists_what_it_found(trained, folder):
+    found = run("doctor", folder / "clicks.yaml", "--model", trained["model"])["findings"]
+    assert all({"name", "message", "severity"} == set(finding) for finding in found)
+    (folder / "leaky.csv").write_text((folder / "clicks.csv").read_text())
+    found = run("doctor", folder / "clicks.yaml", "--set", f"split.test={folder / 'leaky.csv'}")["findings"]
+    assert "target_in_history" in [finding["name"] for finding in found]
+
+
+@pytest.mark.parametrize("split", ["by_time", "leave_last_out", "random", "by_user"])
+def test_the_other_splits_by_config_alone(split, folder):
+    trained = run(
+        "train", folder / "clicks.yaml", "--set", f"split={{name: {split}}}", "--set", "train.epochs=1", "--set",
+        f"name={split}", "--out", folder / "models",
+    )  # fmt: skip
+    assert trained["metrics"]["recall@20"] >= 0
+
+
+def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):
+    assert "did you mean 'epochs'" in refused("train", folder / "clicks.yaml", "--set", "train.epoch=1")
+    assert "there is no config 'nothing'" in refused("train", "nothing")
+    assert "k must be" in refused("query", trained["model"], "--user-id", "u1", "-k", 100_000)
+    assert "device" in refused("query", trained["model"], "--user-id", "u1", "--feature", "devise=ios")
+    assert "NAME=VALUE" in refused("query", trained["model"], "--user-id", "u1", "--feature", "device")
+    missing = refused("train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'nowhere.csv'}")
+    assert "nowhere.csv" in missing
+    pd.DataFrame({"u": [], "i": [], "t": []}).to_csv(folder / "empty.csv", index=False)
+    assert "no rows" in refused("train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'empty.csv'}")
+
+
+def test_only_json_reaches_standard_output(folder):
+    command = [sys.executable, "-m", "tf_recall.cli", "train", str(folder / "clicks.yaml"), "--set", "train.epochs=1"]
+    result = subprocess.run([*command, "--out", str(folder / "other")], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert list(json.loads(result.stdout)) == ["metrics", "baseline", "slices", "counts", "model"]
+    assert "recall@20" in result.stderr and "loss" in result.stderr
