@@ -47,3 +47,10 @@ def test_matches_a_sort_with_ties_exclusions_and_small_blocks(num_items, k, monk
 def test_no_queries_no_answers():
     scores, positions = Exact().build(np.eye(3)).search(tf.zeros([0, 3]), k=2)
     assert scores.shape == positions.shape == (0, 2)
+
+
+def test_no_gather_from_the_variable_which_would_be_copied_whole_at_every_later_read():
+    index = Exact().build(np.eye(3))
+    graph = tf.function(index.vectors_at).get_concrete_function(tf.TensorSpec([None], tf.int32)).graph
+    assert "ResourceGather" not in {operation.type for operation in graph.get_operations()}
+    np.testing.assert_array_equal(index.vectors_at([[2, 0]]), [[[0, 0, 1], [1, 0, 0]]])

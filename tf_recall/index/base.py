@@ -16,8 +16,8 @@ class Index(tf.Module):
         score[b, v] = sum_d(queries[b, d] * vectors[v, d]);  the k largest per row, best first
 
     A subclass keeps the vectors in `_store` and finds candidates in `_nearest`. Exclusions are left out by fetching as
-    many more, so they hold for approximate indexes too. What is built are variables: they go with a SavedModel, never into
-    its graph.
+    many more, so they hold for approximate indexes too. What is built are variables: they go with a SavedModel, never
+    into its graph.
 
     Example:
         index = Exact().build(vectors)                              # [V, D]
@@ -33,8 +33,8 @@ class Index(tf.Module):
 
         Args:
             vectors: [V, D] float, one item a row. Row p is position p in every answer.
-            queries: [Q, D] float, what will be searched for, to measure the recall with; by default some of the vectors,
-                perturbed.
+            queries: [Q, D] float, what will be searched for, to measure the recall with; by default some of the
+                vectors, perturbed.
 
         Returns:
             The index itself.

@@ -27,7 +27,8 @@ class Exact(Index):
         self.recall = 1.0
 
     def vectors_at(self, positions):
-        return tf.gather(self.vectors, tf.maximum(positions, 0))
+        # From the value: a gather from the variable itself would make TensorFlow copy all of it at each later read.
+        return tf.gather(self.vectors.value(), tf.maximum(positions, 0))
 
     def _search(self, queries, k, exclude):
         rows = tf.shape(queries)[0]
@@ -43,10 +44,11 @@ class Exact(Index):
         """Merges the positions `first` to `last` into `best`, a block at a time."""
         rows, k = tf.unstack(tf.shape(best[0]))
         block = tf.maximum(MOST_SCORES // tf.maximum(rows, 1), 1024) // GROUP * GROUP
+        vectors = self.vectors.value()
 
         def step(start, scores, positions):
             stop = tf.minimum(start + block, last)
-            block_scores = tf.matmul(queries, self.vectors[start:stop], transpose_b=True)  # [B, block]
+            block_scores = tf.matmul(queries, vectors[start:stop], transpose_b=True)  # [B, block]
             if exclude is not None:
                 block_scores = _masked(block_scores, exclude - start)
             block_scores, order = top_k(block_scores, k)
