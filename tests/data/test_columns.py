@@ -63,6 +63,15 @@ def test_a_header_holds_any_number_of_rows(tmp_path):
     np.testing.assert_array_equal(open_columns(tmp_path / "store")["x"], np.arange(rows))
 
 
+def test_arrays_of_any_layout(tmp_path):
+    whole = np.arange(24).reshape(6, 4)
+    given = {"fortran": np.asfortranarray(whole), "strided": np.repeat(whole, 2, 0)[::2], "turned": whole[:, ::-1]}
+    write_columns(tmp_path / "store", [given, given])
+    opened = open_columns(tmp_path / "store")
+    for name, column in given.items():
+        np.testing.assert_array_equal(opened[name], np.concatenate([column, column]))
+
+
 @pytest.mark.parametrize("string_ids", [True, False])
 def test_parquet_by_row_groups_is_the_file_read_whole(tmp_path, small_blocks, string_ids):
     frame = log_frame(string_ids=string_ids)

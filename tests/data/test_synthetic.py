@@ -60,6 +60,15 @@ def test_popularity_is_zipf_like_and_activity_is_skewed(planted):
     assert activity.min() >= 12 and activity.max() > 5 * activity.median()
 
 
+def test_what_is_likely_comes_first():
+    """A user's events are in the order drawn, so popular items come before the others."""
+    world = synthetic(200, 300, 20_000, sharpness=0.0, zipf=1.2)
+    frame = world.interactions.frame
+    popularity = np.log(world.popularity[frame["item_id"].str[1:].astype(int)])
+    early = frame.groupby("user_id").cumcount() < 10
+    assert popularity[early].mean() > popularity[~early].mean() + 1
+
+
 def test_zipf_and_sharpness_do_what_they_say():
     flat, steep = (
         synthetic(300, 500, 6000, zipf=zipf, sharpness=0.0).interactions.frame["item_id"].value_counts()
