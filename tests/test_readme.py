@@ -1,0 +1,48 @@
+"""The README is true: its example runs, its config loads, its commands exist, it stays short."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from tf_recall.cli import main
+from tf_recall.config import Config
+from tf_recall.data.synthetic import synthetic
+
+README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text()
+
+
+def block(language):
+    return re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL).group(1)
+
+
+def test_the_example_runs_in_15_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = block("python")
+    assert len(code.strip().splitlines()) == 15
+    world = synthetic(num_users=300, num_items=200, num_interactions=6000).interactions
+    names = {"df": world.frame, "movies": world.items}
+    exec(code.replace("epochs=10", "epochs=2"), names)
+    assert names["item_ids"].shape == names["scores"].shape == (2, 10)
+    assert (tmp_path / "saved_models" / "clicks" / "1" / "saved_model.pb").is_file()
+
+
+def test_the_config_is_valid():
+    model = Config.from_dict(yaml.safe_load(block("yaml"))).make_model()
+    assert model.query_tower.dim == model.item_tower.dim
+
+
+def test_every_command_and_option_exists():
+    for name, rest in re.findall(r"^    tf-recall (\w+) ([^#\n]*)", TEXT, re.MULTILINE):
+        options = {option for parameter in main.commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)-{1,2}[a-z][a-z-]*", rest)) <= options, name
+
+
+def test_every_file_it_names_exists():
+    for path in re.findall(r"\]\(([^)]+)\)", TEXT) + re.findall(r"`((?:examples|configs|benchmarks)/[\w/.]+)`", TEXT):
+        assert (README.parent / path).exists(), path
+
+
+def test_it_is_short():
+    assert len(TEXT.splitlines()) < 200
