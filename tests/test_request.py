@@ -54,12 +54,14 @@ def test_values_per_row():
         "city": pd.Series(["Oslo", None, 7]),
         "taste": np.eye(3, 2),
         "exclude": [["x"], [], np.array(["y", "z"])],
+        "allow": [[], (), {"w"}],
         "exclude_seen": [True, False, True],
     }
     arrays = batch(INPUTS, "user_id", given)
     assert arrays["user_id"].tolist() == ["a", "", "c"] and arrays["city"].tolist() == ["Oslo", "", "7"]
     np.testing.assert_array_equal(arrays["age"], [30, np.nan, 41])
     assert arrays["exclude"].tolist() == [["x", ""], ["", ""], ["y", "z"]]
+    assert arrays["allow"].tolist() == [[""], [""], ["w"]]
     assert arrays["exclude_seen"].tolist() == [True, False, True] and arrays["taste"].tolist() == np.eye(3, 2).tolist()
 
 
