@@ -2,9 +2,9 @@
 
     python benchmarks/evaluation_speed.py [--quick] [--manual-dir FOLDER]
 
-Ours is the whole call: encode the catalogue, build the index, encode every query, rank, measure popularity beside it, all metrics.
-TFRS is given the finished query and item vectors, which favours it, and counts hits by id. `--quick` gives TFRS a tenth of the
-rows and scales its time up.
+Ours is the whole call: encode the catalogue, build the index, encode every query, rank, measure popularity beside it,
+all metrics. TFRS is given the finished query and item vectors, which favours it, and counts hits by id. `--quick`
+gives TFRS a tenth of the rows and scales its time up.
 """
 
 import time

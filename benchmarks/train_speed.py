@@ -2,8 +2,8 @@
 
     python benchmarks/train_speed.py [--quick] [--manual-dir FOLDER]
 
-Both train in one process, an epoch in turn; the first epoch of each, which traces, is not counted. `ratio` is the median of
-our examples a second over TFRS's, pair by pair.
+Both train in one process, an epoch in turn; the first epoch of each, which traces, is not counted. `ratio` is the
+median of our examples a second over TFRS's, pair by pair.
 """
 
 import time

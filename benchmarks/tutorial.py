@@ -1,7 +1,8 @@
-"""The set-up of TensorFlow Recommenders' deep retrieval tutorial, once with TFRS and once with tf_recall; no benchmark itself.
+"""The set-up of TensorFlow Recommenders' deep retrieval tutorial, once with TFRS and once with tf_recall.
 
-Features: the user's id and the time of the rating, in 1,000 buckets and normalised; the title, as an id and as words. A tower each
-side with one layer of 32 units. Adagrad 0.1, batches of 2,048, a random 80/20 split, accuracy among the top 100.
+Features: the user's id and the time of the rating, in 1,000 buckets and normalised; the title, as an id and as words.
+A tower each side with one layer of 32 units. Adagrad 0.1, batches of 2,048, a random 80/20 split, accuracy among the
+top 100.
 """
 
 import argparse
