@@ -73,6 +73,7 @@ def test_an_unknown_id_with_the_hash_of_a_known_one_stays_unknown(monkeypatch):
     monkeypatch.setattr(pd.util, "hash_array", lambda ids, **_: np.array([len(one) for one in ids], dtype=np.uint64))
     vocabulary = Vocabulary(["a", "bb"], [2, 1])
     assert vocabulary.encode(["b", "bb", "aa", "a"]).tolist() == [0, 2, 0, 1]
+    assert vocabulary.encode(["ccc", "bb"]).tolist() == [0, 2]
 
 
 def test_missing_ids_are_row_zero():
@@ -216,6 +217,7 @@ def test_save_and_load(ids, tmp_path):
 
 
 def test_an_empty_vocabulary_of_integers_keeps_its_dtype(tmp_path):
+    assert Vocabulary.fit([]).encode(["a"]).tolist() == [0]
     Vocabulary.fit(np.array([], np.int64)).save(tmp_path / "v.txt")
     assert Vocabulary.load(tmp_path / "v.txt").dtype == "int64"
 

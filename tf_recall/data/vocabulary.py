@@ -229,8 +229,8 @@ class _Strings:
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         found = self.hashes.get_indexer(self._hash(ids))
-        known = np.flatnonzero(found >= 0)
-        found[known[self.ids[found[known]] != ids[known]]] = -1
+        if len(self.ids):
+            found[self.ids[found] != ids] = -1  # where it was -1 this compares with the last id, and they differ
         return found
 
 
