@@ -74,7 +74,8 @@ class RowwiseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
     `keras.optimizers.Adagrad` either, so given dense gradients that one gives the same numbers at the cost of a whole
     table; given rows, it squares each occurrence apart.
 
-    Args: those of `keras.optimizers.Adagrad`.
+    Args: those of `keras.optimizers.Adagrad`. The accumulators start at 1e-6 instead of 0.1: our losses are means over
+        the batch, so a row's gradient is of the order of 1 / B, and a start of 0.1 would drown its square for epochs.
 
     Raises:
         ValueError: at the first step, when an option would touch whole tables: `weight_decay` (unless the table is
@@ -85,6 +86,9 @@ class RowwiseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
 
     Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 2011.
     """
+
+    def __init__(self, learning_rate=0.1, initial_accumulator_value=1e-6, **kwargs):
+        super().__init__(learning_rate, initial_accumulator_value, **kwargs)
 
     def update_rows(self, rows, gradient, variable, learning_rate):
         accumulator = self._accumulators[self._get_variable_index(variable)].value
