@@ -1,11 +1,7 @@
 """What every index does: check its input, leave out what is excluded, pad short answers, measure its own recall."""
 
-import logging
-
 import numpy as np
 import tensorflow as tf
-
-logger = logging.getLogger("tf_recall")
 
 MEASURED_QUERIES = 256
 
@@ -79,8 +75,8 @@ class Index(tf.Module):
             exclude = tf.cast(exclude, tf.int32)
             if exclude.shape.rank != 2:
                 raise ValueError(f"exclude must be [B, E] positions padded with -1, got {exclude.shape}")
-        scores, positions = self._search(queries, tf.cast(k, tf.int32), exclude)  # [B, k]
-        positions = tf.where(tf.math.is_inf(scores), -1, positions)
+        scores, positions = self.find(queries, tf.cast(k, tf.int32), exclude)  # [B, k]
+        positions = tf.where(tf.equal(scores, -np.inf), -1, positions)
         shape = [queries.shape[0], None if static_k is None else int(static_k)]
         return tf.ensure_shape(scores, shape), tf.ensure_shape(positions, shape)
 
@@ -104,10 +100,12 @@ class Index(tf.Module):
         """Scores and positions, [B, any number up to k], -inf where there is none."""
         raise NotImplementedError
 
-    def _search(self, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    def find(self, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Exactly k columns, by fetching k + E and dropping the excluded."""
         wanted = k if exclude is None else k + tf.shape(exclude)[1]
-        scores, positions = self._nearest(queries, tf.minimum(wanted, self.num_items))
+        rows = tf.shape(queries)[0]
+        queries = tf.pad(queries, [[0, tf.maximum(1 - rows, 0)], [0, 0]])  # `_nearest` may count on one
+        scores, positions = (part[:rows] for part in self._nearest(queries, tf.minimum(wanted, self.num_items)))
         if exclude is not None:
             scores = tf.where(_contained(positions, exclude), -np.inf, scores)
         short = tf.maximum(k - tf.shape(scores)[1], 0)
@@ -117,10 +115,20 @@ class Index(tf.Module):
         return scores, tf.gather(positions, order, batch_dims=1)  # [B, k]
 
 
+def checked_settings(min_recall: float, **numbers: int | None) -> None:
+    """Raises ValueError for a recall outside of 0 to 1, or a number below 1."""
+    if not 0 <= min_recall <= 1:
+        raise ValueError(f"min_recall must be between 0 and 1, got {min_recall}")
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} must be 1 or more, or None to choose by the vectors; got {number}")
+
+
 def _contained(positions: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
     """Whether each of a row's positions [B, M] is in the row's `exclude` [B, E]: a binary search, never B x M x E."""
     exclude = tf.pad(tf.sort(exclude, axis=1), [[0, 0], [0, 1]], constant_values=tf.int32.max)
-    found = tf.gather(exclude, tf.searchsorted(exclude, positions), batch_dims=1)
+    places = tf.raw_ops.LowerBound(sorted_inputs=exclude, values=positions)  # tf.searchsorted fails on no rows
+    found = tf.gather(exclude, places, batch_dims=1)
     return tf.equal(found, positions)
 
 

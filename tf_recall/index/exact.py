@@ -30,7 +30,7 @@ class Exact(Index):
         # From the value: a gather from the variable itself would make TensorFlow copy all of it at each later read.
         return tf.gather(self.vectors.value(), tf.maximum(positions, 0))
 
-    def _search(self, queries, k, exclude):
+    def find(self, queries, k, exclude):
         rows = tf.shape(queries)[0]
         best = tf.fill([rows, k], -np.inf), tf.fill([rows, k], -1)  # [B, k] each
         whole = self.num_items // GROUP * GROUP if self.num_items >= MANY else 0

@@ -1,0 +1,129 @@
+"""Approximate search by ScaNN: the fastest here, for those whose server has its op."""
+
+import uuid
+
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.index.base import Index, checked_settings
+from tf_recall.index.recall import DEPTH, Truth
+
+FEW, MANY = 20_000, 100_000
+LIST_OF_EACH = 2  # which of the searcher's tensors holds the list of each vector
+
+
+class ScaNN(Index):
+    """Partitions, compressed scores, then exact scores of the best candidates; by size, only what pays.
+
+        V < 20,000:   every score, exactly
+        V < 100,000:  every compressed score, the `reorder` best of them exactly
+        above:        compressed scores of the `num_probes` lists nearest to the query, the `reorder` best exactly
+
+    Use it where queries a second matter most: a SavedModel with it loads only where its ops are, by `from
+    scann.scann_ops.py import scann_ops` or compiled into the server. The searcher is made from variables, under a name
+    that no other index has: without one, two in a process would both answer from the one that came first.
+
+    Args:
+        num_lists: how many lists; sqrt(V) by default. Below 100,000 vectors there are none.
+        num_probes: how many of them a query visits.
+        reorder: how many candidates of a search for 100 are scored exactly; in proportion for other numbers.
+        min_recall: num_probes and reorder, where None, grow from 0.5 % of the lists and 150 until this share of the
+            true nearest 100 is found; a warning says so when it is not.
+
+    Raises:
+        ImportError: when the package scann is not installed.
+
+    Example:
+        index = ScaNN().build(vectors)                  # logs its recall and keeps it in index.recall
+        scores, positions = index.search(queries, k=100)
+
+    Reference: Guo et al., Accelerating Large-Scale Inference with Anisotropic Vector Quantization, ICML 2020.
+    """
+
+    def __init__(
+        self,
+        num_lists: int | None = None,
+        num_probes: int | None = None,
+        reorder: int | None = None,
+        min_recall: float = 0.95,
+    ):
+        super().__init__()
+        checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes, reorder=reorder)
+        self.num_lists, self.num_probes, self.reorder, self.min_recall = num_lists, num_probes, reorder, min_recall
+        _scann_ops()
+
+    def get_config(self):
+        names = ("num_lists", "num_probes", "reorder", "min_recall")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self):
+        lists = f" in {self.lists:,} lists, {self.probes} visited" if self.lists > 1 else ""
+        return f"ScaNN({self.num_items:,} vectors{lists}, {self.rescored} of 100 rescored)"
+
+    def _store(self, vectors, queries):
+        partitioned = len(vectors) >= MANY
+        self.lists = min(self.num_lists or round(len(vectors) ** 0.5), len(vectors)) if partitioned else 1
+        self._shared_name = f"tf_recall-{uuid.uuid4()}"
+        builder = _scann_ops().builder(vectors, min(DEPTH, len(vectors)), "dot_product")
+        if partitioned:
+            unit = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+            sample = min(len(vectors), 100 * self.lists)
+            builder = builder.tree(self.lists, 1, training_sample_size=sample, spherical=unit)
+        if len(vectors) >= FEW:
+            builder = builder.score_ah(2, anisotropic_quantization_threshold=0.2).reorder(DEPTH)
+        else:
+            builder = builder.score_brute_force()
+        first = builder.build(shared_name=f"{self._shared_name}-first").searcher_handle
+        state = _scann_ops().scann_to_tensors(first)
+        tf.raw_ops.DestroyResourceOp(resource=first)
+        # What a searcher does not use comes as a scalar that nobody set.
+        state = [tensor if tensor.shape.rank else tf.zeros_like(tensor) for tensor in state]
+        self.state = [tf.Variable(tensor, trainable=False, name="scann") for tensor in state]
+        lengths = np.bincount(state[LIST_OF_EACH], minlength=self.lists) if partitioned else [len(vectors)]
+        self.held = tf.Variable(np.cumsum(np.sort(lengths)), dtype=tf.int32, trainable=False, name="held")
+        self._tune(Truth(vectors, queries))
+
+    def _tune(self, truth: Truth) -> None:
+        """Raises what was left open by half, whichever helps more, until `min_recall` is reached."""
+
+        @tf.function
+        def search(probes, rescored):
+            return self._candidates(truth.queries, tf.constant(truth.depth), probes, rescored)[0]
+
+        def recall(sizes):
+            return truth.recall(search(*map(tf.constant, sizes)), truth.depth)
+
+        sizes = self.num_probes or max(1, self.lists // 200), self.reorder or 150
+        most = 0 if self.num_probes else self.lists, 0 if self.reorder else min(self.num_items, 100 * DEPTH)
+        while recall(sizes) < self.min_recall:
+            larger = tuple(min(-(-size * 3 // 2), limit) for size, limit in zip(sizes, most, strict=True))
+            tries = [(larger[0], sizes[1])] * (larger[0] > sizes[0]) + [(sizes[0], larger[1])] * (larger[1] > sizes[1])
+            if not tries:
+                break
+            sizes = max(tries, key=recall)
+        self.probes, self.rescored = sizes
+        self.recall = truth.measure(self)
+
+    def vectors_at(self, positions):
+        return tf.gather(self.state[-1].value(), tf.maximum(positions, 0))
+
+    def _nearest(self, queries, k):
+        probes = tf.maximum(self.probes, 1 + tf.searchsorted(self.held.value(), k[None])[0])
+        rescored = tf.maximum(self.rescored, -(-k * self.rescored // DEPTH))
+        return self._candidates(queries, k, tf.minimum(probes, self.lists), rescored)
+
+    def _candidates(self, queries, k, probes, rescored):
+        *rest, vectors = [tensor.value() for tensor in self.state]
+        searcher = _scann_ops().tensors_to_scann(vectors, *rest, shared_name=self._shared_name)
+        found = _scann_ops().scann_search_batched(searcher, queries, k, rescored, probes, True)
+        return tf.where(tf.math.is_nan(found.distances), -np.inf, found.distances), found.indices
+
+
+def _scann_ops():
+    try:
+        from scann.scann_ops.py import scann_ops
+    except ImportError as error:
+        raise ImportError(
+            "ScaNN is not installed, or not for this machine: pip install 'tf_recall[scann]' (Linux), or take IVF"
+        ) from error
+    return scann_ops
