@@ -58,7 +58,7 @@ class Checkpoint(keras.callbacks.Callback):
     Example:
         >>> checkpoint = Checkpoint("checkpoints", monitor="val_recall@20", patience=3)
         >>> done = checkpoint.restore(model)           # 0 in a new directory
-        >>> model.fit(batches.dataset(done * batches.steps_per_epoch), initial_epoch=done, epochs=20,
+        >>> model.fit(batches.dataset(int(model.optimizer.iterations)), initial_epoch=done, epochs=20,
         ...           steps_per_epoch=batches.steps_per_epoch, callbacks=[recall, checkpoint])
         >>> checkpoint.restore_best(model)
     """

@@ -90,7 +90,7 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
         log.info("resuming after epoch %d", done)
     if done < settings.epochs and not checkpoint.finished:
         model.fit(
-            batches.dataset(done * batches.steps_per_epoch),
+            batches.dataset(int(model.optimizer.iterations)),
             steps_per_epoch=batches.steps_per_epoch,
             initial_epoch=done,
             epochs=settings.epochs,
