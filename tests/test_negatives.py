@@ -31,7 +31,7 @@ def test_draws_match_the_prices():
     assert expected.sum() == pytest.approx(1, rel=1e-5)
 
 
-def test_a_count_beyond_float32_keeps_its_price():
+def test_large_counts():
     negatives = InBatch()
     negatives.adapt([0, 2**40, 1])
     np.testing.assert_allclose(negatives.log_q([1, 2]), [0, -40 * np.log(2)], rtol=1e-6, atol=1e-7)
@@ -42,13 +42,14 @@ def test_adapt_again_replaces_the_prices():
     negatives.adapt([0, 1, 1])
     negatives.adapt([0, 1, 3])
     np.testing.assert_allclose(negatives.log_q([1, 2]), np.log([1 / 4, 3 / 4]), rtol=1e-6)
+    assert len(negatives.weights) == 1
 
 
 def test_prices_are_state_that_does_not_train():
-    negatives = InBatch(dtype="mixed_float16")
+    negatives = InBatch()
     negatives.adapt([0, 1, 3])
     assert [weight.name for weight in negatives.non_trainable_weights] == ["prices"]
-    assert negatives.trainable_weights == [] and negatives.log_q([1]).dtype == tf.float32
+    assert negatives.trainable_weights == []
 
 
 @keras.saving.register_keras_serializable("test_negatives")
@@ -70,6 +71,15 @@ class Holder(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(keras.saving.deserialize_keras_object(config.pop("negatives")), **config)
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "mixed_bfloat16"])
+def test_prices_stay_float32_in_any_precision(policy):
+    negatives = InBatch(dtype=policy)
+    negatives.adapt([0, 1, 3000])
+    prices = Holder(negatives, dtype=policy)(tf.constant([1, 2]))  # whose autocast reaches what it calls
+    assert prices.dtype == tf.float32
+    np.testing.assert_allclose(prices, np.log([1 / 3001, 3000 / 3001]), rtol=1e-6)
 
 
 def test_survives_a_save(tmp_path):

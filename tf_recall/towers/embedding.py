@@ -33,7 +33,8 @@ class RowEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, num_rows, dim, initializer="uniform", zero_unknown=True, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # float ids stay as they came
+        # Rows are cast once read: autocast would convert the whole table at each step, and ids to half precision.
+        super().__init__(autocast=False, **kwargs)
         if num_rows < 1 or dim < 1:
             raise ValueError(f"num_rows and dim must be at least 1, not {num_rows} and {dim}")
         self.num_rows, self.dim = num_rows, dim
@@ -41,9 +42,8 @@ class RowEmbedding(keras.layers.Layer):
         self.zero_unknown = zero_unknown
 
     def build(self, input_shape=None):
-        # Cast once read: autocast would convert the whole table at each step of a mixed precision model.
         shape = (self.num_rows, self.dim)
-        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start, autocast=False)
+        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start)
 
     def _start(self, shape, dtype=None):
         table = self.initializer(shape, dtype=dtype)
