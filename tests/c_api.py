@@ -2,8 +2,8 @@
 
     python c_api.py <request.json>
 
-The request names the export, op libraries to load first, feeds and fetches by tensor name. The answer is a JSON object
-on standard output: `{"outputs": {name: nested list}}`, or `{"error": message}` with what the C API said.
+The request names the export, op libraries to load first, the tensors to fetch, and the feeds of each run. The answer
+is a JSON object on standard output: `{"outputs": [{name: nested list} of each run]}`, or `{"error": what was said}`.
 """
 
 import ctypes
@@ -91,15 +91,16 @@ def run(request):
         operation, index = name.split(":")
         return Output(tf["GraphOperationByName"](graph, operation.encode()), int(index))
 
-    feeds, fetches = request["feeds"], request["fetches"]
-    inputs = (Output * len(feeds))(*[output(feed["tensor"]) for feed in feeds])
-    values = (c_void_p * len(feeds))(*[tf.tensor(feed["dtype"], feed["shape"], feed["values"]) for feed in feeds])
-    outputs, results = (Output * len(fetches))(*[output(name) for name in fetches]), (c_void_p * len(fetches))()
-    tf["SessionRun"](
-        session, None, inputs, values, len(feeds), outputs, results, len(fetches), None, 0, None, tf.status
-    )
-    tf.check()
-    return {name: tf.value(c_void_p(result)) for name, result in zip(fetches, results, strict=True)}
+    fetches = request["fetches"]
+    outputs, answers = (Output * len(fetches))(*[output(name) for name in fetches]), []
+    for feeds in request["runs"]:
+        inputs = (Output * len(feeds))(*[output(feed["tensor"]) for feed in feeds])
+        values = (c_void_p * len(feeds))(*[tf.tensor(feed["dtype"], feed["shape"], feed["values"]) for feed in feeds])
+        found, number = (c_void_p * len(fetches))(), (len(feeds), len(fetches))
+        tf["SessionRun"](session, None, inputs, values, number[0], outputs, found, number[1], None, 0, None, tf.status)
+        tf.check()
+        answers.append({name: tf.value(c_void_p(one)) for name, one in zip(fetches, found, strict=True)})
+    return answers
 
 
 if __name__ == "__main__":

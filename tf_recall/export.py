@@ -1,7 +1,6 @@
 """A service as TensorFlow Serving reads it: `<directory>/<version>/`, with signatures and warm-up requests."""
 
 import json
-import logging
 import os
 import shutil
 import uuid
@@ -18,8 +17,6 @@ from tf_recall.request import batch
 from tf_recall.served import Served, load, restore, versions
 
 __all__ = ["Served", "export", "load", "restore", "versions"]
-
-logger = logging.getLogger("tf_recall")
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 

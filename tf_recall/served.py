@@ -31,7 +31,7 @@ def load(path) -> "Served":
     """
     path = version_folder(path)
     _check(path)
-    if any(op.startswith("Scann") for op in _ops(path)):
+    if any(op.startswith("Scann>") for op in _ops(path)):
         try:
             from scann.scann_ops.py import scann_ops  # noqa: F401  registers the ops
         except ImportError as error:
@@ -122,6 +122,11 @@ class Served:
 
 
 def version_folder(path) -> Path:
+    """`path` where it is a version's folder, else its newest version's.
+
+    Raises:
+        FileNotFoundError: there is no export.
+    """
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return path
@@ -147,9 +152,9 @@ def _check(path):
             raise ValueError(f"{path / name} is damaged: it has {found} bytes and should have {size}; copy it again")
 
 
-def _ops(path) -> list[str]:
+def _ops(path) -> set[str]:
     try:
         model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except DecodeError as error:
         raise ValueError(f"{path / 'saved_model.pb'} is damaged, export or copy it again: {error}") from None
-    return [op.name for op in model.meta_graphs[0].meta_info_def.stripped_op_list.op]
+    return {node.op for function in model.meta_graphs[0].graph_def.library.function for node in function.node_def}
