@@ -68,6 +68,8 @@ def train(config, out="saved_models", resume=False, tensorboard=None):
 def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
     """Trains the config's model on `split.train`; with a validation part, the best epoch is what comes back."""
     settings = config.train
+    if settings.patience is not None and split.validation is None:
+        raise ValueError("train.patience asks for a validation part: give the split one, as in split.validation=0.1")
     keras.utils.set_random_seed(settings.seed)
     model = config.make_model().adapt(split.train, catalog)
     model.compile(config.make_optimizer(), jit_compile=settings.jit_compile)
@@ -80,8 +82,6 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
         monitor = f"val_{settings.monitor}"
         ks = (int(settings.monitor.partition("@")[2]),)
         callbacks.append(CatalogueRecall(split.validation, catalog, ks, CASES[config.evaluate.cases]))
-    elif settings.patience is not None:
-        raise ValueError("train.patience asks for a validation part: give the split one, as in split.validation=0.1")
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     checkpoint = Checkpoint(checkpoints, monitor, settings.patience)
