@@ -1,8 +1,8 @@
 """A two-tower model on MovieLens, step by step with plain Keras.
 
-    python examples/movielens_two_tower.py                                  # MovieLens 100k through tensorflow-datasets
-    python examples/movielens_two_tower.py --manual-dir FOLDER              # latest-small, from the zip in FOLDER
-    python examples/movielens_two_tower.py --smoke                          # a planted world: no network, seconds
+python examples/movielens_two_tower.py                                  # MovieLens 100k through tensorflow-datasets
+python examples/movielens_two_tower.py --manual-dir FOLDER              # latest-small, from the zip in FOLDER
+python examples/movielens_two_tower.py --smoke                          # a planted world: no network, seconds
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What every test shares: the package first (it sets up the environment for TensorFlow), the real data, the slow marker."""
+"""What every test shares: the package first (it sets up the environment for TensorFlow), and the real data."""
 
 from pathlib import Path
 

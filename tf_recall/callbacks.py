@@ -1,4 +1,4 @@
-"""Keras callbacks: recall over the whole catalogue after each epoch, and checkpoints from which a run resumes exactly."""
+"""Keras callbacks: recall over the whole catalogue, and checkpoints from which a run resumes exactly."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ WEIGHTS, STATE = "model.weights.h5", "state.json"
 class CatalogueRecall(keras.callbacks.Callback):
     """Exact metrics over the whole catalogue as `val_recall@20` and so on, for `EarlyStopping` and TensorBoard.
 
-    The loss of an in-batch softmax says little about the ranking of the catalogue; this is what early stopping should watch.
+    The loss of an in-batch softmax says little about the ranking of the catalogue: let early stopping watch this.
 
     Args:
         validation: held-out `Interactions`.
@@ -45,10 +45,10 @@ class CatalogueRecall(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """After each epoch, all that the next one needs: weights, optimizer state, random state and the history of the metrics.
+    """After each epoch, all that the next one needs: weights, optimizer state, random state, history of the metrics.
 
-    A batch is a function of the seed and the step (`Batches`), so a run that was interrupted, restored and continued ends with the
-    weights of one that was not. A checkpoint is written aside, then renamed. The last and the best are kept.
+    A batch is a function of the seed and the step (`Batches`), so a run that was interrupted, restored and continued
+    ends with the weights of one that was not. A checkpoint is written aside, then renamed; the last and the best stay.
 
     Args:
         directory: where the checkpoints go, one folder an epoch.

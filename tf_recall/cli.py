@@ -26,7 +26,7 @@ def main():
 
 
 def answers_json(command):
-    """A command whose result is printed as JSON; what it says on the way goes to standard error, a mistake is one line."""
+    """A command whose result is JSON on standard output; all else goes to standard error, and a mistake is one line."""
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):

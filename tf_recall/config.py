@@ -1,4 +1,4 @@
-"""A YAML file to frozen dataclasses to constructors. Defaults live in the constructors and in the dataclasses below, once."""
+"""A YAML file to frozen dataclasses to constructors. Defaults live once: in the constructors and the dataclasses."""
 
 import dataclasses
 import difflib
@@ -31,7 +31,7 @@ class Train:
         batch_size: rows of a batch; every other row's item is a negative.
         optimizer: `{name: ..., **its arguments}`.
         monitor: what early stopping and the choice of the best epoch look at, on the validation part.
-        patience: epochs without a better `monitor` after which to stop; asks for a validation part. None trains all epochs.
+        patience: epochs without a better `monitor` after which to stop (asks for a validation part); None: never.
         seed: of the initial weights and the order of the batches.
         jit_compile: compile the step with XLA (TPU, GPU).
     """
