@@ -1,18 +1,14 @@
-"""One's own files, and the planted world, as a config names them."""
-
-from pathlib import Path
+"""Where interactions come from, as a config names it: one's own files, or a planted world."""
 
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.synthetic import synthetic
-
-READERS = {".csv": Interactions.from_csv, ".gz": Interactions.from_csv, ".parquet": Interactions.from_parquet}
 
 
 def files(interactions, columns=None, items=None, users=None):
     """Interactions and side tables from files, read by their suffix.
 
     Args:
-        interactions: a `.csv`, `.csv.gz` or `.parquet` file.
+        interactions: a CSV or Parquet file.
         columns: `{user_id: u, item_id: i, timestamp: t, weight: w}`, ours to the file's, where they differ.
         items: a file with `item_id` and its side columns.
         users: a file with `user_id` and its side columns.
@@ -21,10 +17,7 @@ def files(interactions, columns=None, items=None, users=None):
         FileNotFoundError: no such file.
         ValueError: another suffix, or content that `Interactions` refuses.
     """
-    suffix = Path(interactions).suffix
-    if suffix not in READERS:
-        raise ValueError(f"{interactions} ends in {suffix!r}; interactions come as {', '.join(READERS)}")
-    return READERS[suffix](interactions, columns=columns, items=items, users=users)
+    return Interactions.from_file(interactions, columns=columns, items=items, users=users)
 
 
 def planted(num_users=1000, num_items=2000, num_interactions=50_000, seed=0):
