@@ -58,7 +58,7 @@ class ScaNN(Index):
 
     def __str__(self):
         lists = f" in {self.lists:,} lists, {self.probes} visited" if self.lists > 1 else ""
-        return f"ScaNN({self.num_items:,} vectors{lists}, {self.rescored} of 100 rescored)"
+        return f"ScaNN({self.num_items:,} vectors{lists}, {self.rescored} rescored for {DEPTH})"
 
     def _store(self, vectors, queries):
         partitioned = len(vectors) >= MANY
