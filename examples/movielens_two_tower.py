@@ -12,7 +12,6 @@ import keras
 import tf_recall as tr
 from tf_recall.data.movielens import movielens
 from tf_recall.data.synthetic import synthetic
-from tf_recall.export import export
 from tf_recall.features import Id, MultiValued, Text
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,7 +53,7 @@ report = tr.evaluate(service, tr.cases_by_user(split.test, catalog), catalog)
 print(report)
 
 # 5. Export, load as a client would, ask.
-path = export(service, options.out, metrics=report.to_dict(), model=model)
+path = service.export(options.out, metrics=report.to_dict(), model=model)
 item_ids, scores = tr.load(path).recommend([catalog.users.ids[0]], k=5, exclude_seen=True)
 titles = split.train.items.set_index("item_id")["title"]
 print(f"\n{path}: user {catalog.users.ids[0]} may like", *titles.loc[item_ids[0]], sep="\n  ")

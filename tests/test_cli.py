@@ -122,6 +122,22 @@ def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):
     assert "no rows" in refused("train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'empty.csv'}")
 
 
+def test_integer_ids_are_typed_as_they_are(folder):
+    planted = synthetic(100, 80, 2000).interactions.frame
+    numbers = planted.assign(**{key: planted[key].str[1:].astype(int) for key in ("user_id", "item_id")})
+    numbers.to_csv(folder / "numbers.csv", index=False)
+    data = {"name": "files", "interactions": str(folder / "numbers.csv")}
+    tower = {"features": [{"name": "id", "dim": 8}]}
+    model = {"name": "two_tower", "query_tower": tower, "item_tower": tower}
+    values = {**CONFIG, "data": data, "model": model, "train": {"epochs": 1, "batch_size": 256}}
+    (folder / "numbers.yaml").write_text(yaml.safe_dump(values))
+    path = run("train", folder / "numbers.yaml", "--out", folder / "models")["model"]
+    answer = run("query", path, "--user-id", 7, "-k", 3, "--exclude", "1,2")
+    assert len(answer["item_id"]) == 3 and all(isinstance(item, int) for item in answer["item_id"])
+    assert not {1, 2} & set(answer["item_id"])
+    assert "whole numbers, not seven" in refused("query", path, "--user-id", "seven")
+
+
 def test_only_json_reaches_standard_output(folder):
     command = [sys.executable, "-m", "tf_recall.cli", "train", str(folder / "clicks.yaml"), "--set", "train.epochs=1"]
     result = subprocess.run([*command, "--out", str(folder / "other")], capture_output=True, text=True)

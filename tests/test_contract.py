@@ -14,7 +14,6 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import by_time
 from tf_recall.data.synthetic import synthetic
 from tf_recall.evaluation import cases_by_user, evaluate
-from tf_recall.export import export
 from tf_recall.registry import REGISTRY, find
 from tf_recall.service import Service
 from tf_recall.training import fit
@@ -63,7 +62,7 @@ def test_a_keras_file_gives_the_same_vectors(trained):
 
 
 def test_it_answers_the_same_in_a_process_that_does_not_know_the_package(trained):
-    path = export(trained.service, trained.folder / "saved")
+    path = trained.service.export(trained.folder / "saved")
     code = f"""
 import sys, numpy as np, tensorflow as tf
 serve = tf.saved_model.load({str(path)!r}).signatures["serving_default"]

@@ -47,7 +47,7 @@ def answers_json(command):
 def quickstart(out, sets):
     """Train, evaluate, export and query a two-tower model on embedded data."""
     result = _train("two_tower_quickstart", sets, out)
-    from tf_recall.export import load
+    from tf_recall.served import load
 
     served = load(result["model"])
     user = "u1"
@@ -88,7 +88,7 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 def evaluate(model, config, sets):
     """Evaluate the exported MODEL on the test part of CONFIG, beside popularity."""
     from tf_recall.config import Config
-    from tf_recall.export import load, restore
+    from tf_recall.served import load, restore
     from tf_recall.training import assess
 
     config = Config.load(config, sets)
@@ -130,13 +130,15 @@ def export(model, name, out, sets):
 @answers_json
 def query(model, users, k, exclude, allow, seen, features):
     """Ask the exported MODEL."""
-    from tf_recall.export import load
+    from tf_recall.served import load
 
     served = load(model)
-    lists = {name: [text.split(",")] * len(users) for name, text in (("exclude", exclude), ("allow", allow)) if text}
+    users = _ids(served, "user_id", users)
+    lists = {"exclude": exclude, "allow": allow}
+    lists = {name: _ids(served, name, text.split(",")) for name, text in lists.items() if text}
     given = dict(_pair(feature) for feature in features)
     columns = {name: [value] * len(users) for name, value in given.items()}
-    items, scores = served.recommend(list(users), k=k, exclude_seen=not seen, **lists, **columns)
+    items, scores = served.recommend(users, k=k, exclude_seen=not seen, **lists, **columns)
     answers = [_answer(*row) for row in zip(users, items, scores, strict=True)]
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
@@ -163,6 +165,16 @@ def _pair(text):
     if not equals:
         raise ValueError(f"--feature takes NAME=VALUE, not {text!r}")
     return name, value
+
+
+def _ids(served, name, texts):
+    """Ids as the model knows them: text as it was typed, or whole numbers."""
+    if served.inputs["serving_default"][name].dtype == "string":
+        return list(texts)
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        raise ValueError(f"this model's {name} are whole numbers, not {', '.join(texts)}") from None
 
 
 def _answer(user, items, scores):

@@ -1,7 +1,5 @@
 """Requests: Python values in, the batch of arrays that an endpoint takes out."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -10,7 +8,6 @@ from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 from tf_recall.features.base import to_number, to_text
 
 LISTS = ("exclude", "allow")
-RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "k")
 
 
 def batch(inputs: dict[str, tf.TensorSpec], key: str, given: dict) -> dict[str, np.ndarray]:
@@ -36,19 +33,6 @@ def batch(inputs: dict[str, tf.TensorSpec], key: str, given: dict) -> dict[str, 
         if name != key:
             arrays[name] = _array(name, spec, given.get(name), len(ids))
     return arrays
-
-
-def check_column(name: str) -> None:
-    """Refuses a feature's column that cannot be an input of its own.
-
-    Raises:
-        ValueError: the name means something else in a request, or is none that a graph's input can have.
-    """
-    if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
-        raise ValueError(
-            f"a request cannot carry a column {name!r}: rename it to letters, digits and underscores, a letter first, "
-            f"and to none of {', '.join(RESERVED)}"
-        )
 
 
 def check_k(k: int, k_max: int) -> None:

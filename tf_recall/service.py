@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from tf_recall.data.ids import MISSING
 from tf_recall.export import export
+from tf_recall.features.base import check_column
 from tf_recall.index import default_index
-from tf_recall.request import batch, check_column, check_k
+from tf_recall.request import batch, check_k
 
 
 class Service:

@@ -15,7 +15,6 @@ from tf_recall.config import Config
 from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
-from tf_recall.export import export
 from tf_recall.index import default_index
 from tf_recall.positives import user_item
 from tf_recall.served import load, restore, version_folder
@@ -60,7 +59,7 @@ def train(config, out="saved_models", resume=False, tensorboard=None):
     service = Service.build(model, catalog, index, k_max=min(config.k_max, catalog.num_items))
     report = assess(service, config, split.test, catalog)
     metrics = {**report.to_dict(), "index_recall": service.index.recall}
-    path = export(service, Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
+    path = service.export(Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
     shutil.rmtree(Path(out) / config.name / "checkpoints")
     return Trained(path, report, service)
 
@@ -118,7 +117,7 @@ def reindex(path, index, out="saved_models"):
     config = replace(config, name=f"{config.name}_{index['name']}")
     service = Service.build(model, catalog, config.make("index"), config.k_max)
     metrics = {**json.loads((path / "metrics.json").read_text()), "index_recall": service.index.recall}
-    return export(service, Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
+    return service.export(Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
 
 
 def diagnose(config, path=None):

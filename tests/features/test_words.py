@@ -100,3 +100,9 @@ def test_errors_name_what_is_allowed():
         Id(4, unknown_rate=1)
     with pytest.raises(ValueError, match="length must be at least 1"):
         Text("t", length=0)
+
+
+def test_a_column_that_no_request_could_carry_is_refused_at_once():
+    for name in ("user_id", "exclude", "two words", "1st"):
+        with pytest.raises(ValueError, match=f"cannot carry a column '{name}'"):
+            Categorical(name)

@@ -29,7 +29,8 @@ def test_by_hand():
 @pytest.mark.parametrize("num_items", [70, 1000, module.MANY, module.MANY + 37])
 @pytest.mark.parametrize("k", [1, 65, 300])
 def test_matches_a_sort_with_ties_exclusions_and_small_blocks(num_items, k, monkeypatch):
-    monkeypatch.setattr(module, "MOST_SCORES", 5 * 2048)
+    monkeypatch.setattr(module, "BLOCK", 2048)
+    monkeypatch.setattr(module, "MOST_SCORES", 3 * 2048)
     generator = np.random.default_rng(num_items + k)
     vectors = generator.integers(-2, 3, [num_items, 4]).astype(np.float32)  # whole numbers: exact sums, many ties
     queries = generator.integers(-2, 3, [5, 4]).astype(np.float32)

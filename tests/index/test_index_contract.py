@@ -199,6 +199,8 @@ def test_errors(kind, index, vectors):
             index.search(vectors[:2], k)
     with pytest.raises(ValueError, match=r"must be \[B, E\]"):
         index.search(vectors[:2], 5, exclude=[1, 2])
+    with pytest.raises(ValueError, match="a row for each of 2"):
+        index.search(vectors[:2], 5, exclude=[[1, 2]])
 
 
 def test_default_index_by_size():

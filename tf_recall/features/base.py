@@ -1,11 +1,14 @@
 """What every feature is: a Keras layer that learns from the training part, encodes raw values and embeds the codes."""
 
+import re
+
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 BLOCK = 100_000  # values encoded at once
+RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "k")  # what else a request says
 
 
 class Feature(keras.layers.Layer):
@@ -27,6 +30,8 @@ class Feature(keras.layers.Layer):
 
     def __init__(self, column, name=None, **kwargs):
         super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
+        if column is not None:
+            check_column(column)
         self.column = column
 
     @property
@@ -62,6 +67,19 @@ class Feature(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "column": self.column}
+
+
+def check_column(name: str) -> None:
+    """Refuses a feature's column that cannot be an input of its own.
+
+    Raises:
+        ValueError: the name means something else in a request, or is none that a graph's input can have.
+    """
+    if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(
+            f"a request cannot carry a column {name!r}: rename it to letters, digits and underscores, a letter first, "
+            f"and to none of {', '.join(RESERVED)}"
+        )
 
 
 def to_text(series):

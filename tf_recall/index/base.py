@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 MEASURED_QUERIES = 256
+MOST_SCORES = 1 << 26  # held at a time: 256 MB
 
 
 class Index(tf.Module):
@@ -73,8 +74,9 @@ class Index(tf.Module):
             raise ValueError(f"k must be a whole number, 1 or more; got {static_k}")
         if exclude is not None:
             exclude = tf.cast(exclude, tf.int32)
-            if exclude.shape.rank != 2:
-                raise ValueError(f"exclude must be [B, E] positions padded with -1, got {exclude.shape}")
+            if exclude.shape.rank != 2 or not exclude.shape[:1].is_compatible_with(queries.shape[:1]):
+                raise ValueError(f"exclude must be [B, E], a row for each of {queries.shape[0]}; got {exclude.shape}")
+            tf.debugging.assert_equal(tf.shape(exclude)[0], tf.shape(queries)[0], "exclude needs a row for each query")
         scores, positions = self.find(queries, tf.cast(k, tf.int32), exclude)  # [B, k]
         positions = tf.where(tf.equal(scores, -np.inf), -1, positions)
         shape = [queries.shape[0], None if static_k is None else int(static_k)]
@@ -113,6 +115,20 @@ class Index(tf.Module):
         positions = tf.pad(positions, [[0, 0], [0, short]], constant_values=-1)
         scores, order = tf.math.top_k(scores, k)
         return scores, tf.gather(positions, order, batch_dims=1)  # [B, k]
+
+
+def in_parts(find, rows, queries: tf.Tensor, exclude: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    """The answers of `find(queries, exclude)` to at most `rows` queries at a time, joined: [B, columns] each."""
+    parts = tf.maximum(-(-tf.shape(queries)[0] // rows), 1)
+
+    def step(i, scores, positions):
+        those = slice(i * rows, (i + 1) * rows)
+        found = find(queries[those], None if exclude is None else exclude[those])
+        return i + 1, scores.write(i, found[0]), positions.write(i, found[1])
+
+    arrays = [tf.TensorArray(kind, parts, infer_shape=False) for kind in (tf.float32, tf.int32)]
+    _, scores, positions = tf.while_loop(lambda i, *_: i < parts, step, [0, *arrays], parallel_iterations=1)
+    return scores.concat(), positions.concat()
 
 
 def checked_settings(min_recall: float, **numbers: int | None) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_recall.index.base import Index
+from tf_recall.index.base import MOST_SCORES, Index, in_parts
 
-MOST_SCORES = 1 << 26  # held at a time: 256 MB
+BLOCK = 1 << 18  # items scored at a time
 GROUP = 64
 MANY = 1 << 15
 
@@ -31,6 +31,10 @@ class Exact(Index):
         return tf.gather(self.vectors.value(), tf.maximum(positions, 0))
 
     def find(self, queries, k, exclude):
+        rows = MOST_SCORES // min(self.num_items, BLOCK)
+        return in_parts(lambda queries, exclude: self._find(queries, k, exclude), rows, queries, exclude)
+
+    def _find(self, queries, k, exclude):
         rows = tf.shape(queries)[0]
         best = tf.fill([rows, k], -np.inf), tf.fill([rows, k], -1)  # [B, k] each
         whole = self.num_items // GROUP * GROUP if self.num_items >= MANY else 0
@@ -42,15 +46,15 @@ class Exact(Index):
 
     def _scan(self, best, queries, exclude, first: int, last: int, top_k):
         """Merges the positions `first` to `last` into `best`, a block at a time."""
-        rows, k = tf.unstack(tf.shape(best[0]))
-        block = tf.maximum(MOST_SCORES // tf.maximum(rows, 1), 1024) // GROUP * GROUP
-        vectors = self.vectors.value()
+        k, vectors = tf.shape(best[0])[1], self.vectors.value()
 
         def step(start, scores, positions):
-            stop = tf.minimum(start + block, last)
+            stop = tf.minimum(start + BLOCK, last)
             block_scores = tf.matmul(queries, vectors[start:stop], transpose_b=True)  # [B, block]
             if exclude is not None:
-                block_scores = _masked(block_scores, exclude - start)
+                block_scores = tf.cond(
+                    tf.size(exclude) > 0, lambda: _masked(block_scores, exclude - start), lambda: block_scores
+                )
             block_scores, order = top_k(block_scores, k)
             scores, positions = tf.concat([scores, block_scores], 1), tf.concat([positions, order + start], 1)
             scores, order = tf.math.top_k(scores, k)

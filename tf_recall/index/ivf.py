@@ -3,11 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_recall.index.base import Index, checked_settings
+from tf_recall.index.base import MOST_SCORES, Index, checked_settings, in_parts
 from tf_recall.index.lists import directions, partition
 from tf_recall.index.recall import Truth
 
-MOST_SCORES = 1 << 26  # held at a time: 256 MB
 GROUP = 16
 
 
@@ -77,19 +76,11 @@ class IVF(Index):
     def _nearest(self, queries, k):
         probes = tf.maximum(self.probes, 1 + tf.searchsorted(self.held.value(), k[None])[0])
         probes = tf.minimum(probes, self.centroids.shape[0])
-        block = tf.maximum(MOST_SCORES // (probes * self.width), 1)
-        blocks = -(-tf.shape(queries)[0] // block)
+        rows = tf.maximum(MOST_SCORES // (probes * self.width), 1)
+        return in_parts(lambda queries, _: self._visit(queries, k, probes), rows, queries)
 
-        def step(i, scores, positions):
-            found = self._nearest_of(queries[i * block : (i + 1) * block], k, probes)
-            return i + 1, scores.write(i, found[0]), positions.write(i, found[1])
-
-        arrays = [tf.TensorArray(kind, blocks, infer_shape=False) for kind in (tf.float32, tf.int32)]
-        _, scores, positions = tf.while_loop(lambda i, *_: i < blocks, step, [0, *arrays], parallel_iterations=1)
-        return scores.concat(), positions.concat()
-
-    def _nearest_of(self, queries, k, probes):
-        """`_nearest` of so few queries that the scores of all lists they visit fit in memory."""
+    def _visit(self, queries, k, probes):
+        """The k best, [B, k], of the `probes` lists whose centroids look best to each query."""
         lists = tf.math.top_k(tf.matmul(queries, self.centroids, transpose_b=True), probes)[1]  # [B, P]
         scores, places = self._scan(queries, lists)  # [B * P, width], [B, P]
         scores = tf.reshape(scores, [-1, GROUP])  # [B * P * groups, 16]
