@@ -143,16 +143,6 @@ def test_mistakes_are_named(hand):
         Service(hand.query_tower, hand.item_tower, Exact().build(np.eye(2)), hand.catalog)
 
 
-@pytest.mark.parametrize("column", ["allow", "k", "release year", "año", "2nd"])
-def test_a_column_that_no_request_can_name_is_refused(hand, column):
-    users = pd.DataFrame({"user_id": ["u"], column: [[1.0, 0.0]]})
-    catalog = Catalog.fit(Interactions.from_columns(user_id=["u"] * 4, item_id=list("abcd"), users=users))
-    tower = FeatureTower("user", [Pretrained(column)])
-    tower.adapt(catalog.users, catalog.user_table)
-    with pytest.raises(ValueError, match=f"a request cannot carry a column '{column}': rename it to letters, digits"):
-        Service(tower, hand.item_tower, hand.index, catalog)
-
-
 def twin(service, user, k, exclude, allow, seen_too):
     """The docstrings of `Service`, one user and one item at a time."""
     catalog = service.catalog

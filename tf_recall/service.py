@@ -5,7 +5,6 @@ import tensorflow as tf
 
 from tf_recall.data.ids import MISSING
 from tf_recall.export import export
-from tf_recall.features.base import check_column
 from tf_recall.index import default_index
 from tf_recall.request import batch, check_k
 
@@ -39,8 +38,6 @@ class Service:
             raise ValueError(f"k_max must be 1 or more, got {k_max}")
         if index.num_items != catalog.num_items:
             raise ValueError(f"the index holds {index.num_items} vectors, the catalogue {catalog.num_items} items")
-        for column in {**query_tower.raw_columns, **item_tower.raw_columns}:
-            check_column(column)
         self.query_tower, self.item_tower, self.index, self.catalog = query_tower, item_tower, index, catalog
         self.k_max = min(k_max, catalog.num_items)
         self.item_ids = tf.Variable(catalog.items.decode(np.arange(catalog.items.size)), trainable=False)
