@@ -1,0 +1,67 @@
+"""ScaNN in its three sizes, made small; two searchers that must not mix."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_recall.index import Exact, ScaNN
+
+pytest.importorskip("scann", reason="ScaNN is not installed")
+from tf_recall.index import scann as module  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal([60, 16])
+    drawn = centres[generator.integers(60, size=6200)] + 0.4 * generator.standard_normal([6200, 16])
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(params=["exact", "compressed", "partitioned", "partitioned, various lengths"])
+def size(request, monkeypatch):
+    limits = {"exact": (10_000, 20_000), "compressed": (1000, 10_000)}.get(request.param, (1000, 2000))
+    monkeypatch.setattr(module, "FEW", limits[0])
+    monkeypatch.setattr(module, "MANY", limits[1])
+    return request.param
+
+
+def test_each_size_finds_what_is_wanted_on_other_queries(size, drawn):
+    if size.endswith("lengths"):
+        drawn = drawn * np.random.default_rng(2).uniform(0.7, 1.5, [len(drawn), 1]).astype(np.float32)
+    vectors, queries = drawn[:6000], drawn[6000:]
+    index = ScaNN().build(vectors)
+    assert (index.lists > 1) == size.startswith("partitioned")
+    assert index.recall >= 0.95
+    scores, positions = (part.numpy() for part in index.search(queries, 100))
+    true = Exact().build(vectors).search(queries, 100)[1].numpy()
+    assert np.mean([len(set(f) & set(t)) / 100 for f, t in zip(positions, true, strict=True)]) > 0.9
+    np.testing.assert_allclose(scores, np.einsum("bd,bkd->bk", queries, vectors[positions]), atol=1e-5)
+    np.testing.assert_array_equal(index.vectors_at(positions), vectors[positions])
+
+
+def test_each_size_gives_as_many_as_are_asked_for(size, drawn):
+    """More than the lists of one visit hold, and more than are rescored by default."""
+    index = ScaNN(num_probes=1, reorder=100, min_recall=0).build(drawn[:6000])
+    positions = index.search(drawn[6000:6005], 2500, np.arange(50).reshape(5, 10))[1].numpy()
+    assert (positions >= 0).all()
+    assert all(len(set(row)) == 2500 for row in positions)
+
+
+def test_two_in_one_process_do_not_mix(drawn):
+    first, second = (ScaNN().build(vectors) for vectors in (drawn[:3000], drawn[3000:6000]))
+    search = tf.function(lambda queries: (first.search(queries, 5), second.search(queries, 5)))
+    both = search(drawn[6000:6010])
+    for index, vectors, answer in zip((first, second), (drawn[:3000], drawn[3000:6000]), both, strict=True):
+        expected = Exact().build(vectors).search(drawn[6000:6010], 5)
+        np.testing.assert_allclose(answer[0], expected[0], rtol=1e-5)
+        np.testing.assert_array_equal(answer[1], expected[1])
+        np.testing.assert_array_equal(index.search(drawn[6000:6010], 5)[1], expected[1])
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scann.scann_ops.py", None)
+    with pytest.raises(ImportError, match=r"pip install 'tf_recall\[scann\]'"):
+        ScaNN()
