@@ -26,7 +26,7 @@ class Service:
         k_max: the most items in one answer; the catalogue's size where that is less. An export answers with k_max.
 
     Raises:
-        ValueError: k_max below 1, an index of another size than the catalogue, a column that no request can name.
+        ValueError: k_max below 1, an index of another size than the catalogue.
 
     Example:
         >>> service = Service.build(model, catalog)
