@@ -65,3 +65,16 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "scann.scann_ops.py", None)
     with pytest.raises(ImportError, match=r"pip install 'tf_recall\[scann\]'"):
         ScaNN()
+
+
+def test_short_rows_end_in_minus_infinity_not_in_nan(size, drawn):
+    index = ScaNN(num_probes=1, reorder=100, min_recall=0).build(drawn[:6000])
+    scores, _ = index._candidates(drawn[6000:6005], tf.constant(3000), tf.constant(1), tf.constant(3000))
+    assert not np.isnan(scores).any()
+    assert np.isneginf(scores).any() == size.startswith("partitioned")
+
+
+def test_no_variable_holds_what_was_never_set(drawn):
+    index = ScaNN().build(drawn[:500])
+    numbers = [each.numpy() for each in index.state if each.shape.rank == 0 and each.dtype != tf.string]
+    assert numbers and not any(numbers)

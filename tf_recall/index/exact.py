@@ -36,10 +36,13 @@ class Exact(Index):
 
     def _find(self, queries, k, exclude):
         rows = tf.shape(queries)[0]
+        if self.num_items < MANY:  # one block, nothing to merge
+            scores, positions = self._block(queries, self.vectors.value(), k, exclude, 0, _top_k)
+            short = [[0, 0], [0, tf.maximum(k - self.num_items, 0)]]
+            return tf.pad(scores, short, constant_values=-np.inf), tf.pad(positions, short, constant_values=-1)
         best = tf.fill([rows, k], -np.inf), tf.fill([rows, k], -1)  # [B, k] each
-        whole = self.num_items // GROUP * GROUP if self.num_items >= MANY else 0
-        if whole:
-            best = self._scan(best, queries, exclude, 0, whole, _grouped_top_k)
+        whole = self.num_items // GROUP * GROUP
+        best = self._scan(best, queries, exclude, 0, whole, _grouped_top_k)
         if whole < self.num_items:
             best = self._scan(best, queries, exclude, whole, self.num_items, _top_k)
         return best
@@ -50,18 +53,21 @@ class Exact(Index):
 
         def step(start, scores, positions):
             stop = tf.minimum(start + BLOCK, last)
-            block_scores = tf.matmul(queries, vectors[start:stop], transpose_b=True)  # [B, block]
-            if exclude is not None:
-                block_scores = tf.cond(
-                    tf.size(exclude) > 0, lambda: _masked(block_scores, exclude - start), lambda: block_scores
-                )
-            block_scores, order = top_k(block_scores, k)
-            scores, positions = tf.concat([scores, block_scores], 1), tf.concat([positions, order + start], 1)
+            block = self._block(queries, vectors[start:stop], k, exclude, start, top_k)
+            scores, positions = tf.concat([scores, block[0]], 1), tf.concat([positions, block[1]], 1)
             scores, order = tf.math.top_k(scores, k)
             return stop, scores, tf.gather(positions, order, batch_dims=1)
 
         shapes = [tf.TensorShape([]), *[tf.TensorShape([None, None])] * 2]
         return tf.while_loop(lambda start, *_: start < last, step, [first, *best], shapes)[1:]
+
+    def _block(self, queries, vectors, k, exclude, start, top_k):
+        """The best of `vectors`, which stand at `start` and on: scores and positions, [B, k] or fewer."""
+        scores = tf.matmul(queries, vectors, transpose_b=True)  # [B, block]
+        if exclude is not None:
+            scores = tf.cond(tf.size(exclude) > 0, lambda: _masked(scores, exclude - start), lambda: scores)
+        scores, order = top_k(scores, k)
+        return scores, order + start
 
 
 def _masked(scores: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
