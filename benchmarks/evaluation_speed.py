@@ -5,8 +5,8 @@
 Ours: encode the catalogue, build the index, encode every query, rank, all metrics, popularity beside it. TFRS in two
     ways:
 
-- `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against batches of 128 candidates.
-  It must count the same hits (`same_hits`), and gives `ratio`. A hair of noise on the vectors keeps films of the same
+- `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against batches of 128
+  candidates: `ratio`. It must count the same hits, `same_hits`; a hair of noise on the vectors keeps films of the same
   title from tying, since ties count against us and as they fall there.
 - The tutorial's `model.evaluate`, which compiles all that and encodes the candidates too: `ratio_evaluate`.
 
