@@ -2,8 +2,7 @@
 
     python benchmarks/evaluation_speed.py [--quick] [--manual-dir FOLDER]
 
-Ours: encode the catalogue, build the index, encode every query, rank, all metrics, popularity beside it. TFRS in two
-    ways:
+Ours: encode the catalogue, build the index, encode every query, rank, all metrics, popularity beside it. TFRS twice:
 
 - `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against batches of 128
   candidates: `ratio`. It must count the same hits, `same_hits`; a hair of noise on the vectors keeps films of the same

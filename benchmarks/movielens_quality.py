@@ -3,10 +3,10 @@
     python benchmarks/movielens_quality.py [--quick] [--manual-dir FOLDER]
 
 1. `configs/two_tower_movielens.yaml` by global time and leave-last-out: recall@20 and NDCG@20 over the whole
-catalogue, three seeds. 2. The tutorial's features and its random 80/20 split: accuracy among the top 100, each library
-at the best of its epochs on the
-   same held-out rows, so that neither is stopped at a bad moment. TFRS learns as the tutorial has it; ours learns with
-   log q.
+   catalogue, three seeds.
+2. The tutorial's features and its random 80/20 split: accuracy among the top 100, each library at the best of its
+   epochs on the same held-out rows, so that neither is stopped at a bad moment. TFRS learns as the tutorial has it;
+   ours learns with log q.
 
 `ratio` is the smaller of our recall@20 over popularity's; `gain` is our top-100 accuracy less TFRS's. `--quick`: one
 seed, fewer epochs.

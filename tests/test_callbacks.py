@@ -95,6 +95,11 @@ def test_keras_early_stopping_can_watch_the_catalogue(world):
     assert len(history["val_recall@20"]) == 2 and stop.best == max(history["val_recall@20"])
 
 
+def test_tensorboard_is_written(world, tmp_path):
+    fit(config(epochs=1), *world, tmp_path / "run", tensorboard=tmp_path / "board")
+    assert list((tmp_path / "board").rglob("events.out.tfevents.*"))
+
+
 def test_a_monitor_that_nobody_measures_is_named(world, tmp_path):
     split, catalog = world
     model = config().make_model().adapt(split.train, catalog)

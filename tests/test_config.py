@@ -79,6 +79,7 @@ def test_set_changes_one_value():
         ({"data": {"name": "synthetic"}}, "lacks split, model"),
         (changed(train={"epoch": 3}), "train has no 'epoch'; did you mean 'epochs'"),
         (changed(train={"epochs": 0}), "epochs must be a whole number of at least 1, not 0"),
+        (changed(train={"monitor": "loss"}), "such as recall@20, not 'loss'"),
         (changed(evaluate={"cases": "all"}), "'by_user' or 'by_row', not 'all'"),
         (changed(train=3), "train must hold keys and values"),
     ],

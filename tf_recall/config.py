@@ -45,6 +45,8 @@ class Train:
     jit_compile: bool = False
 
     def __post_init__(self):
+        if not re.fullmatch(r"[a-z_]+@\d+", self.monitor):
+            raise ValueError(f"train.monitor is a metric at a list length, such as recall@20, not {self.monitor!r}")
         for key in ("epochs", "batch_size"):
             if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
                 raise ValueError(f"train.{key} must be a whole number of at least 1, not {getattr(self, key)!r}")
