@@ -27,9 +27,9 @@ lint: $(STAMP)
 
 # make bench NAME=train_speed [ARGS=--quick]: peers are installed into an environment of their own.
 bench:
-	test -n "$(NAME)" || (echo "say which: make bench NAME=$$(ls benchmarks/*.py | xargs -n1 basename -s .py | paste -sd'|')"; exit 2)
+	test -n "$(NAME)" || (echo "say which: make bench NAME=train_speed; benchmarks/README.md lists them"; exit 2)
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet -e '.[scann,tfds,plot]' $$(test ! -f benchmarks/$(NAME).requirements.txt || echo -r benchmarks/$(NAME).requirements.txt)
+	.venv-bench/bin/pip install --quiet -e '.[scann,tfds]'
 	.venv-bench/bin/python benchmarks/$(NAME).py $(ARGS)
 
 clean:

@@ -20,7 +20,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",  # Keras 3.15 asks for 3.11, TensorFlow 2.20 has no wheel for 3.14
-    packages=find_packages(include=["tf_recall", "tf_recall.*"]),
+    packages=[*find_packages(include=["tf_recall", "tf_recall.*"]), "tf_recall.configs"],
+    package_dir={"tf_recall.configs": "configs"},  # a wheel carries them; a checkout has them at the top
+    package_data={"tf_recall.configs": ["*.yaml"]},
     install_requires=[
         "tensorflow>=2.20,<2.21",
         "keras>=3.15,<4",

@@ -46,17 +46,17 @@ def answers_json(command):
 @answers_json
 def quickstart(out, sets):
     """Train, evaluate, export and query a two-tower model on embedded data."""
-    result = _train("two_tower_quickstart", sets, out)
     from tf_recall.served import load
 
-    served = load(result["model"])
-    user = "u1"
-    items, scores = served.recommend([user], k=5, exclude_seen=True)
-    result["query"] = _answer(user, items[0], scores[0])
-    click.echo(
-        f"\n{user} has not seen, and may like: {', '.join(result['query']['item_id'])}\nexported to {result['model']}"
-    )
-    return result
+    trained = _train("two_tower_quickstart", sets, out)
+    catalog, user = trained.service.catalog, "u1"
+    items, scores = load(trained.path).recommend([user], k=5, exclude_seen=True)
+    click.echo(f"{user} has not seen, and may like:")
+    for item, title in zip(items[0], catalog.item_table["title"][catalog.items.encode(items[0]) - 1], strict=True):
+        click.echo(f"  {item:<8}{title}")
+    click.echo(f"the model: {trained.path}")
+    click.echo(f"ask it:    tf-recall query {trained.path} --user-id u2")
+    return {**trained.summary(), "query": _answer(user, items[0], scores[0])}
 
 
 @main.command()
@@ -68,7 +68,7 @@ def quickstart(out, sets):
 @answers_json
 def train(config, out, sets, resume, tensorboard):
     """Train CONFIG (a YAML file, or the name of one that comes with the package), evaluate and export."""
-    return _train(config, sets, out, resume, tensorboard)
+    return _train(config, sets, out, resume, tensorboard).summary()
 
 
 def _train(config, sets, out, resume=False, tensorboard=None):
@@ -77,7 +77,7 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 
     trained = train(Config.load(config, sets), out, resume, tensorboard)
     click.echo(f"\n{trained.report}\n")
-    return trained.summary()
+    return trained
 
 
 @main.command()
