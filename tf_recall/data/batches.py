@@ -97,7 +97,9 @@ class Batches:
         epoch, step = divmod(start, self.steps_per_epoch)
         block, skipped = divmod(step, block_steps)
         blocks = tf.data.Dataset.counter(epoch * blocks_per_epoch + block).map(tensors).prefetch(1)
-        return blocks.unbatch().skip(skipped).prefetch(4)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        return blocks.unbatch().skip(skipped).prefetch(4).with_options(options)
 
     def _gather(self, step: int, count: int) -> list[np.ndarray]:
         """The leaves of `count` batches of one epoch, each `[count, batch_size, ...]`."""
