@@ -14,9 +14,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.request import batch
-from tf_recall.served import Served, load, restore, versions
-
-__all__ = ["Served", "export", "load", "restore", "versions"]
+from tf_recall.served import versions
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 

@@ -93,12 +93,8 @@ class VocabularyFeature(Feature):
     def fit_words(self, words):
         """Keeps the `max_size` most frequent of `words` (a flat array of str; "" counts for nothing)."""
         words = Vocabulary.fit(words[words != ""])  # by falling count
-        self._know(Vocabulary(words.ids[: self.max_size], words.counts[1 : self.max_size + 1]))
+        self.vocabulary = Vocabulary(words.ids[: self.max_size], words.counts[1 : self.max_size + 1])
         self.build_from_config({"num_rows": self.vocabulary.size})
-
-    def _know(self, vocabulary):
-        self.vocabulary = vocabulary
-        self.rows_by_word = vocabulary.table()  # as an attribute a SavedModel finds it
 
     def build_from_config(self, config):
         self.table = RowEmbedding(config["num_rows"], self.width, name="table")
@@ -112,7 +108,7 @@ class VocabularyFeature(Feature):
         self.vocabulary.save(Path(directory) / VOCABULARY)
 
     def load_assets(self, directory):
-        self._know(Vocabulary.load(Path(directory) / VOCABULARY))
+        self.vocabulary = Vocabulary.load(Path(directory) / VOCABULARY)
 
     def get_config(self):
         return {**super().get_config(), "dim": self.width, "max_size": self.max_size}
