@@ -54,7 +54,7 @@ class Popularity:
     def recommend(self, user_id, k: int = 10, exclude_seen: bool = False, **context) -> tuple[np.ndarray, np.ndarray]:
         """As `recommend_rows`, with raw item ids in place of rows."""
         rows, score = self.recommend_rows(user_id, k, exclude_seen, **context)
-        return self.catalog.items.decode(rows.ravel()).reshape(rows.shape), score
+        return self.catalog.items.decode(rows), score
 
     def _seen_above(self, users: np.ndarray, k: int) -> np.ndarray:
         """How many seen items stand before each user's j-th unseen one, `[B, k]`.

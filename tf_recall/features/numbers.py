@@ -23,6 +23,17 @@ class NumberFeature(Feature):
     def missing(self, raw):
         return tf.math.is_nan(raw)
 
+    def finite(self, values):
+        """The values to learn from.
+
+        Raises:
+            ValueError: there is none.
+        """
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            raise ValueError(f"column {self.column!r} holds no number in the training part")
+        return values
+
     def get_build_config(self):
         return {"adapted": True} if self.built else None
 
@@ -58,10 +69,7 @@ class Numeric(NumberFeature):
 
     def adapt(self, raw):
         self.build_from_config({})
-        values = self.scale(tf.constant(raw)).numpy()
-        values = values[np.isfinite(values)]
-        if len(values) == 0:
-            raise ValueError(f"column {self.column!r} holds no number in the training part")
+        values = self.finite(self.scale(tf.constant(raw)).numpy())
         self.mean.assign(values.mean())
         self.deviation.assign(values.std() or 1.0)
 
@@ -120,9 +128,7 @@ class Buckets(NumberFeature):
         self.built = True
 
     def adapt(self, raw):
-        values = raw[np.isfinite(raw)]
-        if len(values) == 0:
-            raise ValueError(f"column {self.column!r} holds no number in the training part")
+        values = self.finite(raw)
         self.build_from_config({})
         self.boundaries.assign(np.quantile(values, np.arange(1, self.num_buckets) / self.num_buckets))
 
@@ -191,12 +197,13 @@ class Pretrained(Feature):
 
     def to_raw(self, values):
         series = pd.Series(values)
-        vectors = [np.asarray(value, np.float32) for value in series[series.map(np.ndim) == 1]]
-        if len({len(vector) for vector in vectors}) != 1:
-            lengths = sorted({len(vector) for vector in vectors})
+        given = (series.map(np.ndim) == 1).to_numpy()
+        vectors = [np.asarray(value, np.float32) for value in series[given]]
+        lengths = sorted({len(vector) for vector in vectors})
+        if len(lengths) != 1:
             raise ValueError(f"column {self.column!r} must hold lists of one length, and holds lengths {lengths}")
         table = np.full((len(series), len(vectors[0])), np.nan, np.float32)
-        table[(series.map(np.ndim) == 1).to_numpy()] = np.stack(vectors)
+        table[given] = np.stack(vectors)
         return table
 
     def adapt(self, raw):
