@@ -32,6 +32,7 @@ setup(
         "pandas>=2.2",
         "pyarrow>=16",
         "scikit-learn>=1.5",
+        "scipy>=1.12",
         "PyYAML>=6",
         "click>=8.1",
         "tqdm>=4.66",

@@ -32,7 +32,7 @@ catalog = tr.Catalog.fit(split.train)
 # 2. Towers, negatives, loss.
 users = tr.FeatureTower("user", [Id(32)], units=[32])
 items = tr.FeatureTower("item", [Id(32), MultiValued("genres", 8), Text("title", 16)], units=[32])
-model = tr.TwoTower(users, items, loss=tr.InBatchSoftmax(temperature=0.1)).adapt(split.train, catalog)
+model = tr.TwoTower(users, items, loss=tr.SampledSoftmax(temperature=0.1)).adapt(split.train, catalog)
 model.compile(tr.RowwiseAdagrad(0.1))
 
 # 3. Fit; stop by recall over the whole catalogue, not by the loss.

@@ -16,7 +16,7 @@ VALUES = {
             "features": [{"name": "id", "dim": 2}, {"name": "text", "column": "title", "dim": 3}],
             "units": [4],
         },
-        "loss": {"name": "in_batch_softmax", "temperature": 0.3},
+        "loss": {"name": "sampled_softmax", "temperature": 0.3},
     },
 }
 
@@ -95,10 +95,10 @@ def test_sections_and_keys_are_checked(values, message):
         ({"name": "two_towers"}, "model 'two_towers' is unknown|model needs query_tower"),
         ({"query_tower": {}}, "model needs a name"),
         (
-            {**VALUES["model"], "loss": {"name": "in_batch_softmax", "temprature": 1}},
+            {**VALUES["model"], "loss": {"name": "sampled_softmax", "temprature": 1}},
             "no 'temprature'; did you mean 'temp",
         ),
-        ({**VALUES["model"], "loss": {"name": "hinge2"}}, "loss 'hinge2' is unknown.*in_batch_softmax"),
+        ({**VALUES["model"], "loss": {"name": "hinge2"}}, "loss 'hinge2' is unknown.*sampled_softmax"),
         (
             {**VALUES["model"], "item_tower": {"features": [{"name": "text"}]}},
             "feature 'text': missing.*it takes: column",
@@ -122,6 +122,6 @@ def test_broken_yaml_is_named(tmp_path):
 
 
 def test_keywords_are_those_of_the_constructor():
-    loss = find("loss", "in_batch_softmax")
+    loss = find("loss", "sampled_softmax")
     assert list(keywords(loss)) == list(inspect.signature(loss).parameters)
-    assert make("loss", "in_batch_softmax", temperature=0.5).temperature == 0.5
+    assert make("loss", "sampled_softmax", temperature=0.5).temperature == 0.5

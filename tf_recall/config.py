@@ -11,6 +11,13 @@ import yaml
 from tf_recall.registry import make
 
 HERE = Path(__file__).parent
+PARTS = {  # arguments that are parts themselves, and their kind
+    "samplers": "negatives",
+    "easy": "negatives",
+    "hard": "negatives",
+    "frequency": "frequency",
+    "temperature": "temperature",
+}
 
 
 class Loader(yaml.SafeLoader):
@@ -158,7 +165,7 @@ class Config:
             tower["features"] = [_part("feature", feature) for feature in tower.get("features", [])]
             arguments[key] = make("tower", tower.pop("name"), entity, **tower)
         for key in ("negatives", "loss"):
-            if isinstance(arguments.get(key), dict):
+            if isinstance(arguments.get(key), dict | str):
                 arguments[key] = _part(key, arguments[key])
         return make("model", name, **arguments)
 
@@ -200,10 +207,18 @@ def _name(arguments, section):
 
 
 def _part(kind, values):
+    """The part that `values` name, and those that its arguments name."""
     if not isinstance(values, dict):
         values = {"name": values}
     arguments = dict(values)
-    return make(kind, _name(arguments, kind), **arguments)
+    name = _name(arguments, kind)
+    for key, inner in PARTS.items():
+        value = arguments.get(key)
+        if isinstance(value, list):
+            arguments[key] = [_part(inner, each) for each in value]
+        elif isinstance(value, dict | str):
+            arguments[key] = _part(inner, value)
+    return make(kind, name, **arguments)
 
 
 def apply(values, change):

@@ -1,84 +1,227 @@
-"""Question four: the loss that ties query, positive and rivals."""
+"""Question four: the loss that ties query, positive and rivals. Losses see scores only."""
 
-import functools
 from numbers import Real
 
 import keras
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
+
+from tf_recall.softmax import softmax_loss
 
 
-@keras.saving.register_keras_serializable("tf_recall")
-class InBatchSoftmax:
-    """Softmax of each row's positive against the other rows' positives: METHODS.md L7 with N4.
+class Loss:
+    """A loss of scores `[B, 1 + N]`: a row's positive, then its rivals.
 
-    G[i, j] = query[i] . item[j] / temperature - log_q[j]
-    loss[i] = -log( exp G[i, i] / (exp G[i, i] + sum_{j: id[j] != id[i]} exp G[i, j]) )
     loss = sum_i weight[i] * loss[i] / B
 
-    Two computations of one value and gradient. Calling the loss works on the batch's *distinct* items: popular items
-    repeat, and a rival that came `count` times is one column with `+ log(count)`. `reference` is
-    `tensorflow_recommenders.tasks.Retrieval` on the B rows as they are, whose shapes are static.
-
     Args:
-        temperature: above 0; a small one punishes every near rival hard.
+        temperature: what scores are divided by before the loss sees them: a number above 0, a schedule of
+            `keras.optimizers.schedules`, or `LearnedTemperature()`. A small one punishes every near rival hard.
 
-    Call: query `[B, dim]`, item `[M, dim]` the distinct items, positive `[B]` the position in `item` of each row's
-        positive, count `[M]` how often each item is a positive in the batch, log_q `[M]` (None: no correction),
-        weight `[B]` (None: all one) -> float32 scalar. The mean divides by B, as Keras does, not by the weights' sum.
+    Call: scores `[B, 1 + N]`, mask `[B, N]` which rivals count (None: all), weight `[B]` (None: all one) -> scalar. The
+        mean divides by B, as Keras does, not by the weights' sum.
 
     Raises:
         ValueError: the temperature is not above 0.
+    """
+
+    corrected = False  # whether scores have log q subtracted
+    merges = False  # whether a rival that comes `count` times may be one with `+ log(count)`
+
+    def __init__(self, temperature=1.0):
+        if not callable(temperature) and not (isinstance(temperature, Real) and 0 < temperature < float("inf")):
+            raise ValueError(f"temperature must be a number above 0, a schedule or learned, not {temperature!r}")
+        self.temperature = temperature
+
+    def temperature_at(self, step):
+        """The temperature of a step of the training."""
+        return self.temperature(step) if callable(self.temperature) else self.temperature
+
+    def __call__(self, scores, mask=None, weight=None):
+        scores = tf.cast(scores, tf.float32)
+        mask = tf.ones_like(scores[:, 1:], tf.bool) if mask is None else mask
+        rows = self.rows(scores[:, 0], scores[:, 1:], mask)  # [B]
+        return tf.reduce_mean(rows if weight is None else rows * tf.cast(weight, tf.float32))
+
+    def of(self, scores, weight=None):
+        """The loss of `Scores`."""
+        return self(*scores.table(), weight)
+
+    def rows(self, positive, rivals, mask):
+        """Each row's loss `[B]`, from `positive` `[B]`, `rivals` `[B, N]` and `mask` `[B, N]`."""
+        raise NotImplementedError
+
+    def get_config(self):
+        number = isinstance(self.temperature, Real)
+        return {"temperature": self.temperature if number else keras.saving.serialize_keras_object(self.temperature)}
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config["temperature"], dict):
+            config = {**config, "temperature": keras.saving.deserialize_keras_object(config["temperature"])}
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class FullSoftmax(Loss):
+    """Softmax of the positive against its rivals as they come: METHODS.md L1, where they are the `WholeCatalogue`.
+
+    loss[i] = -log( exp s[i, +] / (exp s[i, +] + sum_j exp s[i, j]) )
+
+    Nothing is subtracted for how likely a rival was to be drawn. With drawn rivals it therefore learns the score less
+    the log of their shares, and recommends what is popular too seldom: that is what `SampledSoftmax` mends.
+
+    Args: `temperature`, see `Loss`.
 
     Example:
-        >>> rows, positive, count = tf.unique_with_counts(batch_rows)
-        >>> loss = InBatchSoftmax(temperature=0.05)
-        >>> loss(query, item_tower({"item": rows}), positive, count, log_q=negatives.log_q(rows))
+        >>> TwoTower(query_tower, item_tower, WholeCatalogue(), FullSoftmax(temperature=0.1))
+
+    Covington, Adams, Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016, section 3.1.
+    """
+
+    merges = True
+
+    def rows(self, positive, rivals, mask):
+        rivals = tf.where(mask, rivals, rivals.dtype.min)
+        return tf.reduce_logsumexp(tf.concat([positive[:, None], rivals], axis=1), axis=1) - positive
+
+    def of(self, scores, weight=None):
+        size = tf.shape(scores.query)[0]
+        weight = tf.ones([size]) if weight is None else tf.cast(weight, tf.float32)
+        return softmax_loss(scores, weight / tf.cast(size, tf.float32))
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class SampledSoftmax(FullSoftmax):
+    """Softmax against drawn rivals, corrected for how likely each was to be drawn: METHODS.md L4; L7 with `InBatch`.
+
+    G[i, j] = query[i] . item[j] / temperature - log_q[j]
+    loss[i] = -log( exp G[i, +] / (exp G[i, +] + sum_j exp G[i, j]) )
+
+    In the mean over draws it learns what the softmax over the whole catalogue would. Over rivals that all rows share,
+    its value and gradients are those of `tensorflow_recommenders.tasks.Retrieval`, for prices below 1e-6 too, and
+    memory does not grow with B times N.
+
+    Args: `temperature`, see `Loss`.
+
+    Example:
+        >>> TwoTower(query_tower, item_tower, InBatch(), SampledSoftmax(temperature=0.05))
 
     Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019, section 3.
     """
 
-    def __init__(self, temperature=1.0):
-        if not isinstance(temperature, Real) or not 0 < temperature < float("inf"):
-            raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
-        self.temperature = temperature
+    corrected = True
 
-    def __call__(self, query, item, positive, count, log_q=None, weight=None):
-        query, item = tf.cast(query, tf.float32), tf.cast(item, tf.float32)
-        copies = tf.math.log(tf.cast(count, tf.float32))  # [M]
-        shift = copies if log_q is None else copies - log_q
-        logits = tf.matmul(query / self.temperature, item, transpose_b=True) + shift  # [B, M]
-        own = tf.stack([tf.range(tf.size(positive)), tf.cast(positive, tf.int32)], axis=1)  # [B, 2]
-        logits = tf.tensor_scatter_nd_sub(logits, own, tf.gather(copies, positive))
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=positive, logits=logits)  # [B]
-        return tf.reduce_mean(loss if weight is None else loss * tf.cast(weight, tf.float32))
 
-    def reference(self, query, item, ids, log_q=None, weight=None):
-        """The same loss by TFRS.
+class _Pairwise(Loss):
+    """The mean over a row's rivals of a loss of `gap[i, j] = s[i, j] - s[i, +]`; a row without rivals has loss 0."""
 
-        Args:
-            query, item: `[B, dim]`, a row's query and its positive.
-            ids: `[B]`, the positives' ids; those of equal id are no rivals.
-            log_q: `[B]` or None.
-            weight: `[B]` or None.
-        """
-        query, item = tf.cast(query, tf.float32), tf.cast(item, tf.float32)
-        if log_q is not None:
-            # TFRS clips probabilities at 1e-6, so log q enters as a column of the vectors instead, exactly.
-            query = tf.concat([query, tf.fill([tf.shape(query)[0], 1], self.temperature)], axis=1)
-            item = tf.concat([item, -tf.cast(log_q, tf.float32)[:, None]], axis=1)
-        total = _tfrs_retrieval(self.temperature)(query, item, sample_weight=weight, candidate_ids=ids)
-        return total / tf.cast(tf.shape(query)[0], tf.float32)
+    def rows(self, positive, rivals, mask):
+        gap = tf.where(mask, rivals - positive[:, None], 0)
+        return _mean(self.pairs(gap), mask)
+
+    def pairs(self, gap):
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Hinge(_Pairwise):
+    """Every rival at least a margin below the positive: METHODS.md L5.
+
+    loss[i] = mean_j max(0, margin + s[i, j] - s[i, +])
+
+    Args:
+        margin: above 0, in units of the score.
+        temperature: see `Loss`.
+
+    Raises:
+        ValueError: the margin or the temperature is not above 0.
+
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    """
+
+    def __init__(self, margin=0.1, temperature=1.0):
+        super().__init__(temperature)
+        if not 0 < margin < float("inf"):
+            raise ValueError(f"margin must be a number above 0, not {margin!r}")
+        self.margin = margin
+
+    def pairs(self, gap):
+        return tf.nn.relu(self.margin + gap)
 
     def get_config(self):
-        return {"temperature": self.temperature}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+        return {**super().get_config(), "margin": self.margin}
 
 
-@functools.cache
-def _tfrs_retrieval(temperature):
-    task = tfrs.tasks.Retrieval(temperature=temperature, remove_accidental_hits=True)
-    return tf.function(task, reduce_retracing=True)  # it relies on AutoGraph, which Keras 3 does not apply in `fit`
+@keras.saving.register_keras_serializable("tf_recall")
+class BPR(_Pairwise):
+    """The log odds that the positive ranks above a rival: METHODS.md L6.
+
+    loss[i] = mean_j log( 1 + exp(s[i, j] - s[i, +]) )
+
+    Args: `temperature`, see `Loss`. Between unit vectors scores differ by 2 at most: give it one well below 1.
+
+    Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009, section 4.
+    """
+
+    def pairs(self, gap):
+        return tf.nn.softplus(gap)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class TripletLogistic(_Pairwise):
+    """A hinge with a soft knee: METHODS.md L8.
+
+    loss[i] = mean_j log( 1 + exp(sigma * (s[i, j] - s[i, +])) )
+
+    Args:
+        sigma: above 0, how steep.
+        temperature: see `Loss`.
+
+    Raises:
+        ValueError: sigma or the temperature is not above 0.
+    """
+
+    def __init__(self, sigma=10.0, temperature=1.0):
+        super().__init__(temperature)
+        if not 0 < sigma < float("inf"):
+            raise ValueError(f"sigma must be a number above 0, not {sigma!r}")
+        self.sigma = sigma
+
+    def pairs(self, gap):
+        return tf.nn.softplus(self.sigma * gap)
+
+    def get_config(self):
+        return {**super().get_config(), "sigma": self.sigma}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class PointwiseCrossEntropy(Loss):
+    """Positive or not, each pair by itself: METHODS.md L9.
+
+    loss[i] = log(1 + exp(-s[i, +])) + ratio * mean_j log(1 + exp(s[i, j]))
+
+    Args:
+        ratio: how many rivals the mean of them all stands for, above 0.
+        temperature: see `Loss`.
+
+    Raises:
+        ValueError: the ratio or the temperature is not above 0.
+    """
+
+    def __init__(self, ratio=3.0, temperature=1.0):
+        super().__init__(temperature)
+        if not 0 < ratio < float("inf"):
+            raise ValueError(f"ratio must be a number above 0, not {ratio!r}")
+        self.ratio = ratio
+
+    def rows(self, positive, rivals, mask):
+        return tf.nn.softplus(-positive) + self.ratio * _mean(tf.nn.softplus(tf.where(mask, rivals, 0)), mask)
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio}
+
+
+def _mean(losses, mask):
+    """Over the rivals that count: `[B, N]` -> `[B]`, 0 where none does."""
+    count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1)
+    return tf.reduce_sum(tf.where(mask, losses, 0), axis=1) / tf.maximum(count, 1)

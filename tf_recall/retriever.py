@@ -1,9 +1,15 @@
 """The binder: positives, negatives, towers and loss become one Keras model."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
+
+from tf_recall.distribution import gather, num_replicas, rank
+from tf_recall.negatives.base import Batch
+from tf_recall.scores import Scores
 
 BLOCK = 8192  # items encoded at once
 
@@ -13,15 +19,17 @@ class Retriever(keras.Model):
     """A query tower, an item tower, the negatives and the loss that ties them.
 
     A training step encodes each *distinct* item of the batch once: popular items repeat, and their copies would cost
-    and say the same.
+    and say the same. Under a `tf.distribute` strategy the positives of all replicas are one batch: each replica's rows
+    have them all as rivals, and gradients flow back to where an item was encoded.
 
     Args:
         query_tower: `{"user": rows [B], ...} -> [B, dim]`.
         item_tower: `{"item": rows [M]} -> [M, dim]`.
-        negatives: the sampler; it prices each item with `log_q`.
+        negatives: the sampler; it draws rivals, and prices any item with `log_q`.
         loss: what becomes of the scores.
 
-    Call: a batch `{"query": {...}, "item": {"item": [B]}, "weight": [B] optional}` -> the loss, a scalar.
+    Call: a batch `{"query": {...}, "item": {"item": [B]}}`, optionally with `"weight": [B]` and `"rivals": [B, R]` ->
+        the loss, a scalar.
     """
 
     supports_jit = False  # "auto" must not choose XLA, under which distinct items have no static shape
@@ -32,6 +40,8 @@ class Retriever(keras.Model):
             raise ValueError(f"the towers must end in one size, not {query_tower.dim} and {item_tower.dim}")
         self.query_tower, self.item_tower = query_tower, item_tower
         self.negatives, self.loss_fn = negatives, loss
+        self.temperature = loss.temperature  # tracked here: it may hold a weight
+        self.epoch = self.add_weight(name="epoch", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
     def adapt(self, train, catalog):
         """Fits features, side tables and prices on the training part. Call it once, before `fit`.
@@ -42,7 +52,7 @@ class Retriever(keras.Model):
         """
         self.query_tower.adapt(catalog.users, catalog.user_table, train.frame)
         self.item_tower.adapt(catalog.items, catalog.item_table)
-        self.negatives.adapt(catalog.items.counts)
+        self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
         self.built = True
         return self
 
@@ -53,18 +63,49 @@ class Retriever(keras.Model):
         return {"adapted": True} if self.built else None  # an empty dict would count as "not built"
 
     def call(self, batch, training=False):
-        query = self.query_tower(batch["query"], training=training)  # [B, dim]
+        query = self.query_tower(batch["query"], training=training)  # [b, dim]
         rows = batch["item"]["item"]
-        weight = batch.get("weight")
-        if self.jit_compile:
-            item = self.item_tower({"item": rows}, training=training)  # [B, dim]
-            return self.loss_fn.reference(query, item, rows, log_q=self.negatives.log_q(rows), weight=weight)
-        rows, positive, count = tf.unique_with_counts(rows)
-        item = self.item_tower({"item": rows}, training=training)  # [M, dim]
-        return self.loss_fn(query, item, positive, count, log_q=self.negatives.log_q(rows), weight=weight)
+        embed = functools.partial(self._embed, training=training)
+        item = embed(rows)  # [b, dim]
+        drawing = Batch(
+            query,
+            gather(rows),
+            gather(item),
+            embed,
+            step=self._step(),
+            epoch=self.epoch.value,
+            rivals=batch.get("rivals"),
+            first=rank() * tf.shape(rows)[0],
+            training=training,
+        )
+        candidates = self.negatives.draw(drawing)
+        log_q = functools.partial(self.negatives.log_q, batch=drawing) if self.loss_fn.corrected else None
+        temperature = self.loss_fn.temperature_at(self._step())
+        merge = self.loss_fn.merges and not self._static
+        scores = Scores.of(query, item, rows, candidates, temperature, log_q, merge)
+        return self.loss_fn.of(scores, batch.get("weight"))
+
+    def _embed(self, rows, training):
+        if self._static:
+            return self.item_tower({"item": rows}, training=training)
+        rows, place = tf.unique(rows)
+        return tf.gather(self.item_tower({"item": rows}, training=training), place)
+
+    @property
+    def _static(self):
+        """Whether shapes must be known beforehand: for XLA, and so for TPUs."""
+        return self.jit_compile or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+    def _step(self):
+        optimizer = getattr(self, "optimizer", None)
+        return tf.constant(0, tf.int64) if optimizer is None else tf.cast(optimizer.iterations.value, tf.int64)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return tf.add_n([y_pred, *self.losses])
+        return tf.add_n([y_pred, *self.losses]) / num_replicas()  # the replicas' gradients are summed
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        """As `keras.Model.fit`; the negatives learn of each epoch."""
+        return super().fit(*args, callbacks=[_Epochs(), *(callbacks or [])], **kwargs)
 
     def embed_query(self, inputs):
         """Query vectors `[B, dim]` for serving: no temperature, no log q."""
@@ -99,3 +140,10 @@ class Retriever(keras.Model):
     def from_config(cls, config):
         parts = ("query_tower", "item_tower", "negatives", "loss")
         return cls(**{**config, **{key: keras.saving.deserialize_keras_object(config[key]) for key in parts}})
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Tells the model which epoch it is in."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.epoch.assign(epoch)

@@ -10,7 +10,7 @@ from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Buckets, Id, Text
-from tf_recall.losses import InBatchSoftmax
+from tf_recall.losses import SampledSoftmax
 from tf_recall.models import TwoTower
 from tf_recall.optimizers import RowwiseAdagrad
 from tf_recall.positives import user_item
@@ -38,7 +38,7 @@ def made(train, jit=False):
     catalog = Catalog.fit(train)
     query = FeatureTower("user", [Id(8, unknown_rate=0), Buckets("timestamp", 4, 5)], [8])
     item = FeatureTower("item", [Id(8, unknown_rate=0), Text("title", 4)], [8])
-    model = TwoTower(query, item, loss=InBatchSoftmax(TEMPERATURE)).adapt(train, catalog)
+    model = TwoTower(query, item, loss=SampledSoftmax(TEMPERATURE)).adapt(train, catalog)
     model.compile(RowwiseAdagrad(0.1), jit_compile=jit)
     return model, Batches(user_item(train, catalog, query), 32), catalog
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_recall.losses import InBatchSoftmax
+from tf_recall.losses import SampledSoftmax
 from tf_recall.negatives import InBatch
 from tf_recall.retriever import Retriever
 
@@ -14,13 +14,13 @@ class TwoTower(Retriever):
     Positives: a user and each item interacted with (P1), from `tf_recall.positives.user_item`.
     Negatives: the other rows' items (N4), priced by their share of the training positives.
     Towers: features, concatenated, through an MLP, to unit length.
-    Loss: in-batch softmax (L7) with temperature and log q.
+    Loss: softmax over them (L7) with temperature and log q.
 
     Args:
         query_tower: a `FeatureTower("user", ...)`.
         item_tower: a `FeatureTower("item", ...)` that ends in the same size.
         negatives: the sampler, `InBatch()` by default.
-        loss: the loss, `InBatchSoftmax()` by default.
+        loss: the loss, `SampledSoftmax()` by default.
 
     Example:
         >>> model = TwoTower(FeatureTower("user", [Id(32)]), FeatureTower("item", [Id(32)]))
@@ -29,8 +29,8 @@ class TwoTower(Retriever):
 
     Paper: Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations", sections 3
     and 4.
-    Departs from the paper: log q comes from training counts, not from a streaming estimate.
+    Departs from the paper: log q comes from training counts; `InBatch(Streaming())` takes the paper's estimate.
     """
 
     def __init__(self, query_tower, item_tower, negatives=None, loss=None, **kwargs):
-        super().__init__(query_tower, item_tower, negatives or InBatch(), loss or InBatchSoftmax(), **kwargs)
+        super().__init__(query_tower, item_tower, negatives or InBatch(), loss or SampledSoftmax(), **kwargs)

@@ -1,0 +1,25 @@
+"""Question two: which items are negative, and how likely each is to be drawn (`log_q`)."""
+
+from tf_recall.negatives.catalogue import LogUniform, Popularity, Uniform, WholeCatalogue
+from tf_recall.negatives.frequency import Counts, Streaming
+from tf_recall.negatives.hard import Curriculum, Given, HighestInBatch
+from tf_recall.negatives.in_batch import CrossBatch, InBatch
+from tf_recall.negatives.mixture import EasyHard, Mixture
+from tf_recall.negatives.same_group import SameGroup
+
+__all__ = [
+    "Counts",
+    "CrossBatch",
+    "Curriculum",
+    "EasyHard",
+    "Given",
+    "HighestInBatch",
+    "InBatch",
+    "LogUniform",
+    "Mixture",
+    "Popularity",
+    "SameGroup",
+    "Streaming",
+    "Uniform",
+    "WholeCatalogue",
+]

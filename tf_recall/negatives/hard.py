@@ -1,0 +1,187 @@
+"""Hard negatives: near misses, each row its own: METHODS.md N6. `EasyHard` puts a few among many easy ones."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.negatives.base import Candidates, Sampler
+from tf_recall.negatives.frequency import Counts, check_counts
+
+
+class HardSampler(Sampler):
+    """A sampler of each row's own negatives.
+
+    Args:
+        num: negatives of a row; inside `EasyHard` its ratio decides instead.
+        seed: same seed and step, same draws.
+
+    Raises:
+        ValueError: `num` is not positive.
+    """
+
+    def __init__(self, num=1, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        if num < 1:
+            raise ValueError(f"{type(self).__name__} must draw at least 1 item a row, not num={num}")
+        self.num, self.seed = num, seed
+
+    def draw(self, batch, num=None):
+        return self._draw(batch, self.num if num is None else num)
+
+    def max_draws(self, batch, num=None):
+        return self.num if num is None else num
+
+    def num_draws(self, batch, num=None):
+        return self.max_draws(batch, num)
+
+    def get_config(self):
+        return {**super().get_config(), "num": self.num, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Given(HardSampler):
+    """The negatives that the data names for a row: rejections, items that ranking eliminated, impressions not clicked.
+
+    log_q[t] = -log(V)
+
+    They are the column `rivals` of the interactions, and off by default: what was shown had already passed every filter
+    of the live system. Nobody knows how likely a row is to name an item, so any is as likely as another.
+
+    Args: `num`, negatives of a row at most, the first ones of its list. A row that names fewer has fewer.
+
+    Raises:
+        ValueError: at the first step, the batch names no rivals.
+
+    Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1.
+    """
+
+    def adapt(self, counts, table=None, dim=None):
+        self.build_from_config({"num_items": len(check_counts(counts)) - 1})
+
+    @property
+    def num_rivals(self):
+        return self.num
+
+    def _draw(self, batch, num):
+        if batch.rivals is None:
+            raise ValueError("Given asks for rivals: give the interactions a column 'rivals' of item ids")
+        ids = batch.rivals[:, :num]  # [b, H]
+        return [Candidates(ids, own_vectors(ids, batch), valid=ids > 0)]
+
+    def max_draws(self, batch, num=None):
+        return self.num if num is None else min(self.num, num)
+
+    def log_q(self, ids, batch=None):
+        return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
+
+    def get_build_config(self):
+        return {"num_items": self.num_items} if self.built else None
+
+    def build_from_config(self, config):
+        self.num_items = config["num_items"]
+        self.built = True
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class HighestInBatch(HardSampler):
+    """The batch's items that score highest for a row, its own positive left out.
+
+    log_q[t] = log(the share of t among the positives)
+
+    They are chosen, not drawn: the price is that of the batch from which they are chosen. Of an item that is in the
+    batch more than once, each copy may be chosen.
+
+    Args: `num`, negatives of a row; inside `EasyHard` its ratio decides instead.
+
+    Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1: no more than two a row.
+    """
+
+    def __init__(self, num=1, seed=0, **kwargs):
+        super().__init__(num, seed, **kwargs)
+        self.frequency = Counts()
+
+    def adapt(self, counts, table=None, dim=None):
+        self.frequency.adapt(counts)
+        self.built = True
+
+    def _draw(self, batch, num):
+        items = tf.cast(batch.items, tf.float32)
+        scores = tf.matmul(tf.cast(batch.query, tf.float32), items, transpose_b=True)  # [b, B]
+        own = batch.local(batch.positives)[:, None] == batch.positives[None]
+        scores = tf.where(own, scores.dtype.min, scores)
+        best, at = tf.math.top_k(tf.stop_gradient(scores), tf.minimum(num, batch.size))  # [b, H]
+        return [Candidates(tf.gather(batch.positives, at), tf.gather(items, at), valid=best > scores.dtype.min)]
+
+    def log_q(self, ids, batch=None):
+        return self.frequency.log_q(ids)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Curriculum(HardSampler):
+    """A hard sampler whose negatives are let in epoch by epoch: none at first, `grow` more each epoch after.
+
+    allowed[epoch] = clip((epoch - wait + 1) * grow, 0, num)
+
+    Hard negatives slow down a model that has learnt nothing yet. The rest is drawn as well, so that shapes stay, and
+    masked.
+
+    Args:
+        hard: the hard sampler.
+        wait: epochs without any.
+        grow: how many more each epoch lets in.
+
+    Example:
+        >>> EasyHard(InBatch(), Curriculum(SameGroup("city"), wait=1), ratio=100)
+
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    """
+
+    def __init__(self, hard, wait=1, grow=1, **kwargs):
+        super().__init__(hard.num, hard.seed, **kwargs)
+        if wait < 0 or grow < 1:
+            raise ValueError(f"wait must be at least 0 and grow at least 1, not {wait} and {grow}")
+        self.hard, self.wait, self.grow = hard, wait, grow
+
+    @property
+    def num_rivals(self):
+        return self.hard.num_rivals
+
+    def adapt(self, counts, table=None, dim=None):
+        self.hard.adapt(counts, table, dim)
+        self.built = True
+
+    def _draw(self, batch, num):
+        drawn = []
+        for candidates in self.hard.draw(batch, num):
+            allowed = tf.broadcast_to(tf.range(tf.shape(candidates.ids)[1]) < self._allowed(batch), candidates.ids.shape)
+            valid = allowed if candidates.valid is None else candidates.valid & allowed
+            drawn.append(candidates._replace(valid=valid))
+        return drawn
+
+    def _allowed(self, batch):
+        return (tf.cast(batch.epoch, tf.int32) - self.wait + 1) * self.grow
+
+    def max_draws(self, batch, num=None):
+        return self.hard.max_draws(batch, num)
+
+    def num_draws(self, batch, num=None):
+        return tf.clip_by_value(self._allowed(batch), 0, self.hard.num_draws(batch, num))
+
+    def log_q(self, ids, batch=None):
+        return self.hard.log_q(ids, batch)
+
+    def get_config(self):
+        config = {key: value for key, value in super().get_config().items() if key not in ("num", "seed")}
+        hard = keras.saving.serialize_keras_object(self.hard)
+        return {**config, "hard": hard, "wait": self.wait, "grow": self.grow}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "hard": keras.saving.deserialize_keras_object(config["hard"])})
+
+
+def own_vectors(ids, batch):
+    """The vectors `[b, H, dim]` of `ids` `[b, H]`."""
+    vectors = batch.embed(tf.reshape(ids, [-1]))  # [b * H, dim]
+    num = tf.shape(ids)[1] if ids.shape[1] is None else ids.shape[1]
+    return tf.reshape(vectors, [-1, num, vectors.shape[1]])

@@ -1,0 +1,108 @@
+"""Hard negatives that share an attribute with the positive."""
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from scipy import sparse
+
+from tf_recall.negatives.base import Candidates
+from tf_recall.negatives.frequency import check_counts
+from tf_recall.negatives.hard import HardSampler, own_vectors
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class SameGroup(HardSampler):
+    """Items that share an attribute with the positive: its city, its category, one of its genres.
+
+    log_q[t] = log sum_{g of t} P(g) / size[g],  P(g) the chance that a positive picks group g
+
+    An item of several groups picks one of them evenly, then one of its items evenly. The price is the share of t among
+    the draws of *all* rows: with it every item weighs over all queries what it weighs in the full softmax, and within
+    a row the positive's group weighs more, which is what hard negatives are for. Items without a value are one group.
+
+    Args:
+        column: of the items' side table: a value, or a list of values.
+        num: negatives of a row; inside `EasyHard` its ratio decides instead.
+        separator: splits a text of several values, such as "|".
+        seed: same seed and step, same draws.
+
+    Raises:
+        ValueError: at `adapt`, the side table lacks the column.
+
+    Example:
+        >>> EasyHard(InBatch(), SameGroup("genres", separator="|"))
+
+    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD 2018, section 3.2.
+    """
+
+    def __init__(self, column, num=1, separator=None, seed=0, **kwargs):
+        super().__init__(num, seed, **kwargs)
+        self.column, self.separator = column, separator
+
+    def adapt(self, counts, table=None, dim=None):
+        counts = np.maximum(check_counts(counts), 1)
+        if table is None or self.column not in table:
+            known = [] if table is None else list(table)
+            raise ValueError(f"SameGroup asks for column {self.column!r} of the items; there are {known}")
+        values = table[self.column].map(self._values).explode()
+        groups = 1 + pd.factorize(values)[0]  # 0: nothing known
+        items = 1 + values.index.to_numpy()
+        member = sparse.csr_array((np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1))
+        member.data[:] = 1  # said twice is said once
+        degree, size = member.sum(1), member.sum(0)  # [V], [G]
+        share = counts / counts[1:].sum()
+        picked = member.T @ (share / np.maximum(degree, 1))  # [G], P(g)
+        mass = member @ (picked / np.maximum(size, 1))  # [V]
+        mass[0] = mass[1:].min()  # never drawn; as rare as the rarest
+
+        by_group = member.T.tocsr()
+        self.build_from_config({"num_rows": len(counts), "num_groups": len(size), "num_pairs": member.nnz})
+        self.group_offsets.assign(member.indptr)
+        self.groups.assign(member.indices)
+        self.item_offsets.assign(by_group.indptr)
+        self.items.assign(by_group.indices)
+        self.prices.assign(np.log(mass))
+
+    def _values(self, value):
+        if isinstance(value, list | tuple | set | np.ndarray):
+            return list(value)
+        if pd.isna(value) or value == "":
+            return [None]
+        return value.split(self.separator) if self.separator else [value]
+
+    def _draw(self, batch, num):
+        shape = [batch.size, num]
+        group = self._one_of(self.group_offsets, self.groups, batch.positives[:, None], shape, self.at(batch.step))
+        ids = self._one_of(self.item_offsets, self.items, group, shape, self.at(batch.step) + 1)
+        ids = batch.local(ids)  # [b, H]
+        return [Candidates(ids, own_vectors(ids, batch))]
+
+    @staticmethod
+    def _one_of(offsets, values, at, shape, seed):
+        """One of `values[offsets[at] : offsets[at + 1]]`, evenly."""
+        first = tf.gather(offsets.value, at)
+        size = tf.gather(offsets.value, at + 1) - first
+        place = tf.random.stateless_uniform(shape, seed) * tf.cast(size, tf.float32)
+        place = tf.minimum(tf.cast(place, tf.int32), size - 1)  # rounding may reach `size`
+        return tf.gather(values.value, tf.maximum(first + place, 0))
+
+    def log_q(self, ids, batch=None):
+        return tf.gather(self.prices.value, ids)
+
+    def get_config(self):
+        return {**super().get_config(), "column": self.column, "separator": self.separator}
+
+    def get_build_config(self):
+        return self._sizes if self.built else None
+
+    def build_from_config(self, config):
+        self._sizes = dict(config)
+        rows, groups, pairs = config["num_rows"], config["num_groups"], config["num_pairs"]
+        frozen = {"trainable": False, "autocast": False, "initializer": "zeros", "dtype": "int32"}
+        self.group_offsets = self.add_weight(name="group_offsets", shape=(rows + 1,), **frozen)
+        self.groups = self.add_weight(name="groups", shape=(pairs,), **frozen)
+        self.item_offsets = self.add_weight(name="item_offsets", shape=(groups + 1,), **frozen)
+        self.items = self.add_weight(name="items", shape=(pairs,), **frozen)
+        self.prices = self.add_weight(name="prices", shape=(rows,), **{**frozen, "dtype": "float32"})
+        self.built = True

@@ -1,0 +1,75 @@
+"""The softmax of many rows against many shared rivals, a piece at a time."""
+
+import tensorflow as tf
+
+from tf_recall.scores import MASKED
+
+PIECE = 2**22  # scores held at once: 16 MiB
+
+
+def softmax_loss(scores, weight):
+    """sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp rival[i, j]) ), over `Scores`.
+
+    Scores exist for a few rows at a time, and their gradients are formed while they do: the memory is
+    O(B + N + `PIECE`), and nothing is computed twice.
+
+    Args:
+        scores: `Scores` of B rows, N shared rivals and H own ones.
+        weight: `[B]` float32; no gradient flows to it.
+
+    Returns:
+        A float32 scalar; its gradients reach `query`, `positive`, `own` and `items`.
+    """
+    ids, item_ids, shift = scores.ids, scores.item_ids, scores.shift
+
+    @tf.custom_gradient
+    def total(query, items, alone):
+        loss, *gradients = _in_pieces(query, items, alone, ids, item_ids, shift, weight)
+        return loss, lambda upstream: [upstream * gradient for gradient in gradients]
+
+    return total(scores.query, scores.items, tf.concat([scores.positive[:, None], scores.own], axis=1))
+
+
+def _in_pieces(query, items, alone, ids, item_ids, shift, weight):
+    """The loss and its gradients for `query` `[B, dim]`, `items` `[N, dim]` and `alone` `[B, 1 + H]`."""
+    num_rows, num_items = _length(query), _length(items)
+    num_pieces = 1 + num_rows * num_items // PIECE
+    rows = -(-num_rows // num_pieces)
+    num_pieces = -(-num_rows // rows)
+    missing = num_pieces * rows - num_rows  # the last piece is filled up with rows of no weight
+
+    def pieces(values):
+        filled = tf.pad(values, [[0, missing], *[[0, 0]] * (values.shape.rank - 1)])
+        return tf.reshape(filled, tf.concat([[num_pieces, rows], tf.shape(values)[1:]], axis=0))
+
+    query, alone, ids, weight = pieces(query), pieces(alone), pieces(ids), pieces(weight)
+
+    def step(at, loss, by_query, by_items, by_alone):
+        part = _piece(query[at], items, alone[at], ids[at], item_ids, shift, weight[at])
+        return at + 1, loss + part[0], by_query.write(at, part[1]), by_items + part[2], by_alone.write(at, part[3])
+
+    empty = [tf.TensorArray(tf.float32, num_pieces, element_shape=values.shape[1:]) for values in (query, alone)]
+    start = 0, 0.0, empty[0], tf.zeros_like(items), empty[1]
+    _, loss, by_query, by_items, by_alone = tf.while_loop(
+        lambda at, *_: at < num_pieces, step, start, parallel_iterations=1
+    )
+    return loss, by_query.concat()[:num_rows], by_items, by_alone.concat()[:num_rows]
+
+
+def _piece(query, items, alone, ids, item_ids, shift, weight):
+    logits = tf.matmul(query, items, transpose_b=True) + shift  # [R, N]
+    logits = tf.where(ids[:, None] == item_ids, MASKED, logits)
+    top = tf.reduce_max(alone, axis=1)
+    top = tf.maximum(top, tf.reduce_max(logits, axis=1))[:, None]  # [R, 1]
+    rivals, alone_exp = tf.exp(logits - top), tf.exp(alone - top)
+    total = tf.reduce_sum(rivals, axis=1) + tf.reduce_sum(alone_exp, axis=1)  # [R]
+    loss = tf.reduce_sum(weight * (tf.math.log(total) + top[:, 0] - alone[:, 0]))
+    scale = (weight / total)[:, None]
+    by_query = scale * tf.matmul(rivals, items)
+    by_items = tf.matmul(rivals, query * scale, transpose_a=True)
+    by_positive = tf.pad(weight[:, None], [[0, 0], [0, tf.shape(alone)[1] - 1]])
+    return loss, by_query, by_items, alone_exp * scale - by_positive
+
+
+def _length(values):
+    return tf.shape(values)[0] if values.shape[0] is None else values.shape[0]
