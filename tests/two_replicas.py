@@ -1,8 +1,7 @@
-"""A program of the tests: trains a small model on one device, on two replicas, or on one of two workers.
+"""A program that the tests run: what two replicas gather, and the weights that they train.
 
-    python two_replicas.py one|mirrored|workers FOLDER
-
-writes the tables to FOLDER/weights.npz; of two workers, who find each other by TF_CONFIG, the chief writes.
+python two_replicas.py local FOLDER     one device, then two replicas: one.npz and mirrored.npz
+python two_replicas.py worker FOLDER    one of the two workers in TF_CONFIG: worker0.npz or worker1.npz
 """
 
 import sys
@@ -13,15 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.batches import Batches
-from tf_recall.distribution import gather, num_replicas
+from tf_recall.distribution import ReplicatedModel, gather, num_replicas, rank
 from tf_recall.optimizers import RowwiseAdagrad
 from tf_recall.towers.embedding import RowEmbedding
 
-USERS, ITEMS, DIM, BATCH, EPOCHS = 50, 40, 8, 32, 2
+ROWS, USERS, ITEMS, DIM, BATCH, EPOCHS = 300, 50, 40, 8, 32, 2
 
 
-class Toy(keras.Model):
-    """In-batch softmax over the items of all replicas, equal ids left out."""
+class Toy(ReplicatedModel):
+    """In-batch softmax; the rivals of a row are the items of all replicas but those of its own id."""
 
     def __init__(self):
         super().__init__()
@@ -34,54 +33,77 @@ class Toy(keras.Model):
         self.built = True
 
     def call(self, batch, training=False):
-        own = batch["item"]
-        tf.print("STEP", self.optimizer.iterations.value, tf.shape(own), own[:4], output_stream=sys.stderr)
-        every = gather(own)
-        item = self.items(own)
-        scores = tf.matmul(self.users(batch["user"]), gather(item), transpose_b=True)
-        scores -= 1e9 * tf.cast(own[:, None] == every[None, :], tf.float32)
-        positive = tf.reduce_sum(self.users(batch["user"]) * item, axis=1)
-        return tf.reduce_mean(tf.reduce_logsumexp(tf.concat([positive[:, None], scores], axis=1), axis=1) - positive)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        super()._maybe_symbolic_build()
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        logs = super().compute_metrics(x, y, y_pred, sample_weight)
-        s = tf.distribute.get_strategy()
-        if s.num_replicas_in_sync > len(s.extended.worker_devices):
-            return {k: v[None] for k, v in logs.items()}
-        return logs
+        query, item, rows = self.users(batch["query"]["user"]), self.items(batch["item"]), batch["item"]
+        positive = tf.reduce_sum(query * item, axis=1)
+        rivals = tf.matmul(query, gather(item), transpose_b=True)
+        rivals = tf.where(rows[:, None] == gather(rows), -np.inf, rivals)
+        return tf.reduce_mean(tf.reduce_logsumexp(tf.concat([positive[:, None], rivals], 1), 1) - positive)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return tf.add_n([y_pred, *self.losses]) / num_replicas()
+        return y_pred / num_replicas()
 
 
-def batches():
+def make():
+    """The compiled model, and its batches."""
+    model = Toy()
+    model.build()
+    model.compile(RowwiseAdagrad(0.1), jit_compile=False)
     random = np.random.default_rng(0)
-    columns = {"user": random.integers(1, USERS, 300).astype(np.int32),
-               "item": random.integers(1, ITEMS, 300).astype(np.int32)}
-    return Batches(columns, BATCH, seed=3)
+    users, items = (random.integers(1, size, ROWS).astype(np.int32) for size in (USERS, ITEMS))
+    return model, Batches({"query": {"user": users}, "item": items}, BATCH, seed=3)
+
+
+def train(strategy):
+    """The loss of each epoch, the loss of an evaluation afterwards, the weights and the optimizer's state."""
+    with strategy.scope():
+        model, batches = make()
+    steps = batches.steps_per_epoch
+    history = model.fit(batches.dataset(), steps_per_epoch=steps, epochs=EPOCHS, shuffle=False, verbose=0).history
+    evaluated = model.evaluate(batches.dataset(), steps=steps, verbose=0)
+    weights = [weight.numpy() for weight in (*model.weights, *model.optimizer.variables)]
+    named = {f"weight/{at}": weight for at, weight in enumerate(weights)}
+    return {"loss": history["loss"], "evaluated": evaluated, **named}
+
+
+def probe(strategy):
+    """What each replica of this process sees: `{name/replica: value}`."""
+
+    def step():
+        x = tf.constant([[1.0, 2], [3, 4]]) + 10 * tf.cast(rank(), tf.float32)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            rows = gather(x)
+            dense = tf.reduce_sum(rows * tf.reshape(tf.range(8.0), [4, 2])) * 10 ** tf.cast(rank(), tf.float32)
+            sparse = tf.reduce_sum(tf.gather(rows, [0, 3, 3])) * tf.cast(rank() + 1, tf.float32)
+        return {
+            "rows": rows,
+            "dense": tape.gradient(dense, x),
+            "sparse": tape.gradient(sparse, x),
+            "ids": gather(tf.fill([rank() + 1], rank() + 5)),
+            "num_replicas": tf.constant(num_replicas()),
+        }
+
+    seen = tf.function(lambda: strategy.run(step), autograph=False)()
+    for name, values in seen.items():
+        for replica, value in enumerate(strategy.experimental_local_results(values)):
+            yield f"{name}/{replica}", value.numpy()
 
 
 def main(kind, folder):
-    if kind == "mirrored":
+    if kind == "local":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    elif kind == "workers":
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategies = {
+            "one": tf.distribute.get_strategy(),
+            "mirrored": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+        }
     else:
-        strategy = tf.distribute.get_strategy()
-    with strategy.scope():
-        model = Toy()
-        model.build()
-        model.compile(RowwiseAdagrad(0.1), jit_compile=False)
-    data = batches()
-    h = model.fit(data.dataset(), steps_per_epoch=data.steps_per_epoch, epochs=EPOCHS, shuffle=False, verbose=2)
-    print(h.history, int(model.optimizer.iterations.numpy()))
-    np.savez(Path(folder) / f"weights{sys.argv[3] if len(sys.argv)>3 else ''}.npz", *[weight.numpy() for weight in model.weights])
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategies = {f"worker{strategy.cluster_resolver.task_id}": strategy}
+    for name, strategy in strategies.items():
+        seen = {} if name == "one" else dict(probe(strategy))
+        np.savez(Path(folder) / f"{name}.npz", **train(strategy), **seen)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:])

@@ -1,8 +1,9 @@
-"""What a step on several replicas (`tf.distribute`) needs: how many they are, which this one is, and everybody's rows.
+"""What training on several replicas (`tf.distribute`) needs: how many they are, which this one is, everybody's rows.
 
 Outside a replica context, and with one replica, there is one of them, number 0, and its rows are all rows.
 """
 
+import keras
 import tensorflow as tf
 
 
@@ -24,7 +25,7 @@ def gather(x):
     gradient of x = (the replicas' gradients of the gathered rows, summed), at this replica's rows
 
     So where each replica's loss is its part of one sum, every row learns from the whole sum. Replicas may differ in B.
-    Every replica must come here equally often, and not inside `tf.cond` or `tf.while_loop`.
+    Every replica must come here equally often, and not inside `tf.cond` or `tf.while_loop`. XLA cannot compile it.
     """
     if num_replicas() == 1:
         return x
@@ -38,3 +39,23 @@ def gather(x):
 def _dense_gradient(x):
     """x itself; reading some rows of it makes sparse gradients, which `all_gather` cannot take."""
     return tf.identity(x), tf.convert_to_tensor
+
+
+class ReplicatedModel(keras.Model):
+    """A Keras model whose `fit` and `evaluate` also run across worker processes.
+
+    There Keras 3.15 takes the mean of a batch, which fails for a dict, and of the logs along an axis that scalars lack.
+    Make, build and compile the model in `strategy.scope()`; its layers must all be built before `fit`.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        super()._maybe_symbolic_build()  # builds the optimizer; a batch would serve to build layers
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        logs = super().compute_metrics(x, y, y_pred, sample_weight)
+        return {name: tf.expand_dims(value, 0) for name, value in logs.items()} if _across_workers() else logs
+
+
+def _across_workers():
+    strategy = tf.distribute.get_strategy()
+    return strategy.num_replicas_in_sync > 1 and strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
