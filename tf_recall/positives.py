@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def user_item(interactions, catalog, query_tower):
+def user_item(interactions, catalog, query_tower, num_rivals=0):
     """A user and each item interacted with (METHODS.md P1).
 
     Everything is a number afterwards: ids are rows, context is encoded, so the training step looks up no strings.
@@ -12,10 +12,16 @@ def user_item(interactions, catalog, query_tower):
         interactions: the training `Interactions`.
         catalog: its `Catalog`.
         query_tower: an adapted tower; it says which context columns it wants.
+        num_rivals: how many a row's own negatives are, for samplers that want them (`Sampler.num_rivals`): the first
+            ones of the interactions' column `rivals`, lists of item ids or text such as "i3|i7".
 
     Returns:
         `{"query": {"user": [n] int32, <context feature>: [n, ...]}, "item": {"item": [n] int32}}` and `"weight": [n]`
-        float32 where the interactions have weights. Pairs whose item the catalog does not know are left out.
+        float32 where the interactions have weights, `"rivals": [n, num_rivals]` int32, filled up with 0, where asked
+        for. Pairs whose item the catalog does not know are left out.
+
+    Raises:
+        ValueError: rivals are asked for and the interactions name none.
 
     Example:
         >>> batches = Batches(user_item(split.train, catalog, model.query_tower), batch_size=2048)
@@ -29,8 +35,23 @@ def user_item(interactions, catalog, query_tower):
     columns = {"query": query, "item": {"item": items}}
     if "weight" in frame:
         columns["weight"] = frame["weight"].to_numpy(np.float32)
+    if num_rivals:
+        columns["rivals"] = _rivals(frame, catalog.items, num_rivals)
     return columns if known.all() else _select(columns, known)
 
 
 def _select(columns, rows):
     return {key: _select(value, rows) if isinstance(value, dict) else value[rows] for key, value in columns.items()}
+
+
+def _rivals(frame, vocabulary, num):
+    """The rows `[n, num]` of the items in column `rivals`; 0 where there are fewer, or unknown ones."""
+    if "rivals" not in frame:
+        raise ValueError(f"the sampler asks for rivals, and the interactions have no such column: {list(frame)}")
+    lists = frame["rivals"].map(lambda value: value.split("|") if isinstance(value, str) else value)
+    lists = lists.map(lambda value: list(value)[:num] if isinstance(value, list | tuple | np.ndarray) else [])
+    ids = lists.explode().dropna()
+    ids = ids[ids != ""].astype(np.int64 if vocabulary.dtype == "int64" else str)
+    rows = np.zeros((len(frame), num), np.int32)
+    rows[ids.index, ids.groupby(level=0).cumcount()] = vocabulary.encode(ids)
+    return rows

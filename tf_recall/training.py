@@ -72,7 +72,8 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
     keras.utils.set_random_seed(settings.seed)
     model = config.make_model().adapt(split.train, catalog)
     model.compile(config.make_optimizer(), jit_compile=settings.jit_compile)
-    batches = Batches(user_item(split.train, catalog, model.query_tower), settings.batch_size, settings.seed)
+    pairs = user_item(split.train, catalog, model.query_tower, model.negatives.num_rivals)
+    batches = Batches(pairs, settings.batch_size, settings.seed)
 
     checkpoints = Path(checkpoints)
     _claim(checkpoints, config, resume)

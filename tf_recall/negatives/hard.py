@@ -153,9 +153,9 @@ class Curriculum(HardSampler):
     def _draw(self, batch, num):
         drawn = []
         for candidates in self.hard.draw(batch, num):
-            allowed = tf.broadcast_to(tf.range(tf.shape(candidates.ids)[1]) < self._allowed(batch), candidates.ids.shape)
-            valid = allowed if candidates.valid is None else candidates.valid & allowed
-            drawn.append(candidates._replace(valid=valid))
+            allowed = tf.range(tf.shape(candidates.ids)[1]) < self._allowed(batch)  # [H]
+            valid = tf.ones_like(candidates.ids, tf.bool) if candidates.valid is None else candidates.valid
+            drawn.append(candidates._replace(valid=valid & allowed))
         return drawn
 
     def _allowed(self, batch):
