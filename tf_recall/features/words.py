@@ -8,6 +8,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.draws import unit
 from tf_recall.features.base import Feature, to_text
 from tf_recall.towers.embedding import RowEmbedding
 
@@ -58,7 +59,7 @@ class Id(Feature):
 
     def call(self, rows, training=False):
         if training and self.unknown_rate:
-            drawn = tf.random.stateless_uniform(tf.shape(rows), [self.seed, self.draws.value])
+            drawn = unit(tf.shape(rows), [self.seed, self.draws.value])
             self.draws.assign_add(1)
             rows = tf.where(drawn >= self.unknown_rate, rows, 0)
         return self.table(rows)

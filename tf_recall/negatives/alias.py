@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.draws import unit
+
 
 def alias_table(weights):
     """Walker's table: V buckets of equal size, each of which holds a row's own part and a part of one other row.
@@ -55,7 +57,7 @@ def alias_draw(keep, alias, shape, seed):
     y = V * u,  bucket = floor(y),  row = bucket if y - bucket < keep[bucket] else alias[bucket]
 
     One random number is both the bucket and the coin: of the 52 bits of `u`, 28 are left for the coin at 10 million
-    rows, where the 24 of float32 would leave rows out. TensorFlow's own floats differ under XLA; its integers do not.
+    rows, where the 24 of float32 would leave rows out.
 
     Args:
         keep: float32 `[V]`.
@@ -66,8 +68,7 @@ def alias_draw(keep, alias, shape, seed):
     Returns:
         int32 rows of `shape`.
     """
-    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int64, alg="philox")
-    y = tf.cast(tf.bitwise.bitwise_and(bits, 2**52 - 1), tf.float64) * (keep.shape[0] / 2**52)
+    y = unit(shape, seed) * keep.shape[0]
     bucket = tf.cast(y, tf.int32)
     coin = tf.cast(y - tf.cast(bucket, tf.float64), tf.float32)
     return tf.where(coin < tf.gather(keep, bucket), bucket, tf.gather(alias, bucket))

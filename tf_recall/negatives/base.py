@@ -21,6 +21,7 @@ class Batch(NamedTuple):
         rivals: `[b, R]` int32, a row's own negatives where the data names some, filled up with 0.
         first: this replica's first row.
         training: whether the state of a sampler may change.
+        place: where in a mixture the sampler stands, so that two of one kind draw different items.
     """
 
     query: tf.Tensor
@@ -32,11 +33,12 @@ class Batch(NamedTuple):
     rivals: tf.Tensor | None = None
     first: Any = 0
     training: bool = True
+    place: tuple = ()
 
     def local(self, values):
         """This replica's part of `values` `[B, ...]`: `[b, ...]`."""
         size = self.query.shape[0]
-        if size == values.shape[0]:
+        if size is not None and size == values.shape[0]:
             return values
         size = tf.shape(self.query)[0] if size is None else size
         return values[self.first : self.first + size]
@@ -106,10 +108,10 @@ class Sampler(keras.layers.Layer):
         """How many of them count in this step: a number or a scalar."""
         return self.max_draws(batch)
 
-    def at(self, step):
+    def at(self, batch):
         """The seed `[2]` of the draws of a step; those of other samplers of equal seed differ."""
-        salt = zlib.crc32(type(self).__name__.encode())
-        return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(step, tf.int64)])
+        salt = zlib.crc32(f"{type(self).__name__} {batch.place}".encode())
+        return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(batch.step, tf.int64)])
 
     def get_build_config(self):
         return {"adapted": True} if self.built else None

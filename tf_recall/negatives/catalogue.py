@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.draws import unit
 from tf_recall.negatives.alias import alias_draw, alias_table
 from tf_recall.negatives.base import Candidates, Sampler
 from tf_recall.negatives.frequency import check_counts
@@ -26,12 +27,12 @@ class _FromCatalogue(Sampler):
             raise ValueError(f"{type(self).__name__} must draw at least 1 item, not num={num}")
         self.num, self.seed = num, seed
 
-    def rows(self, shape, step):
+    def rows(self, shape, seed):
         """Item rows of `shape`, int32, none of them 0."""
         raise NotImplementedError
 
     def draw(self, batch):
-        rows = self.rows([self.num], batch.step)
+        rows = self.rows([self.num], self.at(batch))
         return [Candidates(rows, batch.embed(rows))]
 
     def max_draws(self, batch):
@@ -63,8 +64,8 @@ class Uniform(_FromCatalogue):
         if not self.built:
             self.build_from_config({"num_items": len(counts) - 1})
 
-    def rows(self, shape, step):
-        return tf.random.stateless_uniform(shape, self.at(step), 1, self.num_items + 1, tf.int32)
+    def rows(self, shape, seed):
+        return 1 + tf.cast(unit(shape, seed) * self.num_items, tf.int32)
 
     def log_q(self, ids, batch=None):
         return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
@@ -115,8 +116,8 @@ class Popularity(_FromCatalogue):
         self.alias.assign(alias)
         self.prices.assign(np.log(mass / total))  # row 0 is never drawn, and costs what an item without counts does
 
-    def rows(self, shape, step):
-        return alias_draw(self.keep.value, self.alias.value, shape, self.at(step))
+    def rows(self, shape, seed):
+        return alias_draw(self.keep.value, self.alias.value, shape, seed)
 
     def log_q(self, ids, batch=None):
         return tf.gather(self.prices.value, ids)
@@ -157,10 +158,9 @@ class LogUniform(_FromCatalogue):
         self.order.assign(order)
         self.prices.assign(np.log(np.log1p(1 / (rank + 1)) / np.log(len(counts))))
 
-    def rows(self, shape, step):
+    def rows(self, shape, seed):
         num_items = self.order.shape[0]
-        u = tf.random.stateless_uniform(shape, self.at(step), dtype=tf.float64)
-        rank = tf.cast(tf.exp(u * np.log(num_items + 1)), tf.int32) - 1
+        rank = tf.cast(tf.exp(unit(shape, seed) * np.log(num_items + 1)), tf.int32) - 1
         return tf.gather(self.order.value, tf.clip_by_value(rank, 0, num_items - 1))
 
     def log_q(self, ids, batch=None):
@@ -181,7 +181,7 @@ class LogUniform(_FromCatalogue):
 class WholeCatalogue(Sampler):
     """Every item is a negative of every row, once: with it a softmax is the full softmax, METHODS.md L1.
 
-    log_q[t] = 0
+    log_q[t] = -log(V)
 
     Each step encodes the whole catalogue, so this is for small ones, and for judging the samplers.
     """
@@ -196,7 +196,7 @@ class WholeCatalogue(Sampler):
         return [Candidates(rows, batch.embed(rows))]
 
     def log_q(self, ids, batch=None):
-        return tf.zeros(tf.shape(ids))
+        return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
 
     def max_draws(self, batch):
         return self.num_items

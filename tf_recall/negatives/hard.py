@@ -69,6 +69,8 @@ class Given(HardSampler):
         return [Candidates(ids, own_vectors(ids, batch), valid=ids > 0)]
 
     def max_draws(self, batch, num=None):
+        if tf.is_tensor(num):
+            return tf.minimum(self.num, num)
         return self.num if num is None else min(self.num, num)
 
     def log_q(self, ids, batch=None):
@@ -114,6 +116,13 @@ class HighestInBatch(HardSampler):
 
     def log_q(self, ids, batch=None):
         return self.frequency.log_q(ids)
+
+    def get_build_config(self):
+        return self.frequency.get_build_config()
+
+    def build_from_config(self, config):
+        self.frequency.build_from_config(config)
+        self.built = True
 
 
 @keras.saving.register_keras_serializable("tf_recall")

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_recall.negatives.base import Sampler
+from tf_recall.negatives.hard import HardSampler
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -43,7 +44,8 @@ class Mixture(Sampler):
         self.built = True
 
     def draw(self, batch):
-        return [candidates for sampler in self.samplers for candidates in sampler.draw(batch)]
+        places = [batch._replace(place=(*batch.place, k)) for k in range(len(self.samplers))]
+        return [c for sampler, at in zip(self.samplers, places, strict=True) for c in sampler.draw(at)]
 
     def log_q(self, ids, batch=None):
         return mix([(sampler.num_draws(batch), sampler.log_q(ids, batch)) for sampler in self.samplers])
@@ -78,7 +80,7 @@ class EasyHard(Sampler):
         ratio: easy negatives for each hard one, above 0.
 
     Raises:
-        ValueError: `ratio` is not above 0.
+        ValueError: `ratio` is not above 0, `hard` is none.
 
     Example:
         >>> EasyHard(Mixture([InBatch(), Uniform(1024)]), SameGroup("city"), ratio=100)
@@ -90,11 +92,13 @@ class EasyHard(Sampler):
         super().__init__(**kwargs)
         if not 0 < ratio < float("inf"):
             raise ValueError(f"ratio must be a number above 0, not {ratio!r}")
+        if not isinstance(hard, HardSampler):
+            raise ValueError(f"hard must be a hard sampler, such as SameGroup, not {type(hard).__name__}")
         self.easy, self.hard, self.ratio = easy, hard, ratio
 
     @property
     def num_rivals(self):
-        return self.hard.num_rivals
+        return max(self.easy.num_rivals, self.hard.num_rivals)
 
     def adapt(self, counts, table=None, dim=None):
         self.easy.adapt(counts, table, dim)
@@ -131,7 +135,8 @@ class EasyHard(Sampler):
 
 
 def mix(parts):
-    """The log price of a mixture from pairs `(how many draws, log_q [...])`."""
+    """The log price of a mixture from pairs `(how many draws, log_q [...])`; where none has any, all count alike."""
     sizes = tf.stack([tf.cast(size, tf.float32) for size, _ in parts])
+    sizes = tf.where(tf.reduce_any(sizes > 0), sizes, 1)
     shares = tf.math.log(sizes / tf.reduce_sum(sizes))  # [parts]
     return tf.reduce_logsumexp(tf.stack([shares[k] + log_q for k, (_, log_q) in enumerate(parts)]), axis=0)

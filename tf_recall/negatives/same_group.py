@@ -6,6 +6,7 @@ import pandas as pd
 import tensorflow as tf
 from scipy import sparse
 
+from tf_recall.draws import unit
 from tf_recall.negatives.base import Candidates
 from tf_recall.negatives.frequency import check_counts
 from tf_recall.negatives.hard import HardSampler, own_vectors
@@ -57,7 +58,8 @@ class SameGroup(HardSampler):
         mass[0] = mass[1:].min()  # never drawn; as rare as the rarest
 
         by_group = member.T.tocsr()
-        self.build_from_config({"num_rows": len(counts), "num_groups": len(size), "num_pairs": member.nnz})
+        if not self.built:
+            self.build_from_config({"num_rows": len(counts), "num_groups": len(size), "num_pairs": member.nnz})
         self.group_offsets.assign(member.indptr)
         self.groups.assign(member.indices)
         self.item_offsets.assign(by_group.indptr)
@@ -69,23 +71,22 @@ class SameGroup(HardSampler):
             return list(value)
         if pd.isna(value) or value == "":
             return [None]
-        return value.split(self.separator) if self.separator else [value]
+        return [part.strip() for part in value.split(self.separator) if part.strip()] if self.separator else [value]
 
     def _draw(self, batch, num):
         shape = [batch.size, num]
-        group = self._one_of(self.group_offsets, self.groups, batch.positives[:, None], shape, self.at(batch.step))
-        ids = self._one_of(self.item_offsets, self.items, group, shape, self.at(batch.step) + 1)
+        u = unit([2, *shape], self.at(batch))
+        group = self._one_of(self.group_offsets, self.groups, batch.positives[:, None], u[0])
+        ids = self._one_of(self.item_offsets, self.items, group, u[1])
         ids = batch.local(ids)  # [b, H]
         return [Candidates(ids, own_vectors(ids, batch))]
 
     @staticmethod
-    def _one_of(offsets, values, at, shape, seed):
-        """One of `values[offsets[at] : offsets[at + 1]]`, evenly."""
+    def _one_of(offsets, values, at, u):
+        """One of `values[offsets[at] : offsets[at + 1]]`, evenly, by `u` in [0, 1)."""
         first = tf.gather(offsets.value, at)
         size = tf.gather(offsets.value, at + 1) - first
-        place = tf.random.stateless_uniform(shape, seed) * tf.cast(size, tf.float32)
-        place = tf.minimum(tf.cast(place, tf.int32), size - 1)  # rounding may reach `size`
-        return tf.gather(values.value, tf.maximum(first + place, 0))
+        return tf.gather(values.value, first + tf.cast(u * tf.cast(size, tf.float64), tf.int32))
 
     def log_q(self, ids, batch=None):
         return tf.gather(self.prices.value, ids)
