@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from tf_recall.distribution import is_chief
 from tf_recall.evaluation import cases_by_user, evaluate
 from tf_recall.index import Exact
 from tf_recall.service import Service
@@ -49,6 +50,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     A batch is a function of the seed and the step (`Batches`), so a run that was interrupted, restored and continued
     ends with the weights of one that was not. A checkpoint is written aside, then renamed; the last and the best stay.
+    Of several worker processes the chief writes, and all must see its directory.
 
     Args:
         directory: where the checkpoints go, one folder an epoch.
@@ -58,7 +60,7 @@ class Checkpoint(keras.callbacks.Callback):
     Example:
         >>> checkpoint = Checkpoint("checkpoints", monitor="val_recall@20", patience=3)
         >>> done = checkpoint.restore(model)           # 0 in a new directory
-        >>> model.fit(batches.dataset(int(model.optimizer.iterations)), initial_epoch=done, epochs=20,
+        >>> model.fit(batches.dataset(int(model.optimizer.iterations.numpy())), initial_epoch=done, epochs=20,
         ...           steps_per_epoch=batches.steps_per_epoch, callbacks=[recall, checkpoint])
         >>> checkpoint.restore_best(model)
     """
@@ -95,13 +97,20 @@ class Checkpoint(keras.callbacks.Callback):
         self._load(model, self.best)
 
     def _load(self, model, epoch):
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         model.load_weights(self.directory / str(epoch) / WEIGHTS)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor is not None and self.monitor not in logs:
             raise ValueError(f"{self.monitor!r} is not among the metrics {sorted(logs)}; put CatalogueRecall before")
         self.history.append({name: float(value) for name, value in logs.items()})
+        if is_chief(self.model.distribute_strategy):
+            self._save(epoch)
+        if self.finished:
+            self.model.stop_training = True
+
+    def _save(self, epoch):
         aside = self.directory / f"{epoch}.part"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -111,5 +120,3 @@ class Checkpoint(keras.callbacks.Callback):
         for path in self.directory.glob("[0-9]*"):
             if path.name not in (str(epoch), str(self.best)):
                 shutil.rmtree(path)
-        if self.finished:
-            self.model.stop_training = True

@@ -40,7 +40,11 @@ class Train:
         monitor: what early stopping and the choice of the best epoch look at, on the validation part.
         patience: epochs without a better `monitor` after which to stop (asks for a validation part); None: never.
         seed: of the initial weights and the order of the batches.
-        jit_compile: compile the step with XLA (TPU, GPU).
+        jit_compile: compile the step with XLA.
+        precision: what layers compute in, a Keras dtype policy: float32, mixed_bfloat16, mixed_float16. Scores, prices
+            and losses are float32 in any case.
+        strategy: where to train: one_device, mirrored (all GPUs of this machine), multi_worker (the processes in
+            TF_CONFIG), tpu. The batch is split between them, and the items of all of it are rivals.
     """
 
     epochs: int = 10
@@ -50,6 +54,8 @@ class Train:
     patience: int | None = None
     seed: int = 0
     jit_compile: bool = False
+    precision: str = "float32"
+    strategy: str = "one_device"
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z_]+@\d+", self.monitor):
@@ -168,6 +174,10 @@ class Config:
             if isinstance(arguments.get(key), dict | str):
                 arguments[key] = _part(key, arguments[key])
         return make("model", name, **arguments)
+
+    def make_strategy(self):
+        """The `tf.distribute` strategy of `train.strategy`."""
+        return make("strategy", self.train.strategy)
 
     def make_optimizer(self):
         """A fresh optimizer."""

@@ -53,9 +53,46 @@ class ReplicatedModel(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         logs = super().compute_metrics(x, y, y_pred, sample_weight)
-        return {name: tf.expand_dims(value, 0) for name, value in logs.items()} if _across_workers() else logs
+        return (
+            {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+            if _across_workers(self.distribute_strategy)
+            else logs
+        )
 
 
-def _across_workers():
-    strategy = tf.distribute.get_strategy()
+def one_device():
+    """TensorFlow's default strategy."""
+    return tf.distribute.get_strategy()
+
+
+def mirrored():
+    """Every GPU of this machine, a replica each; its CPU where there is none."""
+    return tf.distribute.MirroredStrategy()
+
+
+def multi_worker():
+    """The processes that the environment's `TF_CONFIG` names. Call it before any other use of TensorFlow."""
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def tpu():
+    """The TPU that this machine, or the environment's `TPU_NAME`, has."""
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes files."""
+    return strategy.extended.should_checkpoint
+
+
+def wait_for_all(strategy):
+    """Returns once every worker process has come here."""
+    if _across_workers(strategy):
+        strategy.reduce("SUM", tf.constant(1.0), axis=None)
+
+
+def _across_workers(strategy):
     return strategy.num_replicas_in_sync > 1 and strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)

@@ -64,6 +64,12 @@ REGISTRY = {
         "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",
         "lazy_adam": "tf_recall.optimizers:LazyAdam",
     },
+    "strategy": {
+        "one_device": "tf_recall.distribution:one_device",
+        "mirrored": "tf_recall.distribution:mirrored",
+        "multi_worker": "tf_recall.distribution:multi_worker",
+        "tpu": "tf_recall.distribution:tpu",
+    },
     "index": {
         "exact": "tf_recall.index:Exact",
         "ivf": "tf_recall.index:IVF",

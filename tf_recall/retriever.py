@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tf_recall.distribution import gather, num_replicas, rank
+from tf_recall.distribution import ReplicatedModel, gather, num_replicas, rank
 from tf_recall.negatives.base import Batch
 from tf_recall.scores import Scores
 
@@ -15,7 +15,7 @@ BLOCK = 8192  # items encoded at once
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Retriever(keras.Model):
+class Retriever(ReplicatedModel):
     """A query tower, an item tower, the negatives and the loss that ties them.
 
     A training step encodes each *distinct* item of the batch once: popular items repeat, and their copies would cost
@@ -30,6 +30,10 @@ class Retriever(keras.Model):
 
     Call: a batch `{"query": {...}, "item": {"item": [B]}}`, optionally with `"weight": [B]` and `"rivals": [B, R]` ->
         the loss, a scalar.
+
+    Raises:
+        ValueError: the towers end in different sizes; or, at the first step on several replicas, the batch does not
+            split evenly, or XLA is asked for (TensorFlow cannot compile what replicas exchange on CPU and GPU).
     """
 
     supports_jit = False  # "auto" must not choose XLA, under which distinct items have no static shape
@@ -63,8 +67,9 @@ class Retriever(keras.Model):
         return {"adapted": True} if self.built else None  # an empty dict would count as "not built"
 
     def call(self, batch, training=False):
-        query = self.query_tower(batch["query"], training=training)  # [b, dim]
         rows = batch["item"]["item"]
+        self._check_replicas(rows)
+        query = self.query_tower(batch["query"], training=training)  # [b, dim]
         embed = functools.partial(self._embed, training=training)
         item = embed(rows)  # [b, dim]
         drawing = Batch(
@@ -84,6 +89,12 @@ class Retriever(keras.Model):
         merge = self.loss_fn.merges and not self._static
         scores = Scores.of(query, item, rows, candidates, temperature, log_q, merge)
         return self.loss_fn.of(scores, batch.get("weight"))
+
+    def _check_replicas(self, rows):
+        if num_replicas() > 1 and self.jit_compile:
+            raise ValueError("jit_compile=True does not work on several replicas: compile with jit_compile=False")
+        if num_replicas() > 1 and rows.shape[0] is None:
+            raise ValueError(f"the batch size must be a multiple of the number of replicas, {num_replicas()}")
 
     def _embed(self, rows, training):
         if self._static:

@@ -14,6 +14,7 @@ from tf_recall.callbacks import CatalogueRecall, Checkpoint
 from tf_recall.config import Config
 from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
+from tf_recall.distribution import is_chief, wait_for_all
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.index import default_index
 from tf_recall.positives import user_item
@@ -26,15 +27,18 @@ log = logging.getLogger("tf_recall")
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run leaves: the exported model's path, its report on the test part, and the service that answered."""
+    """What a run leaves: the exported model's path, its report on the test part, and the service that answered.
 
-    path: Path
+    Of several worker processes only the chief exports; elsewhere the path is None.
+    """
+
+    path: Path | None
     report: object
     service: Service
 
     def summary(self):
         """JSON-able."""
-        return {**self.report.to_dict(), "model": str(self.path)}
+        return {**self.report.to_dict(), "model": self.path and str(self.path)}
 
 
 def train(config, out="saved_models", resume=False, tensorboard=None):
@@ -48,35 +52,46 @@ def train(config, out="saved_models", resume=False, tensorboard=None):
 
     Returns: a `Trained`.
     """
+    strategy = config.make_strategy()  # before anything else uses TensorFlow
     split = config.make_split(config.make("data"))
     for warning in doctor.check_split(split):
         log.warning("%s", warning)
     catalog = Catalog.fit(split.train)
     log.info("%d pairs, %d users, %d items", len(split.train), catalog.users.size - 1, catalog.num_items)
 
-    model = fit(config, split, catalog, Path(out) / config.name / "checkpoints", resume, tensorboard)
+    checkpoints = Path(out) / config.name / "checkpoints"
+    model = fit(config, split, catalog, checkpoints, resume, tensorboard, strategy)
     index = config.make("index") if config.index else default_index(catalog.num_items)
     service = Service.build(model, catalog, index, k_max=min(config.k_max, catalog.num_items))
     report = assess(service, config, split.test, catalog)
     metrics = {**report.to_dict(), "index_recall": service.index.recall}
-    path = service.export(Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
-    shutil.rmtree(Path(out) / config.name / "checkpoints")
+    path = None
+    if is_chief(strategy):
+        path = service.export(Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
+        shutil.rmtree(checkpoints)
+    wait_for_all(strategy)
     return Trained(path, report, service)
 
 
-def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
+def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None, strategy=None):
     """Trains the config's model on `split.train`; with a validation part, the best epoch is what comes back."""
-    settings = config.train
+    settings, strategy = config.train, strategy or config.make_strategy()
     if settings.patience is not None and split.validation is None:
         raise ValueError("train.patience asks for a validation part: give the split one, as in split.validation=0.1")
-    keras.utils.set_random_seed(settings.seed)
-    model = config.make_model().adapt(split.train, catalog)
-    model.compile(config.make_optimizer(), jit_compile=settings.jit_compile)
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise ValueError(
+            f"train.batch_size must be a multiple of the replicas, {strategy.num_replicas_in_sync}, "
+            f"not {settings.batch_size}"
+        )
+    with strategy.scope():
+        model = _compiled(config, split, catalog)
     pairs = user_item(split.train, catalog, model.query_tower, model.negatives.num_rivals)
     batches = Batches(pairs, settings.batch_size, settings.seed)
 
     checkpoints = Path(checkpoints)
-    _claim(checkpoints, config, resume)
+    if is_chief(strategy):
+        _claim(checkpoints, config, resume)
+    wait_for_all(strategy)
     callbacks, monitor = [], None
     if split.validation is not None:
         monitor = f"val_{settings.monitor}"
@@ -90,7 +105,7 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
         log.info("resuming after epoch %d", done)
     if done < settings.epochs and not checkpoint.finished:
         model.fit(
-            batches.dataset(int(model.optimizer.iterations)),
+            batches.dataset(int(model.optimizer.iterations.numpy())),
             steps_per_epoch=batches.steps_per_epoch,
             initial_epoch=done,
             epochs=settings.epochs,
@@ -98,7 +113,23 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None):
             shuffle=False,  # the batches are shuffled already
             verbose="auto" if sys.stderr.isatty() else 2,
         )
+    wait_for_all(strategy)
+    if strategy.num_replicas_in_sync > 1:
+        model = _compiled(config, split, catalog)  # one that needs no replicas to answer
     checkpoint.restore_best(model)
+    return model
+
+
+def _compiled(config, split, catalog):
+    """The config's model, adapted and compiled in its precision."""
+    keras.utils.set_random_seed(config.train.seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.train.precision)
+    try:
+        model = config.make_model().adapt(split.train, catalog)
+        model.compile(config.make_optimizer(), jit_compile=config.train.jit_compile)
+    finally:
+        keras.config.set_dtype_policy(before)
     return model
 
 

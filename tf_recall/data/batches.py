@@ -44,7 +44,7 @@ class Batches:
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=3)
 
         `fit` restarts a dataset at its first batch: to go on with a model trained for some steps, give it
-        `batches.dataset(start=int(model.optimizer.iterations))`.
+        `batches.dataset(start=int(model.optimizer.iterations.numpy()))`.
     """
 
     def __init__(self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1):
