@@ -53,11 +53,9 @@ class ReplicatedModel(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         logs = super().compute_metrics(x, y, y_pred, sample_weight)
-        return (
-            {name: tf.expand_dims(value, 0) for name, value in logs.items()}
-            if _across_workers(self.distribute_strategy)
-            else logs
-        )
+        if _across_workers(self.distribute_strategy):
+            return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+        return logs
 
 
 def one_device():

@@ -74,13 +74,13 @@ def test_a_column_of_nothing_still_works(feature):
 
 def test_id_shows_a_share_of_the_training_rows_as_unknown():
     feature = Id(4, unknown_rate=0.25)
-    feature.build_from_config({"num_rows": 3})
-    feature.table.embeddings.assign(np.arange(12).reshape(3, 4))
-    rows = tf.ones([20_000], tf.int32)
+    feature.build_from_config({"num_rows": 20_001})
+    feature.table.embeddings.assign(np.arange(4 * 20_001).reshape(-1, 4))
+    rows = tf.range(1, 20_001)
     unknown = [(feature(rows, training=True).numpy()[:, 0] == 0) for _ in range(2)]
     assert abs(unknown[0].mean() - 0.25) < 0.02  # deviation sqrt(.25*.75/20000) = 0.003
     assert (unknown[0] != unknown[1]).any()  # each step draws anew
-    assert (feature(rows).numpy()[:, 0] == 4).all()  # serving shows every id
+    assert (feature(rows).numpy()[:, 0] == 4 * rows.numpy()).all()  # serving shows every id
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tf_recall.data.vocabulary import Vocabulary
-from tf_recall.draws import unit
+from tf_recall.draws import unit_of
 from tf_recall.features.base import Feature, to_text
 from tf_recall.towers.embedding import RowEmbedding
 
@@ -19,8 +19,8 @@ VOCABULARY = "vocabulary.tsv"
 class Id(Feature):
     """A vector of its own for every user or item seen in training.
 
-    All others share row 0. So that row 0 means "somebody average" and not noise, a share of the training rows is shown
-    as row 0.
+    All others share row 0. So that row 0 means "somebody average" and not noise, a share of the ids is shown as row 0,
+    other ones in each step.
 
     Args:
         dim: length of the vector.
@@ -59,7 +59,7 @@ class Id(Feature):
 
     def call(self, rows, training=False):
         if training and self.unknown_rate:
-            drawn = unit(tf.shape(rows), [self.seed, self.draws.value])
+            drawn = unit_of(rows, [self.seed, self.draws.value])
             self.draws.assign_add(1)
             rows = tf.where(drawn >= self.unknown_rate, rows, 0)
         return self.table(rows)
