@@ -105,10 +105,10 @@ class CrossBatch(_Positives):
         return self.size
 
     def num_draws(self, batch):
-        pushed = self.pushed.value
+        filled = self.pushed.value
         if batch.training:  # `draw` has pushed this batch already, and did not draw from it
-            pushed -= tf.cast(tf.minimum(batch.size, self.size), tf.int64)
-        filled = tf.clip_by_value(pushed, 0, self.size)
+            filled = filled - tf.cast(tf.minimum(batch.size, self.size), tf.int64)
+        filled = tf.clip_by_value(filled, 0, self.size)
         return tf.where(self._warm(batch), tf.cast(filled, tf.float32), 0.0)
 
     def _warm(self, batch):
