@@ -65,7 +65,7 @@ class Given(HardSampler):
     def _draw(self, batch, num):
         if batch.rivals is None:
             raise ValueError("Given asks for rivals: give the interactions a column 'rivals' of item ids")
-        ids = batch.rivals[:, :num]  # [b, H]
+        ids = batch.rivals[:, : self.max_draws(batch, num)]  # [b, H]
         return [Candidates(ids, own_vectors(ids, batch), valid=ids > 0)]
 
     def max_draws(self, batch, num=None):
