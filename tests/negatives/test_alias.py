@@ -21,6 +21,7 @@ WEIGHTS = {
     "single": [0.3],
     "huge": np.full(10, 1e300),
     "tiny": [1e-300, 3e-300],
+    "rounded": [0.1] * 20 + [1.9] * 20 + [1 - 2e-16],  # the heavy ones have nothing left for the last one
 }
 
 
@@ -44,10 +45,10 @@ def test_by_hand():
 
 def test_a_heavy_row_that_gave_too_much_by_hand():
     # w = 4 * [1, 10, 2, 11] / 24 = [1/6, 5/3, 1/3, 11/6]. Row 1 has 2/3 to give, but row 0 takes 5/6: row 1 keeps 5/6
-    # of its bucket, and row 3 gives the other 1/6, and 2/3 to row 2.
+    # of its bucket, and row 3 gives the other 1/6, and 2/3 to row 2. The last one's bucket is its own.
     keep, alias = alias_table([1, 10, 2, 11])
     np.testing.assert_allclose(keep, [1 / 6, 5 / 6, 1 / 3, 1], rtol=1e-6)
-    np.testing.assert_array_equal(alias[:3], [1, 3, 3])
+    np.testing.assert_array_equal(alias, [1, 3, 3, 3])
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -59,8 +60,6 @@ def test_exact_probabilities(name):
     assert np.all((keep >= 0) & (keep <= 1))
     # No rounding lets a row of weight 0 be drawn.
     assert np.all(keep[weights == 0] == 0) and np.all(weights[alias[keep < 1]] > 0)
-        weights[alias[keep < 1]] > 0
-    )  # never drawn, not by rounding either
 
 
 @pytest.mark.parametrize("name", ["zipf", "zeros", "steep"])
@@ -80,6 +79,13 @@ def test_draws_match_the_weights(name):
 def test_one_hot_and_single_draws():
     for weights, row in ((np.eye(7)[4], 4), ([2.0], 0)):
         np.testing.assert_array_equal(alias_draw(*alias_table(weights), [1_000], tf.constant([0, 0])), row)
+
+
+def test_no_coin_is_too_small_for_a_row_of_weight_zero(monkeypatch):
+    monkeypatch.setattr(
+        "tf_recall.negatives.alias.unit", lambda shape, seed: tf.constant([0, 0.25, 0.5, 0.75], tf.float64)
+    )
+    np.testing.assert_array_equal(alias_draw(*alias_table([0, 1]), [4], tf.constant([0, 0])), 1)
 
 
 @pytest.mark.parametrize("shape", [[5], [3, 4], [2, 3, 4]])

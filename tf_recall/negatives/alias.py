@@ -45,9 +45,8 @@ def alias_table(weights):
     served = np.searchsorted(giver, np.arange(len(heavy)), side="right")  # lights that are full when a heavy is done
     keep[heavy] = np.clip(1 - asked[served] + given, 0, 1)
     alias[heavy[:-1]] = heavy[1:]
-    # What rounding leaves over at the end, where both sums should be equal, is the last heavy's.
+    # What rounding leaves over at the end, where both sums should be equal, is the last heavy's, its own bucket too.
     alias[light] = heavy[np.minimum(giver, len(heavy) - 1)]
-    keep[heavy[-1]] = 1
     return keep.astype(np.float32), alias.astype(np.int32)
 
 

@@ -149,9 +149,9 @@ class Streaming(_Frequency):
 
     def update(self, positives, step):
         self._check_adapted()
-        # One bucket's positives all carry its new state: it is written twice, not added twice.
-        buckets = tf.reshape(self._buckets(positives), [-1])  # [B * num_hashes]
-        place = tf.unique(buckets)[1]
+        # A bucket's positives stand side by side, and all carry its new state: it is written twice, not added twice.
+        buckets = tf.sort(tf.reshape(self._buckets(positives), [-1]))  # [B * num_hashes]
+        place = tf.cumsum(tf.cast(buckets != tf.roll(buckets, -1, axis=0), tf.int32), exclusive=True)
         count = tf.gather(tf.math.unsorted_segment_sum(tf.ones_like(place), place, tf.size(place)), place)
         count = tf.cast(count, tf.float32)
         now = self.now.value + tf.size(positives, tf.int64)
