@@ -1,0 +1,197 @@
+"""What every sampler and every loss must do, together and compiled; it asks the registry which there are."""
+
+import functools
+import itertools
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_recall.data.batches import Batches
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.synthetic import synthetic
+from tf_recall.features import Id
+from tf_recall.models.two_tower import TwoTower
+from tf_recall.negatives.base import Batch
+from tf_recall.optimizers import RowwiseAdagrad
+from tf_recall.positives import user_item
+from tf_recall.registry import REGISTRY, find, keywords, make
+from tf_recall.towers.features import FeatureTower
+
+EPOCH, STEPS = 25, 3  # steps of an epoch, and those that are compared with XLA's
+
+
+def sampler(name, **arguments):
+    return make("negatives", name, **arguments)
+
+
+def streaming():
+    return make("frequency", "streaming", num_buckets=4096, rate=0.05)
+
+
+SAMPLERS = {  # every argument, none at its default
+    "in_batch": lambda: dict(frequency=streaming()),
+    "cross_batch": lambda: dict(size=100, warm_up=1, frequency=streaming()),
+    "uniform": lambda: dict(num=48, seed=3),
+    "popularity": lambda: dict(num=48, power=0.5, seed=3),
+    "log_uniform": lambda: dict(num=48, seed=3),
+    "whole_catalogue": dict,
+    "mixture": lambda: dict(
+        samplers=[sampler("in_batch"), sampler("uniform", num=32), sampler("cross_batch", size=100, warm_up=1)]
+    ),
+    "easy_hard": lambda: dict(
+        easy=sampler("in_batch"), hard=sampler("curriculum", **SAMPLERS["curriculum"]()), ratio=20
+    ),
+    "same_group": lambda: dict(column="genres", num=3, separator="|", seed=3),
+    "given": lambda: dict(num=2, seed=3),
+    "highest_in_batch": lambda: dict(num=2, seed=3),
+    "curriculum": lambda: dict(
+        hard=sampler("same_group", column="genres", separator="|", num=3, seed=3), wait=0, grow=2
+    ),
+}
+LOSSES = {
+    "full_softmax": lambda: dict(temperature=0.2),
+    "sampled_softmax": lambda: dict(temperature=0.2),
+    "hinge": lambda: dict(temperature=0.5, margin=0.2),
+    "bpr": lambda: dict(temperature=0.2),
+    "triplet_logistic": lambda: dict(temperature=0.5, sigma=5.0),
+    "pointwise_cross_entropy": lambda: dict(temperature=0.2, ratio=2.0),
+}
+EACH = [(name, "sampled_softmax") for name in REGISTRY["negatives"]] + [("in_batch", name) for name in REGISTRY["loss"]]
+EACH = list(dict.fromkeys(EACH))
+PAIRS = [pair for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"]) if pair not in EACH]
+ALL = [*EACH, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS)]
+POLICIES = ["mixed_bfloat16", "bfloat16", "mixed_float16"]
+
+
+def make_part(kind, name):
+    table = {"negatives": SAMPLERS, "loss": LOSSES}[kind]
+    assert name in table, f"say in this file how to make {kind} {name!r}"
+    return make(kind, name, **table[name]())
+
+
+@pytest.fixture(scope="module")
+def world():
+    planted = synthetic(num_users=100, num_items=80, num_interactions=2000, seed=1)
+    return SimpleNamespace(train=planted.interactions, catalog=Catalog.fit(planted.interactions))
+
+
+@pytest.fixture(scope="module")
+def make_model(world):
+    def adapted(negatives, loss, jit=False):
+        keras.utils.set_random_seed(0)
+        # An id is shown as unknown, or not, in each call of its tower anew: merged copies of an item would differ.
+        towers = (FeatureTower("user", [Id(8)]), FeatureTower("item", [Id(8, unknown_rate=0)]))
+        model = TwoTower(*towers, make_part("negatives", negatives), make_part("loss", loss))
+        model.adapt(world.train, world.catalog).compile(RowwiseAdagrad(0.1), jit_compile=jit)
+        return model
+
+    return adapted
+
+
+@pytest.fixture(scope="module")
+def batches(world):
+    def of(model):
+        columns = user_item(world.train, world.catalog, model.query_tower)
+        if num := model.negatives.num_rivals:
+            columns["rivals"] = np.random.default_rng(0).integers(0, 81, [len(world.train), num], np.int32)
+        return Batches(columns, batch_size=64)
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def train(batches):
+    def losses(model, steps, epochs):
+        """The mean loss of each epoch."""
+        data = batches(model).dataset(int(model.optimizer.iterations))
+        return model.fit(data, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0).history["loss"]
+
+    return losses
+
+
+def drawn(model):
+    """What the model's sampler would draw and charge at a step."""
+    table = tf.random.stateless_normal([81, 8], [0, 0])
+    positives = tf.range(1, 5)
+    items = tf.gather(table, positives)
+    rivals = tf.constant([[5, 6], [7, 0], [0, 0], [8, 9]])
+    embed = functools.partial(tf.gather, table)
+    batch = Batch(items, positives, items, embed, 5, 2, rivals, training=False)
+    candidates = model.negatives.draw(batch)
+    return [*(c.ids for c in candidates), *(c.vectors for c in candidates), model.negatives.log_q(range(81), batch)]
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("negatives, loss", ALL)
+def test_it_learns_and_xla_learns_the_same(negatives, loss, make_model, train):
+    model = make_model(negatives, loss)
+    first = train(model, 1, STEPS)
+    means = train(model, EPOCH, 4)
+    assert np.isfinite(first + means).all() and min(means) >= 0
+    assert means[-1] < 0.97 * means[0]
+    compiled = make_model(negatives, loss, jit=True)
+    np.testing.assert_allclose(train(compiled, 1, STEPS), first, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("negatives", REGISTRY["negatives"])
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # it has not begun
+def test_the_state_survives_a_save(negatives, make_model, batches, tmp_path):
+    model, fresh = make_model(negatives, "hinge"), make_model(negatives, "hinge")
+    for step in range(3):
+        model(tf.nest.map_structure(tf.constant, batches(model).at(step)), training=True)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    fresh.load_weights(tmp_path / "model.weights.h5")
+    for other in (keras.saving.load_model(tmp_path / "model.keras"), fresh):
+        assert_same(model.weights, other.weights)
+        assert_same(drawn(model), drawn(other))
+
+
+FEW = ("in_batch", "mixture", "easy_hard", "cross_batch")
+PRECISE = [("mixed_bfloat16", "mixture", loss) for loss in REGISTRY["loss"]]
+LESS = [case for case in itertools.product(POLICIES, FEW, REGISTRY["loss"]) if case not in PRECISE]
+
+
+@pytest.mark.parametrize(
+    "policy, negatives, loss", [*PRECISE, *(pytest.param(*case, marks=pytest.mark.slow) for case in LESS)]
+)
+def test_half_precision_trains(policy, negatives, loss, make_model, train):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = make_model(negatives, loss)
+        before = model.item_tower.features[0].table.embeddings.numpy().astype("f")
+        assert np.isfinite(train(model, 5, 2)).all()
+        after = model.item_tower.features[0].table.embeddings.numpy().astype("f")
+        assert np.isfinite(after).all() and np.any(after != before)
+        assert drawn(model)[-1].dtype == tf.float32
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(
+    "kind, name", [("negatives", n) for n in REGISTRY["negatives"]] + [("loss", n) for n in REGISTRY["loss"]]
+)
+def test_every_argument_survives_the_config(kind, name):
+    part = make_part(kind, name)
+    given = {"negatives": SAMPLERS, "loss": LOSSES}[kind][name]()
+    assert set(given) == set(keywords(find(kind, name))) - {"kwargs"}, "name every argument in this file"
+    config = part.get_config()
+    assert set(given) <= set(config)
+    again = type(part).from_config(config)
+    assert again.get_config() == config
+    for key, value in given.items():
+        default = keywords(find(kind, name))[key].default
+        kept = getattr(again, key)
+        if isinstance(value, keras.layers.Layer):
+            assert type(kept) is type(value)
+        elif isinstance(value, list):
+            assert [type(part) for part in kept] == [type(part) for part in value]
+        else:
+            assert kept == value != default
