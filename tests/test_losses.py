@@ -1,225 +1,330 @@
-"""In-batch softmax: by hand, against a loop in NumPy, between its two computations, and by what moves it."""
+"""Every loss of the registry: by hand, against loops in NumPy, and by what moves it and what cannot."""
+
+import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_recall.losses import InBatchSoftmax
+from tf_recall.losses import BPR, FullSoftmax, Hinge, PointwiseCrossEntropy, SampledSoftmax, TripletLogistic
+from tf_recall.negatives.base import Candidates
+from tf_recall.registry import REGISTRY, find, keywords
+from tf_recall.scores import MASKED, Scores
+from tf_recall.temperature import LearnedTemperature
+
+LOSSES = {name: find("loss", name) for name in REGISTRY["loss"]}
+ARGUMENTS = {Hinge: {"margin": 0.7}, TripletLogistic: {"sigma": 3.0}, PointwiseCrossEntropy: {"ratio": 2.5}}
+log, exp, log1p = math.log, math.exp, math.log1p
+
+each = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
 
 
-def batch(seed, num_rows=24, num_items=9, dim=5):
-    """Vectors of unit scale, repeated items, prices spread over many orders, uneven weights."""
-    generator = np.random.default_rng(seed)
-    return {
-        "query": generator.normal(size=(num_rows, dim)).astype("float32"),
-        "table": generator.normal(size=(num_items, dim)).astype("float32"),
-        "ids": generator.choice(num_items, num_rows, p=generator.dirichlet(np.full(num_items, 0.7))),
-        "log_q": np.log(generator.dirichlet(np.full(num_items, 0.3)) + 1e-9).astype("float32"),
-        "weight": generator.exponential(size=num_rows).astype("float32"),
-    }
+def table(loss, scores, mask=None, weight=None):
+    return loss(scores, mask, weight)
 
 
-def distinct(loss, query, table, ids, log_q=None, weight=None):
-    rows, positive, count = tf.unique_with_counts(ids)
-    log_q = None if log_q is None else tf.gather(log_q, rows)
-    return loss(query, tf.gather(table, rows), positive, count, log_q=log_q, weight=weight)
+def parts(loss, scores, mask=None, weight=None):
+    """The same scores, as each row's own rivals, next to a shared one that does not count."""
+    scores = tf.convert_to_tensor(scores)
+    own = scores[:, 1:] if mask is None else tf.where(mask, scores[:, 1:], MASKED)
+    size = scores.shape[0]
+    none = tf.zeros([1, 2]), tf.zeros([1], tf.int32), tf.fill([1], MASKED)
+    return loss.of(Scores(tf.ones([size, 2]), scores[:, 0], tf.range(1, size + 1), own, *none), weight)
 
 
-def reference(loss, query, table, ids, log_q=None, weight=None):
-    log_q = None if log_q is None else tf.gather(log_q, ids)
-    return loss.reference(query, tf.gather(table, ids), tf.convert_to_tensor(ids), log_q=log_q, weight=weight)
+both = pytest.mark.parametrize("way", [table, parts])
 
 
-def twin(temperature, query, table, ids, log_q=None, weight=None):
-    """The docstring's formula, row by row in double precision."""
-    query, table = np.float64(query), np.float64(table)
-    log_q = np.zeros(len(table)) if log_q is None else np.float64(log_q)
-    weight = np.ones(len(ids)) if weight is None else np.float64(weight)
+def made(make, **others):
+    return make(**ARGUMENTS.get(make, {}), **others)
+
+
+def data(seed, rows=7, rivals=5):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(rows, 1 + rivals), scale=2).astype("float32")
+    mask = rng.random((rows, rivals)) < 0.7
+    mask[2] = False  # a row without any rival
+    return scores, mask, rng.exponential(size=rows).astype("float32")
+
+
+def value_and_gradient(way, loss, scores, mask=None, weight=None):
+    scores = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        value = way(loss, scores, mask, weight)
+    return value.numpy(), tape.gradient(value, scores).numpy()
+
+
+# exp s is (2; 3, 5) in the first row and (4; 1, 3) in the second. The mask takes away the 5 and the 1.
+SCORES = np.log([[2, 3, 5], [4, 1, 3]]).astype("float32")
+MASK = np.array([[True, False], [False, True]])
+SOFTMAX = [log(10 / 2), log(8 / 4)], [log(5 / 2), log(7 / 4)]
+BY_HAND = {  # what the rows lose, without the mask and with it
+    FullSoftmax: ({}, *SOFTMAX),
+    SampledSoftmax: ({}, *SOFTMAX),
+    # margin + s- - s+ is 1 + log 3/2, 1 + log 5/2; 1 + log 1/4 = -0.39 -> 0, 1 + log 3/4
+    Hinge: (
+        {"margin": 1.0},
+        [(2 + log(15 / 4)) / 2, (0 + 1 + log(3 / 4)) / 2],
+        [1 + log(3 / 2), 1 + log(3 / 4)],
+    ),
+    # 1 + exp(s- - s+) is 5/2, 7/2; 5/4, 7/4
+    BPR: ({}, [log(5 / 2 * 7 / 2) / 2, log(5 / 4 * 7 / 4) / 2], [log(5 / 2), log(7 / 4)]),
+    # 1 + exp(2 (s- - s+)) is 1 + 9/4 = 13/4, 1 + 25/4 = 29/4; 1 + 1/16 = 17/16, 1 + 9/16 = 25/16
+    TripletLogistic: (
+        {"sigma": 2.0},
+        [log(13 / 4 * 29 / 4) / 2, log(17 / 16 * 25 / 16) / 2],
+        [log(13 / 4), log(25 / 16)],
+    ),
+    # 1 + exp(-s+) is 3/2; 5/4, and 1 + exp(s-) is 4, 6; 2, 4
+    PointwiseCrossEntropy: (
+        {"ratio": 3.0},
+        [log(3 / 2) + 3 * log(4 * 6) / 2, log(5 / 4) + 3 * log(2 * 4) / 2],
+        [log(3 / 2) + 3 * log(4), log(5 / 4) + 3 * log(4)],
+    ),
+}
+
+
+@both
+@each
+def test_by_hand(make, way):
+    arguments, whole, masked = BY_HAND[make]
+    loss, weight = make(**arguments), np.array([3, 1], "float32")
+    for mask, (first, second) in (None, whole), (MASK, masked):
+        assert way(loss, SCORES, mask).numpy() == pytest.approx((first + second) / 2, rel=1e-5)
+        # The mean divides by the number of rows, not by the weights' sum.
+        assert way(loss, SCORES, mask, weight).numpy() == pytest.approx((3 * first + second) / 2, rel=1e-5)
+
+
+@both
+@pytest.mark.parametrize("make", [FullSoftmax, SampledSoftmax])
+def test_worked_values(make, way):
+    # METHODS.md: logits (1, -1, -1, -1) have a cross-entropy of 0.34075; divided by 0.2, of 0.000136.
+    logits = np.array([[1, -1, -1, -1]] * 3, "float32")
+    assert way(make(), logits).numpy() == pytest.approx(0.34075, abs=5e-6)
+    assert way(make(), logits / 0.2).numpy() == pytest.approx(0.000136, abs=5e-7)
+
+
+def softplus(x):
+    return max(x, 0) + log1p(exp(-abs(x)))
+
+
+def mean(values):
+    return sum(values) / max(len(values), 1)
+
+
+def softmax(positive, rivals):
+    return log1p(sum(exp(rival - positive) for rival in rivals))
+
+
+TWINS = {
+    FullSoftmax: softmax,
+    SampledSoftmax: softmax,
+    Hinge: lambda positive, rivals: mean([max(0, 0.7 + rival - positive) for rival in rivals]),
+    BPR: lambda positive, rivals: mean([softplus(rival - positive) for rival in rivals]),
+    TripletLogistic: lambda positive, rivals: mean([softplus(3.0 * (rival - positive)) for rival in rivals]),
+    PointwiseCrossEntropy: lambda positive, rivals: softplus(-positive) + 2.5 * mean([softplus(r) for r in rivals]),
+}
+
+
+def twin(make, scores, mask, weight):
     total = 0.0
-    for i in range(len(ids)):
-        g = [query[i] @ table[ids[j]] / temperature - log_q[ids[j]] for j in range(len(ids))]
-        rivals = [g[j] for j in range(len(ids)) if ids[j] != ids[i]]
-        total += weight[i] * (np.logaddexp.reduce([g[i], *rivals]) - g[i])
-    return total / len(ids)
-
-
-def value_and_gradients(computation, loss, data):
-    query, table = tf.constant(data["query"]), tf.constant(data["table"])
-    with tf.GradientTape() as tape:
-        tape.watch([query, table])
-        value = computation(loss, query, table, **{key: data[key] for key in ("ids", "log_q", "weight") if key in data})
-    return [value.numpy(), *(tf.convert_to_tensor(g).numpy() for g in tape.gradient(value, [query, table]))]
-
-
-both = pytest.mark.parametrize("computation", [distinct, reference])
+    for i, (positive, *rivals) in enumerate(np.float64(scores)):
+        total += float(weight[i]) * TWINS[make](positive, [rival for j, rival in enumerate(rivals) if mask[i, j]])
+    return total / len(scores)
 
 
 @both
-def test_by_hand(computation):
-    # temperature 1/2, q = (1/2, 1/4), so G = 2 s + (log 2, log 4):
-    # row 0 likes item 0: exp G = (e^0 * 2, e^{2 * 1/2} * 4) -> p = 2 / (2 + 4e), loss log(1 + 2e)
-    # row 1 likes item 1: exp G = (e^{2 * -1} * 2, e^{2 * 1} * 4) -> p = 4e^2 / (4e^2 + 2e^-2), loss log(1 + e^-4 / 2)
-    query = tf.constant([[0.0, 0.5], [-1.0, 1.0]])
-    table = tf.constant([[1.0, 0.0], [0.0, 1.0]])
-    log_q = np.log([1 / 2, 1 / 4]).astype("float32")
-    rows = np.log1p(2 * np.e), np.log1p(np.exp(-4) / 2)
-    loss = InBatchSoftmax(temperature=0.5)
-    ids = np.array([0, 1])
-    assert computation(loss, query, table, ids, log_q).numpy() == pytest.approx(np.mean(rows), rel=1e-6)
-    weighted = computation(loss, query, table, ids, log_q, weight=np.array([3.0, 1.0], "float32"))
-    assert weighted.numpy() == pytest.approx((3 * rows[0] + rows[1]) / 2, rel=1e-6)
-
-
-@both
-def test_by_hand_with_a_repeated_item(computation):
-    # ids (0, 0, 1), all scores 0, no prices: rows 0 and 1 have one rival, the other is an accidental hit: log 2 each.
-    # Row 2 has two rivals, both item 0: log 3.
-    value = computation(InBatchSoftmax(), tf.zeros([3, 2]), tf.zeros([2, 2]), np.array([0, 0, 1]))
-    assert value.numpy() == pytest.approx((2 * np.log(2) + np.log(3)) / 3, rel=1e-6)
-
-
-@both
-def test_worked_value_of_the_temperature(computation):
-    # Logits (1, -1, -1, -1) have a cross-entropy of 0.34075; divided by 0.2, of 0.000136.
-    for temperature, expected in (1.0, 0.34075), (0.2, 0.000136):
-        table = tf.constant(np.where(np.eye(4), 1.0, -1.0).astype("float32"))
-        value = computation(InBatchSoftmax(temperature), tf.eye(4), table, np.arange(4))
-        assert value.numpy() == pytest.approx(expected, rel=2e-3)
-
-
-@both
-@pytest.mark.parametrize("temperature", [1.0, 0.1])
-@pytest.mark.parametrize("options", [(), ("log_q",), ("weight",), ("log_q", "weight")])
-def test_matches_the_slow_twin(computation, temperature, options):
+@each
+def test_matches_the_slow_twin_and_its_differences(make, way):
     for seed in range(3):
-        data = batch(seed)
-        data = {key: data[key] for key in ("query", "table", "ids", *options)}
-        value = computation(InBatchSoftmax(temperature), **data).numpy()
-        assert value == pytest.approx(twin(temperature, **data), rel=1e-5)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.1])
-def test_both_computations_have_one_value_and_one_gradient(temperature):
-    for seed in range(5):
-        data = batch(seed)
-        ours = value_and_gradients(distinct, InBatchSoftmax(temperature), data)
-        theirs = value_and_gradients(reference, InBatchSoftmax(temperature), data)
-        for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-6)
+        scores, mask, weight = data(seed)
+        value, gradient = value_and_gradient(way, made(make), scores, mask, weight)
+        assert value == pytest.approx(twin(make, scores, mask, weight), rel=1e-5)
+    for at in np.ndindex(scores.shape):
+        ends = []
+        for move in 1e-5, -1e-5:
+            moved = np.float64(scores)
+            moved[at] += move
+            ends.append(twin(make, moved, mask, weight))
+        assert gradient[at] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=2e-5)
 
 
 @both
-def test_gradient_matches_differences(computation):
-    data = batch(7, num_rows=6, num_items=4, dim=2)
-    _, *gradients = value_and_gradients(computation, InBatchSoftmax(0.5), data)
-    for name, gradient in zip(("query", "table"), gradients, strict=True):
-        for at in np.ndindex(gradient.shape):
-            ends = []
-            for move in (1e-5, -1e-5):
-                moved = {**data, name: np.float64(data[name])}
-                moved[name][at] += move
-                ends.append(twin(0.5, **moved))
-            assert gradient[at] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-5)
+@each
+def test_a_masked_rival_moves_nothing_whatever_its_score(make, way):
+    scores, mask, weight = data(3)
+    value, gradient = value_and_gradient(way, made(make), scores, mask, weight)
+    assert not gradient[:, 1:][~mask].any() and gradient[:, 1:][mask].any()
+    for other in 1e4, -1e4, 1e30:
+        moved = scores.copy()
+        moved[:, 1:][~mask] = other
+        again = value_and_gradient(way, made(make), moved, mask, weight)
+        assert again[0] == value
+        np.testing.assert_array_equal(again[1], gradient)
 
 
 @both
-def test_the_price_of_a_rare_item_is_exact(computation):
-    # Scores 0, prices (0, -20): row 0 pays log(1 + e^20), row 1 log(1 + e^-20), half of it 10 each way. A price clipped
-    # at 1e-6 (log -13.8) would give 6.9.
-    log_q = np.array([0, -20], "float32")
-    value = computation(InBatchSoftmax(0.05), tf.zeros([2, 3]), tf.zeros([2, 3]), np.array([0, 1]), log_q)
-    assert value.numpy() == pytest.approx(10, rel=1e-6)
-    log_q = np.array([0, -40], "float32")  # an item beyond any catalogue
-    value = computation(InBatchSoftmax(0.05), tf.zeros([2, 3]), tf.zeros([2, 3]), np.array([0, 1]), log_q)
-    assert value.numpy() == pytest.approx(20, rel=1e-6)
+@each
+def test_what_moves_it_and_what_does_not(make, way):
+    scores, mask, weight = data(4)
+    loss = made(make)
+    value = way(loss, scores, mask, weight).numpy()
+    order = np.random.default_rng(0).permutation(mask.shape[1])
+    shuffled = np.concatenate([scores[:, :1], scores[:, 1:][:, order]], axis=1)
+    assert way(loss, shuffled, mask[:, order], weight).numpy() == pytest.approx(value, rel=1e-6)
+    assert way(loss, scores, mask, 2 * weight).numpy() == pytest.approx(2 * value, rel=1e-6)
+    better = scores - np.eye(1, scores.shape[1], dtype="float32") * -1  # the positives are one higher
+    assert way(loss, better, mask, weight).numpy() < value - 1e-2
+    worse = np.concatenate([scores[:, :1], scores[:, 1:] + 1], axis=1)
+    assert way(loss, worse, mask, weight).numpy() > value + 1e-2
 
 
 @both
-def test_an_accidental_hit_cannot_move_a_row_however_large_its_score(computation):
-    # Rows 0 and 1 share item 0, whose score for row 0 is huge. Only rivals may lower the positive's share.
-    query = tf.constant([[1e4], [1.0], [1.0]])
-    table = tf.constant([[1.0], [-1.0]])
-    loss, ids = InBatchSoftmax(), np.array([0, 0, 1])
-    first = np.array([1, 0, 0], "float32")  # the loss of row 0 alone
-    assert computation(loss, query, table, ids, weight=first).numpy() == 0
-    # Of equal scores the share of row 0 is 1/2, with any number of other rows that like item 0 too.
-    for copies in (1, 2, 50):
-        ids = np.array([0] * copies + [1])
-        first = np.eye(len(ids), dtype="float32")[0] * len(ids)
-        value = computation(loss, tf.zeros([len(ids), 1]), table, ids, weight=first)
-        assert value.numpy() == pytest.approx(np.log(2), rel=1e-6)
+@each
+def test_a_row_of_no_weight_is_not_there(make, way):
+    scores, mask, weight = data(5)
+    weight[:3] = 0
+    value, gradient = value_and_gradient(way, made(make), scores, mask, weight)
+    rest = way(made(make), scores[3:], mask[3:], weight[3:]).numpy()
+    assert value == pytest.approx(rest * 4 / 7, rel=1e-6)  # of 7 rows 4 are left
+    assert not gradient[:3].any() and gradient[3:].any()
 
 
 @both
-def test_what_moves_it_and_what_does_not(computation):
-    data = batch(3)
-    loss = InBatchSoftmax(0.3)
-    value = computation(loss, **data).numpy()
-    assert abs(computation(InBatchSoftmax(0.4), **data).numpy() - value) > 1e-2
-    assert abs(computation(loss, **{**data, "log_q": None}).numpy() - value) > 1e-2
-    shuffled = np.random.default_rng(0).permutation(len(data["ids"]))
-    data.update({key: data[key][shuffled] for key in ("query", "ids", "weight")})
-    assert computation(loss, **data).numpy() == pytest.approx(value, rel=1e-6)
-    shifted = {**data, "log_q": data["log_q"] + 5}  # a factor common to all prices cancels
-    assert computation(loss, **shifted).numpy() == pytest.approx(value, rel=1e-5)
-    doubled = {**data, "weight": 2 * data["weight"]}
-    assert computation(loss, **doubled).numpy() == pytest.approx(2 * value, rel=1e-6)
+@each
+def test_rows_do_not_mix(make, way):
+    scores, mask, _ = data(6)
+    for i in range(len(scores)):
+        only = np.eye(len(scores), dtype="float32")[i]
+        value, gradient = value_and_gradient(way, made(make), scores, mask, only)
+        assert not np.delete(gradient, i, axis=0).any()
+        others = -3 * scores
+        others[i] = scores[i]
+        assert way(made(make), others, mask, only).numpy() == pytest.approx(value, rel=1e-6)
 
 
 @both
+@each
+def test_a_row_without_rivals_is_finite(make, way):
+    scores, mask, _ = data(7)
+    alone = way(made(make), scores, mask, np.eye(7, dtype="float32")[2]).numpy() * 7
+    # Nothing to lose against; the pointwise loss still wants the positive high.
+    expected = softplus(-scores[2, 0]) if make is PointwiseCrossEntropy else 0
+    assert alone == pytest.approx(expected, rel=1e-6)
+    value, gradient = value_and_gradient(way, made(make), scores, np.zeros_like(mask))
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+@both
+@each
+@pytest.mark.parametrize("size", [1e4, 1e6])
+def test_scores_of_any_size_give_numbers(make, way, size):
+    signs = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T  # all 27 of a positive and two rivals
+    scores = (signs * size).astype("float32")
+    for mask in None, np.tile([[True, False]], [27, 1]):
+        value, gradient = value_and_gradient(way, made(make), scores, mask)
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+        slow = twin_of_large(make, scores, mask)
+        assert value == pytest.approx(slow, rel=1e-5)
+
+
+def twin_of_large(make, scores, mask):
+    if make in (FullSoftmax, SampledSoftmax):
+        kept = [row if mask is None else row[:2] for row in np.float64(scores)]
+        return mean([np.logaddexp.reduce(row) - row[0] for row in kept])
+    return twin(make, scores, np.ones([27, 2], bool) if mask is None else mask, np.ones(27))
+
+
+@both
+@pytest.mark.parametrize("make", [FullSoftmax, SampledSoftmax])
+def test_a_small_loss_of_large_scores_is_exact(make, way):
+    # log(1 + e^-5) = 0.0067153 whatever is added to both; at 20,000 the next float is 0.002 away.
+    scores = np.array([[20000, 19995]], "float32")
+    assert way(make(), scores).numpy() == pytest.approx(log1p(exp(-5)), rel=1e-5)
+
+
+@each
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_vectors_meet_in_float32(computation, dtype):
-    # 100.5 / 0.05 and its rival 99.5 / 0.05 differ by 20: 2010 and 1990 are the same number in bfloat16.
-    query = tf.cast([[201.0], [199.0]], dtype)
-    table = tf.cast([[0.5], [0.5]], dtype)
-    ids, log_q = np.array([0, 1]), np.array([0, -2.001], "float32")
-    value = computation(InBatchSoftmax(0.05), query, table, ids, log_q)
+def test_half_precision_scores_meet_in_float32(make, dtype):
+    scores, mask, weight = data(8)
+    scores = tf.cast(scores, dtype)
+    value = made(make)(scores, mask, tf.cast(weight, dtype))
     assert value.dtype == tf.float32
-    assert value.numpy() == pytest.approx((np.logaddexp(0, 2.001) + np.logaddexp(0, -2.001)) / 2, rel=1e-4)
-    with tf.GradientTape() as tape:
-        tape.watch(query)
-        value = computation(InBatchSoftmax(0.05), query, table, ids, log_q)
-    assert tape.gradient(value, query).dtype.name == dtype
+    weight = tf.cast(tf.cast(weight, dtype), tf.float32).numpy()
+    assert value.numpy() == pytest.approx(twin(make, tf.cast(scores, tf.float32).numpy(), mask, weight), rel=1e-5)
 
 
-def test_reference_runs_under_xla_with_the_same_result():
-    data, loss = batch(1), InBatchSoftmax(0.2)
-    data.pop("weight")
-    value = tf.function(lambda: reference(loss, **data), jit_compile=True)()
-    assert value.numpy() == pytest.approx(twin(0.2, **data), rel=1e-5)
+def of_vectors(loss, query, item, ids, step=0):
+    return loss.of(Scores.of(query, item, ids, [Candidates(ids, item)], loss.temperature_at(step)))
 
 
-@both
-def test_trains_inside_a_keras_step(computation):
-    loss = InBatchSoftmax(0.5)
-
-    class Model(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.query, self.item = keras.layers.Dense(4), keras.layers.Dense(4)
-
-        def call(self, data):
-            return computation(loss, self.query(data["query"]), self.item(tf.eye(8)), data["id"])
-
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return y_pred
-
-    keras.utils.set_random_seed(0)
-    model = Model()
-    model.compile(keras.optimizers.Adam(0.1), jit_compile=False)
-    data = {"query": np.eye(8, dtype="float32"), "id": np.arange(8, dtype="int32")}
-    history = model.fit(data, batch_size=8, epochs=30, verbose=0).history["loss"]
-    assert history[0] > 1.5 and history[-1] < 0.2  # log 8 is 2.08
+@each
+def test_the_temperature_divides_the_scores(make):
+    rng = np.random.default_rng(9)
+    query, item = (tf.constant(rng.normal(size=(6, 3)), tf.float32) for _ in range(2))
+    ids = tf.range(6)
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([10], [0.5, 0.1])
+    warm, cold = (of_vectors(made(make), query / tau, item, ids).numpy() for tau in (0.5, 0.1))
+    assert abs(warm - cold) > 1e-2
+    assert of_vectors(made(make, temperature=0.1), query, item, ids).numpy() == pytest.approx(cold, rel=1e-5)
+    learned = made(make, temperature=LearnedTemperature(0.1))
+    assert of_vectors(learned, query, item, ids).numpy() == pytest.approx(cold, rel=1e-5)
+    for step, expected in (3, warm), (30, cold):
+        value = of_vectors(made(make, temperature=schedule), query, item, ids, tf.constant(step, tf.int64))
+        assert value.numpy() == pytest.approx(expected, rel=1e-5)
 
 
-def test_config_round_trip():
-    loss = InBatchSoftmax(temperature=0.07)
+@each
+def test_it_teaches_which_item_is_the_positive(make):
+    rng = np.random.default_rng(10)
+    query, item = (tf.Variable(rng.normal(size=(12, 6), scale=0.1), dtype=tf.float32) for _ in range(2))
+    loss, ids, adam = made(make), tf.range(12), keras.optimizers.Adam(0.1)
+    adam.build([query, item])
+
+    @tf.function(jit_compile=False)
+    def step():
+        with tf.GradientTape() as tape:
+            value = of_vectors(loss, query, item, ids)
+        adam.apply(tape.gradient(value, [query, item]))
+        return value
+
+    values = [step().numpy() for _ in range(60)]
+    assert values[-1] < 0.5 * values[0]
+    assert (np.argmax(query.numpy() @ item.numpy().T, axis=1) == np.arange(12)).all()
+
+
+TEMPERATURES = [
+    0.07,
+    keras.optimizers.schedules.ExponentialDecay(0.5, 100, 0.9),
+    LearnedTemperature(0.3, lowest=0.02),
+]
+
+
+@each
+@pytest.mark.parametrize("temperature", TEMPERATURES, ids=["number", "scheduled", "learned"])
+def test_config_round_trip(make, temperature):
+    loss = made(make, temperature=temperature)
+    for name, parameter in keywords(make).items():
+        assert getattr(loss, name) != parameter.default, f"{name} is not put to the test"
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert isinstance(again, InBatchSoftmax) and again.temperature == 0.07
+    assert type(again) is make and again.get_config() == loss.get_config()
+    for name in keywords(make):
+        one, other = getattr(again, name), getattr(loss, name)
+        assert type(one) is type(other) and (name == "temperature" or one == other)
+    for step in 0, 70:
+        assert float(again.temperature_at(step)) == pytest.approx(float(loss.temperature_at(step)))
 
 
-@pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf"), "1e-3", None])
-def test_refuses_a_temperature_that_is_none(temperature):
-    with pytest.raises(ValueError, match="temperature must be a number above 0"):
-        InBatchSoftmax(temperature)
+WRONG = [0, -1, float("nan"), float("inf"), "1e-3", None]
+
+
+@each
+@pytest.mark.parametrize("value", WRONG)
+def test_refuses_what_is_not_above_0(make, value):
+    with pytest.raises(ValueError, match="temperature must be a number above 0, a schedule or learned"):
+        make(temperature=value)
+    for name in ARGUMENTS.get(make, {}):
+        with pytest.raises(ValueError, match=f"{name} must be a number above 0, not"):
+            make(**{name: value})

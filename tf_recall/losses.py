@@ -28,8 +28,8 @@ class Loss:
     merges = False  # whether a rival that comes `count` times may be one with `+ log(count)`
 
     def __init__(self, temperature=1.0):
-        if not callable(temperature) and not (isinstance(temperature, Real) and 0 < temperature < float("inf")):
-            raise ValueError(f"temperature must be a number above 0, a schedule or learned, not {temperature!r}")
+        if not callable(temperature):
+            _check("temperature", temperature, "a number above 0, a schedule or learned")
         self.temperature = temperature
 
     def temperature_at(self, step):
@@ -81,10 +81,12 @@ class FullSoftmax(Loss):
     merges = True
 
     def rows(self, positive, rivals, mask):
-        rivals = tf.where(mask, rivals, rivals.dtype.min)
-        return tf.reduce_logsumexp(tf.concat([positive[:, None], rivals], axis=1), axis=1) - positive
+        gap = tf.where(mask, rivals - positive[:, None], rivals.dtype.min)  # small, where log-sums of scores are not
+        return tf.reduce_logsumexp(tf.pad(gap, [[0, 0], [1, 0]]), axis=1)
 
     def of(self, scores, weight=None):
+        if scores.items.shape[0] == 0:
+            return super().of(scores, weight)
         size = tf.shape(scores.query)[0]
         weight = tf.ones([size]) if weight is None else tf.cast(weight, tf.float32)
         return softmax_loss(scores, weight / tf.cast(size, tf.float32))
@@ -141,8 +143,7 @@ class Hinge(_Pairwise):
 
     def __init__(self, margin=0.1, temperature=1.0):
         super().__init__(temperature)
-        if not 0 < margin < float("inf"):
-            raise ValueError(f"margin must be a number above 0, not {margin!r}")
+        _check("margin", margin)
         self.margin = margin
 
     def pairs(self, gap):
@@ -183,8 +184,7 @@ class TripletLogistic(_Pairwise):
 
     def __init__(self, sigma=10.0, temperature=1.0):
         super().__init__(temperature)
-        if not 0 < sigma < float("inf"):
-            raise ValueError(f"sigma must be a number above 0, not {sigma!r}")
+        _check("sigma", sigma)
         self.sigma = sigma
 
     def pairs(self, gap):
@@ -210,8 +210,7 @@ class PointwiseCrossEntropy(Loss):
 
     def __init__(self, ratio=3.0, temperature=1.0):
         super().__init__(temperature)
-        if not 0 < ratio < float("inf"):
-            raise ValueError(f"ratio must be a number above 0, not {ratio!r}")
+        _check("ratio", ratio)
         self.ratio = ratio
 
     def rows(self, positive, rivals, mask):
@@ -219,6 +218,11 @@ class PointwiseCrossEntropy(Loss):
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio}
+
+
+def _check(name, value, allowed="a number above 0"):
+    if not (isinstance(value, Real) and 0 < value < float("inf")):
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
 
 
 def _mean(losses, mask):

@@ -52,7 +52,8 @@ class Scores(NamedTuple):
         owned = [c for c in candidates if not c.shared]
         alone = [c for c in candidates if c.shared and not (merge and c.fresh and c.valid is None)]
         alike = [c for c in candidates if c.shared and merge and c.fresh and c.valid is None]
-        parts = [_shared(Candidates(ids[:0], item[:0]), log_q), *(_shared(c, log_q) for c in alone)]
+        none = Candidates(tf.zeros([0], ids.dtype), tf.zeros([0, item.shape[1]]))
+        parts = [_shared(none, log_q), *(_shared(c, log_q) for c in alone)]
         parts += [_merged(alike, log_q)] if alike else []
         items, item_ids, shift = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
         positive = _priced(tf.reduce_sum(query * item, axis=1), ids, log_q)
@@ -61,9 +62,11 @@ class Scores(NamedTuple):
 
     def table(self):
         """The scores `[B, 1 + N + H]`, a row's positive first, and which rivals count: bool `[B, N + H]`."""
-        shared = tf.matmul(self.query, self.items, transpose_b=True) + self.shift  # [B, N]
-        shared = tf.where(self.ids[:, None] == self.item_ids, MASKED, shared)
-        rivals = tf.concat([shared, self.own], axis=1)  # [B, N + H]
+        rivals = self.own
+        if self.items.shape[0] != 0:  # where none are shared, a product of no columns would crash oneDNN
+            shared = tf.matmul(self.query, self.items, transpose_b=True) + self.shift  # [B, N]
+            shared = tf.where(self.ids[:, None] == self.item_ids, MASKED, shared)
+            rivals = tf.concat([shared, self.own], axis=1)  # [B, N + H]
         return tf.concat([self.positive[:, None], rivals], axis=1), rivals > MASKED / 2
 
 

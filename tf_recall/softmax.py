@@ -8,7 +8,9 @@ PIECE = 2**22  # scores held at once: 16 MiB
 
 
 def softmax_loss(scores, weight):
-    """sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp rival[i, j]) ), over `Scores`.
+    """The softmax of `Scores`, each row's own rivals included.
+
+    sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp rival[i, j]) ), over `Scores`.
 
     Scores exist for a few rows at a time, and their gradients are formed while they do: the memory is
     O(B + N + `PIECE`), and nothing is computed twice.
@@ -32,10 +34,8 @@ def softmax_loss(scores, weight):
 
 def _in_pieces(query, items, alone, ids, item_ids, shift, weight):
     """The loss and its gradients for `query` `[B, dim]`, `items` `[N, dim]` and `alone` `[B, 1 + H]`."""
-    num_rows, num_items = _length(query), _length(items)
-    num_pieces = 1 + num_rows * num_items // PIECE
-    rows = -(-num_rows // num_pieces)
-    num_pieces = -(-num_rows // rows)
+    num_rows = _length(query)
+    num_pieces, rows = _cut(num_rows, _length(items))
     missing = num_pieces * rows - num_rows  # the last piece is filled up with rows of no weight
 
     def pieces(values):
@@ -63,12 +63,20 @@ def _piece(query, items, alone, ids, item_ids, shift, weight):
     top = tf.maximum(top, tf.reduce_max(logits, axis=1))[:, None]  # [R, 1]
     rivals, alone_exp = tf.exp(logits - top), tf.exp(alone - top)
     total = tf.reduce_sum(rivals, axis=1) + tf.reduce_sum(alone_exp, axis=1)  # [R]
-    loss = tf.reduce_sum(weight * (tf.math.log(total) + top[:, 0] - alone[:, 0]))
+    gap = top[:, 0] - alone[:, 0]  # first: next to a large `top` the log would be lost
+    loss = tf.reduce_sum(weight * (tf.math.log(total) + gap))
     scale = (weight / total)[:, None]
     by_query = scale * tf.matmul(rivals, items)
     by_items = tf.matmul(rivals, query * scale, transpose_a=True)
     by_positive = tf.pad(weight[:, None], [[0, 0], [0, tf.shape(alone)[1] - 1]])
     return loss, by_query, by_items, alone_exp * scale - by_positive
+
+
+def _cut(num_rows, num_items):
+    """How many pieces, and how many rows each has. B times N may be above 2^31: it is not formed."""
+    most = 1 + PIECE // (1 + num_items)
+    num_pieces = -(-num_rows // most)
+    return num_pieces, -(-num_rows // num_pieces)
 
 
 def _length(values):

@@ -9,14 +9,15 @@ import tensorflow as tf
 class LearnedTemperature(keras.layers.Layer):
     """A temperature that trains with the towers.
 
-    temperature = max(lowest, exp(log_temperature))
+    temperature = lowest + exp(log)
 
     Args:
         initial: where it starts.
-        lowest: what it cannot fall below; a smaller one makes gradients of one rival only.
+        lowest: what it stays above; a smaller one makes gradients of one rival only. It is a bound to approach, not to
+            hit: at a hard one the gradient would be 0, and the temperature stuck.
 
     Raises:
-        ValueError: not 0 < lowest <= initial.
+        ValueError: not 0 < lowest < initial.
 
     Example:
         >>> SampledSoftmax(temperature=LearnedTemperature(0.1))
@@ -26,15 +27,16 @@ class LearnedTemperature(keras.layers.Layer):
 
     def __init__(self, initial=0.1, lowest=0.01, **kwargs):
         super().__init__(**kwargs)
-        if not 0 < lowest <= initial < float("inf"):
-            raise ValueError(f"lowest and initial must be 0 < lowest <= initial, not {lowest!r} and {initial!r}")
+        if not 0 < lowest < initial < float("inf"):
+            raise ValueError(f"lowest and initial must be 0 < lowest < initial, not {lowest!r} and {initial!r}")
         self.initial, self.lowest = initial, lowest
-        start = keras.initializers.Constant(np.log(initial))
-        self.log_temperature = self.add_weight(name="log", shape=(), dtype="float32", initializer=start, autocast=False)
+        start = keras.initializers.Constant(np.log(initial - lowest))
+        self.log = self.add_weight(name="log", shape=(), dtype="float32", initializer=start, autocast=False)
+        self.built = True
 
     def __call__(self, step=0):
         """The temperature of a step: a float32 scalar. The step does not matter."""
-        return tf.maximum(tf.exp(self.log_temperature.value), self.lowest)
+        return self.lowest + tf.exp(self.log.value)
 
     def get_config(self):
         return {**super().get_config(), "initial": self.initial, "lowest": self.lowest}
