@@ -9,48 +9,34 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
-from tf_recall.data.batches import Batches
-from tf_recall.distribution import ReplicatedModel, gather, num_replicas, rank
-from tf_recall.optimizers import RowwiseAdagrad
-from tf_recall.towers.embedding import RowEmbedding
+import tf_recall as tr
+from tf_recall.distribution import gather, num_replicas, rank
+from tf_recall.features import Id
+
 
 ROWS, USERS, ITEMS, DIM, BATCH, EPOCHS = 300, 50, 40, 8, 32, 2
-
-
-class Toy(ReplicatedModel):
-    """In-batch softmax; the rivals of a row are the items of all replicas but those of its own id."""
-
-    def __init__(self):
-        super().__init__()
-        self.users = RowEmbedding(USERS, DIM, keras.initializers.RandomUniform(seed=1))
-        self.items = RowEmbedding(ITEMS, DIM, keras.initializers.RandomUniform(seed=2))
-
-    def build(self, input_shape=None):
-        self.users.build()
-        self.items.build()
-        self.built = True
-
-    def call(self, batch, training=False):
-        query, item, rows = self.users(batch["query"]["user"]), self.items(batch["item"]), batch["item"]
-        positive = tf.reduce_sum(query * item, axis=1)
-        rivals = tf.matmul(query, gather(item), transpose_b=True)
-        rivals = tf.where(rows[:, None] == gather(rows), -np.inf, rivals)
-        return tf.reduce_mean(tf.reduce_logsumexp(tf.concat([positive[:, None], rivals], 1), 1) - positive)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return y_pred / num_replicas()
+random = np.random.default_rng(0)
+TRAIN = tr.Interactions.from_columns(
+    user_id=random.integers(USERS, size=ROWS),
+    item_id=random.integers(ITEMS, size=ROWS) * random.integers(2, size=ROWS),  # half of them item 0
+    weight=random.random(ROWS),
+    items=pd.DataFrame({"item_id": range(ITEMS), "city": [f"city {at % 5}" for at in range(ITEMS)]}),
+)
 
 
 def make():
-    """The compiled model, and its batches."""
-    model = Toy()
-    model.build()
-    model.compile(RowwiseAdagrad(0.1), jit_compile=False)
-    random = np.random.default_rng(0)
-    users, items = (random.integers(1, size, ROWS).astype(np.int32) for size in (USERS, ITEMS))
-    return model, Batches({"query": {"user": users}, "item": items}, BATCH, seed=3)
+    """The compiled model, and its batches. Every sampler that keeps state or draws for a row is in it."""
+    keras.utils.set_random_seed(0)
+    easy = tr.Mixture([tr.InBatch(tr.Streaming(1024)), tr.Uniform(16), tr.CrossBatch(64, warm_up=3)])
+    negatives = tr.EasyHard(easy, tr.Curriculum(tr.SameGroup("city")), ratio=20)
+    users, items = (tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2)], units=[DIM]) for side in ("user", "item"))
+    model = tr.TwoTower(users, items, negatives, tr.SampledSoftmax(tr.LearnedTemperature(0.2)))
+    catalog = tr.Catalog.fit(TRAIN)
+    model.adapt(TRAIN, catalog).compile(tr.RowwiseAdagrad(0.1), jit_compile=False)
+    return model, tr.Batches(tr.user_item(TRAIN, catalog, users), BATCH, seed=3)
 
 
 def train(strategy):

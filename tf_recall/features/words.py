@@ -41,7 +41,8 @@ class Id(Feature):
         return self.width
 
     def build_from_config(self, config):
-        self.table = RowEmbedding(config["num_rows"], self.width, name="table")
+        # Row 0 starts like the others: at zero the normalised vector has a gradient of a million, which Adagrad keeps.
+        self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
         self.table.build()
         # A weight, so that a resumed run draws on where it stopped; Keras saves no SeedGenerator.
         self.draws = self.add_weight(
