@@ -26,18 +26,20 @@ SIZES, BATCH, DIM = (10_000, 1_000_000, 5_000_000), 4096, 64
 def build(layer, optimizer, num_rows, xla=False):
     """A compiled model of two tables made by `layer(num_rows, DIM)`."""
     import keras
-    import tensorflow as tf
+
+    from tf_recall.negatives.base import Candidates
+    from tf_recall.scores import Scores
 
     class TwoTables(keras.Model):
         def __init__(self):
             super().__init__()
-            self.user, self.item, self.softmax = layer(num_rows, DIM), layer(num_rows, DIM), tr.InBatchSoftmax()
+            self.user, self.item, self.softmax = layer(num_rows, DIM), layer(num_rows, DIM), tr.SampledSoftmax()
 
         def call(self, rows):
-            if self.jit_compile:
-                return self.softmax.reference(self.user(rows["user"]), self.item(rows["item"]), rows["item"])
-            item, positive, count = tf.unique_with_counts(rows["item"])
-            return self.softmax(self.user(rows["user"]), self.item(item), positive, count)
+            ids = rows["item"]
+            query, item = self.user(rows["user"]), self.item(ids)
+            scores = Scores.of(query, item, ids, [Candidates(ids, item)], merge=not self.jit_compile)
+            return self.softmax.of(scores)
 
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
             return y_pred
