@@ -137,3 +137,8 @@ def test_a_schedule_follows_the_steps_of_the_optimizer(train, tmp_path):
 def test_refuses_a_lowest_that_is_not_below_the_start(initial, lowest):
     with pytest.raises(ValueError, match="0 < lowest < initial"):
         LearnedTemperature(initial, lowest)
+
+
+def test_a_schedule_that_ends_at_zero_is_held_above_it():
+    loss = SampledSoftmax(keras.optimizers.schedules.CosineDecay(0.5, decay_steps=10))
+    assert float(loss.temperature_at(tf.constant(10**6))) == pytest.approx(0.001)

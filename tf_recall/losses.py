@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from tf_recall.softmax import softmax_loss
 
+LOWEST = 1e-3  # temperature that a schedule may reach: some end at 0
+
 
 class Loss:
     """A loss of scores `[B, 1 + N]`: a row's positive, then its rivals.
@@ -15,7 +17,8 @@ class Loss:
 
     Args:
         temperature: what scores are divided by before the loss sees them: a number above 0, a schedule of
-            `keras.optimizers.schedules`, or `LearnedTemperature()`. A small one punishes every near rival hard.
+            `keras.optimizers.schedules` (held above 0.001), or `LearnedTemperature()`. A small one punishes every near
+            rival hard.
 
     Call: scores `[B, 1 + N]`, mask `[B, N]` which rivals count (None: all), weight `[B]` (None: all one) -> scalar. The
         mean divides by B, as Keras does, not by the weights' sum.
@@ -34,7 +37,7 @@ class Loss:
 
     def temperature_at(self, step):
         """The temperature of a step of the training."""
-        return self.temperature(step) if callable(self.temperature) else self.temperature
+        return tf.maximum(self.temperature(step), LOWEST) if callable(self.temperature) else self.temperature
 
     def __call__(self, scores, mask=None, weight=None):
         scores = tf.cast(scores, tf.float32)

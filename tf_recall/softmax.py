@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tf_recall.scores import MASKED
 
-PIECE = 2**22  # scores held at once: 16 MiB
+PIECE = 2**24  # scores held at once: 64 MiB; smaller ones write the items' gradients too often
 
 
 def softmax_loss(scores, weight):
@@ -13,7 +13,7 @@ def softmax_loss(scores, weight):
     sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp rival[i, j]) ), over `Scores`.
 
     Scores exist for a few rows at a time, and their gradients are formed while they do: the memory is
-    O(B + N + `PIECE`), and nothing is computed twice.
+    O(B + N + `PIECE`), and nothing is computed twice (a second derivative is not defined).
 
     Args:
         scores: `Scores` of B rows, N shared rivals and H own ones.
