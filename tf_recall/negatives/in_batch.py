@@ -98,7 +98,7 @@ class CrossBatch(_Positives):
         ids, vectors = tf.identity(self.ids.value), tf.identity(self.vectors.value)
         if batch.training:
             self.frequency.update(batch.positives, batch.step)
-            self._push(batch.positives, tf.stop_gradient(tf.cast(batch.items, tf.float32)))
+            self._push(batch.positives, tf.cast(batch.items, tf.float32))
         return [Candidates(ids, vectors, valid=(ids > 0) & self._warm(batch), fresh=False)]
 
     def max_draws(self, batch):
