@@ -63,7 +63,7 @@ EACH = [(name, "sampled_softmax") for name in REGISTRY["negatives"]] + [("in_bat
 EACH = list(dict.fromkeys(EACH))
 PAIRS = [pair for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"]) if pair not in EACH]
 ALL = [*EACH, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS)]
-POLICIES = ["mixed_bfloat16", "bfloat16"]
+POLICIES = ["mixed_bfloat16", "bfloat16", "mixed_float16"]
 
 
 def make_part(kind, name):
@@ -82,8 +82,7 @@ def world():
 def make_model(world):
     def adapted(negatives, loss, jit=False):
         keras.utils.set_random_seed(0)
-        # An id is shown as unknown, or not, in each call of its tower anew: merged copies of an item would differ.
-        towers = (FeatureTower("user", [Id(8)]), FeatureTower("item", [Id(8, unknown_rate=0)]))
+        towers = (FeatureTower("user", [Id(8)]), FeatureTower("item", [Id(8)]))
         model = TwoTower(*towers, make_part("negatives", negatives), make_part("loss", loss))
         model.adapt(world.train, world.catalog).compile(RowwiseAdagrad(0.1), jit_compile=jit)
         return model

@@ -88,6 +88,9 @@ class Retriever(ReplicatedModel):
         temperature = self.loss_fn.temperature_at(self._step())
         merge = self.loss_fn.merges and not self._static
         scores = Scores.of(query, item, rows, candidates, temperature, log_q, merge)
+        if training:
+            self.query_tower.advance()
+            self.item_tower.advance()
         return self.loss_fn.of(scores, batch.get("weight"))
 
     def _check_replicas(self, rows):

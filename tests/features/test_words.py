@@ -77,7 +77,11 @@ def test_id_shows_a_share_of_the_training_rows_as_unknown():
     feature.build_from_config({"num_rows": 20_001})
     feature.table.embeddings.assign(np.arange(4 * 20_001).reshape(-1, 4))
     rows = tf.range(1, 20_001)
-    unknown = [(feature(rows, training=True).numpy()[:, 0] == 0) for _ in range(2)]
+    unknown = []
+    for _ in range(2):
+        unknown.append(feature(rows, training=True).numpy()[:, 0] == 0)
+        assert (unknown[-1] == (feature(rows, training=True).numpy()[:, 0] == 0)).all()  # the same within a step
+        feature.advance()
     assert abs(unknown[0].mean() - 0.25) < 0.02  # deviation sqrt(.25*.75/20000) = 0.003
     assert (unknown[0] != unknown[1]).any()  # each step draws anew
     assert (feature(rows).numpy()[:, 0] == 4 * rows.numpy()).all()  # serving shows every id

@@ -60,6 +60,9 @@ class Feature(keras.layers.Layer):
         """Which raw values `[B]` say nothing: bool `[B]`."""
         return tf.equal(raw, "")
 
+    def advance(self):
+        """Ends a training step, for features that draw at random in each."""
+
     def encode_column(self, raw):
         """`encode` over a long array, by blocks: -> NumPy `[n, *code_shape]`."""
         blocks = [self.encode(tf.constant(raw[at : at + BLOCK])).numpy() for at in range(0, len(raw), BLOCK)]

@@ -61,9 +61,11 @@ class Id(Feature):
     def call(self, rows, training=False):
         if training and self.unknown_rate:
             drawn = unit_of(rows, [self.seed, self.draws.value])
-            self.draws.assign_add(1)
             rows = tf.where(drawn >= self.unknown_rate, rows, 0)
         return self.table(rows)
+
+    def advance(self):
+        self.draws.assign_add(1)
 
     def get_config(self):
         config = {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate, "seed": self.seed}

@@ -113,7 +113,14 @@ class FeatureTower(keras.layers.Layer):
         vector = tf.concat(parts, axis=1)  # [B, sum of dims]
         for layer in self.dense:
             vector = layer(vector)
-        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+        if self.normalize:  # in float32: half precision has no number for the smallest length that is divided by
+            vector = tf.cast(tf.math.l2_normalize(tf.cast(vector, tf.float32), axis=1), vector.dtype)
+        return vector  # [B, dim]
+
+    def advance(self):
+        """Ends a training step: features that draw at random draw anew in the next."""
+        for feature in self.features:
+            feature.advance()
 
     def _stored(self, feature, rows):
         if feature.name not in self.tables:
