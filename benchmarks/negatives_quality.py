@@ -3,7 +3,7 @@
     python benchmarks/negatives_quality.py [--quick] [--manual-dir FOLDER]
 
 `configs/two_tower_movielens.yaml` with its negatives and loss replaced, three seeds, each at the best of its epochs on
-the validation part. Three samplers meet every loss; the other samplers meet the sampled softmax. Temperatures and the
+the validation part. Two samplers meet every loss; the other samplers meet the sampled softmax. Temperatures and the
 margin are fixed: those that did best in a look at leave-last-out.
 
 `ratio` is the best pair's recall@20 over that of the plain in-batch softmax without correction, the smaller of the two
@@ -46,8 +46,8 @@ LOSSES = {
     "pointwise": {"name": "pointwise_cross_entropy", "temperature": 0.2},
 }
 PLAIN = ("in-batch", "full softmax")
-PAIRS = [(sampler, loss) for sampler in list(SAMPLERS)[:3] for loss in LOSSES]
-PAIRS += [(sampler, "sampled softmax") for sampler in list(SAMPLERS)[3:]]
+PAIRS = [(sampler, loss) for sampler in list(SAMPLERS)[:2] for loss in LOSSES]
+PAIRS += [(sampler, "sampled softmax") for sampler in list(SAMPLERS)[2:]]
 QUICK = [*PAIRS[:2], *PAIRS[5:7]]
 
 
@@ -78,7 +78,7 @@ def run(options, split, negatives, loss, seed):
     """The report of one model on the test part of one split."""
     sets = ["data.variant=latest-small", f"data.manual_dir={options.manual_dir}", split, f"train.seed={seed}"]
     sets += [f"model.negatives={json.dumps(negatives)}", f"model.loss={json.dumps(loss)}"]
-    sets += [f"train.epochs={3 if options.quick else 20}"]
+    sets += [f"train.epochs={3 if options.quick else 12}", "train.patience=2"]
     config = tr.Config.load("two_tower_movielens", sets)
     parts = config.make_split(config.make("data"))
     catalog = tr.Catalog.fit(parts.train)
