@@ -13,8 +13,8 @@ README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text()
 
 
-def block(language):
-    return re.search(rf"```{language}\n(.*?)```", TEXT, re.DOTALL).group(1)
+def block(language, at=0):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[at]
 
 
 def test_the_example_runs_in_15_lines(tmp_path, monkeypatch):
@@ -31,6 +31,13 @@ def test_the_example_runs_in_15_lines(tmp_path, monkeypatch):
 def test_the_config_is_valid():
     model = Config.from_dict(yaml.safe_load(block("yaml"))).make_model()
     assert model.query_tower.dim == model.item_tower.dim
+
+
+def test_the_negatives_and_loss_are_valid():
+    values = yaml.safe_load(block("yaml"))
+    values["model"] |= yaml.safe_load(block("yaml", 1))
+    model = Config.from_dict(values).make_model()
+    assert model.negatives.ratio == 100 and callable(model.loss_fn.temperature)
 
 
 def test_every_command_and_option_exists():

@@ -45,8 +45,8 @@ SAMPLERS = {  # every argument, none at its default
         easy=sampler("in_batch"), hard=sampler("curriculum", **SAMPLERS["curriculum"]()), ratio=20
     ),
     "same_group": lambda: dict(column="genres", num=3, separator="|", seed=3),
-    "given": lambda: dict(num=2, seed=3),
-    "highest_in_batch": lambda: dict(num=2, seed=3),
+    "given": lambda: dict(num=2),
+    "highest_in_batch": lambda: dict(num=2),
     "curriculum": lambda: dict(
         hard=sampler("same_group", column="genres", separator="|", num=3, seed=3), wait=0, grow=2
     ),

@@ -12,17 +12,17 @@ def follow(frequency, stream, ids):
     """The prices of `ids` after each step of `stream` `[steps, B]`: `[steps, len(ids)]`."""
 
     @tf.function
-    def step(positives, at):
-        frequency.update(positives, at)
+    def step(positives):
+        frequency.update(positives)
         return frequency.log_q(ids)
 
-    return np.array([step(tf.constant(positives, tf.int32), tf.constant(at)) for at, positives in enumerate(stream)])
+    return np.array([step(tf.constant(positives, tf.int32)) for positives in stream])
 
 
 def test_counts_by_hand():
     frequency = Counts()
     frequency.adapt([0, 6, 1, 0, 1])
-    frequency.update(tf.constant([1, 1, 2]), step=0)
+    frequency.update(tf.constant([1, 1, 2]))
     # 8 positives; row 3 was never one and costs what a single one does, as does the unknown row
     prices = frequency.log_q(tf.constant([[1, 2], [3, 0]]))
     assert prices.dtype == tf.float32
@@ -35,16 +35,16 @@ def test_streaming_by_hand():
     ids = tf.constant([[1, 2], [0, 0]])
     # 8 positives: gaps of 8 / 4 = 2 for items 1 and 2, and of 8 for the unknown row, which has none
     np.testing.assert_allclose(np.exp(-frequency.log_q(ids)), [[2, 2], [8, 8]], rtol=1e-6)
-    frequency.update(tf.constant([1, 2, 1, 1]), step=0)
+    frequency.update(tf.constant([1, 2, 1, 1]))
     # 4 positives on. Item 1, three times: a = 1 - 0.5^3 = 7/8, 1/8 * 2 + 7/8 * 4/3 = 17/12. Item 2, once: a = 1/2,
     # 1/2 * 2 + 1/2 * 4 = 3. The unknown row has not been seen for 4: 8 + 1/2 * 4 = 10.
     prices = frequency.log_q(ids)
     assert prices.dtype == tf.float32
     np.testing.assert_allclose(np.exp(-prices), [[17 / 12, 3], [10, 10]], rtol=1e-6)
-    frequency.update(tf.constant([1, 1]), step=1)
+    frequency.update(tf.constant([1, 1]))
     # 2 on. Item 1, twice: a = 3/4, 1/4 * 17/12 + 3/4 * 2/2 = 53/48. Item 2: 3 + 1/2 * 2 = 4. Unknown: 8 + 1/2 * 6 = 11.
     np.testing.assert_allclose(np.exp(-frequency.log_q(ids)), [[53 / 48, 4], [11, 11]], rtol=1e-6)
-    frequency.update(tf.constant([2, 0, 0]), step=2)
+    frequency.update(tf.constant([2, 0, 0]))
     # 3 on. Item 1: 53/48 + 1/2 * 3. Item 2, once after 5: 1/2 * 3 + 1/2 * 5 = 4. Unknown, twice after 9:
     # 1/4 * 8 + 3/4 * 9/2 = 43/8.
     np.testing.assert_allclose(np.exp(-frequency.log_q(ids)), [[125 / 48, 4], [43 / 8, 43 / 8]], rtol=1e-6)
@@ -85,7 +85,7 @@ def test_streaming_slow_twin(num_buckets, num_hashes):
     twin = Twin(counts, frequency._buckets(np.arange(40)).numpy().tolist(), rate=0.1)
     for step, size in enumerate([8, 1, 30, 0, 8, 8]):
         positives = generator.choice(40, size, p=counts / counts.sum())
-        frequency.update(tf.constant(positives, tf.int32), step)
+        frequency.update(tf.constant(positives, tf.int32))
         twin.update(positives.tolist())
         np.testing.assert_allclose(
             frequency.log_q(tf.range(40)), [twin.log_q(row) for row in range(40)], rtol=1e-5, atol=1e-6
@@ -146,7 +146,7 @@ def test_more_hash_functions_tell_colliding_items_apart():
 def test_one_bucket_prices_everything_at_one():
     frequency = Streaming(num_buckets=1, num_hashes=1)
     frequency.adapt([0, 5, 3])
-    frequency.update(tf.constant([1, 2, 2]), step=0)
+    frequency.update(tf.constant([1, 2, 2]))
     np.testing.assert_allclose(frequency.log_q([0, 1, 2]), 0, atol=1e-6)
 
 
@@ -179,8 +179,8 @@ def test_same_numbers_under_xla():
         frequency.adapt(np.ones(100))
         update = tf.function(frequency.update, jit_compile=jit)
         log_q = tf.function(frequency.log_q, jit_compile=jit)
-        for step, positives in enumerate(stream):
-            update(tf.constant(positives, tf.int32), tf.constant(step, tf.int64))
+        for positives in stream:
+            update(tf.constant(positives, tf.int32))
         prices.append(log_q(tf.range(100)).numpy())
     np.testing.assert_allclose(prices[1], prices[0], rtol=1e-6, atol=1e-6)
     assert np.ptp(prices[0]) > 1
@@ -191,7 +191,7 @@ def test_streaming_counts_on_after_more_positives_than_float32_or_int32_hold():
     frequency.adapt([0, 4, 4])
     frequency.now.assign(2**40)
     frequency.last.assign(np.full(frequency.last.shape, 2**40))
-    frequency.update(tf.constant([1, 2, 2]), step=0)
+    frequency.update(tf.constant([1, 2, 2]))
     # 1/2 * 2 + 1/2 * 3;  1/4 * 2 + 3/4 * 3/2
     np.testing.assert_allclose(np.exp(-frequency.log_q([1, 2])), [2.5, 1.625], rtol=1e-6)
 
@@ -199,7 +199,7 @@ def test_streaming_counts_on_after_more_positives_than_float32_or_int32_hold():
 def test_adapt_again_starts_over():
     frequency = Streaming()
     frequency.adapt([0, 1, 1])
-    frequency.update(tf.constant([1, 1, 2]), step=0)
+    frequency.update(tf.constant([1, 1, 2]))
     frequency.adapt([0, 1, 3])
     np.testing.assert_allclose(np.exp(frequency.log_q([1, 2])), [1 / 4, 3 / 4], rtol=1e-6)
     assert len(frequency.weights) == 3
@@ -233,18 +233,18 @@ ESTIMATES = {"counts": Counts, "streaming": lambda **options: Streaming(100, 3, 
 def test_survives_a_save_and_goes_on(kind, tmp_path):
     frequency = ESTIMATES[kind]()
     frequency.adapt([0, 5, 2, 1])
-    frequency.update(tf.constant([1, 3, 3]), step=0)
+    frequency.update(tf.constant([1, 3, 3]))
     Holder(frequency).save(tmp_path / "model.keras")
     Holder(frequency).save_weights(tmp_path / "model.weights.h5")
     again = keras.saving.load_model(tmp_path / "model.keras").frequency
     fresh = ESTIMATES[kind]()
     fresh.adapt([0, 1, 1, 1])
     Holder(fresh).load_weights(tmp_path / "model.weights.h5")
-    for step in (1, 2):
+    for _ in range(2):
         for other in (again, fresh):
             np.testing.assert_array_equal(other.log_q(tf.range(4)), frequency.log_q(tf.range(4)))
         for one in (frequency, again, fresh):
-            one.update(tf.constant([2, 2, 1, 0]), step=step)
+            one.update(tf.constant([2, 2, 1, 0]))
 
 
 @pytest.mark.parametrize("kind", ESTIMATES)
@@ -282,7 +282,7 @@ def test_refuses_to_price_before_adapt(kind):
 
 def test_refuses_to_update_before_adapt():
     with pytest.raises(ValueError, match=r"Streaming has no prices yet: call adapt\(counts\)"):
-        Streaming().update(tf.constant([1]), step=0)
+        Streaming().update(tf.constant([1]))
 
 
 @pytest.mark.parametrize("kind", ESTIMATES)

@@ -33,12 +33,11 @@ class _Frequency(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def update(self, positives, step):
+    def update(self, positives):
         """Learns from one training step, if it learns at all.
 
         Args:
             positives: `[B]` item rows, those of all replicas.
-            step: of the training, an integer scalar.
         """
 
     def log_q(self, ids):
@@ -120,7 +119,7 @@ class Streaming(_Frequency):
     Example:
         >>> frequency = Streaming(rate=0.05)
         >>> frequency.adapt(counts)
-        >>> frequency.update(tf.constant([3, 3, 5]), step=0)
+        >>> frequency.update(tf.constant([3, 3, 5]))
         >>> frequency.log_q([3, 5])
 
     Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019, section 4,
@@ -147,7 +146,7 @@ class Streaming(_Frequency):
         self.last.assign(tf.zeros_like(self.last.value))
         self.now.assign(0)
 
-    def update(self, positives, step):
+    def update(self, positives):
         self._check_adapted()
         # A bucket's positives stand side by side, and all carry its new state: it is written twice, not added twice.
         buckets = tf.sort(tf.reshape(self._buckets(positives), [-1]))  # [B * num_hashes]

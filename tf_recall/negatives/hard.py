@@ -13,17 +13,16 @@ class HardSampler(Sampler):
 
     Args:
         num: negatives of a row; inside `EasyHard` its ratio decides instead.
-        seed: same seed and step, same draws.
 
     Raises:
         ValueError: `num` is not positive.
     """
 
-    def __init__(self, num=1, seed=0, **kwargs):
+    def __init__(self, num=1, **kwargs):
         super().__init__(**kwargs)
         if num < 1:
             raise ValueError(f"{type(self).__name__} must draw at least 1 item a row, not num={num}")
-        self.num, self.seed = num, seed
+        self.num = num
 
     def draw(self, batch, num=None):
         return self._draw(batch, self.num if num is None else num)
@@ -35,7 +34,7 @@ class HardSampler(Sampler):
         return self.max_draws(batch, num)
 
     def get_config(self):
-        return {**super().get_config(), "num": self.num, "seed": self.seed}
+        return {**super().get_config(), "num": self.num}
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -98,8 +97,8 @@ class HighestInBatch(HardSampler):
     Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1: no more than two a row.
     """
 
-    def __init__(self, num=1, seed=0, **kwargs):
-        super().__init__(num, seed, **kwargs)
+    def __init__(self, num=1, **kwargs):
+        super().__init__(num, **kwargs)
         self.frequency = Counts()
 
     def adapt(self, counts, table=None, dim=None):
@@ -146,7 +145,7 @@ class Curriculum(HardSampler):
     """
 
     def __init__(self, hard, wait=1, grow=1, **kwargs):
-        super().__init__(hard.num, hard.seed, **kwargs)
+        super().__init__(hard.num, **kwargs)
         if wait < 0 or grow < 1:
             raise ValueError(f"wait must be at least 0 and grow at least 1, not {wait} and {grow}")
         self.hard, self.wait, self.grow = hard, wait, grow
@@ -180,7 +179,8 @@ class Curriculum(HardSampler):
         return self.hard.log_q(ids, batch)
 
     def get_config(self):
-        config = {key: value for key, value in super().get_config().items() if key not in ("num", "seed")}
+        config = super().get_config()
+        del config["num"]
         hard = keras.saving.serialize_keras_object(self.hard)
         return {**config, "hard": hard, "wait": self.wait, "grow": self.grow}
 

@@ -50,7 +50,7 @@ class InBatch(_Positives):
 
     def draw(self, batch):
         if batch.training:
-            self.frequency.update(batch.positives, batch.step)
+            self.frequency.update(batch.positives)
         return [Candidates(batch.positives, batch.items)]
 
     def max_draws(self, batch):
@@ -97,7 +97,7 @@ class CrossBatch(_Positives):
     def draw(self, batch):
         ids, vectors = tf.identity(self.ids.value), tf.identity(self.vectors.value)
         if batch.training:
-            self.frequency.update(batch.positives, batch.step)
+            self.frequency.update(batch.positives)
             self._push(batch.positives, tf.cast(batch.items, tf.float32))
         return [Candidates(ids, vectors, valid=(ids > 0) & self._warm(batch), fresh=False)]
 

@@ -38,8 +38,8 @@ class SameGroup(HardSampler):
     """
 
     def __init__(self, column, num=1, separator=None, seed=0, **kwargs):
-        super().__init__(num, seed, **kwargs)
-        self.column, self.separator = column, separator
+        super().__init__(num, **kwargs)
+        self.column, self.separator, self.seed = column, separator, seed
 
     def adapt(self, counts, table=None, dim=None):
         counts = np.maximum(check_counts(counts), 1)
@@ -92,7 +92,7 @@ class SameGroup(HardSampler):
         return tf.gather(self.prices.value, ids)
 
     def get_config(self):
-        return {**super().get_config(), "column": self.column, "separator": self.separator}
+        return {**super().get_config(), "column": self.column, "separator": self.separator, "seed": self.seed}
 
     def get_build_config(self):
         return self._sizes if self.built else None
