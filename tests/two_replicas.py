@@ -16,7 +16,6 @@ import tf_recall as tr
 from tf_recall.distribution import gather, num_replicas, rank
 from tf_recall.features import Id
 
-
 ROWS, USERS, ITEMS, DIM, BATCH, EPOCHS = 300, 50, 40, 8, 32, 2
 random = np.random.default_rng(0)
 TRAIN = tr.Interactions.from_columns(

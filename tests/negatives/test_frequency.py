@@ -83,7 +83,7 @@ def test_streaming_slow_twin(num_buckets, num_hashes):
     frequency = Streaming(num_buckets, num_hashes, rate=0.1)
     frequency.adapt(counts)
     twin = Twin(counts, frequency._buckets(np.arange(40)).numpy().tolist(), rate=0.1)
-    for step, size in enumerate([8, 1, 30, 0, 8, 8]):
+    for size in (8, 1, 30, 0, 8, 8):
         positives = generator.choice(40, size, p=counts / counts.sum())
         frequency.update(tf.constant(positives, tf.int32))
         twin.update(positives.tolist())
