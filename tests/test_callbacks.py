@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -23,30 +25,44 @@ CONFIG = {
 }
 
 
+CACHE = {"name": "cross_batch", "size": 200, "warm_up": 5}
+STATEFUL = {  # counts, a cache, an epoch and a temperature, all of which must come back
+    "name": "easy_hard",
+    "easy": {"name": "mixture", "samplers": [{"name": "in_batch", "frequency": "streaming"}, CACHE]},
+    "hard": {"name": "curriculum", "hard": {"name": "same_group", "column": "genres", "separator": "|"}},
+}
+LEARNED = {"name": "sampled_softmax", "temperature": {"name": "learned", "initial": 0.2}}
+
+
 @pytest.fixture(scope="module")
 def world():
     split = by_time(synthetic(200, 100, 4000).interactions, test=0.1, validation=0.1)
     return split, Catalog.fit(split.train)
 
 
-def config(optimizer="lazy_adam", **train):
+def config(optimizer="lazy_adam", model=None, **train):
     optimizer = {"name": optimizer, "learning_rate": 0.05}
-    return Config.from_dict({**CONFIG, "train": {"batch_size": 256, "optimizer": optimizer, **train}})
+    model = {**CONFIG["model"], **(model or {})}
+    return Config.from_dict({**CONFIG, "model": model, "train": {"batch_size": 256, "optimizer": optimizer, **train}})
 
 
 def weights(model):
     return [np.asarray(weight) for weight in (*model.weights, *model.optimizer.variables)]
 
 
+@pytest.mark.parametrize("model", [{}, {"negatives": STATEFUL, "loss": LEARNED}], ids=["plain", "stateful"])
 @pytest.mark.parametrize("optimizer", ["lazy_adam", "rowwise_adagrad"])
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(world, tmp_path, monkeypatch, optimizer):
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    world, tmp_path, monkeypatch, optimizer, model
+):
     split, catalog = world
-    whole = fit(config(optimizer, epochs=4), split, catalog, tmp_path / "whole")
+    settings = config(optimizer, model, epochs=4)
+    whole = fit(settings, split, catalog, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_begin", lambda self, epoch, logs=None: 1 / 0 if epoch == 2 else None)
         with pytest.raises(ZeroDivisionError):
-            fit(config(optimizer, epochs=4), split, catalog, tmp_path / "cut")
-    resumed = fit(config(optimizer, epochs=4), split, catalog, tmp_path / "cut", resume=True)
+            fit(settings, split, catalog, tmp_path / "cut")
+    resumed = fit(settings, split, catalog, tmp_path / "cut", resume=True)
     for one, other in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -113,3 +129,9 @@ def test_patience_without_a_validation_part_is_refused(tmp_path):
     split = by_time(synthetic(200, 100, 4000).interactions, test=0.1)
     with pytest.raises(ValueError, match="split.validation=0.1"):
         fit(config(patience=1), split, Catalog.fit(split.train), tmp_path / "run")
+
+
+def test_a_batch_that_does_not_split_evenly_is_refused(world, tmp_path):
+    two = SimpleNamespace(num_replicas_in_sync=2)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the replicas, 2, not 255"):
+        fit(config(batch_size=255), *world, tmp_path / "run", strategy=two)

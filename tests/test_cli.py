@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -36,6 +38,14 @@ def refused(*arguments):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 1
     return result.stderr
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +118,55 @@ def test_the_other_splits_by_config_alone(split, folder):
         f"name={split}", "--out", folder / "models",
     )  # fmt: skip
     assert trained["metrics"]["recall@20"] >= 0
+
+
+def test_negatives_precision_and_rejections_by_config_alone(folder):
+    """Rejected items become each row's rivals, beside mixed negatives, in half precision, on every device there is."""
+    clicks = pd.read_csv(folder / "clicks.csv")
+    clicks.assign(i=clicks["i"].sample(frac=1, random_state=0).to_numpy()).to_csv(folder / "rejected.csv", index=False)
+    negatives = {
+        "name": "easy_hard",
+        "easy": {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 64}]},
+        "hard": {"name": "given", "num": 2},
+    }
+    changes = {
+        "data.rejections": folder / "rejected.csv",
+        "model.negatives": json.dumps(negatives),
+        "model.loss": "{name: sampled_softmax, temperature: {name: learned, initial: 0.2}}",
+        "train.precision": "mixed_bfloat16",
+        "train.strategy": "mirrored",
+        "name": "given",
+    }
+    sets = [text for key, value in changes.items() for text in ("--set", f"{key}={value}")]
+    trained = run("train", folder / "clicks.yaml", *sets, "--out", folder / "models")
+    assert trained["metrics"]["recall@20"] > 0
+    answer = run("query", trained["model"], "--user-id", "u1", "--feature", "device=ios", "-k", 3)
+    assert len(answer["item_id"]) == 3
+    assert "rivals" in refused("train", folder / "clicks.yaml", "--set", "model.negatives=given")
+
+
+@pytest.mark.slow
+def test_two_worker_processes_train_and_the_chief_exports(folder):
+    ports = free_ports(2)
+    command = [sys.executable, "-m", "tf_recall.cli", "train", str(folder / "clicks.yaml"), "--set", "name=workers"]
+    command += ["--set", "train.strategy=multi_worker", "--out", str(folder / "models")]
+    processes = []
+    for index in range(2):
+        task = {"cluster": {"worker": [f"localhost:{port}" for port in ports]}, "task": {"type": "worker"}}
+        task["task"]["index"] = index
+        env = {**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": "-1"}
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True))
+    try:
+        results = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], results
+    chief, other = (json.loads(out) for out, _ in results)
+    assert chief["metrics"] == other["metrics"]
+    assert other["model"] is None
+    assert len(run("query", chief["model"], "--user-id", "u1", "--feature", "device=ios", "-k", 3)["item_id"]) == 3
 
 
 def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):

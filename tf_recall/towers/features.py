@@ -23,7 +23,7 @@ class FeatureTower(keras.layers.Layer):
         units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
         normalize: bring the vector to length 1, so that the dot product is the cosine.
 
-    Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` -> `[B, dim]`.
+    Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` -> `[B, dim]` float32.
 
     Raises:
         ValueError: no features, two of one name, or a column that neither the side table nor the interactions have.
@@ -113,9 +113,8 @@ class FeatureTower(keras.layers.Layer):
         vector = tf.concat(parts, axis=1)  # [B, sum of dims]
         for layer in self.dense:
             vector = layer(vector)
-        if self.normalize:  # in float32: half precision has no number for the smallest length that is divided by
-            vector = tf.cast(tf.math.l2_normalize(tf.cast(vector, tf.float32), axis=1), vector.dtype)
-        return vector  # [B, dim]
+        vector = tf.cast(vector, tf.float32)  # half precision has no number for the smallest length divided by
+        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
 
     def advance(self):
         """Ends a training step: features that draw at random draw anew in the next."""
