@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tf_recall" / "__init__.py"
 
 SCANN = ["scann[tf]>=1.4.2,<1.5; sys_platform == 'linux'"]  # no wheel elsewhere: all but this index works
 TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
+PLOT = ["matplotlib>=3.8"]
 
 setup(
     name="tf_recall",
@@ -41,7 +42,8 @@ setup(
         "scann": SCANN,
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.21"],
         "tfds": TFDS,
-        "dev": [*SCANN, *TFDS, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
+        "plot": PLOT,
+        "dev": [*SCANN, *TFDS, *PLOT, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
     },
     entry_points={"console_scripts": ["tf-recall=tf_recall.cli:main"]},
 )

@@ -11,7 +11,6 @@ evaluated on everybody's last film. Needs matplotlib, which the extra `plot` bri
 import argparse
 
 import keras
-import matplotlib
 from tqdm.auto import tqdm
 
 import tf_recall as tr
@@ -19,8 +18,13 @@ from tf_recall.data.movielens import movielens
 from tf_recall.data.synthetic import synthetic
 from tf_recall.features import Id, MultiValued, Text
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+try:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+except ImportError:
+    raise SystemExit("the plot needs matplotlib: pip install 'tf_recall[plot]'") from None
 
 METRICS = {"recall@20": "recall@20", "coverage@20": "coverage@20", "popularity_lift@20": "popularity lift@20"}
 LOSSES = {"with log q": tr.SampledSoftmax, "without": tr.FullSoftmax}
