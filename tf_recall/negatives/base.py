@@ -5,7 +5,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from tf_recall.negatives.frequency import check_counts
 
 
 class Batch(NamedTuple):
@@ -117,4 +120,24 @@ class Sampler(keras.layers.Layer):
         return {"adapted": True} if self.built else None
 
     def build_from_config(self, config):
+        self.built = True
+
+
+class EvenSampler(Sampler):
+    """A sampler to which every item is as likely as the next.
+
+    log_q[t] = -log(V)
+    """
+
+    def adapt(self, counts, table=None, dim=None):
+        self.build_from_config({"num_items": len(check_counts(counts)) - 1})
+
+    def log_q(self, ids, batch=None):
+        return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
+
+    def get_build_config(self):
+        return {"num_items": self.num_items} if self.built else None
+
+    def build_from_config(self, config):
+        self.num_items = config["num_items"]
         self.built = True

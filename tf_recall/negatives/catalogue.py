@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_recall.draws import unit
 from tf_recall.negatives.alias import alias_draw, alias_table
-from tf_recall.negatives.base import Candidates, Sampler
+from tf_recall.negatives.base import Candidates, EvenSampler, Sampler
 from tf_recall.negatives.frequency import check_counts
 
 
@@ -43,7 +43,7 @@ class _FromCatalogue(Sampler):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Uniform(_FromCatalogue):
+class Uniform(EvenSampler, _FromCatalogue):
     """Every item equally often: METHODS.md N1.
 
     log_q[t] = -log(V)
@@ -59,23 +59,8 @@ class Uniform(_FromCatalogue):
     Yang et al., "Mixed Negative Sampling for Learning Two-tower Neural Networks in Recommendations", WWW 2020.
     """
 
-    def adapt(self, counts, table=None, dim=None):
-        counts = check_counts(counts)
-        if not self.built:
-            self.build_from_config({"num_items": len(counts) - 1})
-
     def rows(self, shape, seed):
         return 1 + tf.cast(unit(shape, seed) * self.num_items, tf.int32)
-
-    def log_q(self, ids, batch=None):
-        return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
-
-    def get_build_config(self):
-        return {"num_items": self.num_items} if self.built else None
-
-    def build_from_config(self, config):
-        self.num_items = config["num_items"]
-        self.built = True
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -178,7 +163,7 @@ class LogUniform(_FromCatalogue):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class WholeCatalogue(Sampler):
+class WholeCatalogue(EvenSampler):
     """Every item is a negative of every row, once: with it a softmax is the full softmax, METHODS.md L1.
 
     log_q[t] = -log(V)
@@ -186,24 +171,9 @@ class WholeCatalogue(Sampler):
     Each step encodes the whole catalogue, so this is for small ones, and for judging the samplers.
     """
 
-    def adapt(self, counts, table=None, dim=None):
-        counts = check_counts(counts)
-        if not self.built:
-            self.build_from_config({"num_items": len(counts) - 1})
-
     def draw(self, batch):
         rows = tf.range(1, self.num_items + 1)
         return [Candidates(rows, batch.embed(rows))]
 
-    def log_q(self, ids, batch=None):
-        return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
-
     def max_draws(self, batch):
         return self.num_items
-
-    def get_build_config(self):
-        return {"num_items": self.num_items} if self.built else None
-
-    def build_from_config(self, config):
-        self.num_items = config["num_items"]
-        self.built = True

@@ -1,11 +1,10 @@
 """Hard negatives: near misses, each row its own: METHODS.md N6. `EasyHard` puts a few among many easy ones."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_recall.negatives.base import Candidates, Sampler
-from tf_recall.negatives.frequency import Counts, check_counts
+from tf_recall.negatives.base import Candidates, EvenSampler, Sampler
+from tf_recall.negatives.frequency import Counts
 
 
 class HardSampler(Sampler):
@@ -38,7 +37,7 @@ class HardSampler(Sampler):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Given(HardSampler):
+class Given(EvenSampler, HardSampler):
     """The negatives that the data names for a row: rejections, items that ranking eliminated, impressions not clicked.
 
     log_q[t] = -log(V)
@@ -54,9 +53,6 @@ class Given(HardSampler):
     Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1.
     """
 
-    def adapt(self, counts, table=None, dim=None):
-        self.build_from_config({"num_items": len(check_counts(counts)) - 1})
-
     @property
     def num_rivals(self):
         return self.num
@@ -71,16 +67,6 @@ class Given(HardSampler):
         if tf.is_tensor(num):
             return tf.minimum(self.num, num)
         return self.num if num is None else min(self.num, num)
-
-    def log_q(self, ids, batch=None):
-        return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
-
-    def get_build_config(self):
-        return {"num_items": self.num_items} if self.built else None
-
-    def build_from_config(self, config):
-        self.num_items = config["num_items"]
-        self.built = True
 
 
 @keras.saving.register_keras_serializable("tf_recall")
