@@ -2,6 +2,7 @@
 
 import tf_recall as tr
 from tf_recall.config import Config
+from tf_recall.training import assess, fit
 
 
 def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
@@ -22,3 +23,24 @@ def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
     assert items.shape == scores.shape == (2, 10) and len(set(items[0])) == 10
     seen = trained.service.catalog.seen.of(int(trained.service.catalog.users.encode(["1"])[0]))
     assert not set(trained.service.catalog.items.decode(seen)) & set(items[0])
+
+
+def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_path):
+    recall = {}
+    for name, changes in {
+        "corrected": ["model.loss.temperature=0.2"],
+        "uncorrected": ["model.loss={name: full_softmax, temperature: 0.2}", "model.negatives=in_batch"],
+    }.items():
+        sets = [
+            "data.variant=latest-small",
+            f"data.manual_dir={shared_data / 'movielens'}",
+            f"data.data_dir={tmp_path / 'tfds'}",
+            "train.epochs=4",
+            *changes,
+        ]
+        config = Config.load("two_tower_hard_movielens", sets)
+        split = config.make_split(config.make("data"))
+        catalog = tr.Catalog.fit(split.train)
+        model = fit(config, split, catalog, tmp_path / name)
+        recall[name] = assess(tr.Service.build(model, catalog), config, split.test, catalog).metrics["recall@20"]
+    assert recall["corrected"] > 1.3 * recall["uncorrected"]
