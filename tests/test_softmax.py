@@ -1,7 +1,9 @@
 """The softmax in pieces: equal to plain autodiff over the whole table, to TensorFlow Recommenders, and small."""
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -200,3 +202,12 @@ def test_memory_does_not_grow_with_rows_times_rivals(merge):
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) < 400 * 1024
+
+
+def test_no_graph_outlives_its_model():
+    d = data(5)
+    step = tf.function(lambda: with_gradients(pieces, d)).get_concrete_function()
+    graph = weakref.ref(step.graph)
+    del step
+    gc.collect()
+    assert graph() is None

@@ -22,14 +22,12 @@ def softmax_loss(scores, weight):
     Returns:
         A float32 scalar; its gradients reach `query`, `positive`, `own` and `items`.
     """
-    ids, item_ids, shift = scores.ids, scores.item_ids, scores.shift
-
-    @tf.custom_gradient
-    def total(query, items, alone):
-        loss, *gradients = _in_pieces(query, items, alone, ids, item_ids, shift, weight)
-        return loss, lambda upstream: [upstream * gradient for gradient in gradients]
-
-    return total(scores.query, scores.items, tf.concat([scores.positive[:, None], scores.own], axis=1))
+    alone = tf.concat([scores.positive[:, None], scores.own], axis=1)
+    inputs = scores.query, scores.items, alone
+    loss, *gradients = _in_pieces(*map(tf.stop_gradient, inputs), scores.ids, scores.item_ids, scores.shift, weight)
+    # `tf.custom_gradient` would say the same, and keep every traced graph, with its model's tables, until the end.
+    moves = [tf.reduce_sum(g * (x - tf.stop_gradient(x))) for g, x in zip(gradients, inputs, strict=True)]  # all 0
+    return loss + tf.add_n(moves)
 
 
 def _in_pieces(query, items, alone, ids, item_ids, shift, weight):
