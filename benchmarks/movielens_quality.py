@@ -12,16 +12,14 @@
 seed, fewer epochs.
 """
 
-import contextlib
-import sys
-import tempfile
-
 import keras
 import numpy as np
 from tutorial import (
     BATCH,
+    SPLITS,
     arguments,
     finish,
+    honest,
     our_accuracy,
     our_batches,
     our_model,
@@ -31,13 +29,6 @@ from tutorial import (
     tfrs_model,
 )
 
-import tf_recall as tr
-from tf_recall.training import assess, fit
-
-SPLITS = {
-    "by global time": "split={name: by_time, test: 0.1, validation: 0.1}",
-    "leave last out": "split={name: leave_last_out, validation: true}",
-}
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -58,17 +49,6 @@ def main():
     ours, theirs = tutorial(options.manual_dir, epochs=6 if options.quick else 30)
     print(f"\ntop-100 accuracy on the tutorial's random split: tf_recall {ours:.4f}, TFRS {theirs:.4f}")
     finish(ratio=float(min(ratios)), gain=ours - theirs, accuracy=[ours, theirs])
-
-
-def honest(manual_dir, split, seed):
-    """The report of the package's MovieLens config on one split."""
-    sets = ["data.variant=latest-small", f"data.manual_dir={manual_dir}", split, f"train.seed={seed}"]
-    config = tr.Config.load("two_tower_movielens", sets)
-    parts = config.make_split(config.make("data"))
-    catalog = tr.Catalog.fit(parts.train)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        model = fit(config, parts, catalog, folder)
-    return assess(tr.Service.build(model, catalog), config, parts.test, catalog)
 
 
 def tutorial(manual_dir, epochs):

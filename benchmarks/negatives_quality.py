@@ -10,22 +10,12 @@ margin are fixed: those that did best in a look at leave-last-out.
 splits. `--quick`: one seed, three epochs, four pairs.
 """
 
-import contextlib
 import json
-import sys
-import tempfile
 
 import numpy as np
 from tqdm.auto import tqdm
-from tutorial import arguments, finish
+from tutorial import SPLITS, arguments, finish, honest
 
-import tf_recall as tr
-from tf_recall.training import assess, fit
-
-SPLITS = {
-    "leave last out": "split={name: leave_last_out, validation: true}",
-    "by global time": "split={name: by_time, test: 0.1, validation: 0.1}",
-}
 UNIFORM, GENRES = {"name": "uniform", "num": 1024}, {"name": "same_group", "column": "genres", "separator": "|"}
 SAMPLERS = {
     "in-batch": "in_batch",
@@ -76,15 +66,9 @@ def main():
 
 def run(options, split, negatives, loss, seed):
     """The report of one model on the test part of one split."""
-    sets = ["data.variant=latest-small", f"data.manual_dir={options.manual_dir}", split, f"train.seed={seed}"]
-    sets += [f"model.negatives={json.dumps(negatives)}", f"model.loss={json.dumps(loss)}"]
+    sets = [f"model.negatives={json.dumps(negatives)}", f"model.loss={json.dumps(loss)}"]
     sets += [f"train.epochs={3 if options.quick else 12}", "train.patience=2"]
-    config = tr.Config.load("two_tower_movielens", sets)
-    parts = config.make_split(config.make("data"))
-    catalog = tr.Catalog.fit(parts.train)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        model = fit(config, parts, catalog, folder)
-    return assess(tr.Service.build(model, catalog), config, parts.test, catalog)
+    return honest(options.manual_dir, split, seed, *sets)
 
 
 def cell(values):

@@ -6,9 +6,12 @@ top 100.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,10 @@ from tf_recall.data.splits import random
 from tf_recall.features import Buckets, Categorical, Id, Numeric, Text
 
 DIM, BATCH = 32, 2048
+SPLITS = {
+    "by global time": "split={name: by_time, test: 0.1, validation: 0.1}",
+    "leave last out": "split={name: leave_last_out, validation: true}",
+}
 
 
 def arguments(description):
@@ -37,6 +44,19 @@ def read(manual_dir, test=0.2, seed=42):
     ratings = movielens("latest-small", manual_dir=manual_dir)
     split = random(ratings, test=test, seed=seed)
     return split, tr.Catalog.fit(split.train)
+
+
+def honest(manual_dir, split, seed, *sets):
+    """The report of the package's MovieLens config on one split, with further changes `sets`."""
+    from tf_recall.training import assess, fit
+
+    sets = ["data.variant=latest-small", f"data.manual_dir={manual_dir}", split, f"train.seed={seed}", *sets]
+    config = tr.Config.load("two_tower_movielens", sets)
+    parts = config.make_split(config.make("data"))
+    catalog = tr.Catalog.fit(parts.train)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        model = fit(config, parts, catalog, folder)
+    return assess(tr.Service.build(model, catalog), config, parts.test, catalog)
 
 
 def our_model(split, catalog, normalize=False, loss=None, negatives=None):

@@ -1,5 +1,6 @@
 """What every test shares: the package first (it sets up the environment for TensorFlow), and the real data."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,17 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real data is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def free_ports():
+    """`free_ports(count)`: ports of this machine that nobody listens on."""
+
+    def find(count):
+        sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+        ports = [each.getsockname()[1] for each in sockets]
+        for each in sockets:
+            each.close()
+        return ports
+
+    return find

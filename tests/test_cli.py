@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -38,14 +37,6 @@ def refused(*arguments):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 1
     return result.stderr
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +137,7 @@ def test_negatives_precision_and_rejections_by_config_alone(folder):
 
 
 @pytest.mark.slow
-def test_two_worker_processes_train_and_the_chief_exports(folder):
+def test_two_worker_processes_train_and_the_chief_exports(folder, free_ports):
     ports = free_ports(2)
     command = [sys.executable, "-m", "tf_recall.cli", "train", str(folder / "clicks.yaml"), "--set", "name=workers"]
     command += ["--set", "train.strategy=multi_worker", "--out", str(folder / "models")]

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,21 +16,13 @@ from tf_recall.distribution import gather, num_replicas, rank
 PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 120
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def start(log, env, *arguments):
     with open(log, "w") as out:
         return subprocess.Popen([sys.executable, PROGRAM, *arguments], env=env, stdout=out, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory):
+def ends(tmp_path_factory, free_ports):
     """What each process saw and where it ended, by name. They run side by side."""
     folder = tmp_path_factory.mktemp("replicas")
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}

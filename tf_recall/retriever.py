@@ -85,7 +85,7 @@ class Retriever(ReplicatedModel):
         )
         candidates = self.negatives.draw(drawing)
         log_q = functools.partial(self.negatives.log_q, batch=drawing) if self.loss_fn.corrected else None
-        temperature = self.loss_fn.temperature_at(self._step())
+        temperature = self.loss_fn.temperature_at(drawing.step)
         merge = self.loss_fn.merges and not self._static
         scores = Scores.of(query, item, rows, candidates, temperature, log_q, merge)
         if training:
@@ -134,7 +134,7 @@ class Retriever(ReplicatedModel):
         blocks = range(1, self.item_tower.num_rows, BLOCK)
         ends = [min(at + BLOCK, self.item_tower.num_rows) for at in blocks]
         pairs = tqdm(zip(blocks, ends, strict=True), "items", len(ends), delay=3, leave=False)
-        return np.concatenate([self._embed_rows(tf.range(at, end)).numpy() for at, end in pairs]).astype(np.float32)
+        return np.concatenate([self._embed_rows(tf.range(at, end)).numpy() for at, end in pairs])
 
     @tf.function(reduce_retracing=True, input_signature=[tf.TensorSpec([None], tf.int32)])
     def _embed_rows(self, rows):

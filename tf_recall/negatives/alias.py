@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.draws import unit
+from tf_recall.negatives.frequency import check_counts
 
 
 def alias_table(weights):
@@ -31,11 +32,8 @@ def alias_table(weights):
     Walker, "An Efficient Method for Generating Discrete Random Variables with General Distributions", ACM TOMS 1977;
     the sweep in order is that of Hübschle-Schneider, Sanders, "Parallel Weighted Random Sampling", ESA 2019, section 4.
     """
-    weights = np.asarray(weights, np.float64)
-    total = weights.sum()
-    if weights.ndim != 1 or not np.all(weights >= 0) or not 0 < total < np.inf:
-        raise ValueError(f"weights must be [V], finite, none negative, not all zero; not {weights.shape}: {weights}")
-    w = weights / total * len(weights)
+    weights = check_counts(weights, "weights")
+    w = weights / weights.sum() * len(weights)
     keep, alias = np.minimum(w, 1), np.arange(len(w))
     is_heavy = w >= min(1, w.max())  # equal weights may all be rounded down
     (light,), (heavy,) = np.nonzero(~is_heavy), np.nonzero(is_heavy)

@@ -7,15 +7,15 @@ import tensorflow as tf
 PRIME = 2**31 - 1  # above any row id; the product of two numbers below it fits an int64
 
 
-def check_counts(counts):
-    """Counts as float64 `[V]`.
+def check_counts(counts, name="counts"):
+    """Counts, or weights by another `name`, as float64 `[V]`.
 
     Raises:
         ValueError: no counts, a negative one, or none above zero.
     """
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 1 or not np.all(counts >= 0) or not 0 < counts.sum() < np.inf:
-        raise ValueError(f"counts must be [V], finite, none negative, not all zero; not {counts.shape}: {counts}")
+        raise ValueError(f"{name} must be [V], finite, none negative, not all zero; not {counts.shape}: {counts}")
     return counts
 
 
