@@ -1,4 +1,4 @@
-"""Question 1, which pairs are positive: functions from interactions to the columns of training batches."""
+"""A user and each item interacted with, as the columns of training batches."""
 
 import numpy as np
 
