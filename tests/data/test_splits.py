@@ -14,12 +14,17 @@ def log(size=400, users=20, moments=60, seed=0):
         item_id=random.integers(1, 50, size),
         timestamp=random.integers(0, moments, size),
         row=np.arange(size),
+        visit=random.integers(0, 4, size),
         users=pd.DataFrame({"user_id": np.arange(users)}),
     )
 
 
 def events(users, times):
     return Interactions.from_columns(user_id=users, item_id=np.arange(len(users)), timestamp=times)
+
+
+def with_gap():
+    return Interactions.from_columns(user_id=[1, 1], item_id=[1, 2], timestamp=[1, 2], visit=["a", None])
 
 
 def rows(side):
@@ -31,6 +36,8 @@ EVERY = [
     lambda given: splits.by_time(given),
     lambda given: splits.leave_last_out(given, validation=True),
     lambda given: splits.leave_last_out(given),
+    lambda given: splits.leave_last_session_out(given, "visit", validation=True),
+    lambda given: splits.leave_last_session_out(given, "visit"),
     lambda given: splits.random(given, 0.2, 0.1),
     lambda given: splits.random(given),
     lambda given: splits.by_user(given, 0.2, 0.1),
@@ -102,6 +109,40 @@ def test_leave_last_out_agrees_with_a_loop(seed):
     }
 
 
+def test_leave_last_session_out_by_hand():
+    given = Interactions.from_columns(
+        # user 1: a ends at 4, b at 3, so a is last though b began later; user 2: one session; user 3: x and y end at 5,
+        # y on the later line; user 4: p, q, r in this order. Sessions of one name under two users are two.
+        user_id=[1, 1, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4],
+        item_id=np.arange(12),
+        timestamp=[1, 4, 2, 3, 7, 8, 5, 5, 5, 1, 2, 3],
+        visit=["a", "a", "b", "b", "a", "a", "y", "x", "y", "p", "q", "r"],
+    )
+    done = splits.leave_last_session_out(given, "visit")
+    assert done.test.frame["item_id"].tolist() == [0, 1, 6, 8, 11] and done.validation is None
+    assert done.train.frame["item_id"].tolist() == [2, 3, 4, 5, 7, 9, 10]
+    done = splits.leave_last_session_out(given, "visit", validation=True)
+    assert done.test.frame["item_id"].tolist() == [0, 1, 6, 8, 11]
+    assert done.validation.frame["item_id"].tolist() == [10]
+    assert done.train.frame["item_id"].tolist() == [2, 3, 4, 5, 7, 9]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_leave_last_session_out_agrees_with_a_loop(seed):
+    given = log(size=150, users=60, moments=8, seed=seed)
+    expected = {"train": [], "validation": [], "test": []}
+    for _, history in given.frame.groupby("user_id"):
+        visits = [visit["row"].tolist() for _, visit in history.groupby("visit")]
+        visits.sort(key=lambda visit: max((given.frame["timestamp"][row], row) for row in visit))
+        for place, visit in enumerate(visits):
+            left = len(visits) - 1 - place
+            expected["train" if place == 0 or left > 1 else ("test", "validation")[left]] += visit
+    done = splits.leave_last_session_out(given, "visit", validation=True)
+    assert {name: sorted(side) for name, side in expected.items()} == {
+        name: rows(getattr(done, name)) for name in expected
+    }
+
+
 def test_random_meets_its_shares_and_follows_its_seed():
     given = log(1000)
     done = splits.random(given, test=0.2, validation=0.1, seed=3)
@@ -155,6 +196,17 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
         (lambda: splits.by_time(events([1, 2, 3], [5, 5, 6]), validation=0.3), "same time"),
         (lambda: splits.leave_last_out(events([1, 2], [1, 2])), "test side would be empty"),
         (lambda: splits.leave_last_out(events([1, 1], [1, 2]), validation=True), "validation side would be empty"),
+        (
+            lambda: splits.leave_last_session_out(Interactions.from_columns(user_id=[1], item_id=[1]), "item_id"),
+            "leave_last_session_out needs timestamps",
+        ),
+        (lambda: splits.leave_last_session_out(events([1, 1], [1, 2]), "visit"), "needs the column 'visit'; there are"),
+        (lambda: splits.leave_last_session_out(with_gap(), "visit"), "1 of 2 rows have no 'visit'"),
+        (lambda: splits.leave_last_session_out(events([1, 2], [1, 2]), "item_id"), "test side would be empty"),
+        (
+            lambda: splits.leave_last_session_out(events([1, 1], [1, 2]), "item_id", validation=True),
+            "validation side would be empty",
+        ),
         (lambda: splits.random(events([1, 2], [1, 2]), test=0.1), "test side would be empty"),
         (lambda: splits.by_user(events([1, 1], [1, 2]), test=0.9), "train side would be empty"),
         (lambda: splits.random(log(), test=0), "leave some for train, got 0 and 0.0"),
@@ -162,7 +214,7 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
         (lambda: splits.by_time(log(), test=20), "leave some for train"),
         (lambda: splits.by_time(log(), test=0.2, validation=-0.1), "leave some for train"),
     ],
-    ids=range(12),
+    ids=range(17),
 )
 def test_what_cannot_be_split_is_named(call, says):
     with pytest.raises(ValueError, match=says):

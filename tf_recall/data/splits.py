@@ -63,6 +63,37 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
     return _split(interactions, later & (from_last == 0), later & (from_last == 1) if validation else None)
 
 
+def leave_last_session_out(interactions: Interactions, column: str, validation: bool = False) -> Split:
+    """Each user's last session is the test, whole, and with `validation` the one before that the validation.
+
+    A session is all that a user did under one value of `column` (an invoice, a visit), and ends with its last event:
+    the protocol of baskets and of session models, which leaves no part of the tested session in train. Of sessions that
+    end at the same time the one with the later line is the later. A user keeps at least one session in train: those
+    with a single one are not tested, those with two are not validated on.
+
+    Args:
+      interactions: with timestamps.
+      column: the column that tells the sessions of a user apart.
+      validation: whether to validate on the sessions before the last.
+
+    Raises:
+      ValueError: no timestamps, no such column or one with missing values, or a side that would be empty.
+
+    Example:
+      >>> split = leave_last_session_out(online_retail("downloads"), "invoice")
+    """
+    times, frame = _times(interactions, "leave_last_session_out"), interactions.frame
+    if column not in frame:
+        raise ValueError(f"leave_last_session_out needs the column {column!r}; there are {list(frame.columns)}.")
+    if missing := int(frame[column].isna().sum()):
+        raise ValueError(f"{missing} of {len(frame)} rows have no {column!r}, so they are in no session: drop them.")
+    place = pd.Series(index=np.argsort(times, kind="stable"), data=np.arange(len(times))).sort_index()
+    end = place.groupby([frame["user_id"], frame[column]]).transform("max")
+    from_last = end.groupby(frame["user_id"]).rank(method="dense", ascending=False).to_numpy() - 1
+    later = (end > end.groupby(frame["user_id"]).transform("min")).to_numpy()
+    return _split(interactions, later & (from_last == 0), later & (from_last == 1) if validation else None)
+
+
 def random(interactions: Interactions, test: float = 0.2, validation: float = 0.0, seed: int = 0) -> Split:
     """Events at random. The easiest split: it lets a model look into the future, so report `by_time` beside it.
 
