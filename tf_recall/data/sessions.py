@@ -1,0 +1,233 @@
+"""Sessions: runs of a user's items in time order, and the recipes that cut them out of interactions."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Sequences of item rows, one after another: session `s` is `items[offsets[s]:offsets[s + 1]]`.
+
+    The arrays may be memory maps: whoever reads sessions reads them by block.
+
+    Args:
+        offsets: `[S + 1]` int64.
+        items: `[N]` int32, rows of the catalogue, above 0.
+        users: `[S]` int32, whose session it is; 0 where the catalogue does not know the user.
+        booked: `[S]` int32, the item that the session led to, 0 for none; or None.
+
+    Raises:
+        ValueError: the arrays do not fit together.
+
+    Example:
+        >>> sessions = Sessions(np.array([0, 2, 5]), np.array([4, 7, 7, 1, 4], np.int32), np.array([1, 2], np.int32))
+        >>> len(sessions)
+        2
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    users: np.ndarray
+    booked: np.ndarray | None = None
+
+    def __post_init__(self):
+        num = len(self.offsets) - 1
+        if num < 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
+            raise ValueError(f"offsets must go from 0 to the number of items, {len(self.items)}, got {self.offsets}.")
+        for name in ("users", "booked"):
+            if getattr(self, name) is not None and len(getattr(self, name)) != num:
+                raise ValueError(f"{name} has {len(getattr(self, name))} entries for {num} sessions.")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+class Recipe:
+    """A way to cut interactions into sessions: it says in `cut` which lines follow one another, and where one begins.
+
+    Items that the catalogue does not know are left out once the sessions are cut, so they still hold a session
+    together. Sessions of one item stay: they have no pairs, but count in an item's share of all events. Those of none
+    do not stay. An item that comes again in a session stays as often as it comes.
+
+    Call: `recipe(interactions, catalog)` -> `Sessions`.
+    """
+
+    def __call__(self, interactions: Interactions, catalog: Catalog) -> Sessions:
+        return _sessions(interactions.frame, catalog, *self.cut(interactions.frame))
+
+    def cut(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The frame's line numbers `[n]` in the order of the sessions, and bool `[n]`: where a session begins."""
+        raise NotImplementedError
+
+    def get_config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class ByUser(Recipe):
+    """All that a user did as one session, by time; by line among equal times, or where there are no timestamps.
+
+    Example:
+        >>> sessions = ByUser()(split.train, catalog)
+    """
+
+    def cut(self, frame):
+        return _grouped(frame, _codes(frame, "user_id"))
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class ByGap(Recipe):
+    """A user's events by time, cut where the gap between two exceeds a threshold (METHODS.md P2).
+
+    begins[n] = user[n] differs from user[n - 1], or timestamp[n] - timestamp[n - 1] > gap
+
+    Args:
+        gap: in seconds; half an hour as web analytics has it.
+
+    Raises:
+        ValueError: `gap` is negative, or the interactions have no timestamp.
+
+    Example:
+        >>> sessions = ByGap(gap=3600)(split.train, catalog)
+    """
+
+    def __init__(self, gap=1800):
+        if isinstance(gap, bool) or not isinstance(gap, Real) or not gap >= 0:
+            raise ValueError(f"gap must be a number of seconds, at least 0, got {gap!r}.")
+        self.gap = gap
+
+    def cut(self, frame):
+        if "timestamp" not in frame:
+            raise ValueError(
+                f"ByGap cuts by time, and the interactions have no timestamp, only {list(frame)}: "
+                "ByUser and ByColumn do without one."
+            )
+        lines, begins = _grouped(frame, _codes(frame, "user_id"))
+        seconds = frame["timestamp"].to_numpy()[lines]
+        begins[1:] |= np.diff(seconds) > self.gap
+        return lines, begins
+
+    def get_config(self):
+        return {"gap": self.gap}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class ByColumn(Recipe):
+    """A session is what one user has under one value of a column, such as an invoice; inside by time, then by line.
+
+    Args:
+        column: a context column of the interactions. Two users may have the same value, as where each one's sessions
+            are counted from 1: those are two sessions.
+
+    Raises:
+        ValueError: the interactions have no such column, or values are missing in it.
+
+    Example:
+        >>> sessions = ByColumn("invoice")(split.train, catalog)
+    """
+
+    def __init__(self, column):
+        self.column = column
+
+    def cut(self, frame):
+        return _grouped(frame, _codes(frame, self.column), _codes(frame, "user_id"))
+
+    def get_config(self):
+        return {"column": self.column}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Booked(Recipe):
+    """Sessions of another recipe, with the item that each led to: the last one whose column is true.
+
+    Args:
+        sessions: the recipe that cuts.
+        column: a context column of booleans or numbers; 0 and missing mean no.
+
+    Raises:
+        ValueError: the interactions have no such column, or it holds something else.
+
+    Example:
+        >>> sessions = Booked(ByGap(), "booking")(split.train, catalog)
+        >>> sessions.booked[0]              # an item's row, or 0
+
+    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD 2018, section 3.1.
+    """
+
+    def __init__(self, sessions, column):
+        self.sessions = sessions
+        self.column = column
+
+    def __call__(self, interactions, catalog):
+        frame = interactions.frame
+        given = _column(frame, self.column)
+        numbers = pd.to_numeric(given, errors="coerce")
+        wrong = np.flatnonzero(numbers.isna() & given.notna())
+        if wrong.size:
+            raise ValueError(
+                f"{self.column} must hold booleans or numbers, got {given.iloc[wrong[0]]!r} in row {wrong[0]}."
+            )
+        return _sessions(frame, catalog, *self.cut(frame), marked=numbers.fillna(0).to_numpy(np.float64) != 0)
+
+    def cut(self, frame):
+        return self.sessions.cut(frame)
+
+    def get_config(self):
+        return {"sessions": keras.saving.serialize_keras_object(self.sessions), "column": self.column}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["sessions"]), config["column"])
+
+
+def _column(frame, name):
+    if name not in frame:
+        raise ValueError(f"The interactions have no column {name!r}, only {list(frame)}.")
+    return frame[name]
+
+
+def _codes(frame, name):
+    codes, _ = pd.factorize(_column(frame, name))
+    missing = np.flatnonzero(codes < 0)
+    if missing.size:
+        raise ValueError(
+            f"{missing.size} of {len(codes)} {name} are missing, the first in row {missing[0]}: drop those rows."
+        )
+    return codes
+
+
+def _grouped(frame, *codes):
+    """`cut` where a session is what has the same codes."""
+    times = [frame["timestamp"].to_numpy()] if "timestamp" in frame else []
+    lines = np.lexsort((*times, *codes))
+    begins = np.arange(len(lines)) == 0
+    for each in codes:
+        begins[1:] |= np.diff(each[lines]) != 0
+    return lines, begins
+
+
+def _sessions(frame, catalog, lines, begins, marked=None):
+    users = catalog.users.encode(frame["user_id"].to_numpy()[lines[begins]])
+    items = catalog.items.encode(frame["item_id"])[lines]
+    session = np.cumsum(begins) - 1
+    known = items > 0
+    lengths = np.bincount(session[known], minlength=len(users))
+    stays = lengths > 0
+    booked = None
+    if marked is not None:
+        booked = np.zeros(len(users), np.int32)
+        chosen = known & marked[lines]
+        booked[session[chosen]] = items[chosen]  # of several the last one is left standing
+        booked = booked[stays]
+    return Sessions(np.concatenate([[0], np.cumsum(lengths[stays])]), items[known], users[stays], booked)
