@@ -27,6 +27,7 @@ class Feature(keras.layers.Layer):
     raw_dtype = tf.string
     raw_shape = ()
     code_dtype = "int32"
+    width = None  # the length of the trained vectors, until they are built; None where the code itself is the vector
 
     def __init__(self, column, name=None, **kwargs):
         super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)

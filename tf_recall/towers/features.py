@@ -1,4 +1,4 @@
-"""A tower over features: rows and context in, one vector out."""
+"""Towers over features: rows and context in, one vector out."""
 
 import keras
 import numpy as np
@@ -7,11 +7,8 @@ import tensorflow as tf
 from tf_recall.features import Id
 
 
-@keras.saving.register_keras_serializable("tf_recall")
-class FeatureTower(keras.layers.Layer):
-    """One side of a two-tower model (METHODS.md M8): features side by side, through an MLP, to unit length.
-
-    `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
+class Tower(keras.layers.Layer):
+    """One side of a model, over its features; a subclass makes one vector of what they say: `dim` and `call`.
 
     The codes of a user or item do not change while training, so `adapt` computes them once and keeps them in a table
     by row; a training step reads `[B]` row numbers and gathers. Context (the time of the request, the device) has no
@@ -20,34 +17,28 @@ class FeatureTower(keras.layers.Layer):
     Args:
         entity: "user" or "item", the key under which row numbers arrive.
         features: the features, `Id` among them where ids are to have vectors of their own.
-        units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
-        normalize: bring the vector to length 1, so that the dot product is the cosine.
 
     Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` -> `[B, dim]` float32.
 
     Raises:
         ValueError: no features, two of one name, or a column that neither the side table nor the interactions have.
-
-    Example:
-        >>> tower = FeatureTower("item", [Id(32), Text("title"), MultiValued("genres")], units=[64, 32])
-        >>> tower.adapt(catalog.items, catalog.item_table)
-
-    Paper: Huang et al. 2013 (DSSM), section 3; Covington et al. 2016, section 3.
     """
 
-    def __init__(self, entity, features, units=(), normalize=True, **kwargs):
+    def __init__(self, entity, features, **kwargs):
         super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
         names = [feature.name for feature in features]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a tower needs features with distinct names, and has {names}; give one of them a `name`")
-        self.entity, self.features, self.units, self.normalize = entity, list(features), list(units), normalize
-        last = len(self.units) - 1
-        self.dense = [keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)]
+        self.entity, self.features = entity, list(features)
 
     @property
     def dim(self):
         """The length of the vector."""
-        return self.units[-1] if self.units else sum(feature.dim for feature in self.features)
+        raise NotImplementedError
+
+    def as_query(self, vectors):
+        """This side's vectors `[B, dim]` as queries among their like: "more like this"."""
+        return vectors
 
     def adapt(self, vocabulary, table=None, context=None):
         """Fits the features on what training has seen and encodes the side table.
@@ -95,26 +86,18 @@ class FeatureTower(keras.layers.Layer):
                     initializer="zeros",
                     name=f"codes_{feature.name}",
                 )
-        width = sum(feature.dim for feature in self.features)
-        for layer in self.dense:
-            layer.build((None, width))
-            width = layer.units
         self.built = True
 
     def get_build_config(self):
         return {"num_rows": self.num_rows, "stored": list(self.tables)} if self.built else None
 
-    def call(self, inputs, training=False):
-        rows = inputs[self.entity]
-        parts = []
-        for feature in self.features:
-            codes = inputs[feature.name] if feature.name in inputs else self._stored(feature, rows)
-            parts.append(feature(codes, training=training) if isinstance(feature, Id) else feature(codes))
-        vector = tf.concat(parts, axis=1)  # [B, sum of dims]
-        for layer in self.dense:
-            vector = layer(vector)
-        vector = tf.cast(vector, tf.float32)  # half precision has no number for the smallest length divided by
-        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+    def vectors(self, inputs, training=False):
+        """What each feature says: a list of `[B, dim of the feature]`."""
+        return [feature(self.codes(feature, inputs), training=training) for feature in self.features]
+
+    def codes(self, feature, inputs):
+        """The codes of a feature, `[B, ...]`: those that came with the batch, or the stored ones."""
+        return inputs[feature.name] if feature.name in inputs else self._stored(feature, inputs[self.entity])
 
     def advance(self):
         """Ends a training step: features that draw at random draw anew in the next."""
@@ -170,11 +153,57 @@ class FeatureTower(keras.layers.Layer):
             **super().get_config(),
             "entity": self.entity,
             "features": features,
-            "units": self.units,
-            "normalize": self.normalize,
         }
 
     @classmethod
     def from_config(cls, config):
         features = [keras.saving.deserialize_keras_object(feature) for feature in config["features"]]
         return cls(**{**config, "features": features})
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class FeatureTower(Tower):
+    """One side of a two-tower model (METHODS.md M8): features side by side, through an MLP, to unit length.
+
+    `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
+
+    Args:
+        entity, features: as `Tower`.
+        units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
+        normalize: bring the vector to length 1, so that the dot product is the cosine.
+
+    Call: as `Tower`.
+
+    Example:
+        >>> tower = FeatureTower("item", [Id(32), Text("title"), MultiValued("genres")], units=[64, 32])
+        >>> tower.adapt(catalog.items, catalog.item_table)
+
+    Paper: Huang et al. 2013 (DSSM), section 3; Covington et al. 2016, section 3.
+    """
+
+    def __init__(self, entity, features, units=(), normalize=True, **kwargs):
+        super().__init__(entity, features, **kwargs)
+        self.units, self.normalize = list(units), normalize
+        last = len(self.units) - 1
+        self.dense = [keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)]
+
+    @property
+    def dim(self):
+        return self.units[-1] if self.units else sum(feature.dim for feature in self.features)
+
+    def build_from_config(self, config):
+        super().build_from_config(config)
+        width = sum(feature.dim for feature in self.features)
+        for layer in self.dense:
+            layer.build((None, width))
+            width = layer.units
+
+    def call(self, inputs, training=False):
+        vector = tf.concat(self.vectors(inputs, training), axis=1)  # [B, sum of dims]
+        for layer in self.dense:
+            vector = layer(vector)
+        vector = tf.cast(vector, tf.float32)  # half precision has no number for the smallest length divided by
+        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "normalize": self.normalize}
