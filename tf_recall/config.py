@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tf_recall.registry import make
+from tf_recall.registry import find, make
 
 HERE = Path(__file__).parent
 PARTS = {  # arguments that are parts themselves, and their kind
@@ -17,7 +17,13 @@ PARTS = {  # arguments that are parts themselves, and their kind
     "hard": "negatives",
     "frequency": "frequency",
     "temperature": "temperature",
+    "features": "feature",
+    "positives": "positives",
+    "sessions": "sessions",
+    "negatives": "negatives",
+    "loss": "loss",
 }
+ENTITIES = {"query_tower": "user", "item_tower": "item"}
 
 
 class Loader(yaml.SafeLoader):
@@ -163,17 +169,11 @@ class Config:
     def make_model(self):
         """The model with its towers, negatives and loss, not adapted yet."""
         arguments = dict(self.model)
-        name = _name(arguments, "model")
-        for key, entity in (("query_tower", "user"), ("item_tower", "item")):
+        for key, tower in find("model", _name(dict(arguments), "model")).towers.items():
             if not isinstance(arguments.get(key), dict):
                 raise ValueError(f"model needs {key}: {{features: [...]}}, and has {arguments.get(key)!r}")
-            tower = {"name": "features", **arguments[key]}
-            tower["features"] = [_part("feature", feature) for feature in tower.get("features", [])]
-            arguments[key] = make("tower", tower.pop("name"), entity, **tower)
-        for key in ("negatives", "loss"):
-            if isinstance(arguments.get(key), dict | str):
-                arguments[key] = _part(key, arguments[key])
-        return make("model", name, **arguments)
+            arguments[key] = _part("tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key])
+        return _part("model", arguments)
 
     def make_strategy(self):
         """The `tf.distribute` strategy of `train.strategy`."""
@@ -216,7 +216,7 @@ def _name(arguments, section):
     return arguments.pop("name")
 
 
-def _part(kind, values):
+def _part(kind, values, *positional):
     """The part that `values` name, and those that its arguments name."""
     if not isinstance(values, dict):
         values = {"name": values}
@@ -228,7 +228,7 @@ def _part(kind, values):
             arguments[key] = [_part(inner, each) for each in value]
         elif isinstance(value, dict | str):
             arguments[key] = _part(inner, value)
-    return make(kind, name, **arguments)
+    return make(kind, name, *positional, **arguments)
 
 
 def apply(values, change):

@@ -1,5 +1,6 @@
 """Question four: the loss that ties query, positive and rivals. Losses see scores only."""
 
+import math
 from numbers import Real
 
 import keras
@@ -221,6 +222,86 @@ class PointwiseCrossEntropy(Loss):
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class NEG(Loss):
+    """Negative sampling: positive or drawn, each pair by itself, nothing subtracted: METHODS.md L3.
+
+    loss[i] = log(1 + exp(-s[i, +])) + negatives / N * sum_{j of N, not masked} log(1 + exp(s[i, j]))
+
+    It learns s = log( P(t | i) / (negatives * Q(t)) ): how much likelier than by chance the two come together. Where a
+    row has several positives (the contexts of a centre), each has the loss of one row, and they share the N draws.
+
+    Args:
+        negatives: how many draws the N of them stand for, beside each positive; above 0. 5 is word2vec's for large
+            data, up to 20 for small.
+        temperature: see `Loss`.
+
+    Raises:
+        ValueError: negatives or the temperature is not above 0.
+
+    Example:
+        >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NEG(negatives=5))
+
+    Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", NIPS 2013, section
+    2.2.
+    """
+
+    def __init__(self, negatives=5.0, temperature=1.0):
+        super().__init__(temperature)
+        _check("negatives", negatives)
+        self.negatives = negatives
+
+    @property
+    def shift(self):
+        """What is subtracted from every score."""
+        return 0.0
+
+    def rows(self, positive, rivals, mask):
+        return self.several(positive[:, None], tf.ones_like(positive[:, None]), rivals, tf.cast(mask, tf.float32))
+
+    def several(self, positives, valid, rivals, times):
+        """Each row's loss `[B]` where it has several positives.
+
+        Args:
+            positives: `[B, P]`.
+            valid: `[B, P]`, 1 where a positive counts, else 0.
+            rivals: `[B, N]`.
+            times: `[B, N]`, of how many of the row's positives each is a rival.
+        """
+        share = self.negatives / tf.cast(tf.maximum(tf.shape(rivals)[1], 1), tf.float32)
+        near = tf.reduce_sum(tf.nn.softplus(self.shift - positives) * valid, axis=1)
+        return near + share * tf.reduce_sum(tf.nn.softplus(rivals - self.shift) * times, axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "negatives": self.negatives}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class NCE(NEG):
+    """Noise contrastive estimation: negative sampling corrected for how likely each item was drawn: METHODS.md L2.
+
+    G[i, j] = s[i, j] - log( negatives * Q[j] )
+    loss[i] = log(1 + exp(-G[i, +])) + negatives / N * sum_{j of N, not masked} log(1 + exp(G[i, j]))
+
+    It learns s = log P(t | i), a normalised probability: popular items score high, where `NEG` learns the lift. With
+    N = negatives its value is `tf.nn.nce_loss`'s, for one positive a row.
+
+    Args: `negatives` and `temperature`, see `NEG`.
+
+    Raises:
+        ValueError: negatives or the temperature is not above 0.
+
+    Gutmann, Hyvarinen, "Noise-contrastive estimation: A new estimation principle for unnormalized statistical models",
+    AISTATS 2010, section 2.
+    """
+
+    corrected = True
+
+    @property
+    def shift(self):
+        return math.log(self.negatives)
 
 
 def _check(name, value, allowed="a number above 0"):

@@ -28,7 +28,25 @@ REGISTRY = {
         "timestamp": "tf_recall.features:Timestamp",
         "pretrained": "tf_recall.features:Pretrained",
     },
-    "tower": {"features": "tf_recall.towers.features:FeatureTower"},
+    "tower": {
+        "features": "tf_recall.towers.features:FeatureTower",
+        "fm_query": "tf_recall.towers.fm:FMQueryTower",
+        "fm_item": "tf_recall.towers.fm:FMItemTower",
+        "mean": "tf_recall.towers.side_info:MeanTower",
+        "weighted": "tf_recall.towers.side_info:WeightedTower",
+    },
+    "sessions": {
+        "by_gap": "tf_recall.data.sessions:ByGap",
+        "by_column": "tf_recall.data.sessions:ByColumn",
+        "by_user": "tf_recall.data.sessions:ByUser",
+        "booked": "tf_recall.data.sessions:Booked",
+    },
+    "positives": {
+        "user_item": "tf_recall.positives:UserItem",
+        "windows": "tf_recall.positives:Windows",
+        "shrinking_windows": "tf_recall.positives:ShrinkingWindows",
+        "walks": "tf_recall.positives:Walks",
+    },
     "negatives": {
         "in_batch": "tf_recall.negatives:InBatch",
         "cross_batch": "tf_recall.negatives:CrossBatch",
@@ -51,6 +69,8 @@ REGISTRY = {
         "bpr": "tf_recall.losses:BPR",
         "triplet_logistic": "tf_recall.losses:TripletLogistic",
         "pointwise_cross_entropy": "tf_recall.losses:PointwiseCrossEntropy",
+        "neg": "tf_recall.losses:NEG",
+        "nce": "tf_recall.losses:NCE",
     },
     "temperature": {
         "learned": "tf_recall.temperature:LearnedTemperature",
@@ -59,7 +79,14 @@ REGISTRY = {
         "cosine_decay": "keras.optimizers.schedules:CosineDecay",
         "piecewise_constant_decay": "keras.optimizers.schedules:PiecewiseConstantDecay",
     },
-    "model": {"two_tower": "tf_recall.models.two_tower:TwoTower"},
+    "model": {
+        "two_tower": "tf_recall.models.two_tower:TwoTower",
+        "item2vec": "tf_recall.models.item2vec:Item2Vec",
+        "airbnb_i2i": "tf_recall.models.airbnb_i2i:AirbnbI2I",
+        "airbnb_u2i": "tf_recall.models.airbnb_u2i:AirbnbU2I",
+        "eges": "tf_recall.models.eges:EGES",
+        "fm": "tf_recall.models.fm:FM",
+    },
     "optimizer": {
         "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",
         "lazy_adam": "tf_recall.optimizers:LazyAdam",

@@ -27,6 +27,7 @@ class Retriever(ReplicatedModel):
         item_tower: `{"item": rows [M]} -> [M, dim]`.
         negatives: the sampler; it draws rivals, and prices any item with `log_q`.
         loss: what becomes of the scores.
+        positives: which pairs are positive, such as `UserItem()`.
 
     Call: a batch `{"query": {...}, "item": {"item": [B]}}`, optionally with `"weight": [B]` and `"rivals": [B, R]` ->
         the loss, a scalar.
@@ -38,12 +39,12 @@ class Retriever(ReplicatedModel):
 
     supports_jit = False  # "auto" must not choose XLA, under which distinct items have no static shape
 
-    def __init__(self, query_tower, item_tower, negatives, loss, **kwargs):
+    def __init__(self, query_tower, item_tower, negatives, loss, positives, **kwargs):
         super().__init__(**kwargs)
         if query_tower.dim != item_tower.dim:
             raise ValueError(f"the towers must end in one size, not {query_tower.dim} and {item_tower.dim}")
         self.query_tower, self.item_tower = query_tower, item_tower
-        self.negatives, self.loss_fn = negatives, loss
+        self.positives, self.negatives, self.loss_fn = positives, negatives, loss
         self.temperature = loss.temperature  # tracked here: it may hold a weight
         self.epoch = self.add_weight(name="epoch", shape=(), dtype="int32", initializer="zeros", trainable=False)
 
@@ -59,6 +60,17 @@ class Retriever(ReplicatedModel):
         self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
         self.built = True
         return self
+
+    def batches(self, train, catalog, batch_size=2048, seed=0):
+        """The training batches: endless `dataset(start)`, `steps_per_epoch` of them an epoch.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: its `Catalog`; `adapt` comes first.
+            batch_size: rows of a batch.
+            seed: same seed, same batches.
+        """
+        return self.positives.batches(self, train, catalog, batch_size, seed)
 
     def build_from_config(self, config):
         self.built = True
@@ -146,13 +158,14 @@ class Retriever(ReplicatedModel):
             "item_tower": self.item_tower,
             "negatives": self.negatives,
             "loss": self.loss_fn,
+            "positives": self.positives,
         }
         parts = {key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}
         return {**super().get_config(), **parts}
 
     @classmethod
     def from_config(cls, config):
-        parts = ("query_tower", "item_tower", "negatives", "loss")
+        parts = {key for key in ("query_tower", "item_tower", "negatives", "loss", "positives") if key in config}
         return cls(**{**config, **{key: keras.saving.deserialize_keras_object(config[key]) for key in parts}})
 
 

@@ -70,6 +70,94 @@ class Scores(NamedTuple):
         return tf.concat([self.positive[:, None], rivals], axis=1), rivals > MASKED / 2
 
 
+class WindowScores(NamedTuple):
+    """Scores where a row, a centre, has several positives: its contexts, of which the neighbours have some too.
+
+    positive[t, p] = query[t] . item[p] / temperature - log_q[item p],  valid where p is a context of t
+    rival[t, j] = query[t] . item[j] / temperature - log_q[item j]
+    times[t, j] = how many contexts of t there are whose id is not id[j];  0 where j is not valid
+
+    T centres stand in G stretches of I, T = G * I, and each stretch has its J places of contexts in common.
+
+    Args:
+        positive: `[T, J]`.
+        valid: `[T, J]`, 1 or 0.
+        rivals: `[T, N + H]`, the N that all rows share, then each row's own.
+        times: `[T, N + H]`.
+    """
+
+    positive: tf.Tensor
+    valid: tf.Tensor
+    rivals: tf.Tensor
+    times: tf.Tensor
+
+    @classmethod
+    def of(cls, query, contexts, ids, valid, candidates, extra=None, temperature=1.0, log_q=None):
+        """From vectors.
+
+        Args:
+            query: `[G, I, dim]`, the centres.
+            contexts: `[G, J, dim]`.
+            ids: `[G, J]`, the contexts' ids.
+            valid: bool `[G, I, J]`, whether a place is a context of a centre.
+            candidates: a list of `Candidates`.
+            extra: `Candidates` `[T, E]`, positives that a centre has beside its window; None: none.
+            temperature: above 0.
+            log_q: `ids [...] -> [...]`; None: no correction.
+        """
+        query, valid = tf.cast(query, tf.float32) / temperature, tf.cast(valid, tf.float32)
+        flat = tf.reshape(query, [-1, query.shape[2]])  # [T, dim]
+        positive = tf.matmul(query, tf.cast(contexts, tf.float32), transpose_b=True)  # [G, I, J]
+        positive = _flat(_priced(positive, ids[:, None], log_q))
+        num = tf.reshape(tf.reduce_sum(valid, axis=2), [-1, 1])  # [T, 1]
+        if extra is not None:
+            positive = tf.concat([positive, _matched(flat, extra, log_q)], axis=1)
+            num += tf.reduce_sum(tf.cast(extra.valid, tf.float32), axis=1, keepdims=True)
+        rivals, times = [], []
+        for drawn in candidates:
+            if drawn.shared:
+                vectors, _, shift = _shared(drawn, log_q)
+                rivals.append(tf.matmul(flat, vectors, transpose_b=True) + shift)  # [T, N]
+            else:
+                rivals.append(_matched(flat, drawn, log_q))
+            left = num - _hits(valid, ids, extra, drawn)
+            times.append(left if drawn.valid is None else tf.where(drawn.valid, left, 0))
+        valid = _flat(valid)
+        if extra is not None:
+            valid = tf.concat([valid, tf.cast(extra.valid, tf.float32)], axis=1)
+        return cls(positive, valid, tf.concat(rivals, axis=1), tf.concat(times, axis=1))
+
+
+def _flat(x):
+    """`[G, I, N] -> [G * I, N]`."""
+    return tf.reshape(x, [-1, tf.shape(x)[2] if x.shape[2] is None else x.shape[2]])
+
+
+def _matched(query, candidates, log_q):
+    """Scores `[T, H]` of each row's own candidates, whatever their ids."""
+    scores = tf.linalg.matvec(tf.cast(candidates.vectors, tf.float32), query)
+    return _priced(scores, candidates.ids, log_q)
+
+
+def _hits(valid, ids, extra, drawn):
+    """How many of a centre's positives are each of the drawn items: `[T, N]`.
+
+    A place of a stretch is compared with a draw once, for all centres of the stretch.
+    """
+    size = valid.shape[1]
+    if drawn.shared:
+        hits = _flat(tf.matmul(valid, tf.cast(ids[:, :, None] == drawn.ids, tf.float32)))  # [T, N]
+    else:
+        own = tf.reshape(drawn.ids, [-1, size, tf.shape(drawn.ids)[1]])  # [G, I, H]
+        hit = tf.cast(ids[:, None, :, None] == own[:, :, None], tf.float32)  # [G, I, J, H]
+        hits = _flat(tf.einsum("gij,gijh->gih", valid, hit))  # [T, H]
+    if extra is None:
+        return hits
+    rivals = drawn.ids[None] if drawn.shared else drawn.ids  # [1 or T, N]
+    same = tf.cast(extra.ids[:, :, None] == rivals[:, None], tf.float32)  # [T, E, N]
+    return hits + tf.einsum("te,ten->tn", tf.cast(extra.valid, tf.float32), same)
+
+
 def _priced(scores, ids, log_q):
     return scores if log_q is None else scores - log_q(ids)
 
@@ -94,7 +182,6 @@ def _merged(candidates, log_q):
 
 def _own(query, positives, candidates, log_q):
     """Scores `[B, H]` of each row's own candidates."""
-    scores = tf.linalg.matvec(tf.cast(candidates.vectors, tf.float32), query)
-    scores = _priced(scores, candidates.ids, log_q)
+    scores = _matched(query, candidates, log_q)
     valid = candidates.ids != positives[:, None]
     return tf.where(valid if candidates.valid is None else valid & candidates.valid, scores, MASKED)

@@ -12,7 +12,6 @@ import keras
 from tf_recall import doctor
 from tf_recall.callbacks import CatalogueRecall, Checkpoint
 from tf_recall.config import Config
-from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.distribution import is_chief, wait_for_all
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
@@ -85,8 +84,7 @@ def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None, str
         )
     with strategy.scope():
         model = _compiled(config, split, catalog)
-    pairs = user_item(split.train, catalog, model.query_tower, model.negatives.num_rivals)
-    batches = Batches(pairs, settings.batch_size, settings.seed)
+    batches = model.batches(split.train, catalog, settings.batch_size, settings.seed)
 
     checkpoints = Path(checkpoints)
     if is_chief(strategy):

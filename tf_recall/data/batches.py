@@ -32,12 +32,15 @@ class Batches:
         batch_size: Rows in a batch. At most `num_rows`: a larger one becomes `num_rows`.
         seed: Same seed, same batches.
         run: Neighbouring rows that are shuffled together: 1 in memory, some hundreds for columns larger than memory.
+        keep: `[num_rows]`, the chance of each row to be in an epoch; None: every row is in every epoch. An epoch then
+            has `floor(sum(keep))` rows, drawn anew. It asks for `run=1`.
 
     Call shapes:
         `at(step)` gives the same nesting of arrays `[batch_size, ...]`; `dataset()` of tensors `[batch_size, ...]`.
 
     Raises:
-        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size` or `run` out of range.
+        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size`, `run` or `keep` out of
+            range.
 
     Example:
         >>> batches = Batches({"query": {"user": users}, "item": {"item": items}}, batch_size=2048)
@@ -47,7 +50,7 @@ class Batches:
         `batches.dataset(start=int(model.optimizer.iterations.numpy()))`.
     """
 
-    def __init__(self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1):
+    def __init__(self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1, keep=None):
         self._columns = columns
         self._leaves = dict(_leaves(columns))
         self.num_rows = _num_rows(self._leaves)
@@ -55,9 +58,11 @@ class Batches:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         if not 1 <= run <= self.num_rows:
             raise ValueError(f"run is {run}; it must lie between 1 and the number of rows, {self.num_rows}.")
-        self.batch_size = min(int(batch_size), self.num_rows - self.num_rows % run)
+        if keep is not None:
+            keep = _checked(keep, self.num_rows, run)
         self.seed = seed
-        self._order = _Order(self.num_rows, seed, run)
+        self._order = _Order(self.num_rows, seed, run, keep)
+        self.batch_size = min(int(batch_size), self._order.num_rows)
         self.steps_per_epoch = self._order.num_rows // self.batch_size
 
     def __len__(self) -> int:
@@ -116,11 +121,14 @@ class _Order:
 
     The runs start at another row each epoch, so that other rows are neighbours and the `all_rows % run` rows left out
     are others. With runs of one row the first shuffle is enough, and the pools are left as they are.
+
+    Where rows have a chance `keep`, an epoch takes those shuffled rows at which the running sum of the chances passes a
+    whole number: each with its chance, and always equally many.
     """
 
-    def __init__(self, all_rows: int, seed: int, run: int):
-        self.num_rows = all_rows - all_rows % run
-        self._all_rows, self._seed, self._run = all_rows, seed, run
+    def __init__(self, all_rows: int, seed: int, run: int, keep=None):
+        self.num_rows = all_rows - all_rows % run if keep is None else int(keep.sum(dtype=np.float64) * (1 + 1e-12))
+        self._all_rows, self._seed, self._run, self._keep = all_rows, seed, run, keep
         self._pool_rows = max(1, POOL_ROWS // run) * run
         self._runs = self._places = (None, None)  # The last ones, (key, value) replaced whole: threads may meet here.
 
@@ -137,9 +145,12 @@ class _Order:
     def _shuffled_runs(self, epoch: int) -> np.ndarray:
         key, runs = self._runs
         if key != epoch:
-            num_runs = self.num_rows // self._run
+            num_runs = self._all_rows // self._run
             runs = np.arange(num_runs, dtype=np.int32 if self._run == 1 and num_runs < 2**31 else np.int64)
             np.random.default_rng([self._seed, epoch]).shuffle(runs)
+            if self._keep is not None:
+                total = np.floor(np.cumsum(self._keep[runs], dtype=np.float64) * (1 + 1e-12))
+                runs = runs[np.diff(total, prepend=0) > 0]
             self._runs = (epoch, runs)
         return runs
 
@@ -151,6 +162,17 @@ class _Order:
             np.random.default_rng([self._seed, epoch, 1 + pool]).shuffle(places)
             self._places = ((epoch, pool), places)
         return places
+
+
+def _checked(keep, num_rows, run):
+    keep = np.asarray(keep, np.float32)
+    if keep.shape != (num_rows,) or not ((keep >= 0) & (keep <= 1)).all():
+        raise ValueError(f"keep must hold a chance between 0 and 1 for each of the {num_rows} rows; got {keep.shape}.")
+    if run > 1:
+        raise ValueError(f"keep asks for rows shuffled one by one: leave out run={run}.")
+    if keep.sum(dtype=np.float64) < 1:
+        raise ValueError("keep leaves less than one row an epoch; there is nothing to train on.")
+    return keep
 
 
 def _leaves(columns, path=""):

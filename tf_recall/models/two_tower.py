@@ -4,6 +4,7 @@ import keras
 
 from tf_recall.losses import SampledSoftmax
 from tf_recall.negatives import InBatch
+from tf_recall.positives import UserItem
 from tf_recall.retriever import Retriever
 
 
@@ -11,7 +12,7 @@ from tf_recall.retriever import Retriever
 class TwoTower(Retriever):
     """A tower for the query, a tower for the item, and nothing between them but the final dot (METHODS.md M8).
 
-    Positives: a user and each item interacted with (P1), from `tf_recall.positives.user_item`.
+    Positives: a user and each item interacted with (P1).
     Negatives: the other rows' items (N4), priced by their share of the training positives.
     Towers: features, concatenated, through an MLP, to unit length.
     Loss: softmax over them (L7) with temperature and log q.
@@ -21,10 +22,12 @@ class TwoTower(Retriever):
         item_tower: a `FeatureTower("item", ...)` that ends in the same size.
         negatives: the sampler, `InBatch()` by default.
         loss: the loss, `SampledSoftmax()` by default.
+        positives: the positives, `UserItem()` by default.
 
     Example:
         >>> model = TwoTower(FeatureTower("user", [Id(32)]), FeatureTower("item", [Id(32)]))
         >>> model.adapt(split.train, catalog).compile(optimizer=RowwiseAdagrad(0.1))
+        >>> batches = model.batches(split.train, catalog)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
     Paper: Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations", sections 3
@@ -32,5 +35,8 @@ class TwoTower(Retriever):
     Departs from the paper: log q comes from training counts; `InBatch(Streaming())` takes the paper's estimate.
     """
 
-    def __init__(self, query_tower, item_tower, negatives=None, loss=None, **kwargs):
-        super().__init__(query_tower, item_tower, negatives or InBatch(), loss or SampledSoftmax(), **kwargs)
+    towers = {"query_tower": "features", "item_tower": "features"}  # what a config makes of them
+
+    def __init__(self, query_tower, item_tower, negatives=None, loss=None, positives=None, **kwargs):
+        negatives, loss, positives = negatives or InBatch(), loss or SampledSoftmax(), positives or UserItem()
+        super().__init__(query_tower, item_tower, negatives, loss, positives, **kwargs)

@@ -80,6 +80,7 @@ class Sampler(keras.layers.Layer):
     """
 
     num_rivals = 0  # of the batch's `rivals` that it wants to see
+    from_batch = False  # whether what it draws are the items of a batch
 
     def adapt(self, counts, table=None, dim=None):
         """Fits whatever the sampler needs to know.

@@ -83,6 +83,8 @@ class HighestInBatch(HardSampler):
     Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1: no more than two a row.
     """
 
+    from_batch = True
+
     def __init__(self, num=1, **kwargs):
         super().__init__(num, **kwargs)
         self.frequency = Counts()
@@ -139,6 +141,10 @@ class Curriculum(HardSampler):
     @property
     def num_rivals(self):
         return self.hard.num_rivals
+
+    @property
+    def from_batch(self):
+        return self.hard.from_batch
 
     def adapt(self, counts, table=None, dim=None):
         self.hard.adapt(counts, table, dim)

@@ -10,6 +10,8 @@ from tf_recall.negatives.frequency import Counts
 class _Positives(Sampler):
     """A sampler whose items come as often as they are positives; `frequency` says how often that is."""
 
+    from_batch = True
+
     def __init__(self, frequency=None, **kwargs):
         super().__init__(**kwargs)
         self.frequency = Counts() if frequency is None else frequency

@@ -38,6 +38,10 @@ class Mixture(Sampler):
     def num_rivals(self):
         return max(sampler.num_rivals for sampler in self.samplers)
 
+    @property
+    def from_batch(self):
+        return any(sampler.from_batch for sampler in self.samplers)
+
     def adapt(self, counts, table=None, dim=None):
         for sampler in self.samplers:
             sampler.adapt(counts, table, dim)
@@ -99,6 +103,10 @@ class EasyHard(Sampler):
     @property
     def num_rivals(self):
         return max(self.easy.num_rivals, self.hard.num_rivals)
+
+    @property
+    def from_batch(self):
+        return self.easy.from_batch or self.hard.from_batch
 
     def adapt(self, counts, table=None, dim=None):
         self.easy.adapt(counts, table, dim)

@@ -1,6 +1,36 @@
 """A user and each item interacted with, as the columns of training batches."""
 
+import keras
 import numpy as np
+
+from tf_recall.data.batches import Batches
+from tf_recall.positives.subsampling import check_alpha, keep_shares
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class UserItem:
+    """A user and each item interacted with (METHODS.md P1), popular items less often where asked for (P5).
+
+    Args:
+        alpha: an item that is more than this share of the positives is kept with the chance sqrt(alpha / share), drawn
+            anew each epoch (METHODS.md P5); None: every pair in every epoch.
+
+    Raises:
+        ValueError: `alpha` is not above 0.
+    """
+
+    def __init__(self, alpha=None):
+        check_alpha(alpha)
+        self.alpha = alpha
+
+    def batches(self, model, train, catalog, batch_size, seed=0):
+        """`Batches` of the columns of `user_item`."""
+        columns = user_item(train, catalog, model.query_tower, model.negatives.num_rivals)
+        keep = keep_shares(columns["item"]["item"], self.alpha)
+        return Batches(columns, batch_size, seed, keep=keep)
+
+    def get_config(self):
+        return {"alpha": self.alpha}
 
 
 def user_item(interactions, catalog, query_tower, num_rivals=0):
@@ -24,7 +54,7 @@ def user_item(interactions, catalog, query_tower, num_rivals=0):
         ValueError: rivals are asked for and the interactions name none.
 
     Example:
-        >>> batches = Batches(user_item(split.train, catalog, model.query_tower), batch_size=2048)
+        >>> columns = user_item(split.train, catalog, model.query_tower)
     """
     frame = interactions.frame
     items = catalog.items.encode(frame["item_id"])

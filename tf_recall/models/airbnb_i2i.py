@@ -1,0 +1,43 @@
+"""Airbnb's listing embeddings: sessions that lead to a booking, and negatives from the same city."""
+
+import keras
+
+from tf_recall.models.item2vec import Item2Vec
+from tf_recall.negatives import EasyHard, Popularity, SameGroup
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class AirbnbI2I(Item2Vec):
+    """`Item2Vec` in which the item finally booked is near every item of its session (METHODS.md M2).
+
+    loss[t] = NEG over the contexts in the window of t, and over the item booked, wherever it stands; the negatives are
+    drawn from all items, and some more from the city of t
+
+    Positives: two items within a window of one session (P2), and each item of a session with the one booked.
+    Negatives: items by popularity to the power 0.75 (N2), and items of the centre's own group (N6).
+    Towers: none; a vector per item, and one more as context while training.
+    Loss: negative sampling (L3) for all four terms.
+
+    Args:
+        group: the column of the items' side table in which competitors agree: city, market, category.
+        dim, history: see `Item2Vec`.
+        positives: `Windows` over `Booked` sessions, which say what was booked.
+        negatives: `EasyHard(Popularity(num=64), SameGroup(group), ratio=16)` by default.
+        loss: `NEG()` by default.
+
+    Example:
+        >>> sessions = Booked(ByColumn("search"), column="booked")
+        >>> model = AirbnbI2I("city", positives=Windows(sessions)).adapt(split.train, catalog)
+
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", section
+    3.2.
+    Departs from the paper: negatives are shared by a batch, those of the same city are each centre's own.
+    """
+
+    def __init__(self, group, positives, dim=32, negatives=None, loss=None, history=50, **kwargs):
+        negatives = negatives or EasyHard(Popularity(num=64), SameGroup(group), ratio=16)
+        super().__init__(dim, positives, negatives, loss, history, **kwargs)
+        self.group = group
+
+    def get_config(self):
+        return {**super().get_config(), "group": self.group}
