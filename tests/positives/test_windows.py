@@ -1,0 +1,254 @@
+"""Windows: every pair where it belongs, subsampling and shrinking at their rates, batches that follow seed and step."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
+from tf_recall.data.sessions import Booked, ByColumn, ByGap, Sessions
+from tf_recall.positives import ShrinkingWindows, Windows, stream
+from tf_recall.positives.windows import keep_probability, pack, session_blocks, spans, subsample
+
+
+def sessions_of(*lists, booked=None):
+    offsets = np.cumsum([0, *map(len, lists)])
+    booked = None if booked is None else np.array(booked, np.int32)
+    return Sessions(offsets, np.concatenate(lists).astype(np.int32), np.ones(len(lists), np.int32), booked)
+
+
+def random_sessions(num, longest, num_items=30, seed=0, booked=False):
+    rng = np.random.default_rng(seed)
+    lists = [rng.integers(1, num_items + 1, length) for length in rng.integers(1, longest + 1, num)]
+    return sessions_of(*lists, booked=rng.integers(0, num_items + 1, num) if booked else None)
+
+
+def counted(batches):
+    """How often each pair, and each booked pair, comes in `batches`."""
+    pairs, booked = Counter(), Counter()
+    for batch in batches:
+        centres, contexts = batch["query"]["item"], batch["item"]["item"]
+        for centre, row in zip(centres.tolist(), contexts.tolist(), strict=True):
+            pairs.update((centre, item) for item in row if item)
+        for centre, item in zip(centres.tolist(), batch.get("booked", 0 * centres).tolist(), strict=True):
+            booked.update([(centre, item)] if item else [])
+    return pairs, booked
+
+
+def slow(sessions, window):
+    """The pairs of fixed windows, by loops."""
+    pairs, booked = Counter(), Counter()
+    for s in range(len(sessions)):
+        items = sessions.items[sessions.offsets[s] : sessions.offsets[s + 1]].tolist()
+        for i, centre in enumerate(items):
+            for j in range(max(0, i - window), min(len(items), i + window + 1)):
+                if items[j] != centre:
+                    pairs[centre, items[j]] += 1
+            if sessions.booked is not None and sessions.booked[s] not in (0, centre):
+                booked[centre, int(sessions.booked[s])] += 1
+    return pairs, booked
+
+
+def rows_by_hand(rows):
+    return list(zip(rows["centre"].tolist(), rows["contexts"].tolist(), strict=True))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of eight events, and rows of four centres of a window of two at a time."""
+    monkeypatch.setattr(stream, "BLOCK_EVENTS", 8)
+    monkeypatch.setattr(stream, "BLOCK_CONTEXTS", 16)
+
+
+def test_rows_by_hand():
+    """Sessions 5 6 7 8 and 9 5, reach 2, rows of 2: 6 sees 5 7 8 in two rows, 7 sees 5 6 8."""
+    items, offsets = np.array([5, 6, 7, 8, 9, 5], np.int32), np.array([0, 4, 6])
+    first, last = spans(offsets, np.full(6, 2, np.int32))
+    assert first.tolist() == [0, 0, 0, 1, 4, 4] and last.tolist() == [2, 3, 3, 3, 5, 5]
+    rows = rows_by_hand(pack(items, np.arange(6, dtype=np.int32), first, last, width=2))
+    assert rows == [
+        *[(5, [6, 7]), (6, [5, 7]), (6, [8, 0]), (7, [5, 6]), (7, [8, 0]), (8, [6, 7])],
+        *[(9, [5, 0]), (5, [9, 0])],
+    ]
+    rows = rows_by_hand(pack(items, np.array([1, 5], np.int32), first, last, width=4))
+    assert rows == [(6, [5, 7, 8, 0]), (5, [9, 0, 0, 0])]
+
+
+def test_reach_by_hand():
+    """Reaches 1 2 0 1 in one session: the third sees nothing and has no row."""
+    first, last = spans(np.array([0, 4]), np.array([1, 2, 0, 1], np.int32))
+    rows = rows_by_hand(pack(np.array([5, 6, 7, 8], np.int32), np.arange(4, dtype=np.int32), first, last, width=3))
+    assert rows == [(5, [6, 0, 0]), (6, [5, 7, 8]), (8, [7, 0, 0])]
+
+
+def test_a_context_that_is_the_centre_is_left_out():
+    """Sessions 5 5 6 and 7 7: the row of the second 5 closes up, 7 has none."""
+    items, offsets = np.array([5, 5, 6, 7, 7], np.int32), np.array([0, 3, 5])
+    rows = pack(items, np.arange(5, dtype=np.int32), *spans(offsets, np.full(5, 1, np.int32)), width=2)
+    assert rows_by_hand(rows) == [(5, [6, 0]), (6, [5, 0])]
+
+
+def test_booked_by_hand():
+    """Session 5 6 7 that led to 7, window 1: 5 and 6 have it beside their windows, 7 itself has not; 8 led to 9."""
+    items, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
+    rows = pack(
+        *(items, np.arange(4, dtype=np.int32), *spans(offsets, np.full(4, 1, np.int32))),
+        width=1,
+        booked=np.array([7, 7, 7, 9], np.int32),
+    )
+    assert rows_by_hand(rows) == [(5, [6]), (6, [5]), (6, [7]), (7, [6]), (8, [0])]
+    assert rows["booked"].tolist() == [7, 7, 0, 0, 9]
+
+
+@pytest.mark.parametrize(("window", "width"), [(1, 1), (2, 3), (5, 4), (3, 10)])
+@pytest.mark.parametrize("booked", [False, True])
+def test_an_epoch_holds_every_pair_once_both_ways(window, width, booked):
+    sessions = random_sessions(40, 12, booked=booked)
+    batches = Windows(window=window, width=width).batches_of(sessions, batch_size=10**6)
+    assert batches.steps_per_epoch == len(batches) == 1 and batches.num_events == len(sessions.items)
+    pairs, booked_pairs = slow(sessions, window)
+    for epoch in range(2):
+        assert counted([batches.at(epoch)]) == (pairs, booked_pairs)
+    assert all(pairs[item, centre] == count for (centre, item), count in pairs.items())
+
+
+def test_blocks_lose_nothing(small_blocks, monkeypatch):
+    """Also where one session is longer than a block, and where sessions are looked at six at a time."""
+    monkeypatch.setattr("tf_recall.positives.windows.PIECE_SESSIONS", 6)
+    sessions = sessions_of(*np.split(random_sessions(60, 6).items, [3, 40, 41, 100, 103]), booked=[1, 2, 0, 4, 5, 6])
+    monkeypatch.setattr(stream, "DRY_BLOCKS", 1000)
+    batches = Windows(window=2).batches_of(sessions, batch_size=1)
+    assert counted(map(batches.at, range(len(batches)))) == slow(sessions, 2)
+
+
+def test_shrinking_windows_see_the_near_more_often():
+    """One session of 40,000 different items, window 4: distance d in (4 - d + 1) / 4 of the centres' windows."""
+    num, window = 40_000, 4
+    batches = ShrinkingWindows(window=window).batches_of(sessions_of(np.arange(1, num + 1)), batch_size=10**6)
+    batch = batches.at(0)
+    distance = np.abs(batch["item"]["item"] - batch["query"]["item"][:, None])[batch["item"]["item"] > 0]
+    shares = np.bincount(distance, minlength=window + 2) / (2 * num)
+    np.testing.assert_allclose(shares, [0, 1, 0.75, 0.5, 0.25, 0], atol=0.01)  # five deviations of the widest
+
+
+def test_a_frequent_item_is_kept_at_its_rate_and_windows_close_up():
+    """Item 1 is half of the events: of alpha = 0.02, sqrt(0.02 / 0.5) = 0.2 stay. The others are below alpha."""
+    num = 40_000
+    items = np.stack([np.ones(num, int), np.arange(2, num + 2)], 1).ravel()
+    keep = keep_probability(items, alpha=0.02)
+    np.testing.assert_allclose(keep[[1, 2, num + 1]], [0.2, 1, 1], rtol=1e-6)
+    kept, offsets = subsample(items, np.array([0, 2, len(items)]), keep, np.random.default_rng(0))
+    assert abs(np.mean(kept == 1) - 0.2 / 1.2) < 0.01 and np.sum(kept > 1) == num
+    assert offsets.tolist() == [0, np.flatnonzero(kept == 2)[0] + 1, len(kept)]
+
+    pairs, _ = counted([Windows(window=1, alpha=0.02).batches_of(sessions_of(items), 10**6).at(0)])
+    neighbours = sum(pairs[item, item + 1] for item in range(2, num + 1)) / (num - 1)
+    assert abs(neighbours - 0.8) < 0.01  # they stand two apart unless the item between was dropped
+    assert counted([Windows(window=1).batches_of(sessions_of(items), 10**6).at(0)])[0][2, 3] == 0
+
+
+def test_below_alpha_everything_stays():
+    """Three equal shares of a third: alpha 0.34 keeps all, alpha 1 / 12 keeps sqrt(1 / 4)."""
+    np.testing.assert_allclose(keep_probability(np.array([1, 2, 3]), 0.34)[1:], 1)
+    np.testing.assert_allclose(keep_probability(np.array([1, 2, 3]), 1 / 12)[1:], 0.5)
+
+
+@pytest.mark.parametrize("kind", [Windows, ShrinkingWindows])
+def test_batches_follow_seed_epoch_and_step(small_blocks, kind):
+    sessions = random_sessions(40, 12, booked=True)
+
+    def rows(epoch, seed=0):
+        batches = kind(window=3, alpha=0.02, width=2).batches_of(sessions, 16, seed)
+        steps = range(epoch * len(batches), epoch * len(batches) + 3)
+        return [batches.at(step)["query"]["item"].tolist() for step in steps]
+
+    assert rows(0) == rows(0) and rows(5) == rows(5)
+    assert rows(0) != rows(1) and rows(1) != rows(2) and rows(0) != rows(0, seed=1)
+
+
+@pytest.mark.parametrize("booked", [False, True])
+def test_start_is_where_an_uninterrupted_run_stands(small_blocks, booked):
+    batches = ShrinkingWindows(window=2, alpha=0.01).batches_of(random_sessions(40, 12, booked=booked), 16, seed=3)
+    assert len(batches) > 2
+    for start in (0, len(batches) - 1, len(batches), 2 * len(batches) + 1):
+        read = batches.dataset(start).take(len(batches) + 1).as_numpy_iterator()
+        for step, batch in enumerate(read, start):
+            keras.tree.map_structure(np.testing.assert_array_equal, batch, batches.at(step))
+    spec = batches.dataset().element_spec
+    assert spec["query"]["item"].shape == (16,) and spec["item"]["item"].shape == (16, 4)
+    assert ("booked" in spec) == booked
+
+
+def test_memory_is_that_of_a_block(monkeypatch, tmp_path):
+    """Two million events on disk: what is made at a time stays below 2^18 rows, of an epoch's 3.6 million."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "items.npy", rng.integers(1, 10_000, 2_000_000, np.int32))
+    np.save(tmp_path / "offsets.npy", np.arange(0, 2_000_001, 20))
+    items, offsets = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("items", "offsets"))
+    batches = ShrinkingWindows(alpha=0.01).batches_of(Sessions(offsets, items, np.ones(100_000, np.int32)), 2048)
+    sizes = [len(chunk["centre"]) * 2048 for chunk in batches._chunks(1)]
+    assert sum(sizes) == 2048 * len(batches) and batches.num_events == 2_000_000
+    assert sum(sizes) > 3_000_000 and max(sizes) <= 2**18
+    events = [len(block.items) for block in session_blocks(Sessions(offsets, items, offsets[1:]), 2**17, rng)]
+    assert sum(events) == 2_000_000 and max(events) < 2**17 + 20 and len(events) <= 17
+
+
+def test_one_session_of_a_million_events():
+    """Here too rows are made by block, and the next item is in view of all but the last."""
+    sessions = sessions_of(np.arange(1, 1_000_001))
+    batches = Windows(window=1, width=2).batches_of(sessions, 4096)
+    chunks = list(batches._chunks(0))
+    assert len(chunks) == 8 and len(batches) == 1_000_000 // 4096
+    centres = np.concatenate([chunk["centre"].ravel() for chunk in chunks])
+    assert len(np.unique(centres)) == 4096 * len(batches)
+
+
+def test_from_interactions_with_the_recipe():
+    """Baskets 1: a b, 2: c, 3: b c a that led to a."""
+    log = Interactions.from_columns(
+        user_id=["u"] * 6, item_id=list("abcbca"), basket=[1, 1, 2, 3, 3, 3], bought=[0, 0, 0, 0, 0, 1]
+    )
+    catalog = Catalog.fit(log)
+    recipe = Windows(Booked(ByColumn("basket"), "bought"), window=1)
+    pairs, booked = counted([recipe.batches(log, catalog, 100).at(0)])
+    named = {"".join(catalog.items.decode(list(pair))): count for pair, count in pairs.items()}
+    assert named == {"ab": 1, "ba": 1, "bc": 1, "cb": 1, "ca": 1, "ac": 1}
+    assert {"".join(catalog.items.decode(list(pair))): count for pair, count in booked.items()} == {"ba": 1, "ca": 1}
+    by_user = counted([Windows(window=1).batches(log, catalog, 100).at(0)])[0]
+    assert by_user.total() == 2 * 5  # one session of six
+
+
+@pytest.mark.parametrize("recipe", [Windows(), ShrinkingWindows(Booked(ByGap(7), "sold"), 3, 1e-3, 2)])
+def test_windows_come_back_from_their_config(recipe):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(recipe))
+    assert type(again) is type(recipe) and again.get_config() == recipe.get_config()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 0}, "window must be a whole number from 1 to 1000, got 0"),
+        ({"window": 2.5}, "window must be a whole number"),
+        ({"width": 0}, "width must be a whole number"),
+        ({"alpha": 0}, "alpha must be a share above 0"),
+        ({"alpha": float("nan")}, "alpha must be a share"),
+        ({"alpha": 2}, "alpha must be a share"),
+    ],
+)
+def test_arguments_out_of_range(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Windows(**changes)
+
+
+def test_what_cannot_be_trained_on():
+    with pytest.raises(ValueError, match="no session or walk has two different items"):
+        Windows().batches_of(sessions_of([1], [2, 2, 2], [3]), 8)
+    batches = Windows().batches_of(sessions_of([1, 2]), 8)
+    assert batches.batch_size == 2
+    for wrong in (lambda: batches.at(-1), lambda: batches.dataset(-1)):
+        with pytest.raises(ValueError, match="is -1; the first step is 0"):
+            wrong()
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        Windows().batches_of(sessions_of([1, 2]), 0)
