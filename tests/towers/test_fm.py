@@ -108,9 +108,18 @@ def test_scores_start_near_zero_and_every_weight_learns():
         assert np.abs(tf.convert_to_tensor(gradient)).max(axis=0).min() > 0, weight.path  # every column
 
 
-def test_half_precision_ends_in_float32(machine):
-    item = FMItemTower("item", [Id(dtype="mixed_float16"), Numeric("price")], dtype="mixed_float16")
+@pytest.fixture
+def half_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+def test_half_precision_ends_in_float32(half_precision):
+    item = FMItemTower("item", [Id(), Numeric("price")])
     item.adapt(Catalog.fit(LOG).items, ITEMS)
+    assert item.features[0](tf.constant([1])).dtype == tf.float16
     assert item({"item": tf.range(6)}).dtype == tf.float32
 
 
