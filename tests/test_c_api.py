@@ -45,12 +45,12 @@ def make(index, number=False, seed=0):
     return Service(query, item, index.build(embedded), catalog, k_max=20)
 
 
-def ask(service, folder, path, libraries=()):
-    """Answers by name to each of `requests`, from a process that is not this one; or its error."""
+def ask(service, folder, path, endpoint="serving_default", libraries=()):
+    """Answers by name to each of an endpoint's `requests`, from a process that is not this one; or its error."""
     model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    signature, runs = model.meta_graphs[0].signature_def["serving_default"], []
-    for given in requests(service):
-        arrays = batch(service.inputs["serving_default"], "user_id", given)
+    signature, runs = model.meta_graphs[0].signature_def[endpoint], []
+    for given in requests(service)[endpoint]:
+        arrays = batch(service.inputs[endpoint], "user_id" if "user_id" in given else "item_id", given)
         tensors = [(info, arrays[name]) for name, info in signature.inputs.items()]
         feed = [{"tensor": i.name, "dtype": i.dtype, "shape": a.shape, "values": a.tolist()} for i, a in tensors]
         runs.append(feed)
@@ -67,26 +67,38 @@ def ask(service, folder, path, libraries=()):
     return [{name: np.array(run[tensor]) for name, tensor in fetches.items()} for run in answer["outputs"]]
 
 
-def check(service, answers):
-    for given, answer in zip(requests(service), answers, strict=True):
-        item_id, score = service.recommend(k=20, **given)
+def check(service, answers, endpoint="serving_default"):
+    for given, answer in zip(requests(service)[endpoint], answers, strict=True):
+        item_id, score = {"serving_default": service.recommend, "similar_items": service.similar}[endpoint](
+            k=20, **given
+        )
         np.testing.assert_array_equal(answer["item_id"], item_id)
         np.testing.assert_allclose(answer["score"], score, atol=1e-6)
 
 
 def requests(service):
     users, items = service.catalog.users.ids[:3], service.catalog.items.ids
-    return [
-        {"user_id": users},
-        {"user_id": users, "exclude": items[:4], "exclude_seen": True, "plan": "paid"},
-        {"user_id": users, "exclude": items[:2], "allow": [items[:5], items[5:6], []]},
-    ]
+    nobody = -5 if service.catalog.items.dtype == "int64" else "a stranger"
+    return {
+        "serving_default": [
+            {"user_id": users},
+            {"user_id": users, "exclude": items[:4], "exclude_seen": True, "plan": "paid"},
+            {"user_id": users, "exclude": items[:2], "allow": [items[:5], items[5:6], []]},
+        ],
+        "similar_items": [
+            {"item_id": items[:3]},
+            {"item_id": [items[3], nobody], "exclude": items[:4], "vector": [[np.nan] * DIM, [1.0] * DIM]},
+            {"item_id": items[:3], "exclude": items[:2], "allow": [items[:5], items[5:6], []]},
+        ],
+    }
 
 
 @pytest.mark.parametrize("index, number", [(Exact, False), (Exact, True), (IVF, False)])
 def test_a_stock_export_answers_as_the_service_did(index, number, tmp_path):
     service = make(index(), number)
-    check(service, ask(service, service.export(tmp_path / "portable"), tmp_path / "request.json"))
+    folder = service.export(tmp_path / "portable")
+    for endpoint in ("serving_default", "similar_items"):
+        check(service, ask(service, folder, tmp_path / "request.json", endpoint), endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +114,14 @@ def test_a_scann_export_needs_the_op_library(scann, tmp_path):
     service, folder = scann[0]
     assert "Op type not registered 'Scann>" in ask(service, folder, tmp_path / "request.json")
     library = Path(importlib.util.find_spec("scann").origin).parent / "scann_ops" / "cc" / "_scann_ops.so"
-    check(service, ask(service, folder, tmp_path / "request.json", [library]))
+    check(service, ask(service, folder, tmp_path / "request.json", libraries=[library]))
 
 
 def test_two_scann_exports_in_one_process_do_not_mix(scann):
     loaded = [load(folder) for _, folder in scann]
     for _ in range(2):
         for (service, _), served in zip(scann, loaded, strict=True):
-            for given in requests(service):
+            for given in requests(service)["serving_default"]:
                 item_id, score = service.recommend(k=20, **given)
                 again, its_score = served.recommend(k=20, **given)
                 np.testing.assert_array_equal(again, item_id)

@@ -88,6 +88,33 @@ def test_query_answers_and_filters(trained):
     assert [len(one["item_id"]) for one in both] == [3, 3]
 
 
+def test_query_answers_with_items_like_an_item(trained, folder):
+    first = run("query", trained["model"], "--user-id", "u1", "-k", 1)["item_id"][0]
+    answer = run("query", trained["model"], "--item-id", first, "-k", 5)
+    assert list(answer) == ["item_id", "similar", "score"] and answer["item_id"] == first
+    assert len(answer["similar"]) == 5 and first not in answer["similar"]
+    assert answer["score"] == sorted(answer["score"], reverse=True)
+    nearest, second = answer["similar"][:2]
+    ask = "query", trained["model"], "--item-id", first
+    assert nearest not in run(*ask, "--exclude", nearest)["similar"]
+    assert run(*ask, "--allow", f"{second},{first},none")["similar"] == [second]
+    title = pd.read_csv(folder / "items.csv").set_index("item_id")["title"][first]
+    both = run(*ask, "--item-id", "nothing", "--feature", f"title={title}", "-k", 3)["answers"]
+    assert [len(one["similar"]) for one in both] == [3, 3]
+    assert both[1]["similar"] != run("query", trained["model"], "--item-id", "nothing", "-k", 3)["similar"]
+
+
+def test_query_asks_for_users_or_for_items(trained):
+    for some in ((), ("--user-id", "u1", "--item-id", "i1")):
+        assert "query takes --user-id or --item-id, one of the two" in refused("query", trained["model"], *some)
+    item = "query", trained["model"], "--item-id", "i1"
+    assert "--seen and --no-seen are about users" in refused(*item, "--seen")
+    assert "no input device; this model takes allow, exclude, item_id, title" in refused(
+        *item, "--feature", "device=ios"
+    )
+    assert "no input history" in refused("query", trained["model"], "--user-id", "u1", "--history", "i1,i2")
+
+
 def test_export_with_another_index(trained, folder):
     path = run("export", trained["model"], "--index", "exact", "--out", folder / "models")["model"]
     assert path == str(folder / "models" / "clicks_exact" / "1")
@@ -186,6 +213,8 @@ def test_integer_ids_are_typed_as_they_are(folder):
     assert len(answer["item_id"]) == 3 and all(isinstance(item, int) for item in answer["item_id"])
     assert not {1, 2} & set(answer["item_id"])
     assert "whole numbers, not seven" in refused("query", path, "--user-id", "seven")
+    answer = run("query", path, "--item-id", 7, "-k", 3, "--exclude", "1,2")
+    assert answer["item_id"] == 7 and len(answer["similar"]) == 3 and not {1, 2, 7} & set(answer["similar"])
 
 
 def test_only_json_reaches_standard_output(folder):

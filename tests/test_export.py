@@ -73,6 +73,13 @@ def ask(service, users, items):
     answers = {}
     for name, given in asked.items():
         answers[name], answers[f"{name} scores"] = service.recommend(users, k=25, **given)
+    known = [*items[:2], users[2]]  # the stranger's id is no item's either
+    for name, given in {
+        "similar": {},
+        "similar to what is said": {"title": "The c departs", "picture": [0.5, 0.5, 0.5]},
+        "similar within lists": {"exclude": [items[:3], [], items[5:6]], "allow": [items[:9], [], items[7:9]]},
+    }.items():
+        answers[name], answers[f"{name} scores"] = service.similar(known, k=25, **given)
     answers["queries"] = service.embed_query(users, device=["desk", None, "phone"])
     answers["items"] = service.embed_item(items[:4], title="The c departs", picture=[0.5, 0.5, 0.5])
     return answers
@@ -149,6 +156,7 @@ def test_a_clean_process_needs_tensorflow_only(exports, tmp_path):
             "serving_default": ("user_id", {**query, "exclude": items, "exclude_seen": True}),
             "embed_query": ("user_id", query),
             "embed_item": ("item_id", {"item_id": items}),
+            "similar_items": ("item_id", {"item_id": items, "exclude": items[:2]}),
         }
         asked[at] = str(exported), {name: batch(service.inputs[name], *one) for name, one in given.items()}
     np.save(tmp_path / "asked.npy", asked, allow_pickle=True)
@@ -164,14 +172,19 @@ def test_a_clean_process_needs_tensorflow_only(exports, tmp_path):
         query = service.embed_query(users, timestamp=1.6e9)
         np.testing.assert_allclose(found["embed_query/embedding"], query, atol=1e-6)
         np.testing.assert_allclose(found["embed_item/embedding"], service.embed_item(items), atol=1e-6)
+        item_id, score = service.similar(items, k=50, exclude=items[:2])
+        assert raw_ids(found["similar_items/item_id"]).tolist() == item_id.tolist()
+        np.testing.assert_allclose(found["similar_items/score"], score, atol=1e-6)
 
 
 def test_every_input_and_output_is_batch_first(service, exported):
     for name, function in tf.saved_model.load(str(exported)).signatures.items():
         specs = {**function.structured_input_signature[1], **function.structured_outputs}
         assert {key: spec.shape[0] for key, spec in specs.items()} == dict.fromkeys(specs), name
-    outputs = load(exported)._signatures["serving_default"].structured_outputs
-    assert {key: spec.shape.as_list() for key, spec in outputs.items()} == {"item_id": [None, 50], "score": [None, 50]}
+    for name in ("serving_default", "similar_items"):
+        outputs = load(exported)._signatures[name].structured_outputs
+        shapes = {key: spec.shape.as_list() for key, spec in outputs.items()}
+        assert shapes == {"item_id": [None, 50], "score": [None, 50]}
 
 
 def test_the_model_and_catalogue_come_back(service, exported):
@@ -193,7 +206,7 @@ def test_warm_up_requests_run(service, exported):
         asked.append(request.model_spec.signature_name)
         arrays = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         assert signatures[asked[-1]](**{name: tf.constant(array) for name, array in arrays.items()})
-    assert set(asked) == {"serving_default", "embed_query", "embed_item"}
+    assert set(asked) == {"serving_default", "similar_items", "embed_query", "embed_item"}
 
 
 def test_notes_lie_beside_the_model(exported):

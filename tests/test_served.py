@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.features import Categorical, Id, Numeric
+from tf_recall.features import Categorical, Id, Numeric, Pretrained
 from tf_recall.index import Exact
 from tf_recall.served import load, restore
 from tf_recall.service import Service
@@ -85,13 +86,72 @@ def server_side(request, inputs):
 def test_the_requests_of_the_manual(service, tmp_path):
     page = (ROOT / "saved_models" / "README.md").read_text()
     requests = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
-    assert len(requests) == 5
+    assert len(requests) == 6
     served = load(service.export(tmp_path / "manual"))
     for request in requests:
         endpoint = request.get("signature_name", "serving_default")
         answer = served._signatures[endpoint](**server_side(request, served.inputs[endpoint]))
-        if "instances" in request or len(request["inputs"]["user_id"]) == 2:
+        if endpoint == "similar_items":
+            assert set(answer["item_id"].numpy()[0, :9]) == {b"i0", b"i1", b"i2"} | {b"i%d" % at for at in range(4, 10)}
+        elif "instances" in request or len(request["inputs"]["user_id"]) == 2:
             catalog = service.catalog
             seen = catalog.seen.of(1), catalog.seen.of(2)
             found = catalog.items.encode(answer["item_id"].numpy())
             assert not any(set(row) & set(rows) - {0} for row, rows in zip(found, seen, strict=True))
+
+
+class MeanOfItems(FeatureTower):
+    """A user is the mean of the items that the request names, and without any the `taste` stored of the user."""
+
+    takes_history = True
+
+    def call(self, inputs, training=False):
+        rows = inputs["history"]  # [B, L]
+        known = tf.cast(rows > 0, tf.float32)[:, :, None]
+        vectors = tf.gather(tf.constant(VECTORS, tf.float32), rows) * known  # [B, L, dim]
+        count = tf.reduce_sum(known, axis=1)  # [B, 1]
+        return tf.where(count > 0, tf.reduce_sum(vectors, axis=1) / tf.maximum(count, 1), super().call(inputs))
+
+
+VECTORS = [[0, 0], [1, 0], [0.75, 0.25], [0, 1], [0.5, 0.5]]  # of nothing, and of the items a, b, c, d
+
+
+@pytest.fixture(scope="module", params=["service", "export"])
+def by_history(request, tmp_path_factory):
+    """Items a, b, c, d; user u took a, and likes c."""
+    users = pd.DataFrame({"user_id": ["u"], "taste": [[0.0, 1.0]]})
+    items = pd.DataFrame({"item_id": list("abcd"), "vector": VECTORS[1:]})
+    catalog = Catalog.fit(Interactions.from_columns(user_id=["u"], item_id=["a"], users=users, items=items))
+    query = MeanOfItems("user", [Pretrained("taste")], normalize=False)
+    item = FeatureTower("item", [Pretrained("vector")], normalize=False)
+    query.adapt(catalog.users, catalog.user_table)
+    item.adapt(catalog.items, catalog.item_table)
+    model = SimpleNamespace(query_tower=query, item_tower=item, embed_catalog=lambda: np.array(VECTORS[1:]))
+    service = Service.build(model, catalog)
+    return load(service.export(tmp_path_factory.mktemp("history") / "a")) if request.param == "export" else service
+
+
+def test_a_history_stands_for_what_is_stored(by_history):
+    # the means of a and b: [0.875, 0.125]; of c: [0, 1], which is also what is stored of u
+    given = {"history": [["a", "b"], ["c"], [], ["nowhere"]]}
+    users = ["", "", "u", "u"]
+    item_id, score = by_history.recommend(users, k=2, **given)
+    assert item_id.tolist() == [["a", "b"], ["c", "d"], ["c", "d"], ["c", "d"]]
+    np.testing.assert_allclose(score, [[0.875, 0.6875], [1, 0.5], [1, 0.5], [1, 0.5]])
+    np.testing.assert_allclose(by_history.embed_query(users, **given), [[0.875, 0.125], [0, 1], [0, 1], [0, 1]])
+    assert by_history.recommend("u", k=1)[0].tolist() == [["c"]]  # none given: the same
+    assert by_history.recommend(["u", ""], k=1, history=["b"])[0].tolist() == [["a"], ["a"]]  # one list for all
+    assert set(by_history.query_columns) == {"taste"}
+    with pytest.raises(ValueError, match="history must have one list for each of the 2 rows, got 1"):
+        by_history.recommend(["u", ""], k=1, history=[["b"]])
+
+
+def test_exclude_seen_leaves_out_the_history_given(by_history):
+    # u has seen a
+    ask = {"k": 4, "history": [["a", "b"], ["c"], []], "exclude_seen": [True, True, True]}
+    item_id, _ = by_history.recommend(["", "u", "u"], **ask)
+    assert item_id.tolist() == [["d", "c", "", ""], ["d", "b", "", ""], ["c", "d", "b", ""]]
+    item_id, _ = by_history.recommend(["", "u", "u"], **{**ask, "exclude_seen": [False, True, False]})
+    assert item_id.tolist() == [["a", "b", "d", "c"], ["d", "b", "", ""], ["c", "d", "b", "a"]]
+    rows, _ = by_history.recommend_rows(["", "u"], k=4, history=[["b"], ["b"]], exclude_seen=True)
+    assert [set(row) - {0} for row in rows.tolist()] == [{1, 3, 4}, {3, 4}]

@@ -104,6 +104,45 @@ def test_what_is_excluded_is_not_allowed(hand):
     check(hand.recommend(["u1"], k=2, allow=["a", "b", "c"], exclude=["b"]), [["a", "c"]], [[1, 0]])
 
 
+def test_the_items_most_like_an_item(hand):
+    # products of vectors: a.b 0.75, a.d 0.5, a.c 0, b.d 0.375 + 0.125, b.c 0.25, c.d 0.5
+    ids = [["b", "d", "c", ""], ["a", "d", "c", ""], ["d", "b", "a", ""]]
+    scores = [[0.75, 0.5, 0, -INF], [0.75, 0.5, 0.25, -INF], [0.5, 0.25, 0, -INF]]
+    check(hand.similar(["a", "b", "c"], k=4), ids, scores)
+    check(hand.similar("a", k=1), [["b"]], [[0.75]])
+    check(hand.similar([], k=2), np.empty((0, 2)), np.empty((0, 2)))
+
+
+def test_an_item_is_never_like_itself_whatever_the_request_says(hand):
+    check(hand.similar(["a", "b"], k=2, allow=[["a", "c"], ["b"]]), [["c", ""], ["", ""]], [[0, -INF], [-INF, -INF]])
+    check(hand.similar(["a"], k=3, vector=[0, 1]), [["c", "d", "b"]], [[1, 0.5, 0.25]])  # not even where it is another
+
+
+def test_items_like_an_item_within_the_lists(hand):
+    check(hand.similar(["a", "b"], k=2, exclude=["b", "nowhere"]), [["d", "c"], ["a", "d"]], [[0.5, 0], [0.75, 0.5]])
+    answer = hand.similar(["a", "b"], k=2, allow=[["c", "d", "b"], []], exclude=[["b"], ["a"]])
+    check(answer, [["d", "c"], ["d", "c"]], [[0.5, 0], [0.5, 0.25]])
+
+
+def test_an_unknown_item_is_answered_from_the_features_given(hand):
+    check(hand.similar(["new", "c"], k=3, vector=[[0, 1], [np.nan] * 2]), [["c", "d", "b"], ["d", "b", "a"]],
+          [[1, 0.5, 0.25], [0.5, 0.25, 0]])  # fmt: skip
+    item_id, score = hand.similar(["new"], k=4)  # nothing is known: some answer, all scores alike
+    assert sorted(item_id[0]) == list("abcd") and not score.any()
+
+
+def test_a_tower_may_tell_items_as_queries_from_items_as_answers(hand):
+    class Opposite(FeatureTower):
+        def as_query(self, vectors):
+            return vectors[:, ::-1]
+
+    item_tower = Opposite("item", [Pretrained("vector")], normalize=False)
+    item_tower.adapt(hand.catalog.items, hand.catalog.item_table)
+    service = Service(hand.query_tower, item_tower, hand.index, hand.catalog)
+    check(service.similar(["a"], k=3), [["c", "d", "b"]], [[1, 0.5, 0.25]])  # asks with [0, 1]
+    np.testing.assert_array_equal(service.embed_item(["a"]), [[1, 0]])
+
+
 def test_rows_are_those_of_the_catalogue(hand):
     rows, score = hand.recommend_rows(["u1", "u2"], 4, exclude_seen=True)
     item_id, same = hand.recommend(["u1", "u2"], 4, exclude_seen=True)
@@ -137,6 +176,14 @@ def test_mistakes_are_named(hand):
         hand.recommend(["u1"], 1, tatse=[1, 0])
     with pytest.raises(TypeError, match="user_id must hold string ids"):
         hand.recommend([1], 1)
+    with pytest.raises(TypeError, match="item_id must hold string ids"):
+        hand.similar([1], 1)
+    with pytest.raises(ValueError, match="no input exclude_seen; this model takes allow, exclude, item_id, vector"):
+        hand.similar(["a"], 1, exclude_seen=True)
+    with pytest.raises(ValueError, match="no input history; this model takes"):
+        hand.recommend(["u1"], 1, history=["a"])
+    with pytest.raises(ValueError, match="k must be a whole number from 1 to 4"):
+        hand.similar(["a"], 5)
     with pytest.raises(ValueError, match="k_max must be 1 or more, got 0"):
         Service(Plain(hand.catalog).query_tower, Plain(hand.catalog).item_tower, hand.index, hand.catalog, k_max=0)
     with pytest.raises(ValueError, match="the index holds 2 vectors, the catalogue 4 items"):
@@ -144,14 +191,17 @@ def test_mistakes_are_named(hand):
 
 
 def twin(service, user, k, exclude, allow, seen_too):
-    """The docstrings of `Service`, one user and one item at a time."""
+    """The docstring of `Service.recommend`, one user and one item at a time."""
     catalog = service.catalog
-    [query] = service.embed_query([user])
-    blank = "" if catalog.items.dtype == "string" else -1
     seen = catalog.items.decode(catalog.seen.of(catalog.users.encode([user])[0])) if seen_too else []
-    found = []
-    for item, vector in zip(catalog.items.ids, service.embed_item(catalog.items.ids), strict=True):
-        if (len(allow) and item not in allow) or item in exclude or item in seen:
+    return nearest(service, service.embed_query([user])[0], k, exclude, allow, seen)
+
+
+def nearest(service, query, k, exclude, allow, own):
+    blank = "" if service.catalog.items.dtype == "string" else -1
+    items, found = service.catalog.items.ids, []
+    for item, vector in zip(items, service.embed_item(items), strict=True):
+        if (len(allow) and item not in allow) or item in exclude or item in own:
             continue
         found.append((float(query @ vector), item))
     found = sorted(found, key=lambda pair: -pair[0])[:k] + [(-INF, blank)] * k
@@ -179,6 +229,12 @@ def test_filters_against_a_slow_twin(number):
             alone, its_score = service.recommend([user], k, exclude[row : row + 1], allow[row : row + 1], seen[row])
             np.testing.assert_array_equal(alone[0], item_id[row])
             np.testing.assert_allclose(its_score[0], score[row], rtol=1e-5)
+        items = [name(at) for at in generator.integers(40, size=5)]
+        item_id, score = service.similar(items, k, exclude, allow)
+        asked = zip(service.embed_item(items), [k] * 5, exclude, allow, [[item] for item in items], strict=True)
+        expected = [nearest(service, *row) for row in asked]
+        np.testing.assert_array_equal(item_id, np.array([ids for ids, _ in expected], dtype=item_id.dtype))
+        np.testing.assert_allclose(score, [scores for _, scores in expected], rtol=1e-5, atol=1e-6)
 
 
 def test_seen_pairs_cost_nothing_unless_asked_for(hand):
@@ -190,7 +246,8 @@ def test_seen_pairs_cost_nothing_unless_asked_for(hand):
 def test_one_trace_answers_every_request(hand):
     for k in (1, 2, 3):
         hand.recommend(["u1"] * k, k=k, exclude=["a"] * k, allow=[["b"] * k] * k, exclude_seen=True)
-    assert hand.answer.experimental_get_tracing_count() == 1
+        hand.similar(["b"] * k, k=k, exclude=["a"] * k, allow=[["b"] * k] * k)
+    assert hand.answer.experimental_get_tracing_count() == hand.similar_items.experimental_get_tracing_count() == 1
 
 
 def test_the_recall_of_the_index_is_measured_with_users():

@@ -56,7 +56,7 @@ def quickstart(out, sets):
         click.echo(f"  {item:<8}{title}")
     click.echo(f"the model: {trained.path}")
     click.echo(f"ask it:    tf-recall query {trained.path} --user-id u2")
-    return {**trained.summary(), "query": _answer(user, items[0], scores[0])}
+    return {**trained.summary(), "query": {"user_id": user, **_kept("item_id", items[0], scores[0])}}
 
 
 @main.command()
@@ -119,27 +119,39 @@ def export(model, name, out, sets):
 
 @main.command()
 @click.argument("model")
-@click.option("--user-id", "users", multiple=True, required=True, help="Whom to answer; may be repeated.")
+@click.option("--user-id", "users", multiple=True, metavar="ID", help="Whom to answer; may be repeated.")
+@click.option("--item-id", "items", multiple=True, metavar="ID", help="Or: what to find more of; may be repeated.")
 @click.option("-k", default=10, show_default=True, help="How many items.")
 @click.option("--exclude", default="", metavar="ID,ID", help="Items to leave out.")
 @click.option("--allow", default="", metavar="ID,ID", help="The only items that may be answered.")
-@click.option("--seen/--no-seen", default=False, help="Whether items the user has seen may be answered.")
+@click.option("--history", default="", metavar="ID,ID", help="Items the user took, where the model embeds them.")
 @click.option(
-    "--feature", "features", multiple=True, metavar="NAME=VALUE", help="What is known of the user or the moment."
+    "--seen/--no-seen", default=None, help="Whether items the user has seen may be answered; if not said, no."
+)
+@click.option(
+    "--feature", "features", multiple=True, metavar="NAME=VALUE", help="What is known of the user, moment or item."
 )
 @answers_json
-def query(model, users, k, exclude, allow, seen, features):
-    """Ask the exported MODEL."""
+def query(model, users, items, k, exclude, allow, history, seen, features):
+    """Ask the exported MODEL what suits users, or what is like items."""
     from tf_recall.served import load
 
+    if bool(users) == bool(items):
+        raise ValueError("query takes --user-id or --item-id, one of the two and not both")
+    if items and seen is not None:
+        raise ValueError("--seen and --no-seen are about users: they go with --user-id, not with --item-id")
     served = load(model)
-    users = _ids(served, "user_id", users)
-    lists = {"exclude": exclude, "allow": allow}
-    lists = {name: _ids(served, name, text.split(",")) for name, text in lists.items() if text}
-    given = dict(_pair(feature) for feature in features)
-    columns = {name: [value] * len(users) for name, value in given.items()}
-    items, scores = served.recommend(users, k=k, exclude_seen=not seen, **lists, **columns)
-    answers = [_answer(*row) for row in zip(users, items, scores, strict=True)]
+    asked = _ids(served, "user_id", users) if users else _ids(served, "item_id", items)
+    lists = {"exclude": exclude, "allow": allow, "history": history}
+    given = {name: _ids(served, "item_id", text.split(",")) for name, text in lists.items() if text}
+    for feature in features:
+        name, value = _pair(feature)
+        given[name] = [value] * len(asked)
+    if users:
+        key, column, answers = "user_id", "item_id", served.recommend(asked, k=k, exclude_seen=not seen, **given)
+    else:
+        key, column, answers = "item_id", "similar", served.similar(asked, k=k, **given)
+    answers = [{key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)]
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
 
@@ -169,7 +181,8 @@ def _pair(text):
 
 def _ids(served, name, texts):
     """Ids as the model knows them: text as it was typed, or whole numbers."""
-    if served.inputs["serving_default"][name].dtype == "string":
+    endpoint = {"user_id": "embed_query", "item_id": "embed_item"}[name]
+    if served.inputs[endpoint][name].dtype == "string":
         return list(texts)
     try:
         return [int(text) for text in texts]
@@ -177,9 +190,10 @@ def _ids(served, name, texts):
         raise ValueError(f"this model's {name} are whole numbers, not {', '.join(texts)}") from None
 
 
-def _answer(user, items, scores):
+def _kept(column, items, scores):
+    """The items of an answer under `column` and their scores, without the padding."""
     kept = [(item, float(score)) for item, score in zip(items.tolist(), scores, strict=True) if score > float("-inf")]
-    return {"user_id": user, "item_id": [item for item, _ in kept], "score": [score for _, score in kept]}
+    return {column: [item for item, _ in kept], "score": [score for _, score in kept]}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def export(service, directory, version=None, config=None, metrics=None, model=No
     Everything is written into a hidden folder first and renamed last: a server that polls `directory`, or a disk that
     fills up, never meets half a model.
 
-        saved_model.pb  variables/  assets/      endpoints serving_default, embed_query, embed_item
+        saved_model.pb  variables/  assets/      endpoints serving_default, similar_items, embed_query, embed_item
         assets.extra/tf_serving_warmup_requests  replayed by the server before the first real request
         config.yaml  metrics.json                how it was made, how good it is
         training/model.keras  training/catalog/  to build another service from (`restore`)
@@ -97,8 +97,7 @@ def _resources(service, signatures):
 
 
 def _signatures(service):
-    def serve(**inputs):
-        rows, score = service.answer(inputs, service.k_max)
+    def raw(rows, score):
         shape = [None, service.k_max]
         return {
             "item_id": tf.ensure_shape(tf.gather(service.item_ids, rows), shape),
@@ -106,7 +105,8 @@ def _signatures(service):
         }
 
     functions = {
-        "serving_default": serve,
+        "serving_default": lambda **inputs: raw(*service.answer(inputs, service.k_max)),
+        "similar_items": lambda **inputs: raw(*service.similar_items(inputs, service.k_max)),
         "embed_query": lambda **inputs: {"embedding": service.query_vectors(inputs)},
         "embed_item": lambda **inputs: {"embedding": service.item_vectors(inputs)},
     }
@@ -117,12 +117,17 @@ def _signatures(service):
 
 
 def _write_warmup(service, path, name):
-    """Requests for every branch of the graph: with and without lists, one user and several, known and unknown."""
+    """Requests for every branch of the graph: with and without lists, one row and several, known and unknown."""
     users, items = service.catalog.users.decode([1, 0]), service.catalog.items.decode([1])
+    both = service.catalog.items.decode([1, 0])
+    history = {"history": items} if service.takes_history else {}
     requests = [
         ("serving_default", "user_id", {"user_id": users[:1]}),
-        ("serving_default", "user_id", {"user_id": users, "exclude": items, "exclude_seen": True}),
+        ("serving_default", "user_id", {"user_id": users, "exclude": items, "exclude_seen": True, **history}),
         ("serving_default", "user_id", {"user_id": users, "exclude": items, "allow": items}),
+        ("similar_items", "item_id", {"item_id": items}),
+        ("similar_items", "item_id", {"item_id": both, "exclude": items}),
+        ("similar_items", "item_id", {"item_id": both, "exclude": items, "allow": items}),
         ("embed_query", "user_id", {"user_id": users}),
         ("embed_item", "item_id", {"item_id": items}),
     ]

@@ -7,14 +7,12 @@ import tensorflow as tf
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 from tf_recall.features.base import to_number, to_text
 
-LISTS = ("exclude", "allow")
-
 
 def batch(inputs: dict[str, tf.TensorSpec], key: str, given: dict) -> dict[str, np.ndarray]:
     """One array per input of an endpoint, batch first; what is not given says nothing.
 
     Nothing is said by `""` for text, NaN for a number, -1 for an integer id, `False`, and lists of length 0. A single
-    value, or a flat list of ids to exclude or allow, counts for every row of the batch.
+    value, or a flat list of ids (to exclude, to allow, a history), counts for every row of the batch.
 
     Args:
         inputs: what the endpoint takes, by name.
@@ -25,7 +23,7 @@ def batch(inputs: dict[str, tf.TensorSpec], key: str, given: dict) -> dict[str, 
         ValueError: an input that the endpoint does not have, or a length that is not the batch's.
         TypeError: ids of the wrong type.
     """
-    if unknown := sorted(set(given) - set(inputs)):
+    if unknown := sorted(name for name in set(given) - set(inputs) if given[name] is not None):
         raise ValueError(f"there is no input {', '.join(unknown)}; this model takes {', '.join(sorted(inputs))}")
     ids = _ids(key, given[key], inputs[key].dtype).reshape(-1)
     arrays = {key: ids}
@@ -45,12 +43,17 @@ def check_k(k: int, k_max: int) -> None:
         raise ValueError(f"k must be a whole number from 1 to {k_max}, the service's k_max or its catalogue; got {k!r}")
 
 
+def is_list(spec: tf.TensorSpec) -> bool:
+    """Whether an input is a list of ids per row: its rows may have any length, those of a feature may not."""
+    return spec.shape.rank == 2 and spec.shape[1] is None
+
+
 def _array(name: str, spec: tf.TensorSpec, value, rows: int) -> np.ndarray:
     if value is None:
         nothing = {tf.string: "", tf.bool: False}.get(spec.dtype, np.nan if spec.dtype.is_floating else -1)
         shape = (rows, *(size or 0 for size in spec.shape[1:]))
         return np.full(shape, nothing, object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)
-    if name in LISTS:
+    if is_list(spec):
         return _lists(name, value, spec.dtype, rows)
     if spec.shape.rank > 1:
         column = np.asarray(list(value), spec.dtype.as_numpy_dtype)
@@ -83,7 +86,7 @@ def _ids(name: str, values, dtype: tf.DType) -> np.ndarray:
 def _lists(name: str, values, dtype: tf.DType, rows: int) -> np.ndarray:
     """A list of ids per row, or one for all, as `[rows, longest]`, padded."""
     if np.ndim(values) == 0 if isinstance(values, (str, bytes)) else not np.iterable(values):
-        raise TypeError(f"{name} must be a list of ids, or a list of such lists, one per user; got {values!r}")
+        raise TypeError(f"{name} must be a list of ids, or a list of such lists, one per row; got {values!r}")
     lists = list(values)
     if not any(isinstance(one, (list, tuple, set, np.ndarray, pd.Series)) for one in lists):
         lists = [lists] * rows

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import raw_ids
 from tf_recall.registry import REGISTRY, find
-from tf_recall.request import batch, check_k
+from tf_recall.request import batch, check_k, is_list
 
 
 def load(path) -> "Served":
@@ -59,7 +59,7 @@ def restore(path):
     """
     import keras
 
-    for kind in ("model", "tower", "feature", "negatives", "loss", "optimizer"):
+    for kind in ("model", "tower", "feature", "sessions", "positives", "negatives", "loss", "optimizer"):
         for name in REGISTRY[kind]:
             find(kind, name)  # imported, and so known to Keras
     training = version_folder(path) / "training"
@@ -92,27 +92,36 @@ class Served:
     @property
     def query_columns(self) -> dict[str, tf.TensorSpec]:
         """The features that a request may bring along, by column."""
-        return {name: spec for name, spec in self.inputs["embed_query"].items() if name != "user_id"}
+        inputs = self.inputs["embed_query"]
+        return {name: spec for name, spec in inputs.items() if name != "user_id" and not is_list(spec)}
 
-    def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, **features):
+    def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None, **features):
         """As `Service.recommend`."""
-        given = {"user_id": user_id, "exclude": exclude, "allow": allow, "exclude_seen": exclude_seen, **features}
-        check_k(k, self.k_max)
-        answer = self._ask("serving_default", "user_id", given)
-        return raw_ids(answer["item_id"][:, :k]), answer["score"][:, :k]
+        given = {"exclude": exclude, "allow": allow, "exclude_seen": exclude_seen, "history": history}
+        return self._best("serving_default", "user_id", {"user_id": user_id, **given, **features}, k)
+
+    def similar(self, item_id, k=10, exclude=None, allow=None, **features):
+        """As `Service.similar`."""
+        given = {"item_id": item_id, "exclude": exclude, "allow": allow, **features}
+        return self._best("similar_items", "item_id", given, k)
 
     def recommend_rows(self, user_id, k=10, exclude_seen=False, **features):
         """As `Service.recommend_rows`."""
         item_id, score = self.recommend(user_id, k, exclude_seen=exclude_seen, **features)
         return self._index.get_indexer(item_id.ravel()).astype(np.int32).reshape(item_id.shape), score
 
-    def embed_query(self, user_id, **features) -> np.ndarray:
+    def embed_query(self, user_id, history=None, **features) -> np.ndarray:
         """As `Service.embed_query`."""
-        return self._ask("embed_query", "user_id", {"user_id": user_id, **features})["embedding"]
+        return self._ask("embed_query", "user_id", {"user_id": user_id, "history": history, **features})["embedding"]
 
     def embed_item(self, item_id, **features) -> np.ndarray:
         """As `Service.embed_item`."""
         return self._ask("embed_item", "item_id", {"item_id": item_id, **features})["embedding"]
+
+    def _best(self, endpoint, key, given, k):
+        check_k(k, self.k_max)
+        answer = self._ask(endpoint, key, given)
+        return raw_ids(answer["item_id"][:, :k]), answer["score"][:, :k]
 
     def _ask(self, endpoint, key, given):
         inputs = self.inputs[endpoint]

@@ -34,10 +34,10 @@ def online_retail(path) -> Interactions:
 
     Ids are strings, items by stock code ("85123A"). `frame` has the timestamp in seconds (the shop's clock, taken for
     UTC; the lines of an invoice share the minute) and the context columns `invoice`, `quantity` and `price`. `items`
-    has `description`, the code's most frequent one, and `price_band`: a tenth of the items each, by the median price
-    that an item was sold at, named by the lowest and the highest of them ("1.25-1.65"). `users` has `country`, the
-    most frequent one. Side tables say what could be known at any time, hence they are made of all lines, and a split
-    need not make them anew.
+    has `description`, the code's most frequent one, and `price_band`: about a tenth of the items each, by the median
+    price that an item was sold at, named by the lowest and the highest of them ("1.25-1.65"); equal prices stay
+    together. `users` has `country`, the most frequent one. The side tables are made of all lines: they hold what could
+    be known at any time, so that a split need not make them anew.
 
     Args:
       path: the file as CSV, compressed or not, or the folder that holds it as `online_retail.csv.gz`.
