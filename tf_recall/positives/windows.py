@@ -1,7 +1,6 @@
 """Two items near one another in a session, as training batches of a centre and its contexts."""
 
 from itertools import pairwise
-from numbers import Real
 
 import keras
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from tf_recall.data.sessions import ByUser
 from tf_recall.positives import stream
 from tf_recall.positives.stream import Block, Stream
+from tf_recall.positives.subsampling import check_alpha
 
 PIECE_SESSIONS = 2**20  # Lengths looked at together to cut an epoch's sessions into blocks.
 
@@ -46,11 +46,8 @@ class Windows:
     """
 
     def __init__(self, sessions=None, window=5, alpha=None, width=4):
-        for name, value in (("window", window), ("width", width)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-                raise ValueError(f"{name} must be a whole number from 1 to 1000, got {value!r}.")
-        if alpha is not None and (isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha <= 1):
-            raise ValueError(f"alpha must be a share above 0 and at most 1, or None, got {alpha!r}.")
+        check_whole(window=window, width=width)
+        check_alpha(alpha)
         self.sessions = ByUser() if sessions is None else sessions
         self.window, self.alpha, self.width = window, alpha, width
 
@@ -121,6 +118,13 @@ class ShrinkingWindows(Windows):
 
     def reach(self, rng, num):
         return rng.integers(1, self.window + 1, num, np.uint16).astype(np.int32)
+
+
+def check_whole(**arguments):
+    """Raises a ValueError where an argument is not a whole number from 1 to 1000."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+            raise ValueError(f"{name} must be a whole number from 1 to 1000, got {value!r}.")
 
 
 def keep_probability(items, alpha):
