@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.draws import unit_of
+from tf_recall.towers.embedding import RowEmbedding
+
 BLOCK = 100_000  # values encoded at once
 RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "k")  # what else a request says
 
@@ -61,6 +64,10 @@ class Feature(keras.layers.Layer):
         """Which raw values `[B]` say nothing: bool `[B]`."""
         return tf.equal(raw, "")
 
+    def known(self, codes, training=False):
+        """Which codes `[B, ...]` say something that training has seen: bool `[B]`."""
+        return tf.reduce_any(tf.reshape(codes, [tf.shape(codes)[0], -1]) > 0, axis=1)
+
     def advance(self):
         """Ends a training step, for features that draw at random in each."""
 
@@ -71,6 +78,74 @@ class Feature(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "column": self.column}
+
+
+class SeenFeature(Feature):
+    """A feature with a vector of its own for everything that training has seen.
+
+    All else shares row 0. So that row 0 means "somebody average" and not noise, a share of the rows is shown as row 0,
+    other ones in each step.
+
+    Args:
+        column: as `Feature`.
+        dim: length of the vector.
+        unknown_rate: the share of training rows shown as unknown, in [0, 1).
+        seed: of the choice of those rows.
+
+    Call: codes -> `[B, dim]`.
+    """
+
+    def __init__(self, column, dim=32, unknown_rate=0.01, seed=0, **kwargs):
+        super().__init__(column, **kwargs)
+        if not 0 <= unknown_rate < 1:
+            raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
+        self.width, self.unknown_rate, self.seed = dim, unknown_rate, seed
+
+    @property
+    def dim(self):
+        return self.width
+
+    def rows(self, codes):
+        """The rows `[B]` that the codes stand for, 0 for what training has not seen."""
+        return codes
+
+    def shown(self, codes, training):
+        """The rows `[B]` as this step shows them."""
+        rows = self.rows(codes)
+        if training and self.unknown_rate:
+            drawn = unit_of(rows, [self.seed, self.draws.value])
+            rows = tf.where(drawn >= self.unknown_rate, rows, 0)
+        return rows
+
+    def build_from_config(self, config):
+        # Row 0 starts like the others: at zero the normalised vector has a gradient of a million, which Adagrad keeps.
+        self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
+        self.table.build()
+        # A weight, so that a resumed run draws on where it stopped; Keras saves no SeedGenerator.
+        self.draws = self.add_weight(
+            name="draws",
+            shape=(),
+            dtype="int32",
+            trainable=False,
+            initializer="zeros",
+            aggregation="only_first_replica",
+        )
+        self.built = True
+
+    def get_build_config(self):
+        return {"num_rows": self.table.num_rows} if self.built else None
+
+    def call(self, codes, training=False):
+        return self.table(self.shown(codes, training))
+
+    def known(self, codes, training=False):
+        return self.shown(codes, training) > 0
+
+    def advance(self):
+        self.draws.assign_add(1)
+
+    def get_config(self):
+        return {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate, "seed": self.seed}
 
 
 def check_column(name: str) -> None:

@@ -77,6 +77,9 @@ class Numeric(NumberFeature):
         scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
         return tf.cast(tf.where(tf.math.is_finite(scaled), scaled, 0.0), tf.float32)[:, None]  # [B, 1]
 
+    def known(self, codes, training=False):
+        return tf.ones([tf.shape(codes)[0]], tf.bool)  # where it is missing the mean stands for it
+
     def call(self, codes):
         return tf.cast(codes, self.compute_dtype)
 
@@ -221,6 +224,9 @@ class Pretrained(Feature):
 
     def encode(self, raw):
         return tf.where(self.missing(raw)[:, None], 0.0, raw)
+
+    def known(self, codes, training=False):
+        return tf.reduce_any(codes != 0, axis=1)
 
     def call(self, codes):
         return tf.cast(codes, self.compute_dtype)

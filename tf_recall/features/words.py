@@ -8,67 +8,26 @@ import pandas as pd
 import tensorflow as tf
 
 from tf_recall.data.vocabulary import Vocabulary
-from tf_recall.draws import unit_of
-from tf_recall.features.base import Feature, to_text
+from tf_recall.features.base import Feature, SeenFeature, to_text
 from tf_recall.towers.embedding import RowEmbedding
 
 VOCABULARY = "vocabulary.tsv"
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Id(Feature):
-    """A vector of its own for every user or item seen in training.
+class Id(SeenFeature):
+    """A vector of its own for every user or item seen in training; all others share row 0.
 
-    All others share row 0. So that row 0 means "somebody average" and not noise, a share of the ids is shown as row 0,
-    other ones in each step.
-
-    Args:
-        dim: length of the vector.
-        unknown_rate: the share of training rows shown as unknown, in [0, 1).
-        seed: of the choice of those rows.
+    Args: `dim`, `unknown_rate` and `seed` of `SeenFeature`.
 
     Call: rows `[B]` int32 -> `[B, dim]`.
     """
 
     def __init__(self, dim=32, unknown_rate=0.01, seed=0, name="id", **kwargs):
-        super().__init__(None, name=name, **kwargs)
-        if not 0 <= unknown_rate < 1:
-            raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
-        self.width, self.unknown_rate, self.seed = dim, unknown_rate, seed
-
-    @property
-    def dim(self):
-        return self.width
-
-    def build_from_config(self, config):
-        # Row 0 starts like the others: at zero the normalised vector has a gradient of a million, which Adagrad keeps.
-        self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
-        self.table.build()
-        # A weight, so that a resumed run draws on where it stopped; Keras saves no SeedGenerator.
-        self.draws = self.add_weight(
-            name="draws",
-            shape=(),
-            dtype="int32",
-            trainable=False,
-            initializer="zeros",
-            aggregation="only_first_replica",
-        )
-        self.built = True
-
-    def get_build_config(self):
-        return {"num_rows": self.table.num_rows} if self.built else None
-
-    def call(self, rows, training=False):
-        if training and self.unknown_rate:
-            drawn = unit_of(rows, [self.seed, self.draws.value])
-            rows = tf.where(drawn >= self.unknown_rate, rows, 0)
-        return self.table(rows)
-
-    def advance(self):
-        self.draws.assign_add(1)
+        super().__init__(None, dim, unknown_rate, seed, name=name, **kwargs)
 
     def get_config(self):
-        config = {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate, "seed": self.seed}
+        config = super().get_config()
         del config["column"]
         return config
 
