@@ -1,6 +1,18 @@
 """The features of both towers: each learns from the training part, encodes raw values once, and embeds the codes."""
 
+from tf_recall.features.crossed import Crossed
 from tf_recall.features.numbers import Buckets, LogNumeric, Numeric, Pretrained, Timestamp
 from tf_recall.features.words import Categorical, Id, MultiValued, Text
 
-__all__ = ["Buckets", "Categorical", "Id", "LogNumeric", "MultiValued", "Numeric", "Pretrained", "Text", "Timestamp"]
+__all__ = [
+    "Buckets",
+    "Categorical",
+    "Crossed",
+    "Id",
+    "LogNumeric",
+    "MultiValued",
+    "Numeric",
+    "Pretrained",
+    "Text",
+    "Timestamp",
+]

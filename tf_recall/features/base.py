@@ -39,6 +39,17 @@ class Feature(keras.layers.Layer):
         self.column = column
 
     @property
+    def columns(self):
+        """The columns that the feature reads."""
+        return [] if self.column is None else [self.column]
+
+    @property
+    def raw_specs(self):
+        """What a request may say of each column: `{column: tf.TensorSpec}`."""
+        shape = [None, *self.raw_shape]
+        return {column: tf.TensorSpec(shape, self.raw_dtype, name=column) for column in self.columns}
+
+    @property
     def code_shape(self):
         """The shape of one encoded value."""
         return ()
@@ -63,6 +74,19 @@ class Feature(keras.layers.Layer):
     def missing(self, raw):
         """Which raw values `[B]` say nothing: bool `[B]`."""
         return tf.equal(raw, "")
+
+    def nothing(self):
+        """One raw value that says nothing, `[1, *raw_shape]`."""
+        nothing = "" if self.raw_dtype == tf.string else np.nan
+        return np.full((1, *self.raw_shape), nothing, self.raw_dtype.as_numpy_dtype)
+
+    def encode_request(self, raw, stored=None):
+        """The codes of what a request says, `{column: [B, ...]}`, and where it says nothing the stored ones, if any."""
+        codes = self.encode(raw[self.column])
+        if stored is None:
+            return codes
+        missing = tf.reshape(self.missing(raw[self.column]), [-1] + [1] * (codes.shape.rank - 1))
+        return tf.where(missing, stored, codes)
 
     def known(self, codes, training=False):
         """Which codes `[B, ...]` say something that training has seen: bool `[B]`."""

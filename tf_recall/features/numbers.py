@@ -123,9 +123,13 @@ class Buckets(NumberFeature):
     def dim(self):
         return self.width
 
-    def build_from_config(self, config):
+    def build_boundaries(self):
+        """Makes room for the boundaries, without the vectors."""
         shape = (self.num_buckets - 1,)
         self.boundaries = self.add_weight(name="boundaries", shape=shape, dtype="float64", trainable=False)
+
+    def build_from_config(self, config):
+        self.build_boundaries()
         self.table = RowEmbedding(self.num_buckets + 1, self.width, name="table")
         self.table.build()
         self.built = True

@@ -8,7 +8,7 @@ from tf_recall.features import Id
 
 
 class Tower(keras.layers.Layer):
-    """One side of a model, over its features; a subclass makes one vector of what they say: `dim` and `call`.
+    """One side of a model, over its features; a subclass makes one vector of what they say: `dim` and `unscaled`.
 
     The codes of a user or item do not change while training, so `adapt` computes them once and keeps them in a table
     by row; a training step reads `[B]` row numbers and gathers. Context (the time of the request, the device) has no
@@ -23,6 +23,8 @@ class Tower(keras.layers.Layer):
     Raises:
         ValueError: no features, two of one name, or a column that neither the side table nor the interactions have.
     """
+
+    normalize = False  # whether the vector is brought to length 1
 
     def __init__(self, entity, features, **kwargs):
         super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
@@ -54,25 +56,26 @@ class Tower(keras.layers.Layer):
             if isinstance(feature, Id):
                 feature.build_from_config({"num_rows": vocabulary.size})
                 tables[feature.name] = np.where(vocabulary.counts > 0, np.arange(vocabulary.size), 0)
-            elif table is not None and feature.column in table:
+            elif table is not None and set(feature.columns) <= set(table):
                 raw = feature.to_raw(table[feature.column])
                 feature.adapt(raw[seen])
                 codes = feature.encode_column(raw)
-                tables[feature.name] = np.concatenate([self._nothing(feature), codes])
-            elif context is not None and feature.column in context:
+                tables[feature.name] = np.concatenate([feature.encode_column(feature.nothing()), codes])
+            elif context is not None and set(feature.columns) <= set(context):
                 feature.adapt(feature.to_raw(context[feature.column]))
             else:
-                known = sorted({*(() if table is None else table), *(() if context is None else context)})
-                raise ValueError(f"the {self.entity} tower asks for column {feature.column!r}; there are {known}")
+                raise ValueError(self._lacks(feature, table, context))
         self.build_from_config({"num_rows": vocabulary.size, "stored": list(tables)})
         for name, codes in tables.items():
             self.tables[name].assign(codes)
 
-    @staticmethod
-    def _nothing(feature):
-        """The code of a row of which nothing is known: `[1, *code_shape]`."""
-        nothing = "" if feature.raw_dtype == tf.string else np.nan
-        return feature.encode_column(np.full((1, *feature.raw_shape), nothing, feature.raw_dtype.as_numpy_dtype))
+    def _lacks(self, feature, table, context):
+        places = [sorted(each) for each in (table, context) if each is not None]
+        known = sorted({column for each in places for column in each})
+        for column in feature.columns:
+            if column not in known:
+                return f"the {self.entity} tower asks for column {column!r}; there are {known}"
+        return f"{feature.name!r} of the {self.entity} tower needs its columns in one place; there are {places}"
 
     def build_from_config(self, config):
         self.num_rows, self.tables = config["num_rows"], {}
@@ -90,6 +93,14 @@ class Tower(keras.layers.Layer):
 
     def get_build_config(self):
         return {"num_rows": self.num_rows, "stored": list(self.tables)} if self.built else None
+
+    def call(self, inputs, training=False):
+        vector = tf.cast(self.unscaled(inputs, training), tf.float32)  # half precision has no number for small lengths
+        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+
+    def unscaled(self, inputs, training=False):
+        """The vector `[B, dim]` before it is brought to length 1; takes what `call` takes."""
+        raise NotImplementedError
 
     def vectors(self, inputs, training=False):
         """What each feature says: a list of `[B, dim of the feature]`."""
@@ -117,12 +128,9 @@ class Tower(keras.layers.Layer):
     def raw_columns(self):
         """What a request may say of this side: `{column: tf.TensorSpec}`."""
         specs = {}
-        for feature in self.features:
-            if isinstance(feature, Id):
-                continue
-            spec = tf.TensorSpec([None, *feature.raw_shape], feature.raw_dtype, name=feature.column)
-            if specs.setdefault(feature.column, spec) != spec:
-                raise ValueError(f"column {feature.column!r} is text to one feature, a number to another: copy it")
+        for column, spec in (pair for feature in self.features for pair in feature.raw_specs.items()):
+            if specs.setdefault(column, spec) != spec:
+                raise ValueError(f"column {column!r} is text to one feature, a number to another: copy it")
         return specs
 
     def inputs_from_raw(self, rows, raw):
@@ -134,17 +142,12 @@ class Tower(keras.layers.Layer):
         """
         inputs = {self.entity: rows}
         for feature in self.features:
-            stored = feature.name in self.tables
-            if feature.column not in raw:
-                if not stored:
-                    raise ValueError(f"the request lacks {feature.column!r}")
-                continue
-            codes = feature.encode(raw[feature.column])
-            if stored:
-                missing = feature.missing(raw[feature.column])
-                missing = tf.reshape(missing, [-1] + [1] * (codes.shape.rank - 1))
-                codes = tf.where(missing, self._stored(feature, rows), codes)
-            inputs[feature.name] = codes
+            stored = self._stored(feature, rows) if feature.name in self.tables else None
+            lacking = [column for column in feature.columns if column not in raw]
+            if lacking and stored is None:
+                raise ValueError(f"the request lacks {lacking[0]!r}")
+            if lacking != feature.columns:
+                inputs[feature.name] = feature.encode_request(raw, stored)
         return inputs
 
     def get_config(self):
@@ -198,12 +201,11 @@ class FeatureTower(Tower):
             layer.build((None, width))
             width = layer.units
 
-    def call(self, inputs, training=False):
+    def unscaled(self, inputs, training=False):
         vector = tf.concat(self.vectors(inputs, training), axis=1)  # [B, sum of dims]
         for layer in self.dense:
             vector = layer(vector)
-        vector = tf.cast(vector, tf.float32)  # half precision has no number for the smallest length divided by
-        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+        return vector  # [B, dim]
 
     def get_config(self):
         return {**super().get_config(), "units": self.units, "normalize": self.normalize}
