@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -42,7 +42,7 @@ class Train:
     Args:
         epochs: the most epochs.
         batch_size: rows of a batch; every other row's item is a negative.
-        optimizer: `{name: ..., **its arguments}`.
+        optimizer: `{name: ..., **its arguments}`; None: the model's own.
         monitor: what early stopping and the choice of the best epoch look at, on the validation part.
         patience: epochs without a better `monitor` after which to stop (asks for a validation part); None: never.
         seed: of the initial weights and the order of the batches.
@@ -55,7 +55,7 @@ class Train:
 
     epochs: int = 10
     batch_size: int = 2048
-    optimizer: dict = field(default_factory=lambda: {"name": "rowwise_adagrad", "learning_rate": 0.1})
+    optimizer: dict | None = None
     monitor: str = "recall@20"
     patience: int | None = None
     seed: int = 0
@@ -180,8 +180,8 @@ class Config:
         return make("strategy", self.train.strategy)
 
     def make_optimizer(self):
-        """A fresh optimizer."""
-        return _part("optimizer", self.train.optimizer)
+        """A fresh optimizer, or None for the model's own."""
+        return self.train.optimizer and _part("optimizer", self.train.optimizer)
 
 
 def find_config(path):

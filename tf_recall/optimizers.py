@@ -87,8 +87,8 @@ class RowwiseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
     Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 2011.
     """
 
-    def __init__(self, learning_rate=0.1, initial_accumulator_value=1e-6, **kwargs):
-        super().__init__(learning_rate, initial_accumulator_value, **kwargs)
+    def __init__(self, learning_rate=0.1, initial_accumulator_value=1e-6, epsilon=1e-7, **kwargs):
+        super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
 
     def update_rows(self, rows, gradient, variable, learning_rate):
         accumulator = self._accumulators[self._get_variable_index(variable)].value

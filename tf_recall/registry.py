@@ -8,11 +8,13 @@ REGISTRY = {
     "data": {
         "files": "tf_recall.data.files:files",
         "movielens": "tf_recall.data.movielens:movielens",
+        "online_retail": "tf_recall.data.online_retail:online_retail",
         "synthetic": "tf_recall.data.files:planted",
     },
     "split": {
         "by_time": "tf_recall.data.splits:by_time",
         "leave_last_out": "tf_recall.data.splits:leave_last_out",
+        "leave_last_session_out": "tf_recall.data.splits:leave_last_session_out",
         "random": "tf_recall.data.splits:random",
         "by_user": "tf_recall.data.splits:by_user",
         "files": "tf_recall.data.splits:files",
@@ -27,6 +29,7 @@ REGISTRY = {
         "buckets": "tf_recall.features:Buckets",
         "timestamp": "tf_recall.features:Timestamp",
         "pretrained": "tf_recall.features:Pretrained",
+        "crossed": "tf_recall.features:Crossed",
     },
     "tower": {
         "features": "tf_recall.towers.features:FeatureTower",

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from tf_recall.distribution import ReplicatedModel, gather, num_replicas, rank
 from tf_recall.negatives.base import Batch
+from tf_recall.optimizers import RowwiseAdagrad
 from tf_recall.scores import Scores
 
 BLOCK = 8192  # items encoded at once
@@ -71,6 +72,19 @@ class Retriever(ReplicatedModel):
             seed: same seed, same batches.
         """
         return self.positives.batches(self, train, catalog, batch_size, seed)
+
+    def default_optimizer(self):
+        """What `compile` takes where it is given none."""
+        return RowwiseAdagrad(0.1)
+
+    def compile(self, optimizer=None, **kwargs):
+        """As `keras.Model.compile`; the model has an optimizer that suits it, and its own loss."""
+        super().compile(optimizer or self.default_optimizer(), **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def build_from_config(self, config):
         self.built = True

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_recall.distribution import gather, rank
 from tf_recall.losses import NEG
 from tf_recall.negatives.base import Batch, Candidates
+from tf_recall.optimizers import RowwiseAdagrad
 from tf_recall.retriever import Retriever
 from tf_recall.scores import WindowScores
 from tf_recall.towers.embedding import RowEmbedding
@@ -101,6 +102,11 @@ class SkipGram(Retriever):
         if training:
             self.item_tower.advance()
         return tf.reduce_mean(self.loss_fn.several(*scores))
+
+    def default_optimizer(self):
+        # A pair's gradient is of the order of 1 / T, and a rare item has few pairs: what the accumulators start at
+        # must be below its square, or rare items hardly move.
+        return RowwiseAdagrad(0.1, initial_accumulator_value=1e-10, epsilon=1e-10)
 
     def _centres(self, rows, training):
         if self._static:

@@ -14,23 +14,38 @@ class UserItem:
     Args:
         alpha: an item that is more than this share of the positives is kept with the chance sqrt(alpha / share), drawn
             anew each epoch (METHODS.md P5); None: every pair in every epoch.
+        where: a column of the log that is true, or not 0, where the pair counts, such as "booked"; None: all count.
 
     Raises:
-        ValueError: `alpha` is not above 0.
+        ValueError: `alpha` is not above 0; at `batches`, the log lacks the column, or it is true nowhere.
     """
 
-    def __init__(self, alpha=None):
+    def __init__(self, alpha=None, where=None):
         check_alpha(alpha)
-        self.alpha = alpha
+        self.alpha, self.where = alpha, where
 
     def batches(self, model, train, catalog, batch_size, seed=0):
         """`Batches` of the columns of `user_item`."""
+        if self.where is not None:
+            train = self._counting(train)
         columns = user_item(train, catalog, model.query_tower, model.negatives.num_rivals)
         keep = keep_shares(columns["item"]["item"], self.alpha)
         return Batches(columns, batch_size, seed, keep=keep)
 
+    def _counting(self, train):
+        if self.where not in train.frame:
+            raise ValueError(f"the interactions have no column {self.where!r}, only {list(train.frame)}")
+        counts = train.frame[self.where].fillna(0).to_numpy().astype(bool)
+        if not counts.any():
+            raise ValueError(f"column {self.where!r} is true nowhere: there is no positive to learn from")
+        return train.select(counts)
+
     def get_config(self):
-        return {"alpha": self.alpha}
+        return {"alpha": self.alpha, "where": self.where}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
 
 
 def user_item(interactions, catalog, query_tower, num_rivals=0):
