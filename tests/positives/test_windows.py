@@ -149,10 +149,23 @@ def test_a_frequent_item_is_kept_at_its_rate_and_windows_close_up():
     assert counted([Windows(window=1).batches_of(sessions_of(items), 10**6).at(0)])[0][2, 3] == 0
 
 
-def test_below_alpha_everything_stays():
-    """Three equal shares of a third: alpha 0.34 keeps all, alpha 1 / 12 keeps sqrt(1 / 4)."""
-    np.testing.assert_allclose(keep_probability(np.array([1, 2, 3]), 0.34)[1:], 1)
-    np.testing.assert_allclose(keep_probability(np.array([1, 2, 3]), 1 / 12)[1:], 0.5)
+def test_below_alpha_everything_stays(small_blocks):
+    """Three equal shares of a third: alpha 0.34 keeps all, alpha 1 / 12 keeps sqrt(1 / 4). Blocks are added up."""
+    items = np.repeat([1, 3, 2], 10)
+    np.testing.assert_allclose(keep_probability(items, 0.34)[1:], 1)
+    np.testing.assert_allclose(keep_probability(items, 1 / 12)[1:], 0.5)
+
+
+def test_rows_and_sessions_are_shuffled(monkeypatch):
+    """In one session neighbours are rows apart. Of a thousand sessions in ten blocks others come first each epoch."""
+    batches = Windows(window=1).batches_of(sessions_of(np.arange(1, 3001)), 3000)
+    centres = batches.at(0)["query"]["item"]
+    assert np.mean(np.abs(np.diff(centres)) <= 1) < 0.05
+
+    monkeypatch.setattr(stream, "BLOCK_EVENTS", 300)
+    batches = Windows(window=1).batches_of(sessions_of(*np.arange(1, 3001).reshape(1000, 3)), 300)
+    first = [set(batches.at(epoch * len(batches))["query"]["item"].tolist()) for epoch in range(2)]
+    assert len(first[0] & first[1]) < 0.3 * len(first[0])
 
 
 @pytest.mark.parametrize("kind", [Windows, ShrinkingWindows])
@@ -182,15 +195,15 @@ def test_start_is_where_an_uninterrupted_run_stands(small_blocks, booked):
 
 
 def test_memory_is_that_of_a_block(monkeypatch, tmp_path):
-    """Two million events on disk: what is made at a time stays below 2^18 rows, of an epoch's 3.6 million."""
+    """Two million events on disk: what is made at a time stays below 2^18 rows, of an epoch's 6 million."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "items.npy", rng.integers(1, 10_000, 2_000_000, np.int32))
     np.save(tmp_path / "offsets.npy", np.arange(0, 2_000_001, 20))
     items, offsets = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("items", "offsets"))
-    batches = ShrinkingWindows(alpha=0.01).batches_of(Sessions(offsets, items, np.ones(100_000, np.int32)), 2048)
+    batches = Windows().batches_of(Sessions(offsets, items, np.ones(100_000, np.int32)), 2048)
     sizes = [len(chunk["centre"]) * 2048 for chunk in batches._chunks(1)]
     assert sum(sizes) == 2048 * len(batches) and batches.num_events == 2_000_000
-    assert sum(sizes) > 3_000_000 and max(sizes) <= 2**18
+    assert sum(sizes) > 5_000_000 and max(sizes) <= 2**18
     events = [len(block.items) for block in session_blocks(Sessions(offsets, items, offsets[1:]), 2**17, rng)]
     assert sum(events) == 2_000_000 and max(events) < 2**17 + 20 and len(events) <= 17
 
