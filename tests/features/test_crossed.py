@@ -47,7 +47,8 @@ def test_types_by_hand():
 
 def test_a_type_is_one_combination_and_no_other():
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({name: rng.choice(list("abcd") + [None], 60) for name in ("x", "y", "z")})
+    words = {"x": "ab", "y": "abcde", "z": "abc"}
+    table = pd.DataFrame({name: rng.choice([*values, None], 60) for name, values in words.items()})
     feature = Crossed(["x", "y", "z"])
     feature.adapt(feature.to_raw(table[:40]))
     found = feature.rows(feature.encode_column(feature.to_raw(table))).numpy()
@@ -84,6 +85,7 @@ def test_unknown_types_learn_from_a_share_of_the_known_ones():
         feature.advance()
     assert np.all(abs(np.mean(drawn, axis=0) - 0.5) < 0.25)  # deviation 0.065
     assert (np.array(drawn)[:, 1] == np.array(drawn)[:, 4]).all()  # one type, one draw
+    assert feature(codes).numpy().min() > 0  # serving shows every type
 
 
 def test_xla_finds_the_same_types():
