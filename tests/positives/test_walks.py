@@ -64,6 +64,7 @@ def test_every_node_starts_as_often_whatever_the_block():
         blocks = list(walk_blocks(graph, 3, 6, num_events, np.random.default_rng(0)))
         starts = np.concatenate([block.items[block.offsets[:-1]] for block in blocks])
         assert np.bincount(starts, minlength=41).tolist() == (3 * (graph.degrees > 0)).tolist()
+        assert not np.array_equal(*starts.reshape(3, -1)[:2])  # in another order each round
         assert sum(block.share for block in blocks) == pytest.approx(1)
         assert max(len(block.items) for block in blocks) <= max(num_events, 7)
         for block in blocks:
