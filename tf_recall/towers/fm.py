@@ -79,7 +79,7 @@ class FMQueryTower(FMTower):
     def size(self):
         return self.num_factors
 
-    def call(self, inputs, training=False):
+    def unscaled(self, inputs, training=False):
         total = tf.reduce_sum(self.contributions(inputs, training), axis=1)  # [B, num_factors]
         return tf.concat([tf.ones_like(total[:, :1]), total], axis=1)  # [B, dim]
 
@@ -112,7 +112,7 @@ class FMItemTower(FMTower):
     def size(self):
         return self.num_factors + 1
 
-    def call(self, inputs, training=False):
+    def unscaled(self, inputs, training=False):
         parts = self.contributions(inputs, training)
         v = parts[:, :, 1:]  # [B, F, num_factors]
         total = tf.reduce_sum(v, axis=1)  # [B, num_factors]

@@ -54,12 +54,11 @@ class MeanTower(Tower):
         self._check({feature.name: feature.dim for feature in self.features})
         super().build_from_config(config)
 
-    def call(self, inputs, training=False):
+    def unscaled(self, inputs, training=False):
         vectors = [tf.cast(vector, tf.float32) for vector in self.vectors(inputs, training)]
         known = [feature.known(self.codes(feature, inputs), training) for feature in self.features]
         shares = self.shares(inputs[self.entity], tf.stack(known, axis=1))  # [B, F]
-        vector = tf.reduce_sum(tf.stack(vectors, axis=1) * shares[..., None], axis=1)  # [B, dim]
-        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector
+        return tf.reduce_sum(tf.stack(vectors, axis=1) * shares[..., None], axis=1)  # [B, dim]
 
     def shares(self, rows, known):
         """What share of the vector each feature has: float32 `[B, F]`, from rows `[B]` and known `[B, F]`."""
