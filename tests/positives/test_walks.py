@@ -11,6 +11,7 @@ from tf_recall.data.graph import Graph
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByGap, Sessions
 from tf_recall.positives import Walks, stream
+from tf_recall.positives.stream import SIZE
 from tf_recall.positives.walks import walk_blocks
 
 
@@ -29,8 +30,11 @@ def pairs(batches, epoch=0):
     found = Counter()
     for step in range(epoch * len(batches), (epoch + 1) * len(batches)):
         batch = batches.at(step)
-        for centre, row in zip(batch["query"]["item"].tolist(), batch["item"]["item"].tolist(), strict=True):
-            found.update((centre, item) for item in row if item)
+        window = (batch["item"].shape[1] - SIZE) // 2
+        for row, left, right in zip(batch["item"].tolist(), batch["left"], batch["right"], strict=True):
+            for place in range(window, window + SIZE):
+                near = row[place - left[place - window] : place + right[place - window] + 1]
+                found.update((row[place], item) for item in near if item != row[place])
     return found
 
 
@@ -98,9 +102,9 @@ def test_subsampling_thins_the_frequent():
 def test_batches_follow_seed_epoch_and_step(monkeypatch):
     monkeypatch.setattr(stream, "BLOCK_EVENTS", 50)
     recipe = Walks(num_walks=2, length=5, window=2, alpha=0.05)
-    batches, other = (recipe.batches_of(random_sessions(), 16, seed) for seed in (0, 1))
+    batches, other = (recipe.batches_of(random_sessions(), 32, seed) for seed in (0, 1))
     assert len(batches) > 2
-    assert pairs(batches) == pairs(recipe.batches_of(random_sessions(), 16, 0))
+    assert pairs(batches) == pairs(recipe.batches_of(random_sessions(), 32, 0))
     assert pairs(batches) != pairs(other) and pairs(batches) != pairs(batches, epoch=1)
     for start in (0, len(batches) - 1, len(batches) + 1):
         for step, batch in enumerate(batches.dataset(start).take(4).as_numpy_iterator(), start):
@@ -109,12 +113,12 @@ def test_batches_follow_seed_epoch_and_step(monkeypatch):
 
 def test_from_interactions_and_back_from_the_config():
     log = Interactions.from_columns(user_id=list("uuuv"), item_id=list("abcd"), timestamp=[0, 10, 5000, 0])
-    recipe = Walks(ByGap(100), num_walks=3, length=4, window=3, alpha=0.5, width=2)
+    recipe = Walks(ByGap(100), num_walks=3, length=4, window=3, alpha=0.5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(recipe))
     assert type(again) is Walks and again.get_config() == recipe.get_config()
     catalog = Catalog.fit(log)
     for walks in (Walks(ByGap(100)), recipe):
-        found = {"".join(catalog.items.decode(list(pair))) for pair in pairs(walks.batches(log, catalog, 8))}
+        found = {"".join(catalog.items.decode(list(pair))) for pair in pairs(walks.batches(None, log, catalog, 8))}
         assert found <= {"ab", "ba"}
 
 

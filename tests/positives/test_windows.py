@@ -10,7 +10,9 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import Booked, ByColumn, ByGap, Sessions
 from tf_recall.positives import ShrinkingWindows, Windows, stream
-from tf_recall.positives.windows import keep_probability, pack, session_blocks, spans, subsample
+from tf_recall.positives.stream import SIZE
+from tf_recall.positives.subsampling import keep_rates
+from tf_recall.positives.windows import session_blocks, spans, stretches, subsample
 
 
 def sessions_of(*lists, booked=None):
@@ -29,11 +31,14 @@ def counted(batches):
     """How often each pair, and each booked pair, comes in `batches`."""
     pairs, booked = Counter(), Counter()
     for batch in batches:
-        centres, contexts = batch["query"]["item"], batch["item"]["item"]
-        for centre, row in zip(centres.tolist(), contexts.tolist(), strict=True):
-            pairs.update((centre, item) for item in row if item)
-        for centre, item in zip(centres.tolist(), batch.get("booked", 0 * centres).tolist(), strict=True):
-            booked.update([(centre, item)] if item else [])
+        window = (batch["item"].shape[1] - SIZE) // 2
+        for row, left, right in zip(batch["item"].tolist(), batch["left"], batch["right"], strict=True):
+            for place in range(window, window + SIZE):
+                near = row[place - left[place - window] : place + right[place - window] + 1]
+                pairs.update((row[place], item) for item in near if item != row[place])
+        centres = batch["item"][:, window:-window]
+        for centre, item in zip(centres.ravel(), batch.get("booked", 0 * centres).ravel(), strict=True):
+            booked.update([(int(centre), int(item))] if item else [])
     return pairs, booked
 
 
@@ -51,62 +56,48 @@ def slow(sessions, window):
     return pairs, booked
 
 
-def rows_by_hand(rows):
-    return list(zip(rows["centre"].tolist(), rows["contexts"].tolist(), strict=True))
-
-
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of eight events, and rows of four centres of a window of two at a time."""
-    monkeypatch.setattr(stream, "BLOCK_EVENTS", 8)
-    monkeypatch.setattr(stream, "BLOCK_CONTEXTS", 16)
+    """Blocks of forty events: two stretches."""
+    monkeypatch.setattr(stream, "BLOCK_EVENTS", 40)
 
 
-def test_rows_by_hand():
-    """Sessions 5 6 7 8 and 9 5, reach 2, rows of 2: 6 sees 5 7 8 in two rows, 7 sees 5 6 8."""
+def test_stretches_by_hand():
+    """Sessions 5 6 7 8 and 9 5, reach 2: 6 has one place before it and two behind, and so on; then nothing."""
     items, offsets = np.array([5, 6, 7, 8, 9, 5], np.int32), np.array([0, 4, 6])
-    first, last = spans(offsets, np.full(6, 2, np.int32))
-    assert first.tolist() == [0, 0, 0, 1, 4, 4] and last.tolist() == [2, 3, 3, 3, 5, 5]
-    rows = rows_by_hand(pack(items, np.arange(6, dtype=np.int32), first, last, width=2))
-    assert rows == [
-        *[(5, [6, 7]), (6, [5, 7]), (6, [8, 0]), (7, [5, 6]), (7, [8, 0]), (8, [6, 7])],
-        *[(9, [5, 0]), (5, [9, 0])],
-    ]
-    rows = rows_by_hand(pack(items, np.array([1, 5], np.int32), first, last, width=4))
-    assert rows == [(6, [5, 7, 8, 0]), (5, [9, 0, 0, 0])]
+    left, right = spans(offsets, np.full(6, 2, np.int32))
+    assert left.tolist() == [0, 1, 2, 2, 0, 1] and right.tolist() == [2, 2, 1, 0, 1, 0]
+    rows = stretches(items, left, right, range(6), window=3, booked=np.array([8, 8, 8, 0, 5, 0], np.int32))
+    assert {name: column.shape for name, column in rows.items()} == {
+        **{name: (1, SIZE) for name in ("left", "right", "booked")},
+        "item": (1, SIZE + 6),
+    }
+    assert rows["item"][0, :11].tolist() == [0, 0, 0, 5, 6, 7, 8, 9, 5, 0, 0]
+    assert rows["left"][0, :8].tolist() == [0, 1, 2, 2, 0, 1, 0, 0] and rows["right"][0, 6:].sum() == 0
+    assert rows["booked"][0, :7].tolist() == [8, 8, 8, 0, 5, 0, 0]
+
+
+def test_a_stretch_sees_its_neighbours():
+    """Centres 33 to 64 of a long session, window 2: the places before and behind belong to other stretches."""
+    items = np.arange(1, 101, dtype=np.int32)
+    left, right = spans(np.array([0, 100]), np.full(100, 2, np.int32))
+    rows = stretches(items, left, right, range(100), window=2)
+    assert rows["item"].shape == (4, SIZE + 4) and rows["item"][1].tolist() == list(range(31, 67))
+    part = stretches(items, left, right, range(32, 64), window=2)
+    assert part["item"].tolist() == rows["item"][1:2].tolist()
 
 
 def test_reach_by_hand():
-    """Reaches 1 2 0 1 in one session: the third sees nothing and has no row."""
-    first, last = spans(np.array([0, 4]), np.array([1, 2, 0, 1], np.int32))
-    rows = rows_by_hand(pack(np.array([5, 6, 7, 8], np.int32), np.arange(4, dtype=np.int32), first, last, width=3))
-    assert rows == [(5, [6, 0, 0]), (6, [5, 7, 8]), (8, [7, 0, 0])]
+    """Reaches 1 2 0 1 in one session: the third sees nothing."""
+    left, right = spans(np.array([0, 4]), np.array([1, 2, 0, 1], np.int32))
+    assert left.tolist() == [0, 1, 0, 1] and right.tolist() == [1, 2, 0, 0]
 
 
-def test_a_context_that_is_the_centre_is_left_out():
-    """Sessions 5 5 6 and 7 7: the row of the second 5 closes up, 7 has none."""
-    items, offsets = np.array([5, 5, 6, 7, 7], np.int32), np.array([0, 3, 5])
-    rows = pack(items, np.arange(5, dtype=np.int32), *spans(offsets, np.full(5, 1, np.int32)), width=2)
-    assert rows_by_hand(rows) == [(5, [6, 0]), (6, [5, 0])]
-
-
-def test_booked_by_hand():
-    """Session 5 6 7 that led to 7, window 1: 5 and 6 have it beside their windows, 7 itself has not; 8 led to 9."""
-    items, offsets = np.array([5, 6, 7, 8], np.int32), np.array([0, 3, 4])
-    rows = pack(
-        *(items, np.arange(4, dtype=np.int32), *spans(offsets, np.full(4, 1, np.int32))),
-        width=1,
-        booked=np.array([7, 7, 7, 9], np.int32),
-    )
-    assert rows_by_hand(rows) == [(5, [6]), (6, [5]), (6, [7]), (7, [6]), (8, [0])]
-    assert rows["booked"].tolist() == [7, 7, 0, 0, 9]
-
-
-@pytest.mark.parametrize(("window", "width"), [(1, 1), (2, 3), (5, 4), (3, 10)])
+@pytest.mark.parametrize("window", [1, 2, 5, 40])
 @pytest.mark.parametrize("booked", [False, True])
-def test_an_epoch_holds_every_pair_once_both_ways(window, width, booked):
+def test_an_epoch_holds_every_pair_once_both_ways(window, booked):
     sessions = random_sessions(40, 12, booked=booked)
-    batches = Windows(window=window, width=width).batches_of(sessions, batch_size=10**6)
+    batches = Windows(window=window).batches_of(sessions, batch_size=10**6)
     assert batches.steps_per_epoch == len(batches) == 1 and batches.num_events == len(sessions.items)
     pairs, booked_pairs = slow(sessions, window)
     for epoch in range(2):
@@ -127,8 +118,8 @@ def test_shrinking_windows_see_the_near_more_often():
     """One session of 40,000 different items, window 4: distance d in (4 - d + 1) / 4 of the centres' windows."""
     num, window = 40_000, 4
     batches = ShrinkingWindows(window=window).batches_of(sessions_of(np.arange(1, num + 1)), batch_size=10**6)
-    batch = batches.at(0)
-    distance = np.abs(batch["item"]["item"] - batch["query"]["item"][:, None])[batch["item"]["item"] > 0]
+    pairs, _ = counted([batches.at(0)])
+    distance = np.array([abs(centre - item) for centre, item in pairs.elements()])
     shares = np.bincount(distance, minlength=window + 2) / (2 * num)
     np.testing.assert_allclose(shares, [0, 1, 0.75, 0.5, 0.25, 0], atol=0.01)  # five deviations of the widest
 
@@ -137,7 +128,7 @@ def test_a_frequent_item_is_kept_at_its_rate_and_windows_close_up():
     """Item 1 is half of the events: of alpha = 0.02, sqrt(0.02 / 0.5) = 0.2 stay. The others are below alpha."""
     num = 40_000
     items = np.stack([np.ones(num, int), np.arange(2, num + 2)], 1).ravel()
-    keep = keep_probability(items, alpha=0.02)
+    keep = keep_rates(items, alpha=0.02)
     np.testing.assert_allclose(keep[[1, 2, num + 1]], [0.2, 1, 1], rtol=1e-6)
     kept, offsets = subsample(items, np.array([0, 2, len(items)]), keep, np.random.default_rng(0))
     assert abs(np.mean(kept == 1) - 0.2 / 1.2) < 0.01 and np.sum(kept > 1) == num
@@ -149,22 +140,21 @@ def test_a_frequent_item_is_kept_at_its_rate_and_windows_close_up():
     assert counted([Windows(window=1).batches_of(sessions_of(items), 10**6).at(0)])[0][2, 3] == 0
 
 
-def test_below_alpha_everything_stays(small_blocks):
-    """Three equal shares of a third: alpha 0.34 keeps all, alpha 1 / 12 keeps sqrt(1 / 4). Blocks are added up."""
-    items = np.repeat([1, 3, 2], 10)
-    np.testing.assert_allclose(keep_probability(items, 0.34)[1:], 1)
-    np.testing.assert_allclose(keep_probability(items, 1 / 12)[1:], 0.5)
+def centres_of(batch):
+    window = (batch["item"].shape[1] - SIZE) // 2
+    return batch["item"][:, window:-window]
 
 
-def test_rows_and_sessions_are_shuffled(monkeypatch):
-    """In one session neighbours are rows apart. Of a thousand sessions in ten blocks others come first each epoch."""
-    batches = Windows(window=1).batches_of(sessions_of(np.arange(1, 3001)), 3000)
-    centres = batches.at(0)["query"]["item"]
-    assert np.mean(np.abs(np.diff(centres)) <= 1) < 0.05
+def test_stretches_and_sessions_are_shuffled(monkeypatch):
+    """In one session stretches are not in order. Of a thousand sessions in ten blocks others come first each epoch."""
+    batches = Windows(window=1).batches_of(sessions_of(np.arange(1, 3201)), 3200)
+    centres = centres_of(batches.at(0))
+    assert np.array_equal(np.sort(centres, axis=None), np.arange(1, 3201)) and np.all(np.diff(centres, axis=1) == 1)
+    assert np.mean(np.diff(centres[:, 0]) == SIZE) < 0.1
 
-    monkeypatch.setattr(stream, "BLOCK_EVENTS", 300)
-    batches = Windows(window=1).batches_of(sessions_of(*np.arange(1, 3001).reshape(1000, 3)), 300)
-    first = [set(batches.at(epoch * len(batches))["query"]["item"].tolist()) for epoch in range(2)]
+    monkeypatch.setattr(stream, "BLOCK_EVENTS", 320)
+    batches = Windows(window=1).batches_of(sessions_of(*np.arange(1, 3001).reshape(1000, 3)), 320)
+    first = [set(centres_of(batches.at(epoch * len(batches))).ravel().tolist()) for epoch in range(2)]
     assert len(first[0] & first[1]) < 0.3 * len(first[0])
 
 
@@ -173,9 +163,9 @@ def test_batches_follow_seed_epoch_and_step(small_blocks, kind):
     sessions = random_sessions(40, 12, booked=True)
 
     def rows(epoch, seed=0):
-        batches = kind(window=3, alpha=0.02, width=2).batches_of(sessions, 16, seed)
+        batches = kind(window=3, alpha=0.02).batches_of(sessions, 32, seed)
         steps = range(epoch * len(batches), epoch * len(batches) + 3)
-        return [batches.at(step)["query"]["item"].tolist() for step in steps]
+        return [batches.at(step)["item"].tolist() for step in steps]
 
     assert rows(0) == rows(0) and rows(5) == rows(5)
     assert rows(0) != rows(1) and rows(1) != rows(2) and rows(0) != rows(0, seed=1)
@@ -183,27 +173,27 @@ def test_batches_follow_seed_epoch_and_step(small_blocks, kind):
 
 @pytest.mark.parametrize("booked", [False, True])
 def test_start_is_where_an_uninterrupted_run_stands(small_blocks, booked):
-    batches = ShrinkingWindows(window=2, alpha=0.01).batches_of(random_sessions(40, 12, booked=booked), 16, seed=3)
+    batches = ShrinkingWindows(window=2, alpha=0.01).batches_of(random_sessions(40, 12, booked=booked), 32, seed=3)
     assert len(batches) > 2
     for start in (0, len(batches) - 1, len(batches), 2 * len(batches) + 1):
         read = batches.dataset(start).take(len(batches) + 1).as_numpy_iterator()
         for step, batch in enumerate(read, start):
             keras.tree.map_structure(np.testing.assert_array_equal, batch, batches.at(step))
     spec = batches.dataset().element_spec
-    assert spec["query"]["item"].shape == (16,) and spec["item"]["item"].shape == (16, 4)
+    assert spec["item"].shape == (1, SIZE + 4) and spec["left"].shape == spec["right"].shape == (1, SIZE)
     assert ("booked" in spec) == booked
 
 
 def test_memory_is_that_of_a_block(monkeypatch, tmp_path):
-    """Two million events on disk: what is made at a time stays below 2^18 rows, of an epoch's 6 million."""
+    """Two million events on disk: what is made at a time stays below 2^18 centres."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "items.npy", rng.integers(1, 10_000, 2_000_000, np.int32))
     np.save(tmp_path / "offsets.npy", np.arange(0, 2_000_001, 20))
     items, offsets = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("items", "offsets"))
     batches = Windows().batches_of(Sessions(offsets, items, np.ones(100_000, np.int32)), 2048)
-    sizes = [len(chunk["centre"]) * 2048 for chunk in batches._chunks(1)]
+    sizes = [chunk["left"].size for chunk in batches._chunks(1)]
     assert sum(sizes) == 2048 * len(batches) and batches.num_events == 2_000_000
-    assert sum(sizes) > 5_000_000 and max(sizes) <= 2**18
+    assert sum(sizes) > 1_990_000 and max(sizes) <= 2**18
     events = [len(block.items) for block in session_blocks(Sessions(offsets, items, offsets[1:]), 2**17, rng)]
     assert sum(events) == 2_000_000 and max(events) < 2**17 + 20 and len(events) <= 17
 
@@ -211,11 +201,13 @@ def test_memory_is_that_of_a_block(monkeypatch, tmp_path):
 def test_one_session_of_a_million_events():
     """Here too rows are made by block, and the next item is in view of all but the last."""
     sessions = sessions_of(np.arange(1, 1_000_001))
-    batches = Windows(window=1, width=2).batches_of(sessions, 4096)
+    batches = Windows(window=1).batches_of(sessions, 4096)
     chunks = list(batches._chunks(0))
     assert len(chunks) == 8 and len(batches) == 1_000_000 // 4096
-    centres = np.concatenate([chunk["centre"].ravel() for chunk in chunks])
+    centres = np.concatenate([chunk["item"][..., 1:-1].ravel() for chunk in chunks])
     assert len(np.unique(centres)) == 4096 * len(batches)
+    near = sum(chunk["left"].sum() + chunk["right"].sum() for chunk in chunks)
+    assert near >= 2 * 4096 * len(batches) - 2
 
 
 def test_from_interactions_with_the_recipe():
@@ -225,15 +217,15 @@ def test_from_interactions_with_the_recipe():
     )
     catalog = Catalog.fit(log)
     recipe = Windows(Booked(ByColumn("basket"), "bought"), window=1)
-    pairs, booked = counted([recipe.batches(log, catalog, 100).at(0)])
+    pairs, booked = counted([recipe.batches(None, log, catalog, 100).at(0)])
     named = {"".join(catalog.items.decode(list(pair))): count for pair, count in pairs.items()}
     assert named == {"ab": 1, "ba": 1, "bc": 1, "cb": 1, "ca": 1, "ac": 1}
     assert {"".join(catalog.items.decode(list(pair))): count for pair, count in booked.items()} == {"ba": 1, "ca": 1}
-    by_user = counted([Windows(window=1).batches(log, catalog, 100).at(0)])[0]
+    by_user = counted([Windows(window=1).batches(None, log, catalog, 100).at(0)])[0]
     assert by_user.total() == 2 * 5  # one session of six
 
 
-@pytest.mark.parametrize("recipe", [Windows(), ShrinkingWindows(Booked(ByGap(7), "sold"), 3, 1e-3, 2)])
+@pytest.mark.parametrize("recipe", [Windows(), ShrinkingWindows(Booked(ByGap(7), "sold"), 3, 1e-3)])
 def test_windows_come_back_from_their_config(recipe):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(recipe))
     assert type(again) is type(recipe) and again.get_config() == recipe.get_config()
@@ -244,7 +236,6 @@ def test_windows_come_back_from_their_config(recipe):
     [
         ({"window": 0}, "window must be a whole number from 1 to 1000, got 0"),
         ({"window": 2.5}, "window must be a whole number"),
-        ({"width": 0}, "width must be a whole number"),
         ({"alpha": 0}, "alpha must be a share above 0"),
         ({"alpha": float("nan")}, "alpha must be a share"),
     ],
@@ -258,7 +249,7 @@ def test_what_cannot_be_trained_on():
     with pytest.raises(ValueError, match="no session or walk has two different items"):
         Windows().batches_of(sessions_of([1], [2, 2, 2], [3]), 8)
     batches = Windows().batches_of(sessions_of([1, 2]), 8)
-    assert batches.batch_size == 2
+    assert batches.batch_size == SIZE
     for wrong in (lambda: batches.at(-1), lambda: batches.dataset(-1)):
         with pytest.raises(ValueError, match="is -1; the first step is 0"):
             wrong()

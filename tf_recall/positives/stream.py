@@ -10,9 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Events read at a time and places for contexts made at a time, whichever is less; the rows are shuffled together.
-BLOCK_EVENTS, BLOCK_CONTEXTS = 2**17, 2**20
-DRY_BLOCKS = 8  # How many are expanded to see how many rows an epoch has.
+BLOCK_EVENTS = 2**17  # read at a time; their stretches are shuffled together
+SIZE = 32  # centres in a stretch: enough to make the places beside them cheap, few enough for a small product
+DRY_BLOCKS = 8  # how many are expanded to see how many stretches an epoch has
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,22 +37,22 @@ class Stream:
 
         epoch, i = divmod(step, steps_per_epoch)
         rows = those of the blocks drawn by (seed, epoch, 0), then, should they run out, by (seed, epoch, 1), ...
-        batch = rows[i * batch_size : (i + 1) * batch_size]
+        batch = rows[i * num_rows : (i + 1) * num_rows],  num_rows = batch_size / SIZE
 
-    It has the interface of `Batches`. How many rows an epoch has is left to chance, so `steps_per_epoch` is what the
-    first blocks of epoch 0 lead to expect; where they are all of them, it is what epoch 0 has. An epoch with more rows
-    is cut, one with fewer goes on with another draw of the same sequences. To start at an epoch costs nothing; to start
-    within one, the blocks before are made again.
+    A row is a stretch of `SIZE` centres. It has the interface of `Batches`. How many rows an epoch has is left to
+    chance, so `steps_per_epoch` is what the first blocks of epoch 0 lead to expect; where they are all of them, it is
+    what epoch 0 has. An epoch with more rows is cut, one with fewer goes on with another draw of the same sequences. To
+    start at an epoch costs nothing; to start within one, the blocks before are made again.
 
     Args:
         blocks: from a `numpy.random.Generator` to an epoch's `Block`s.
-        expand: from a `Block` and the generator to its rows in random order, in pieces: dicts of `centre` `[n]`,
-            `contexts` `[n, width]` and where sessions lead to an item `booked` `[n]`, int32.
-        batch_size: rows in a batch. At most the rows of an epoch: a larger one becomes that.
+        expand: from a `Block` and the generator to its rows in random order, in pieces, as `windows.stretches` has
+            them.
+        batch_size: centres in a batch, rounded down to whole stretches, at least one and at most an epoch's.
         seed: same seed, same batches.
 
     Call shapes:
-        `{"query": {"item": [batch_size]}, "item": {"item": [batch_size, width]}}`, and `"booked": [batch_size]`.
+        `{"item": [G, SIZE + 2 * window], "left": [G, SIZE], "right": [G, SIZE]}`, and `"booked": [G, SIZE]`, int32.
 
     Raises:
         ValueError: no sequence has two different items, or `batch_size` is out of range.
@@ -69,8 +69,8 @@ class Stream:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         self._blocks, self._expand, self.seed = blocks, expand, seed
         self.num_events, num_rows, self._empty = self._dry_run()
-        self.batch_size = min(int(batch_size), num_rows)
-        self.steps_per_epoch = num_rows // self.batch_size
+        self._rows = min(max(1, int(batch_size) // SIZE), num_rows)  # in a batch
+        self.batch_size, self.steps_per_epoch = self._rows * SIZE, num_rows // self._rows
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -81,9 +81,9 @@ class Stream:
             raise ValueError(f"step is {step}; the first step is 0.")
         epoch, i = divmod(step, self.steps_per_epoch)
         for chunk in self._chunks(epoch):
-            if i < len(chunk["centre"]):
-                return _batch({name: column[i] for name, column in chunk.items()})
-            i -= len(chunk["centre"])
+            if i < len(chunk["item"]):
+                return {name: column[i] for name, column in chunk.items()}
+            i -= len(chunk["item"])
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
         """An endless `tf.data.Dataset` of batches whose first element is the batch of step `start`."""
@@ -93,14 +93,14 @@ class Stream:
             raise ValueError(f"start is {start}; the first step is 0.")
         epoch, skipped = divmod(start, self.steps_per_epoch)
         specs = {
-            name: tf.TensorSpec([None, self.batch_size, *column.shape[1:]], column.dtype)
+            name: tf.TensorSpec([None, self._rows, *column.shape[1:]], column.dtype)
             for name, column in self._empty.items()
         }
 
         def chunks():
-            return map(_batch, itertools.chain.from_iterable(map(self._chunks, itertools.count(epoch))))
+            return itertools.chain.from_iterable(map(self._chunks, itertools.count(epoch)))
 
-        batches = tf.data.Dataset.from_generator(chunks, output_signature=_batch(specs)).prefetch(1).unbatch()
+        batches = tf.data.Dataset.from_generator(chunks, output_signature=specs).prefetch(1).unbatch()
         options = tf.data.Options()
         options.autotune.enabled = False  # nothing to tune, and its thread holds up the end of `fit` for seconds
         return batches.skip(skipped).prefetch(4).with_options(options)
@@ -113,7 +113,7 @@ class Stream:
                 break
             share, num_events = share + block.share, num_events + len(block.items)
             for piece in self._expand(block, rng):
-                num_rows += len(piece["centre"])
+                num_rows += len(piece["item"])
                 empty = {name: column[:0] for name, column in piece.items()}
         else:
             share = 1.0
@@ -130,24 +130,18 @@ class Stream:
                 yield from self._expand(block, rng)
 
     def _chunks(self, epoch):
-        """An epoch's batches, as many at a time as a block gives: columns `[count, batch_size, ...]`."""
+        """An epoch's batches, as many at a time as a block gives: columns `[count, G, ...]`."""
         remainder, missing = self._empty, self.steps_per_epoch
         for piece in self._pieces(epoch):
             piece = {name: np.concatenate([remainder[name], column]) for name, column in piece.items()}
-            count = min(len(piece["centre"]) // self.batch_size, missing)
-            num = count * self.batch_size
+            count = min(len(piece["item"]) // self._rows, missing)
+            num = count * self._rows
             if count:
                 yield {
-                    name: column[:num].reshape(count, self.batch_size, *column.shape[1:])
+                    name: column[:num].reshape(count, self._rows, *column.shape[1:])
                     for name, column in piece.items()
                 }
             remainder = {name: column[num:] for name, column in piece.items()}
             missing -= count
             if not missing:
                 return
-
-
-def _batch(columns):
-    """Columns as the model wants them."""
-    batch = {"query": {"item": columns["centre"]}, "item": {"item": columns["contexts"]}}
-    return batch | ({"booked": columns["booked"]} if "booked" in columns else {})

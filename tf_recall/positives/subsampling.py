@@ -4,25 +4,29 @@ from numbers import Real
 
 import numpy as np
 
+BLOCK = 2**20  # events counted at a time
 
-def keep_shares(items, alpha):
-    """With which chance each event is kept: float32 `[n]`.
 
-    keep[i] = min(1, sqrt(alpha / f[items[i]])),  f the item's share of the events
+def keep_rates(items, alpha):
+    """With which chance an event of each item is kept: float32, by item row.
+
+    keep[t] = min(1, sqrt(alpha / f[t])),  f the item's share of the events
 
     What is popular is in many pairs and says little in each; so word2vec thins it out.
 
     Args:
-        items: int `[n]`, the events' item rows.
-        alpha: the share from which on events are dropped; None: none are, and the answer is None.
+        items: int `[n]`, the events' item rows; may be a memory map, which is read by block.
+        alpha: the share from which on events are dropped.
 
     Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", NIPS 2013, section
     2.3.
     """
-    if alpha is None:
-        return None
-    share = np.bincount(items) / max(len(items), 1)
-    return np.minimum(1, np.sqrt(alpha / np.maximum(share, 1e-30))).astype(np.float32)[items]
+    counts = np.zeros(1, np.int64)
+    for start in range(0, len(items), BLOCK):
+        some = np.bincount(items[start : start + BLOCK], minlength=len(counts))
+        some[: len(counts)] += counts
+        counts = some
+    return np.minimum(1, np.sqrt(alpha * len(items) / np.maximum(counts, 1))).astype(np.float32)
 
 
 def check_alpha(alpha):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tf_recall.data.batches import Batches
-from tf_recall.positives.subsampling import check_alpha, keep_shares
+from tf_recall.positives.subsampling import check_alpha, keep_rates
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -29,7 +29,8 @@ class UserItem:
         if self.where is not None:
             train = self._counting(train)
         columns = user_item(train, catalog, model.query_tower, model.negatives.num_rivals)
-        keep = keep_shares(columns["item"]["item"], self.alpha)
+        items = columns["item"]["item"]
+        keep = None if self.alpha is None else keep_rates(items, self.alpha)[items]
         return Batches(columns, batch_size, seed, keep=keep)
 
     def _counting(self, train):

@@ -17,28 +17,28 @@ class Walks(Windows):
     pairs = (walk[i], walk[j]) with 0 < |i - j| <= window, and walk[i] != walk[j]
 
     Walks connect items that no session holds together, and each epoch takes other ones: `num_walks` from every item
-    that anything followed, in random order. One ends early where nothing followed. Rows, `width`, what is drawn when,
-    and what is left out are as in `Windows`; `alpha` thins the places of a walk by shares among the sessions' events.
+    that anything followed, in random order. One ends early where nothing followed. What is drawn when, and what
+    is left out, are as in `Windows`; `alpha` thins the places of a walk by shares among the sessions' events.
 
     Args:
         sessions: the recipe that cuts interactions into sessions, of `tf_recall.data.sessions`; None: `ByUser()`. An
             item that sessions lead to (`Booked`) is not used.
         num_walks: from each item an epoch.
         length: steps of a walk, which then has `length + 1` items.
-        window, alpha, width: see `Windows`.
+        window, alpha: see `Windows`.
 
     Raises:
         ValueError: an argument out of range.
 
     Example:
-        >>> batches = Walks(ByGap(3600), num_walks=10, length=10).batches(split.train, catalog, batch_size=2048)
+        >>> model = EGES(tower, positives=Walks(ByGap(3600), num_walks=10, length=10))
 
     Wang et al., "Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba", KDD 2018, section 3.1;
     Perozzi, Al-Rfou, Skiena, "DeepWalk: Online Learning of Social Representations", KDD 2014, section 4.2.
     """
 
-    def __init__(self, sessions=None, num_walks=10, length=10, window=5, alpha=None, width=4):
-        super().__init__(sessions, window, alpha, width)
+    def __init__(self, sessions=None, num_walks=10, length=10, window=5, alpha=None):
+        super().__init__(sessions, window, alpha)
         check_whole(num_walks=num_walks, length=length)
         self.num_walks, self.length = num_walks, length
 

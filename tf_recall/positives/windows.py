@@ -7,8 +7,8 @@ import numpy as np
 
 from tf_recall.data.sessions import ByUser
 from tf_recall.positives import stream
-from tf_recall.positives.stream import Block, Stream
-from tf_recall.positives.subsampling import check_alpha
+from tf_recall.positives.stream import SIZE, Block, Stream
+from tf_recall.positives.subsampling import check_alpha, keep_rates
 
 PIECE_SESSIONS = 2**20  # Lengths looked at together to cut an epoch's sessions into blocks.
 
@@ -19,40 +19,45 @@ class Windows:
 
     pairs = (items[i], items[j]) with 0 < |i - j| <= window, in the same session, and items[i] != items[j]
 
-    A row of a batch is a centre `items[i]` and up to `width` of its contexts `items[j]`: they share one gather and one
-    set of negatives. A centre with more contexts takes several rows, so none is lost, and 0 fills up the last. An epoch
-    holds every pair once, but for what is less than a batch at its end.
+    A batch is cut from the sessions as they stand, one after another: stretches of 32 centres with `window` places on
+    either side, and how many places before and behind each centre are its contexts. So an item is read once for all
+    centres that it stands beside. An epoch holds every pair once, but for what is less than a batch at its end.
 
     With `alpha` each event is kept with probability `min(1, sqrt(alpha / f))`, `f` its item's share of all events. It
     is drawn anew each epoch and before windows are cut: events move up to where others were dropped, as in word2vec.
 
     Where the sessions lead to an item (`Booked`), that item is a context of every other item of its session, however
-    far. Batches have it as `booked`, in one row of each centre; a centre with no other context has a row for it.
+    far: batches have it as `booked`.
 
     Args:
         sessions: the recipe that cuts interactions into sessions, of `tf_recall.data.sessions`; None: `ByUser()`.
         window: how many places away a context may be, 1 to 1000.
         alpha: the share above which an item's events are thinned, such as 0.001; None keeps all.
-        width: how many contexts stand in a row, 1 to 1000.
 
     Raises:
         ValueError: an argument out of range.
 
     Example:
-        >>> batches = Windows(ByGap(1800), window=5).batches(split.train, catalog, batch_size=2048)
-        >>> batch = batches.at(0)      # {"query": {"item": [2048]}, "item": {"item": [2048, 4]}}
+        >>> batches = model.batches(split.train, catalog, batch_size=4096)   # Item2Vec(positives=Windows(ByGap(1800)))
+        >>> batch = batches.at(0)   # {"item": [128, 42], "left": [128, 32], "right": [128, 32]}
 
     Barkan, Koenigstein, "Item2Vec: Neural Item Embedding for Collaborative Filtering", MLSP 2016, section 3.
     """
 
-    def __init__(self, sessions=None, window=5, alpha=None, width=4):
-        check_whole(window=window, width=width)
+    def __init__(self, sessions=None, window=5, alpha=None):
+        check_whole(window=window)
         check_alpha(alpha)
         self.sessions = ByUser() if sessions is None else sessions
-        self.window, self.alpha, self.width = window, alpha, width
+        self.window, self.alpha = window, alpha
 
-    def batches(self, train, catalog, batch_size, seed=0):
+    def batches(self, model, train, catalog, batch_size, seed=0):
         """The batches of the training interactions: a `Stream`, used as `Batches` is.
+
+        Args:
+            model: what they are for; it changes nothing.
+            train, catalog: the training `Interactions` and their `Catalog`.
+            batch_size: centres in a batch, rounded to whole stretches.
+            seed: same seed, same batches.
 
         Raises:
             ValueError: no session has two different items, or `batch_size` is out of range.
@@ -61,23 +66,26 @@ class Windows:
 
     def batches_of(self, sessions, batch_size, seed=0):
         """The batches of `Sessions` that are there already, memory maps say. Raises as `batches`."""
-        keep = None if self.alpha is None else keep_probability(sessions.items, self.alpha)
-        places_of_a_centre = -(-2 * self.window // self.width) * self.width
-        num_centres = max(1, min(stream.BLOCK_EVENTS, stream.BLOCK_CONTEXTS // places_of_a_centre))
+        keep = None if self.alpha is None else keep_rates(sessions.items, self.alpha)
 
         def expand(block, rng):
             items, offsets = block.items, block.offsets
             if keep is not None:
                 items, offsets = subsample(items, offsets, keep, rng)
-            first, last = spans(offsets, self.reach(rng, len(items)))
-            booked = None if block.booked is None else np.repeat(block.booked, np.diff(offsets))
-            for start in range(0, len(items), num_centres):  # a block is longer where one sequence is
-                centres = np.arange(start, min(start + num_centres, len(items)), dtype=np.int32)
-                rows = pack(items, centres, first, last, self.width, booked)
-                order = rng.permutation(len(rows["centre"]))
+            left, right = spans(offsets, self.reach(rng, len(items)))
+            booked = None
+            if block.booked is not None:
+                booked = np.repeat(block.booked, np.diff(offsets))
+                booked *= booked != items
+            if not (np.any((items[1:] != items[:-1]) & (right[:-1] > 0)) or (booked is not None and booked.any())):
+                return
+            for start in range(0, len(items), stream.BLOCK_EVENTS):  # a block is longer where one sequence is
+                part = range(start, min(start + stream.BLOCK_EVENTS, len(items)))
+                rows = stretches(items, left, right, part, self.window, booked)
+                order = rng.permutation(len(rows["left"]))
                 yield {name: column.take(order, axis=0) for name, column in rows.items()}
 
-        return Stream(self._sequences(sessions, num_centres), expand, batch_size, seed)
+        return Stream(self._sequences(sessions, stream.BLOCK_EVENTS), expand, batch_size, seed)
 
     def reach(self, rng, num):
         """How many places away each of `num` centres looks: int32."""
@@ -91,7 +99,6 @@ class Windows:
             "sessions": keras.saving.serialize_keras_object(self.sessions),
             "window": self.window,
             "alpha": self.alpha,
-            "width": self.width,
         }
 
     @classmethod
@@ -108,10 +115,10 @@ class ShrinkingWindows(Windows):
 
     So a pair `d` places apart is seen with probability `(window - d + 1) / window`: the nearer, the more often.
 
-    Args: `sessions`, `window`, `alpha`, `width`, see `Windows`.
+    Args: `sessions`, `window`, `alpha`, see `Windows`.
 
     Example:
-        >>> batches = ShrinkingWindows(ByGap(1800), window=5, alpha=1e-3).batches(split.train, catalog, 2048)
+        >>> model = Item2Vec(positives=ShrinkingWindows(ByGap(1800), window=5, alpha=1e-3))
 
     Mikolov et al., "Efficient Estimation of Word Representations in Vector Space", ICLR 2013, section 3.2.
     """
@@ -127,17 +134,6 @@ def check_whole(**arguments):
             raise ValueError(f"{name} must be a whole number from 1 to 1000, got {value!r}.")
 
 
-def keep_probability(items, alpha):
-    """By item row, float32: `min(1, sqrt(alpha / f))`, `f` the share of the row in `items` (METHODS.md P5)."""
-    counts = np.zeros(1, np.int64)
-    for start in range(0, len(items), stream.BLOCK_EVENTS):  # so that memory maps are read by block
-        some = np.bincount(items[start : start + stream.BLOCK_EVENTS], minlength=len(counts))
-        some[: len(counts)] += counts
-        counts = some
-    shares = np.maximum(counts, 1) / max(len(items), 1)
-    return np.minimum(1, np.sqrt(alpha / shares)).astype(np.float32)
-
-
 def subsample(items, offsets, keep, rng):
     """The items that stay, each with probability `keep[item]`, and where their sequences now begin."""
     kept = rng.random(len(items), np.float32) < keep[items]
@@ -147,75 +143,39 @@ def subsample(items, offsets, keep, rng):
 
 
 def spans(offsets, reach):
-    """Each place's first and last place in view, itself between them: int32 `[n]` each, within its sequence."""
+    """How many places before and behind each place are in view: int32 `[n]` each, within its sequence."""
     lengths = np.diff(offsets)
     places = np.arange(len(reach), dtype=np.int32)
-    first = np.maximum(places - reach, np.repeat(offsets[:-1].astype(np.int32), lengths))
-    last = np.minimum(places + reach, np.repeat(offsets[1:].astype(np.int32) - 1, lengths))
-    return first, last
+    left = np.minimum(reach, places - np.repeat(offsets[:-1].astype(np.int32), lengths))
+    right = np.minimum(reach, np.repeat(offsets[1:].astype(np.int32) - 1, lengths) - places)
+    return left, right
 
 
-def pack(items, centres, first, last, width, booked=None):
-    """Rows of a centre and up to `width` contexts.
-
-    contexts of i = items[first[i]], ..., items[last[i]] without items[i], wherever it stands
-
-    Those of a centre fill its rows in order, `ceil((last[i] - first[i]) / width)` of them; what equals the centre
-    leaves its place to those behind it in the row, and a row with nothing in it is left out.
+def stretches(items, left, right, part, window, booked=None):
+    """Neighbouring centres, `SIZE` a row, with `window` places on either side; 0 where there is nothing.
 
     Args:
         items: `[n]` int32 above 0.
-        centres: `[m]` int32, places in `items`.
-        first, last: `[n]` int32, each place's span.
-        width: contexts in a row.
+        left, right: `[n]` int32, how many places before and behind are in view.
+        part: range of places, the centres.
+        window: at least what `left` and `right` hold.
         booked: `[n]` int32, a further context of each place, 0 for none; or None.
 
     Returns:
-        `{"centre": [R], "contexts": [R, width]}`, 0 where there are fewer, and with `booked` `"booked": [R]`: it
-        stands in the first row of a centre, 0 where it is the centre itself.
+        `{"item": [R, SIZE + 2 * window], "left": [R, SIZE], "right": [R, SIZE]}` int32, and `"booked": [R, SIZE]`.
     """
-    first, last, own = first[centres], last[centres], items[centres]
-    num_rows = (last - first + (width - 1)) // width
-    if booked is not None:
-        booked = booked[centres] * (booked[centres] != own)
-        num_rows = np.maximum(num_rows, booked > 0)
-    begins = np.cumsum(num_rows, dtype=np.int32) - num_rows
-    of = np.repeat(np.arange(len(centres), dtype=np.int32), num_rows)
-    place = (first - width * begins)[of] + width * np.arange(len(of), dtype=np.int32)
-    at, last, own = centres[of], last[of], own[of]
-    contexts = np.empty((len(of), width), np.int32)
-    filled = np.zeros(len(of), np.int32)
-    broken = np.zeros(len(of), bool)
-    for k in range(width):
-        spot = place + k
-        spot += spot >= at
-        found = items[np.minimum(spot, last)]
-        found *= spot <= last
-        same = found == own
-        found *= ~same
-        broken |= same
-        filled |= found
-        contexts[:, k] = found
-    rows = {"centre": own, "contexts": contexts}
-    if booked is not None:
-        rows["booked"] = booked[of] * (place == first[of])
-        filled |= rows["booked"]
-    (broken,) = np.nonzero(broken)
-    contexts[broken] = _closed_up(contexts[broken])
-    if filled.all():
-        return rows
-    (kept,) = np.nonzero(filled)
-    return {name: column.take(kept, axis=0) for name, column in rows.items()}
-
-
-def _closed_up(contexts):
-    """The same rows with what is not 0 in front."""
-    closed, rows = np.zeros_like(contexts), np.arange(len(contexts))
-    num = np.zeros(len(contexts), np.int32)
-    for column in contexts.T:
-        closed[rows, num] = column
-        num += column > 0
-    return closed
+    num = -(-len(part) // SIZE) * SIZE
+    first, last = max(part.start - window, 0), min(part.start + num + window, len(items))
+    padded = np.zeros(num + 2 * window, np.int32)
+    begin = window - (part.start - first)
+    padded[begin : begin + last - first] = items[first:last]
+    rows = {"item": np.lib.stride_tricks.sliding_window_view(padded, SIZE + 2 * window)[::SIZE]}
+    for name, column in {"left": left, "right": right, "booked": booked}.items():
+        if column is not None:
+            rows[name] = np.zeros(num, np.int32)
+            rows[name][: len(part)] = column[part.start : part.stop]
+            rows[name] = rows[name].reshape(-1, SIZE)
+    return rows
 
 
 def session_blocks(sessions, num_events, rng):
