@@ -10,6 +10,7 @@ REGISTRY = {
         "movielens": "tf_recall.data.movielens:movielens",
         "online_retail": "tf_recall.data.online_retail:online_retail",
         "synthetic": "tf_recall.data.files:planted",
+        "stays": "tf_recall.data.stays:stays_log",
     },
     "split": {
         "by_time": "tf_recall.data.splits:by_time",
