@@ -85,8 +85,9 @@ def test_steps_follow_the_shares_of_weights(seed):
 
 def test_the_tables_hold_the_shares_exactly():
     """What all places of a node give to each edge, added up: its weight's share, for equal weights as for skewed."""
-    weights = np.concatenate([np.full(7, 0.1), [1], np.random.default_rng(0).pareto(0.3, 1000) + 1e-3, [3, 1e-6]])
-    offsets = np.array([0, 0, 7, 8, 8, 1008, 1010, 1010])
+    equal = [np.full(num, 0.1) for num in (0, 0, *range(60))]  # of some sizes no share is as much as its place
+    parts = [*equal, np.random.default_rng(0).pareto(0.3, 1000) + 1e-3, [3, 1e-6], []]
+    weights, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
     keep, alias = graph_module._aliases(offsets, weights)
     masses = np.bincount(alias, 1 - keep, minlength=len(keep)) + keep
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
