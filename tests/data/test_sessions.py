@@ -72,6 +72,13 @@ def test_a_session_of_unknown_items_does_not_stay():
     assert set(cut(ByGap(50), catalog=known)) == {("ann", "aba"), ("bob", "ba")}
 
 
+def test_booked_items_stay_with_their_sessions_where_others_do_not_stay():
+    """Without c two of the four invoices are gone."""
+    known = Catalog.fit(read().select([0, 2, 3, 4]))
+    found = cut(Booked(ByColumn("invoice"), "booking"), catalog=known)
+    assert found == {("ann", "aba"): "b", ("bob", "ba"): "a"}
+
+
 def test_unknown_users_are_not_thrown_together():
     """Catalogue of others: both users are unknown, row 0, and still two sessions."""
     known = Catalog.fit(read(user_id=["eve"] * 7))
