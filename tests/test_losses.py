@@ -7,14 +7,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_recall.losses import BPR, FullSoftmax, Hinge, PointwiseCrossEntropy, SampledSoftmax, TripletLogistic
+from tf_recall.losses import (
+    BPR,
+    NCE,
+    NEG,
+    FullSoftmax,
+    Hinge,
+    PointwiseCrossEntropy,
+    SampledSoftmax,
+    TripletLogistic,
+)
 from tf_recall.negatives.base import Candidates
 from tf_recall.registry import REGISTRY, find, keywords
 from tf_recall.scores import MASKED, Scores
 from tf_recall.temperature import LearnedTemperature
 
 LOSSES = {name: find("loss", name) for name in REGISTRY["loss"]}
-ARGUMENTS = {Hinge: {"margin": 0.7}, TripletLogistic: {"sigma": 3.0}, PointwiseCrossEntropy: {"ratio": 2.5}}
+ARGUMENTS = {
+    Hinge: {"margin": 0.7},
+    TripletLogistic: {"sigma": 3.0},
+    PointwiseCrossEntropy: {"ratio": 2.5},
+    NEG: {"negatives": 2.5},
+    NCE: {"negatives": 2.5},
+}
 log, exp, log1p = math.log, math.exp, math.log1p
 
 each = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
@@ -25,11 +40,15 @@ def table(loss, scores, mask=None, weight=None):
 
 
 def parts(loss, scores, mask=None, weight=None):
-    """The same scores, as each row's own rivals, next to a shared one that does not count."""
+    """The same scores, as each row's own rivals, next to a shared one that does not count.
+
+    To NEG and NCE that one would be a draw all the same, so they get none.
+    """
     scores = tf.convert_to_tensor(scores)
     own = scores[:, 1:] if mask is None else tf.where(mask, scores[:, 1:], MASKED)
     size = scores.shape[0]
-    none = tf.zeros([1, 2]), tf.zeros([1], tf.int32), tf.fill([1], MASKED)
+    num = 0 if isinstance(loss, NEG) else 1
+    none = tf.zeros([num, 2]), tf.zeros([num], tf.int32), tf.fill([num], MASKED)
     return loss.of(Scores(tf.ones([size, 2]), scores[:, 0], tf.range(1, size + 1), own, *none), weight)
 
 
@@ -83,6 +102,18 @@ BY_HAND = {  # what the rows lose, without the mask and with it
         [log(3 / 2) + 3 * log(4 * 6) / 2, log(5 / 4) + 3 * log(2 * 4) / 2],
         [log(3 / 2) + 3 * log(4), log(5 / 4) + 3 * log(4)],
     ),
+    # The same with 4 / N = 2 instead of 3 / 2, and with the mask too: N is how many were drawn.
+    NEG: (
+        {"negatives": 4.0},
+        [log(3 / 2) + 2 * log(4 * 6), log(5 / 4) + 2 * log(2 * 4)],
+        [log(3 / 2) + 2 * log(4), log(5 / 4) + 2 * log(4)],
+    ),
+    # exp(s - log 4) is (1/2; 3/4, 5/4) and (1; 1/4, 3/4)
+    NCE: (
+        {"negatives": 4.0},
+        [log(3) + 2 * log(7 / 4 * 9 / 4), log(2) + 2 * log(5 / 4 * 7 / 4)],
+        [log(3) + 2 * log(7 / 4), log(2) + 2 * log(7 / 4)],
+    ),
 }
 
 
@@ -114,24 +145,33 @@ def mean(values):
     return sum(values) / max(len(values), 1)
 
 
-def softmax(positive, rivals):
+def softmax(positive, rivals, num):
     return log1p(sum(exp(rival - positive) for rival in rivals))
 
 
-TWINS = {
+def negative_sampling(positive, rivals, num, shift=0.0):
+    return softplus(shift - positive) + 2.5 / num * sum(softplus(rival - shift) for rival in rivals)
+
+
+TWINS = {  # of a positive, the rivals that count, and how many there are in all
     FullSoftmax: softmax,
     SampledSoftmax: softmax,
-    Hinge: lambda positive, rivals: mean([max(0, 0.7 + rival - positive) for rival in rivals]),
-    BPR: lambda positive, rivals: mean([softplus(rival - positive) for rival in rivals]),
-    TripletLogistic: lambda positive, rivals: mean([softplus(3.0 * (rival - positive)) for rival in rivals]),
-    PointwiseCrossEntropy: lambda positive, rivals: softplus(-positive) + 2.5 * mean([softplus(r) for r in rivals]),
+    Hinge: lambda positive, rivals, num: mean([max(0, 0.7 + rival - positive) for rival in rivals]),
+    BPR: lambda positive, rivals, num: mean([softplus(rival - positive) for rival in rivals]),
+    TripletLogistic: lambda positive, rivals, num: mean([softplus(3.0 * (rival - positive)) for rival in rivals]),
+    PointwiseCrossEntropy: lambda positive, rivals, num: (
+        softplus(-positive) + 2.5 * mean([softplus(rival) for rival in rivals])
+    ),
+    NEG: negative_sampling,
+    NCE: lambda positive, rivals, num: negative_sampling(positive, rivals, num, shift=log(2.5)),
 }
 
 
 def twin(make, scores, mask, weight):
     total = 0.0
     for i, (positive, *rivals) in enumerate(np.float64(scores)):
-        total += float(weight[i]) * TWINS[make](positive, [rival for j, rival in enumerate(rivals) if mask[i, j]])
+        kept = [rival for j, rival in enumerate(rivals) if mask[i, j]]
+        total += float(weight[i]) * TWINS[make](positive, kept, len(rivals))
     return total / len(scores)
 
 
@@ -210,8 +250,8 @@ def test_rows_do_not_mix(make, way):
 def test_a_row_without_rivals_is_finite(make, way):
     scores, mask, _ = data(7)
     alone = way(made(make), scores, mask, np.eye(7, dtype="float32")[2]).numpy() * 7
-    # Nothing to lose against; the pointwise loss still wants the positive high.
-    expected = softplus(-scores[2, 0]) if make is PointwiseCrossEntropy else 0
+    # Nothing to lose against; those that judge each pair by itself still want the positive high.
+    expected = TWINS[make](scores[2, 0], [], 5) if make in (PointwiseCrossEntropy, NEG, NCE) else 0
     assert alone == pytest.approx(expected, rel=1e-6)
     value, gradient = value_and_gradient(way, made(make), scores, np.zeros_like(mask))
     assert np.isfinite(value) and np.isfinite(gradient).all()

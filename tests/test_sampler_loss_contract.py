@@ -58,6 +58,8 @@ LOSSES = {
     "bpr": lambda: dict(temperature=0.2),
     "triplet_logistic": lambda: dict(temperature=0.5, sigma=5.0),
     "pointwise_cross_entropy": lambda: dict(temperature=0.2, ratio=2.0),
+    "neg": lambda: dict(temperature=0.2, negatives=3.0),
+    "nce": lambda: dict(temperature=0.2, negatives=3.0),
 }
 EACH = [(name, "sampled_softmax") for name in REGISTRY["negatives"]] + [("in_batch", name) for name in REGISTRY["loss"]]
 EACH = list(dict.fromkeys(EACH))

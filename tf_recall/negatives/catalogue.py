@@ -38,6 +38,35 @@ class _FromCatalogue(Sampler):
     def max_draws(self, batch):
         return self.num
 
+    def sampled_values(self, true_classes, seed):
+        """A draw as TensorFlow's own losses take it, `tf.nn.nce_loss` and `tf.nn.sampled_softmax_loss`.
+
+        expected_count[t] = num * exp(log_q[t])
+
+        With these counts `tf.nn.nce_loss` is the loss of `NCE(negatives=num)`, and with counts of one that of
+        `NEG(negatives=num)`, for one true class a row. Of `num_true` classes TensorFlow gives each the target
+        `1 / num_true` instead of 1: for the several contexts of a centre its loss is neither of them. And of an item
+        drawn twice `remove_accidental_hits` removes one draw only.
+
+        Args:
+            true_classes: integer rows `[B, num_true]`.
+            seed: integers `[2]`. Equal seeds draw equal rows.
+
+        Returns:
+            `sampled` int64 `[num]`, `true_expected_count` float32 `[B, num_true]` and `sampled_expected_count` float32
+            `[num]`.
+
+        Example:
+            >>> drawn = Popularity(num=64)
+            >>> drawn.adapt(catalog.items.counts)
+            >>> values = drawn.sampled_values(labels, seed=[7, step])  # labels [B, 1], item rows
+            >>> biases, rows = tf.zeros([catalog.items.size]), catalog.items.size
+            >>> tf.nn.nce_loss(table, biases, labels, inputs, 64, rows, 1, values, remove_accidental_hits=True)  # [B]
+        """
+        sampled = self.rows([self.num], seed)
+        counts = [self.num * tf.exp(self.log_q(ids)) for ids in (true_classes, sampled)]
+        return tf.cast(sampled, tf.int64), *counts
+
     def get_config(self):
         return {**super().get_config(), "num": self.num, "seed": self.seed}
 
