@@ -35,7 +35,7 @@ class SkipGram(Retriever):
         negatives: a sampler that draws from the catalogue: `Popularity`, `Uniform`, `LogUniform`, or a mix with a hard
             one.
         loss: `NEG` or `NCE`.
-        history: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make its vector.
 
     Call: a batch `{"item": [G, J], "left": [G, I], "right": [G, I]}`, optionally with `"booked": [G, I]` -> the loss, a
         scalar: the sum over a centre's contexts, in the mean over centres.
@@ -44,7 +44,7 @@ class SkipGram(Retriever):
         ValueError: a sampler that draws from the batch, a loss that knows one positive a row only.
     """
 
-    def __init__(self, item_tower, positives, negatives, loss, history=50, **kwargs):
+    def __init__(self, item_tower, positives, negatives, loss, history_length=50, **kwargs):
         if negatives.from_batch or negatives.num_rivals:
             raise ValueError(
                 f"{type(self).__name__} has no items of other rows to draw, and {type(negatives).__name__} asks for "
@@ -52,8 +52,8 @@ class SkipGram(Retriever):
             )
         if not isinstance(loss, NEG):
             raise ValueError(f"{type(self).__name__} learns by NEG or NCE, not by {type(loss).__name__}")
-        super().__init__(HistoryTower(item_tower, history), item_tower, negatives, loss, positives, **kwargs)
-        self.history = history
+        super().__init__(HistoryTower(item_tower, history_length), item_tower, negatives, loss, positives, **kwargs)
+        self.history_length = history_length
 
     def adapt(self, train, catalog):
         self.item_tower.adapt(catalog.items, catalog.item_table)
@@ -124,7 +124,7 @@ class SkipGram(Retriever):
     def get_config(self):
         config = super().get_config()
         del config["query_tower"]
-        return {**config, "history": self.history}
+        return {**config, "history_length": self.history_length}
 
 
 def in_window(items, left, right):

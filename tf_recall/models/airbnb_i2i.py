@@ -20,7 +20,7 @@ class AirbnbI2I(Item2Vec):
 
     Args:
         group: the column of the items' side table in which competitors agree: city, market, category.
-        dim, history: see `Item2Vec`.
+        dim, history_length: see `Item2Vec`.
         positives: `Windows` over `Booked` sessions, which say what was booked.
         negatives: `EasyHard(Popularity(num=64), SameGroup(group), ratio=16)` by default.
         loss: `NEG()` by default.
@@ -34,9 +34,9 @@ class AirbnbI2I(Item2Vec):
     Departs from the paper: negatives are shared by a batch, those of the same city are each centre's own.
     """
 
-    def __init__(self, group, positives, dim=32, negatives=None, loss=None, history=50, **kwargs):
+    def __init__(self, group, positives, dim=32, negatives=None, loss=None, history_length=50, **kwargs):
         negatives = negatives or EasyHard(Popularity(num=64), SameGroup(group), ratio=16)
-        super().__init__(dim, positives, negatives, loss, history, **kwargs)
+        super().__init__(dim, positives, negatives, loss, history_length, **kwargs)
         self.group = group
 
     def get_config(self):

@@ -24,7 +24,7 @@ class EGES(SkipGram):
         positives: `Walks()` over each user's sequence by default.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
-        history: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make its vector.
 
     Example:
         >>> tower = WeightedTower("item", [Id(64), Text("description", 64), Categorical("price_band", 64)])
@@ -37,6 +37,6 @@ class EGES(SkipGram):
 
     towers = {"item_tower": "weighted"}
 
-    def __init__(self, item_tower, positives=None, negatives=None, loss=None, history=50, **kwargs):
+    def __init__(self, item_tower, positives=None, negatives=None, loss=None, history_length=50, **kwargs):
         positives, negatives = positives or Walks(), negatives or Popularity(num=64)
-        super().__init__(item_tower, positives, negatives, loss or NEG(), history, **kwargs)
+        super().__init__(item_tower, positives, negatives, loss or NEG(), history_length, **kwargs)

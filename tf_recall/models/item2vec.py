@@ -24,7 +24,7 @@ class Item2Vec(SkipGram):
         positives: `ShrinkingWindows()` over each user's sequence by default; `Windows` for fixed ones.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
-        history: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make its vector.
 
     Example:
         >>> model = Item2Vec(dim=64, positives=ShrinkingWindows(ByColumn("invoice"))).adapt(split.train, catalog)
@@ -39,10 +39,10 @@ class Item2Vec(SkipGram):
 
     towers = {}
 
-    def __init__(self, dim=64, positives=None, negatives=None, loss=None, history=50, **kwargs):
+    def __init__(self, dim=64, positives=None, negatives=None, loss=None, history_length=50, **kwargs):
         tower = FeatureTower("item", [Id(dim, unknown_rate=0)])
         positives, negatives = positives or ShrinkingWindows(), negatives or Popularity(num=64)
-        super().__init__(tower, positives, negatives, loss or NEG(), history, **kwargs)
+        super().__init__(tower, positives, negatives, loss or NEG(), history_length, **kwargs)
         self.dim = dim
 
     def get_config(self):
