@@ -12,7 +12,7 @@ from tf_recall.data.sessions import Booked, ByColumn, ByGap, Sessions
 from tf_recall.positives import ShrinkingWindows, Windows, stream
 from tf_recall.positives.stream import SIZE
 from tf_recall.positives.subsampling import keep_rates
-from tf_recall.positives.windows import session_blocks, spans, stretches, subsample
+from tf_recall.positives.windows import paired, session_blocks, spans, stretches, subsample
 
 
 def sessions_of(*lists, booked=None):
@@ -91,6 +91,17 @@ def test_reach_by_hand():
     """Reaches 1 2 0 1 in one session: the third sees nothing."""
     left, right = spans(np.array([0, 4]), np.array([1, 2, 0, 1], np.int32))
     assert left.tolist() == [0, 1, 0, 1] and right.tolist() == [1, 2, 0, 0]
+
+
+def test_sequences_without_a_pair_take_no_place():
+    """1; 2 2; 3 2 3; nothing; 4: only the third has a pair, and the last one where it led to 5, but not to 4."""
+    items, offsets = np.array([1, 2, 2, 3, 2, 3, 4], np.int32), np.array([0, 1, 3, 6, 6, 7])
+    left, ends, booked = paired(items, offsets)
+    assert left.tolist() == [3, 2, 3] and ends.tolist() == [0, 3] and booked is None
+    left, ends, booked = paired(items, offsets, np.array([0, 2, 0, 5, 5], np.int32))
+    assert left.tolist() == [3, 2, 3, 4] and ends.tolist() == [0, 3, 4] and booked.tolist() == [0, 5]
+    assert paired(items, offsets, np.array([0, 2, 0, 5, 4], np.int32))[0].tolist() == [3, 2, 3]
+    assert paired(items[:0], np.array([0, 0]))[0].tolist() == []
 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 40])

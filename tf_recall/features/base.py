@@ -11,7 +11,7 @@ from tf_recall.draws import unit_of
 from tf_recall.towers.embedding import RowEmbedding
 
 BLOCK = 100_000  # values encoded at once
-RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "k")  # what else a request says
+RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history", "k")  # what else a request says
 
 
 class Feature(keras.layers.Layer):

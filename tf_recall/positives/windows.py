@@ -72,13 +72,11 @@ class Windows:
             items, offsets = block.items, block.offsets
             if keep is not None:
                 items, offsets = subsample(items, offsets, keep, rng)
+            items, offsets, booked = paired(items, offsets, block.booked)
             left, right = spans(offsets, self.reach(rng, len(items)))
-            booked = None
-            if block.booked is not None:
-                booked = np.repeat(block.booked, np.diff(offsets))
+            if booked is not None:
+                booked = np.repeat(booked, np.diff(offsets))
                 booked *= booked != items
-            if not (np.any((items[1:] != items[:-1]) & (right[:-1] > 0)) or (booked is not None and booked.any())):
-                return
             for start in range(0, len(items), stream.BLOCK_EVENTS):  # a block is longer where one sequence is
                 part = range(start, min(start + stream.BLOCK_EVENTS, len(items)))
                 rows = stretches(items, left, right, part, self.window, booked)
@@ -140,6 +138,18 @@ def subsample(items, offsets, keep, rng):
     before = np.zeros(len(items) + 1, np.int32)
     np.cumsum(kept, out=before[1:])
     return items[kept], before[offsets]
+
+
+def paired(items, offsets, booked=None):
+    """Without the sequences that have no two different items, the booked one among them: `(items, offsets, booked)`."""
+    lengths = np.diff(offsets)
+    changes = np.zeros(len(items) + 1, np.int32)  # how often the item has changed up to each place
+    np.cumsum(items[1:] != items[:-1], out=changes[1:-1])
+    stays = (lengths > 0) & (changes[offsets[1:] - 1] > changes[offsets[:-1]])
+    if booked is not None:
+        stays |= (lengths > 0) & (booked > 0) & (np.append(items, 0)[offsets[:-1]] != booked)
+        booked = booked[stays]
+    return items[np.repeat(stays, lengths)], np.concatenate([[0], np.cumsum(lengths[stays])]), booked
 
 
 def spans(offsets, reach):
