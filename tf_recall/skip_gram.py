@@ -66,10 +66,23 @@ class SkipGram(Retriever):
         shape = (config["num_items"], self.item_tower.dim)
         self.contexts = RowEmbedding(*shape, initializer="zeros", name="contexts")
         self.contexts.build()
+        if not self.item_tower.built:  # of the model's own making, so that its config says nothing of it
+            for feature, of_feature in zip(self.item_tower.features, config["features"], strict=True):
+                feature.build_from_config(of_feature)
+            self.item_tower.build_from_config(config["item_tower"])
+        if not self.query_tower.built:
+            self.query_tower.build_from_config(config["query_tower"])
         self.built = True
 
     def get_build_config(self):
-        return {"num_items": self.contexts.num_rows} if self.built else None
+        if not self.built:
+            return None
+        return {
+            "num_items": self.contexts.num_rows,
+            "features": [feature.get_build_config() for feature in self.item_tower.features],
+            "item_tower": self.item_tower.get_build_config(),
+            "query_tower": self.query_tower.get_build_config(),
+        }
 
     def call(self, batch, training=False):
         items, left, right = batch["item"], batch["left"], batch["right"]  # [G, J], [G, I], [G, I]
