@@ -226,3 +226,80 @@ def test_steps_before_the_first():
         batches.at(-1)
     with pytest.raises(ValueError, match="start is -1"):
         batches.dataset(start=-1)
+
+
+def thinned(keep, batch_size=10, seed=0):
+    return Batches(columns(len(keep)), batch_size, seed, keep=np.array(keep, np.float32))
+
+
+def test_a_row_is_in_an_epoch_by_its_chance():
+    """72 of 150 rows an epoch, all of them in batches: 400 epochs, six deviations allowed."""
+    keep = np.repeat([1.0, 0.6, 0.3, 0.0, 0.5], 30)  # 30 + 18 + 9 + 0 + 15 = 72
+    batches = thinned(keep, batch_size=12)
+    assert batches.steps_per_epoch == 6
+    epochs = [rows_of(batches, epoch) for epoch in range(400)]
+    assert all(len(rows) == len(set(rows)) == 72 for rows in epochs)
+    rates = np.bincount(np.concatenate(epochs), minlength=150) / 400
+    assert np.abs(rates - keep).max() < 6 * np.sqrt(0.25 / 400)
+    assert (rates[keep == 1] == 1).all() and (rates[keep == 0] == 0).all()
+    for chance in 0.6, 0.3, 0.5:  # of all rows of one chance: 12,000 draws
+        assert rates[keep == chance].mean() == pytest.approx(chance, abs=6 * np.sqrt(0.25 / 12_000))
+
+
+def test_rows_that_may_be_dropped_are_drawn_anew_and_by_the_seed():
+    def order(seed, epoch):
+        return rows_of(thinned(np.full(100, 0.5), seed=seed), epoch).tolist()
+
+    assert order(0, 0) == order(0, 0) and order(0, 3) == order(0, 3)
+    assert len({tuple(sorted(order(seed, epoch))) for seed in range(3) for epoch in range(3)}) == 9
+    assert order(0, 0) != sorted(order(0, 0))
+
+
+@pytest.mark.parametrize("keep, num", [([0.5] * 21, 10), ([0.75] * 30 + [1.0] * 3, 25), ([0.1] * 100, 10)])
+def test_every_epoch_has_as_many_rows(keep, num):
+    """Rounded down: 10.5 are 10. A tenth is none in binary; a hundred of them are 10 all the same."""
+    batches = thinned(keep, batch_size=1)
+    assert batches.steps_per_epoch == num
+    for epoch in range(20):
+        assert len(set(rows_of(batches, epoch))) == num
+
+
+def test_a_chance_of_one_keeps_every_row_where_it_was():
+    every, none = thinned(np.ones(103)), Batches(columns(103), batch_size=10)
+    assert every.steps_per_epoch == none.steps_per_epoch
+    for epoch in 0, 5:
+        np.testing.assert_array_equal(rows_of(every, epoch), rows_of(none, epoch))
+
+
+def test_thinned_batches_resume(small_blocks):
+    batches = thinned(np.linspace(0.1, 1, 103))
+    assert batches.steps_per_epoch == 5  # 103 * 0.55 = 56.65
+    for start in 0, 3, 5, 12:
+        steps = zip(batches.dataset(start).take(8), batches.dataset().skip(start), strict=False)
+        for step, (one, other) in enumerate(steps, start):
+            rows = one["query"]["user"].numpy()
+            np.testing.assert_array_equal(rows, other["query"]["user"])
+            np.testing.assert_array_equal(rows, batches.at(step)["query"]["user"])
+            np.testing.assert_array_equal(rows + 1, one["item"]["item"])
+
+
+def test_a_batch_larger_than_what_is_kept_is_what_is_kept():
+    batches = thinned([0.5] * 20, batch_size=100)
+    assert batches.batch_size == 10 and batches.steps_per_epoch == 1
+
+
+@pytest.mark.parametrize(
+    "keep, run, message",
+    [
+        (np.ones(9), 1, r"for each of the 10 rows; got \(9,\)"),
+        (np.ones((10, 1)), 1, r"got \(10, 1\)"),
+        (np.full(10, 1.1), 1, "a chance between 0 and 1"),
+        (np.full(10, -0.1), 1, "a chance between 0 and 1"),
+        (np.full(10, np.nan), 1, "a chance between 0 and 1"),
+        (np.ones(10), 2, "leave out run=2"),
+        (np.full(10, 0.09), 1, "less than one row"),
+    ],
+)
+def test_chances_out_of_range(keep, run, message):
+    with pytest.raises(ValueError, match=message):
+        Batches(columns(10), 2, run=run, keep=keep)

@@ -1,3 +1,8 @@
+"""A user and an item taken: which pairs there are, how often, and with what beside them."""
+
+from types import SimpleNamespace
+
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +10,7 @@ import pytest
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Categorical, Id
-from tf_recall.positives import user_item
+from tf_recall.positives import UserItem, user_item
 from tf_recall.towers.features import FeatureTower
 
 FRAME = pd.DataFrame(
@@ -55,3 +60,82 @@ def test_rivals_of_integer_ids_may_be_text():
 def test_rivals_that_are_not_there_are_asked_for():
     with pytest.raises(ValueError, match="asks for rivals"):
         columns(num_rivals=1)
+
+
+def batches(positives, frame, batch_size=1, **arguments):
+    """The batches that a model of ids gets, and the catalogue."""
+    train = Interactions.from_frame(frame)
+    catalog = Catalog.fit(train)
+    tower = FeatureTower("user", [Id(2)])
+    tower.adapt(catalog.users, catalog.user_table, train.frame)
+    model = SimpleNamespace(query_tower=tower, negatives=SimpleNamespace(num_rivals=0))
+    return positives.batches(model, train, catalog, batch_size, **arguments), catalog
+
+
+def items_of(found, catalog, epoch=0):
+    steps = range(epoch * found.steps_per_epoch, (epoch + 1) * found.steps_per_epoch)
+    return catalog.items.decode(np.concatenate([found.at(step)["item"]["item"] for step in steps]))
+
+
+def test_every_pair_once_an_epoch():
+    found, catalog = batches(UserItem(), FRAME)
+    assert found.steps_per_epoch == 3
+    assert sorted(items_of(found, catalog)) == sorted(items_of(found, catalog, epoch=1)) == ["a", "a", "b"]
+
+
+def test_the_batches_follow_size_and_seed():
+    frame = pd.DataFrame({"user_id": range(40), "item_id": [str(item) for item in range(40)]})
+    one, again, other = (batches(UserItem(), frame, 8, seed=seed)[0] for seed in (0, 0, 1))
+    assert one.batch_size == 8 and one.steps_per_epoch == 5
+    first = one.at(0)["item"]["item"]
+    assert np.array_equal(first, again.at(0)["item"]["item"])
+    assert not np.array_equal(first, other.at(0)["item"]["item"])
+
+
+def test_popular_items_less_often():
+    # "a" is 80 of 100 pairs, "b" 15, "c" 5. With alpha = 0.05: sqrt(0.05 / 0.8) = 1/4, sqrt(0.05 / 0.15) = 0.577, 1.
+    frame = pd.DataFrame({"user_id": range(100), "item_id": ["a"] * 80 + ["b"] * 15 + ["c"] * 5})
+    found, catalog = batches(UserItem(alpha=0.05), frame)
+    assert found.steps_per_epoch == 33  # 20 + 8.66 + 5
+    epochs = [items_of(found, catalog, epoch) for epoch in range(200)]
+    num = {item: np.mean([np.sum(items == item) for items in epochs]) for item in "abc"}
+    # Six deviations of a binomial over 200 epochs, and the 0.66 of a pair that rounding down takes.
+    assert num["a"] == pytest.approx(20, abs=6 * np.sqrt(20 * 0.75 / 200) + 0.66)
+    assert num["b"] == pytest.approx(8.66, abs=6 * np.sqrt(8.66 * 0.42 / 200) + 0.66)
+    assert num["c"] == pytest.approx(5, abs=0.15)
+
+
+def test_the_share_is_that_of_the_pairs_that_count():
+    # Of the 4 booked pairs "a" is 1, below alpha; of all it would be 97 of 100.
+    frame = pd.DataFrame({"user_id": range(100), "item_id": ["a"] * 97 + ["b", "c", "d"]}).assign(booked=0)
+    frame.loc[96:, "booked"] = 1
+    found, catalog = batches(UserItem(alpha=0.25, where="booked"), frame)
+    assert sorted(items_of(found, catalog)) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("booked", [[True, False, True], [1, 0, 2], [0.5, 0.0, 1.0], [1, None, 1], [True, None, True]])
+@pytest.mark.filterwarnings("error")
+def test_only_where_the_column_says_so(booked):
+    found, catalog = batches(UserItem(where="booked"), FRAME.assign(booked=booked))
+    assert sorted(items_of(found, catalog)) == ["a", "b"]
+    users = np.concatenate([found.at(step)["query"]["user"] for step in range(2)])
+    assert catalog.users.decode(users).tolist() == ["u", "u"]
+    assert sorted(found.at(step)["weight"].item() for step in range(2)) == [0.5, 1]
+
+
+def test_refuses_columns_that_say_nothing():
+    with pytest.raises(ValueError, match="no column 'booked', only .*'item_id'"):
+        batches(UserItem(where="booked"), FRAME)
+    with pytest.raises(ValueError, match="'booked' is true nowhere"):
+        batches(UserItem(where="booked"), FRAME.assign(booked=[0, None, 0]))
+
+
+@pytest.mark.parametrize("alpha", [0, -0.1, float("nan"), float("inf"), "0.1"])
+def test_refuses_what_is_no_share(alpha):
+    with pytest.raises(ValueError, match="alpha must be a share above 0"):
+        UserItem(alpha=alpha)
+
+
+def test_it_survives_the_config():
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(UserItem(0.02, "booked")))
+    assert type(again) is UserItem and (again.alpha, again.where) == (0.02, "booked")
