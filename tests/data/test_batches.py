@@ -262,6 +262,7 @@ def test_every_epoch_has_as_many_rows(keep, num):
     assert batches.steps_per_epoch == num
     for epoch in range(20):
         assert len(set(rows_of(batches, epoch))) == num
+    assert thinned(keep, batch_size=200).batch_size == num
 
 
 def test_a_chance_of_one_keeps_every_row_where_it_was():
@@ -281,11 +282,6 @@ def test_thinned_batches_resume(small_blocks):
             np.testing.assert_array_equal(rows, other["query"]["user"])
             np.testing.assert_array_equal(rows, batches.at(step)["query"]["user"])
             np.testing.assert_array_equal(rows + 1, one["item"]["item"])
-
-
-def test_a_batch_larger_than_what_is_kept_is_what_is_kept():
-    batches = thinned([0.5] * 20, batch_size=100)
-    assert batches.batch_size == 10 and batches.steps_per_epoch == 1
 
 
 @pytest.mark.parametrize(
