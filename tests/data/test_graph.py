@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf_recall.data import graph as graph_module
+from tf_recall.data.alias import alias_tables
 from tf_recall.data.graph import Graph
 from tf_recall.data.sessions import Sessions
 
@@ -88,7 +89,7 @@ def test_the_tables_hold_the_shares_exactly():
     equal = [np.full(num, 0.1) for num in (0, 0, *range(60))]  # of some sizes no share is as much as its place
     parts = [*equal, np.random.default_rng(0).pareto(0.3, 1000) + 1e-3, [3, 1e-6], []]
     weights, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
-    keep, alias = graph_module._aliases(offsets, weights)
+    keep, alias = alias_tables(offsets, weights)
     masses = np.bincount(alias, 1 - keep, minlength=len(keep)) + keep
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
         expected = weights[start:end] / weights[start:end].sum()

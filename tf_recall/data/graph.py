@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from tf_recall.data.alias import alias_tables
+
 PIECE_EVENTS = 2**24  # of sessions, counted at a time
 PIECE_WALKS = 2**14  # taken together: what a step computes stays in the cache
 
@@ -132,7 +134,7 @@ class Graph:
         nodes, edges = np.zeros(self.num_nodes, NODE), np.zeros(self.num_edges + 1, EDGE)
         nodes["degree"] = self.degrees
         nodes["begin"] = np.where(self.degrees > 0, self.offsets[:-1], self.num_edges)
-        keep, alias = _aliases(self.offsets, self.weights)
+        keep, alias = alias_tables(self.offsets, self.weights)
         edges["target"][:-1], edges["other"][:-1], edges["keep"][:-1] = self.targets, self.targets[alias], keep
         return nodes, edges
 
@@ -144,31 +146,3 @@ def _summed(sources, targets, weights, num_nodes):
                 f"{name} must be whole numbers from 1 to {num_nodes - 1}, got {nodes.min()} to {nodes.max()}."
             )
     return sparse.coo_array((weights, (sources, targets)), shape=(num_nodes, num_nodes)).tocsr()
-
-
-def _aliases(offsets, weights):
-    """Walker's tables of all nodes at once: `(keep, alias)` of each edge, `alias` one of the same node's edges.
-
-    With w = degree * weight / sum of the node's weights, edges with w >= 1 fill up the places of those below, in order;
-    one that has given more than it had is filled up by the next. What a node's light edges ask is what its heavy ones
-    give, so the running sums of all nodes together keep in step, and rounding is held within each node.
-    """
-    degrees = np.diff(offsets)
-    node = np.repeat(np.arange(len(degrees)), degrees)
-    sums = np.bincount(node, weights, minlength=len(degrees))
-    w = weights * (degrees / np.maximum(sums, np.finfo(np.float64).tiny))[node]
-    highest = np.zeros(len(degrees))
-    highest[degrees > 0] = np.maximum.reduceat(w, offsets[:-1][degrees > 0]) if len(w) else 0
-    is_heavy = w >= np.minimum(1, highest)[node]  # equal weights may all be rounded down
-    (light,), (heavy,) = np.nonzero(~is_heavy), np.nonzero(is_heavy)
-    keep, alias = np.minimum(w, 1), np.arange(len(w))
-    asked = np.concatenate([[0], np.cumsum(1 - w[light])])
-    given = np.cumsum(w[heavy] - 1)
-    ends = np.cumsum(np.bincount(node[heavy], minlength=len(degrees)))  # of each node's heavy edges
-    giver = np.searchsorted(given, asked[:-1], side="right")
-    giver = np.clip(giver, ends[node[light] - 1], ends[node[light]] - 1)
-    served = np.searchsorted(giver, np.arange(len(heavy)), side="right")  # lights that are full when a heavy is done
-    keep[heavy] = np.clip(1 - asked[served] + given, 0, 1)
-    alias[heavy[:-1]] = np.where(node[heavy[:-1]] == node[heavy[1:]], heavy[1:], heavy[:-1])
-    alias[light] = heavy[giver]
-    return keep, alias

@@ -138,8 +138,7 @@ class Stream:
             num = count * self._rows
             if count:
                 yield {
-                    name: column[:num].reshape(count, self._rows, *column.shape[1:])
-                    for name, column in piece.items()
+                    name: column[:num].reshape(count, self._rows, *column.shape[1:]) for name, column in piece.items()
                 }
             remainder = {name: column[num:] for name, column in piece.items()}
             missing -= count
