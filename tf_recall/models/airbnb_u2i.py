@@ -14,7 +14,10 @@ from tf_recall.towers.features import FeatureTower
 class AirbnbU2I(Retriever):
     """Rules turn users and items into types; a type that books another has a vector near it (METHODS.md M3).
 
-    A user or an item with few events, or none, has the type of its attributes: it is answered from the first day.
+    score[u, t] = user_vector[type(u)] . item_vector[type(t)]
+
+    A user or an item with few events, or none, has the type of its attributes: it is answered from the first day, a
+    user also from attributes that a request brings. All items of a type have the same score.
 
     Positives: a user's and an item's type where the user booked the item (P1).
     Negatives: the types of items drawn evenly (N1), and of those that rejected the user (N6).
@@ -27,18 +30,19 @@ class AirbnbU2I(Retriever):
         item_type: the rules of an item's type.
         dim: length of the vectors.
         positives: `UserItem(where="booked")` where the log has more than bookings; `UserItem()` by default.
-        negatives: `Uniform(num=64)` by default; `EasyHard(Uniform(num=64), Given(5), ratio=13)` learns from rejections
+        negatives: `Uniform(num=64)` by default; `EasyHard(Uniform(num=64), Given(2), ratio=32)` learns from rejections
             too, the log's column `rivals`.
         loss: `NEG()` by default.
 
     Example:
         >>> rules = ["country", {"column": "budget", "quantiles": 5}], ["city", {"column": "price", "edges": [50, 100]}]
         >>> model = AirbnbU2I(*rules, positives=UserItem(where="booked")).adapt(split.train, catalog)
+        >>> Service.build(model, catalog).recommend(["somebody new"], country="de", budget=120.0)
 
     Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", section
-    3.3.
+    3.2.
     Departs from the paper: pairs are drawn one by one, not by windows over a user's mixed sequence of types; random
-    negatives are types by how many items have them.
+    negatives are types by how many items have them; a rejection weighs what one of the drawn items does.
     """
 
     towers = {}
