@@ -87,10 +87,15 @@ class Retriever(ReplicatedModel):
             self.optimizer.build(self.trainable_variables)
 
     def build_from_config(self, config):
+        for name, of_tower in config.items():
+            if not getattr(self, name).built:  # of the model's own making, so that its config says nothing of it
+                getattr(self, name).build_from_config(of_tower)
         self.built = True
 
     def get_build_config(self):
-        return {"adapted": True} if self.built else None  # an empty dict would count as "not built"
+        if not self.built:
+            return None
+        return {name: getattr(self, name).get_build_config() for name in ("query_tower", "item_tower")}
 
     def call(self, batch, training=False):
         rows = batch["item"]["item"]

@@ -59,30 +59,18 @@ class SkipGram(Retriever):
         self.item_tower.adapt(catalog.items, catalog.item_table)
         self.query_tower.adapt(train, catalog)
         self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
-        self.build_from_config({"num_items": catalog.items.size})
+        self.build_from_config({"num_items": catalog.items.size, "towers": {}})
         return self
 
     def build_from_config(self, config):
         shape = (config["num_items"], self.item_tower.dim)
         self.contexts = RowEmbedding(*shape, initializer="zeros", name="contexts")
         self.contexts.build()
-        if not self.item_tower.built:  # of the model's own making, so that its config says nothing of it
-            for feature, of_feature in zip(self.item_tower.features, config["features"], strict=True):
-                feature.build_from_config(of_feature)
-            self.item_tower.build_from_config(config["item_tower"])
-        if not self.query_tower.built:
-            self.query_tower.build_from_config(config["query_tower"])
-        self.built = True
+        super().build_from_config(config["towers"])
 
     def get_build_config(self):
-        if not self.built:
-            return None
-        return {
-            "num_items": self.contexts.num_rows,
-            "features": [feature.get_build_config() for feature in self.item_tower.features],
-            "item_tower": self.item_tower.get_build_config(),
-            "query_tower": self.query_tower.get_build_config(),
-        }
+        towers = super().get_build_config()
+        return towers and {"num_items": self.contexts.num_rows, "towers": towers}
 
     def call(self, batch, training=False):
         items, left, right = batch["item"], batch["left"], batch["right"]  # [G, J], [G, I], [G, I]

@@ -122,8 +122,8 @@ class _Order:
     The runs start at another row each epoch, so that other rows are neighbours and the `all_rows % run` rows left out
     are others. With runs of one row the first shuffle is enough, and the pools are left as they are.
 
-    Where rows have a chance `keep`, an epoch takes those shuffled rows at which the running sum of the chances passes a
-    whole number: each with its chance, and always equally many.
+    Where rows have a chance `keep`, an epoch takes those shuffled rows at which the running sum of the chances, from a
+    random start below 1 on, passes a whole number: each with its chance, and always equally many.
     """
 
     def __init__(self, all_rows: int, seed: int, run: int, keep=None):
@@ -147,10 +147,13 @@ class _Order:
         if key != epoch:
             num_runs = self._all_rows // self._run
             runs = np.arange(num_runs, dtype=np.int32 if self._run == 1 and num_runs < 2**31 else np.int64)
-            np.random.default_rng([self._seed, epoch]).shuffle(runs)
+            random = np.random.default_rng([self._seed, epoch])
+            random.shuffle(runs)
             if self._keep is not None:
-                total = np.floor(np.cumsum(self._keep[runs], dtype=np.float64) * (1 + 1e-12))
-                runs = runs[np.diff(total, prepend=0) > 0]
+                total = np.cumsum(self._keep[runs], dtype=np.float64)
+                total *= self.num_rows / total[-1]  # what is less than a row is left out
+                passed = np.floor(total + random.uniform(1e-9, 1 - 1e-9))
+                runs = runs[np.diff(passed, prepend=0) > 0]
             self._runs = (epoch, runs)
         return runs
 

@@ -17,7 +17,7 @@ class UserItem:
         where: a column of the log that is true, or not 0, where the pair counts, such as "booked"; None: all count.
 
     Raises:
-        ValueError: `alpha` is not above 0; at `batches`, the log lacks the column, or it is true nowhere.
+        ValueError: `alpha` is not above 0; at `batches`, the log lacks the column, or it is no number, or true nowhere.
     """
 
     def __init__(self, alpha=None, where=None):
@@ -36,7 +36,10 @@ class UserItem:
     def _counting(self, train):
         if self.where not in train.frame:
             raise ValueError(f"the interactions have no column {self.where!r}, only {list(train.frame)}")
-        counts = train.frame[self.where].fillna(0).to_numpy().astype(bool)
+        given = train.frame[self.where]
+        if given.dtype.kind not in "biuf":
+            raise ValueError(f"column {self.where!r} must hold booleans or numbers, not {given.dtype}")
+        counts = given.fillna(0).to_numpy().astype(bool)
         if not counts.any():
             raise ValueError(f"column {self.where!r} is true nowhere: there is no positive to learn from")
         return train.select(counts)

@@ -65,7 +65,8 @@ class Tower(keras.layers.Layer):
                 feature.adapt(feature.to_raw(context[feature.column]))
             else:
                 raise ValueError(self._lacks(feature, table, context))
-        self.build_from_config({"num_rows": vocabulary.size, "stored": list(tables)})
+        self.num_rows = vocabulary.size
+        self.build_from_config(self._build_config(tables))
         for name, codes in tables.items():
             self.tables[name].assign(codes)
 
@@ -79,6 +80,9 @@ class Tower(keras.layers.Layer):
 
     def build_from_config(self, config):
         self.num_rows, self.tables = config["num_rows"], {}
+        for feature, of_feature in zip(self.features, config["features"], strict=True):
+            if of_feature and not feature.built:
+                feature.build_from_config(of_feature)
         for feature in self.features:
             if feature.name in config["stored"]:
                 shape = (self.num_rows, *feature.code_shape)
@@ -92,7 +96,11 @@ class Tower(keras.layers.Layer):
         self.built = True
 
     def get_build_config(self):
-        return {"num_rows": self.num_rows, "stored": list(self.tables)} if self.built else None
+        return self._build_config(self.tables) if self.built else None
+
+    def _build_config(self, stored):
+        features = [feature.get_build_config() for feature in self.features]
+        return {"num_rows": self.num_rows, "stored": list(stored), "features": features}
 
     def call(self, inputs, training=False):
         vector = tf.cast(self.unscaled(inputs, training), tf.float32)  # half precision has no number for small lengths
