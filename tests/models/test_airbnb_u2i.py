@@ -127,13 +127,19 @@ def items_of(log):
     return log.frame["user_id"].to_numpy(), log.frame["item_id"].to_numpy()
 
 
-def test_an_unseen_combination_gets_the_answer_of_somebody_average(service, catalog):
-    """Nobody has so small a budget for so many; a share of training is shown as such a type, so it has learnt."""
+def test_an_unseen_combination_gets_the_answer_of_somebody_average(split, catalog, model, service):
+    """Nobody has so small a budget for so many. A share of training is shown as such a type, so it has learnt.
+
+    exp(score) of a pair is about what P(item) is to 5 draws, so 1 / (1 + exp(-score)) is 1 / 6 on average.
+    """
     asked = {"country": ["atlantis", "country0"], "budget": [1.0, np.nan], "party": [6, 6]}
     found, scores = service.recommend(["a", "b"], k=20, **asked)
-    assert np.isfinite(scores).all() and (found != "").all()
-    counts = catalog.items.counts[catalog.items.encode(found.ravel())]
-    assert counts.mean() > 1.2 * catalog.items.counts[1:].mean()  # of types that many book
+    assert np.isfinite(scores).all() and (found != "").all() and (found[0] == found[1]).all()
+    score = model.embed_catalog() @ service.embed_query(["a"], country=["atlantis"], budget=[1.0], party=[6])[0]
+    assert (1 / (1 + np.exp(-score))).mean() < 0.25
+    booked = catalog.items.encode(split[0].frame["item_id"][split[0].frame["booked"]])
+    bookings = np.bincount(booked, minlength=catalog.items.size)[1:]
+    assert np.corrcoef(score, np.log1p(bookings))[0, 1] > 0.55
 
 
 def test_a_rejection_lowers_the_score_of_its_type_for_that_type_of_guest():
