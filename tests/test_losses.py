@@ -42,12 +42,14 @@ def table(loss, scores, mask=None, weight=None):
 def parts(loss, scores, mask=None, weight=None):
     """The same scores, as each row's own rivals, next to a shared one that does not count.
 
-    To NEG and NCE that one would be a draw all the same, so they get none.
+    To NCE that one would be a draw all the same, so it gets none. To NEG a row's own rivals are no draws.
     """
+    if type(loss) is NEG:
+        return table(loss, scores, mask, weight)
     scores = tf.convert_to_tensor(scores)
     own = scores[:, 1:] if mask is None else tf.where(mask, scores[:, 1:], MASKED)
     size = scores.shape[0]
-    num = 0 if isinstance(loss, NEG) else 1
+    num = 0 if type(loss) is NCE else 1
     none = tf.zeros([num, 2]), tf.zeros([num], tf.int32), tf.fill([num], MASKED)
     return loss.of(Scores(tf.ones([size, 2]), scores[:, 0], tf.range(1, size + 1), own, *none), weight)
 

@@ -43,6 +43,22 @@ def test_by_hand_with_temperature_and_price():
     assert NCE(negatives=3).of(scores).numpy() == pytest.approx(sum(expected) / 2, rel=1e-6)
 
 
+def test_a_rows_own_negatives_count_once():
+    # The two draws of both rows score 0 and log 3, and stand for 3: 3/2 (log 2 + log 4). Row 0 has own ones of log 2
+    # and log 4, row 1 of log 2 and one that is its own item. To NCE, at an even price of 1/3, all four are draws.
+    query, item, ids = tf.constant([[1.0], [1.0]]), tf.constant([[0.0], [0.0]]), tf.constant([1, 2])
+    shared = Candidates(tf.constant([3, 4]), tf.constant([[0.0], [log(3)]]))
+    own = Candidates(tf.constant([[5, 6], [5, 2]]), tf.math.log([[[2.0], [4.0]], [[2.0], [4.0]]]))
+    args = query, item, ids, [own, shared], 1.0
+    drawn = 1.5 * (log(2) + log(4))
+    expected = [log(2) + drawn + log(3) + log(5), log(2) + drawn + log(3)]
+    assert NEG(negatives=3).of(Scores.of(*args)).numpy() == pytest.approx(sum(expected) / 2, rel=1e-6)
+    drawn = 0.75 * (log(2) + log(4))
+    expected = [log(2) + drawn + 0.75 * (log(3) + log(5)), log(2) + drawn + 0.75 * log(3)]
+    scores = Scores.of(*args, lambda rows: tf.fill(tf.shape(rows), np.float32(-log(3))))
+    assert NCE(negatives=3).of(scores).numpy() == pytest.approx(sum(expected) / 2, rel=1e-6)
+
+
 def test_several_positives_by_hand():
     # exp of the positives is (2, 4) and (3, 9), of the rivals (1, 3, 7) and (5, 1, 2); the 9 does not count. In row 0
     # the draws are rivals of 2, 1, 0 positives, in row 1 of 1, 0, 1. 6 negatives by 3 draws: each twice.

@@ -83,16 +83,19 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
-def twin(centres, contexts, drawn, of, negatives, temperature, price):
+def twin(centres, contexts, drawn, of, negatives, temperature, price, own_once):
     """Pair by pair, as if each were a row of its own: the sum over a centre's contexts, in the mean over centres."""
     total = 0.0
     for t, item in enumerate(CENTRES):
-        rows = np.concatenate([part.ids.numpy() if part.shared else part.ids.numpy()[t] for part in drawn])
+        shared = np.concatenate([part.ids.numpy() for part in drawn if part.shared])
+        own = np.concatenate([np.zeros(0, int), *(part.ids.numpy()[t] for part in drawn if not part.shared)])
+        share = negatives / (len(shared) if own_once else len(shared) + len(own))
+        rows = [*((row, share) for row in shared), *((row, 1 if own_once else share) for row in own)]
         for context in of[t]:
             total += softplus(price[context] - centres[item] @ contexts[context] / temperature)
-            for row in rows[rows != context]:
+            for row, weight in rows:
                 gap = centres[item] @ contexts[row] / temperature - price[row]
-                total += negatives / len(rows) * softplus(gap)
+                total += weight * softplus(gap) * (row != context)
     return total / len(CENTRES)
 
 
@@ -124,7 +127,7 @@ def test_the_loss_is_the_sum_over_contexts_in_the_mean_over_centres(kind, loss, 
     if loss is NCE:
         price = model.negatives.log_q(tf.range(NUM_ITEMS + 1)).numpy() + np.log(3)
     of = CONTEXTS_BOOKED if booked else CONTEXTS
-    expected = twin(centres.numpy(), contexts.numpy(), drawn, of, 3, 0.5, price)
+    expected = twin(centres.numpy(), contexts.numpy(), drawn, of, 3, 0.5, price, own_once=loss is NEG)
     assert value == pytest.approx(expected, rel=1e-5)
 
 

@@ -67,7 +67,7 @@ def twin(query, contexts, ids, valid, candidates, extra, temperature, log_q):
         positives = [(score(item, vector), counts) for item, vector, counts in places]
         rivals = [
             (score(drawn, vector), sum(item != drawn for item, _, counts in places if counts) if drawn_counts else 0)
-            for part in candidates
+            for part in sorted(candidates, key=lambda part: not part.shared)
             for drawn, vector, drawn_counts in row_of(part, t)
         ]
         yield positives, rivals
@@ -86,6 +86,7 @@ def test_matches_the_slow_twin(candidates, extra, priced):
     num = sum(part.ids.shape[-1] for part in candidates)
     assert scores.positive.shape == scores.valid.shape == (T, J + 2 * (extra is not None))
     assert scores.rivals.shape == scores.times.shape == (T, num)
+    assert scores.num_own == sum(part.ids.shape[-1] for part in candidates if not part.shared)
     for t, (positives, rivals) in enumerate(twin(*args, LOG_Q if priced else 0 * LOG_Q)):
         expected, valid = zip(*positives, strict=True)
         np.testing.assert_allclose(scores.positive[t], expected, rtol=1e-4, atol=1e-4)

@@ -56,6 +56,7 @@ class Retriever(ReplicatedModel):
             train: the training `Interactions`.
             catalog: `Catalog.fit(train)`.
         """
+        catalog = self.positives.counted(train, catalog)
         self.query_tower.adapt(catalog.users, catalog.user_table, train.frame)
         self.item_tower.adapt(catalog.items, catalog.item_table)
         self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)

@@ -84,12 +84,14 @@ class WindowScores(NamedTuple):
         valid: `[T, J]`, 1 or 0.
         rivals: `[T, N + H]`, the N that all rows share, then each row's own.
         times: `[T, N + H]`.
+        num_own: H.
     """
 
     positive: tf.Tensor
     valid: tf.Tensor
     rivals: tf.Tensor
     times: tf.Tensor
+    num_own: tf.Tensor
 
     @classmethod
     def of(cls, query, contexts, ids, valid, candidates, extra=None, temperature=1.0, log_q=None):
@@ -114,7 +116,7 @@ class WindowScores(NamedTuple):
             positive = tf.concat([positive, _matched(flat, extra, log_q)], axis=1)
             num += tf.reduce_sum(tf.cast(extra.valid, tf.float32), axis=1, keepdims=True)
         rivals, times = [], []
-        for drawn in candidates:
+        for drawn in sorted(candidates, key=lambda drawn: not drawn.shared):
             if drawn.shared:
                 vectors, _, shift = _shared(drawn, log_q)
                 rivals.append(tf.matmul(flat, vectors, transpose_b=True) + shift)  # [T, N]
@@ -125,7 +127,8 @@ class WindowScores(NamedTuple):
         valid = _flat(valid)
         if extra is not None:
             valid = tf.concat([valid, tf.cast(extra.valid, tf.float32)], axis=1)
-        return cls(positive, valid, tf.concat(rivals, axis=1), tf.concat(times, axis=1))
+        num_own = sum(tf.shape(drawn.ids)[1] for drawn in candidates if not drawn.shared)
+        return cls(positive, valid, tf.concat(rivals, axis=1), tf.concat(times, axis=1), num_own)
 
 
 def _flat(x):

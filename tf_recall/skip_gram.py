@@ -41,7 +41,8 @@ class SkipGram(Retriever):
         scalar: the sum over a centre's contexts, in the mean over centres.
 
     Raises:
-        ValueError: a sampler that draws from the batch, a loss that knows one positive a row only.
+        ValueError: a sampler that draws from the batch, a loss that knows one positive a row only, a tower whose
+            vectors are not of length 1.
     """
 
     def __init__(self, item_tower, positives, negatives, loss, history_length=50, **kwargs):
@@ -52,6 +53,8 @@ class SkipGram(Retriever):
             )
         if not isinstance(loss, NEG):
             raise ValueError(f"{type(self).__name__} learns by NEG or NCE, not by {type(loss).__name__}")
+        if not item_tower.normalize:
+            raise ValueError(f"{type(self).__name__} serves vectors of length 1: give its tower normalize=True")
         super().__init__(HistoryTower(item_tower, history_length), item_tower, negatives, loss, positives, **kwargs)
         self.history_length = history_length
 

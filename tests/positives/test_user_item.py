@@ -139,3 +139,18 @@ def test_refuses_what_is_no_share(alpha):
 def test_it_survives_the_config():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(UserItem(0.02, "booked")))
     assert type(again) is UserItem and (again.alpha, again.where) == (0.02, "booked")
+
+
+def test_prices_are_of_the_pairs_that_count():
+    """a is in three of five pairs, and counts in one; with alpha 0.1 a pair of share 1/2 stays sqrt(0.2) of the time."""
+    frame = pd.DataFrame({"user_id": range(5), "item_id": list("aaabb"), "booked": [1, 0, 0, 1, 0]})
+    train = Interactions.from_frame(frame)
+    catalog = Catalog.fit(train)
+    found = UserItem(where="booked").counted(train, catalog)
+    assert found.items.counts[found.items.encode(["a", "b"])].tolist() == [1, 1]
+    assert found.users.counts.sum() == 2 and found.items.ids.tolist() == catalog.items.ids.tolist()
+    many = Interactions.from_frame(pd.concat([frame] * 100).assign(user_id=range(500)))
+    found = UserItem(alpha=0.1).counted(many, Catalog.fit(many))
+    a, b = 300 * np.sqrt(0.1 / 0.6), 200 * np.sqrt(0.1 / 0.4)
+    assert found.items.counts[found.items.encode(["a", "b"])].tolist() == [np.ceil(a), np.ceil(b)]
+    assert UserItem().counted(train, catalog) is catalog

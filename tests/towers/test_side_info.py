@@ -29,7 +29,8 @@ KNOWN = [  # id, brand, genres, for the unknown row 0 and the five items
 
 def tower(kind, dim=3, **kwargs):
     """A tower of arbitrary weights."""
-    item = kind("item", [Id(dim, unknown_rate=0), Categorical("brand", dim), MultiValued("genres", dim)], **kwargs)
+    features = [Id(dim, unknown_rate=0), Categorical("brand", dim), MultiValued("genres", dim)]
+    item = kind("item", features, normalize=False, **kwargs)
     item.adapt(ITEMS, TABLE)
     rng = np.random.default_rng(0)
     for weight in item.trainable_variables:
@@ -76,9 +77,9 @@ def test_weights_by_hand():
 
 def test_begins_as_the_mean():
     keras.utils.set_random_seed(0)
-    weighted = WeightedTower("item", [Id(3), Categorical("brand", 3)])
+    weighted = WeightedTower("item", [Id(3), Categorical("brand", 3)], normalize=False)
     weighted.adapt(ITEMS, TABLE)
-    mean = MeanTower("item", weighted.features)
+    mean = MeanTower("item", weighted.features, normalize=False)
     mean.tables, mean.num_rows, mean.built = weighted.tables, 6, True
     rows = {"item": tf.range(6)}
     np.testing.assert_allclose(weighted(rows), mean(rows), rtol=1e-6)
@@ -97,7 +98,7 @@ def test_only_weights_of_items_seen_learn_and_by_row():
 
 
 def test_an_id_shown_as_unknown_takes_no_part():
-    item = MeanTower("item", [Id(2, unknown_rate=0.5), Categorical("brand", 2)])
+    item = MeanTower("item", [Id(2, unknown_rate=0.5), Categorical("brand", 2)], normalize=False)
     item.adapt(Vocabulary([f"i{at}" for at in range(400)], [1] * 400), pd.DataFrame({"brand": ["x"] * 400}))
     item.features[0].table.embeddings.assign(np.tile([7, 7], (401, 1)))  # row 0 too: it must not be read
     item.features[1].table.embeddings.assign([[0, 0], [1, 1]])
@@ -136,7 +137,8 @@ def test_saved_served_and_asked_about_a_new_item(tmp_path):
     log = Interactions.from_columns(user_id=["u1", "u1", "u2"], item_id=["a", "b", "c"], items=table)
     catalog = Catalog.fit(log)
     features = [Id(3), Categorical("brand", 3), MultiValued("genres", 3)]
-    model = TwoTower(MeanTower("user", [Id(3)]), WeightedTower("item", features)).adapt(log, catalog)
+    towers = MeanTower("user", [Id(3)], normalize=False), WeightedTower("item", features, normalize=False)
+    model = TwoTower(*towers).adapt(log, catalog)
     for weight in model.trainable_variables:
         weight.assign(np.random.default_rng(1).normal(size=weight.shape))
     model.save(tmp_path / "model.keras")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from tf_recall.data import tables
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 
@@ -171,14 +172,7 @@ class Booked(Recipe):
 
     def __call__(self, interactions, catalog):
         frame = interactions.frame
-        given = _column(frame, self.column)
-        numbers = pd.to_numeric(given, errors="coerce")
-        wrong = np.flatnonzero(numbers.isna() & given.notna())
-        if wrong.size:
-            raise ValueError(
-                f"{self.column} must hold booleans or numbers, got {given.iloc[wrong[0]]!r} in row {wrong[0]}."
-            )
-        return _sessions(frame, catalog, *self.cut(frame), marked=numbers.fillna(0).to_numpy(np.float64) != 0)
+        return _sessions(frame, catalog, *self.cut(frame), marked=tables.flags(frame, self.column))
 
     def cut(self, frame):
         return self.sessions.cut(frame)
@@ -191,14 +185,8 @@ class Booked(Recipe):
         return cls(keras.saving.deserialize_keras_object(config["sessions"]), config["column"])
 
 
-def _column(frame, name):
-    if name not in frame:
-        raise ValueError(f"The interactions have no column {name!r}, only {list(frame)}.")
-    return frame[name]
-
-
 def _codes(frame, name):
-    codes, _ = pd.factorize(_column(frame, name))
+    codes, _ = pd.factorize(tables.column(frame, name))
     missing = np.flatnonzero(codes < 0)
     if missing.size:
         raise ValueError(

@@ -72,3 +72,24 @@ def _integers_if_plain(text: pd.Series) -> pd.Series:
     if (codes < 0).any() or numbers.dtype != np.int64 or (numbers.astype(str).to_numpy(object) != known).any():
         return text
     return pd.Series(numbers.to_numpy()[codes], index=text.index)
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column of the interactions, or an error that says which there are."""
+    if name not in frame:
+        raise ValueError(f"The interactions have no column {name!r}, only {list(frame)}.")
+    return frame[name]
+
+
+def flags(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Where a column of booleans or numbers says yes: bool `[n]`; 0 and missing mean no.
+
+    Raises:
+      ValueError: no such column, or it holds something else.
+    """
+    given = column(frame, name)
+    numbers = pd.to_numeric(given, errors="coerce")
+    wrong = np.flatnonzero(numbers.isna() & given.notna())
+    if wrong.size:
+        raise ValueError(f"{name} must hold booleans or numbers, got {given.iloc[wrong[0]]!r} in row {wrong[0]}.")
+    return numbers.fillna(0).to_numpy(np.float64) != 0

@@ -25,8 +25,9 @@ class AirbnbI2I(Item2Vec):
         group: the column of the items' side table in which competitors agree: city, market, category.
         dim, history_length: see `Item2Vec`.
         positives: `Windows` over `Booked` sessions, which say what was booked.
-        negatives: `EasyHard(Popularity(num=64), SameGroup(group), ratio=16)` by default. A smaller ratio tells the
-            items of a city further apart, and cities less.
+        negatives: `EasyHard(Popularity(num=64), SameGroup(group), ratio=64)` by default: beside each context 5 from
+            everywhere and one of the same city. A smaller ratio tells the items of a city further apart, and cities
+            less.
         loss: `NEG()` by default.
 
     Example:
@@ -40,7 +41,7 @@ class AirbnbI2I(Item2Vec):
     """
 
     def __init__(self, group, positives, dim=32, negatives=None, loss=None, history_length=50, **kwargs):
-        negatives = negatives or EasyHard(Popularity(num=64), SameGroup(group), ratio=16)
+        negatives = negatives or EasyHard(Popularity(num=64), SameGroup(group), ratio=64)
         super().__init__(dim, positives, negatives, loss, history_length, **kwargs)
         self.group = group
 

@@ -42,7 +42,7 @@ class AirbnbU2I(Retriever):
     Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", section
     3.2.
     Departs from the paper: pairs are drawn one by one, not by windows over a user's mixed sequence of types; random
-    negatives are types by how many items have them; a rejection weighs what one of the drawn items does.
+    negatives are types by how many items have them.
     """
 
     towers = {}

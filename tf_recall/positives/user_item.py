@@ -1,9 +1,13 @@
 """A user and each item interacted with, as the columns of training batches."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 
 from tf_recall.data.batches import Batches
+from tf_recall.data.tables import flags
+from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.positives.subsampling import check_alpha, keep_rates
 
 
@@ -24,6 +28,17 @@ class UserItem:
         check_alpha(alpha)
         self.alpha, self.where = alpha, where
 
+    def counted(self, train, catalog):
+        """The catalogue with the counts of the positives, of which prices and what is seen depend."""
+        if self.where is None and self.alpha is None:
+            return catalog
+        frame = train.frame if self.where is None else self._counting(train).frame
+        users, items = catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])
+        keep = np.ones(len(items)) if self.alpha is None else keep_rates(items, self.alpha)[items]
+        return replace(
+            catalog, users=_recounted(catalog.users, users, keep), items=_recounted(catalog.items, items, keep)
+        )
+
     def batches(self, model, train, catalog, batch_size, seed=0):
         """`Batches` of the columns of `user_item`."""
         if self.where is not None:
@@ -34,12 +49,7 @@ class UserItem:
         return Batches(columns, batch_size, seed, keep=keep)
 
     def _counting(self, train):
-        if self.where not in train.frame:
-            raise ValueError(f"the interactions have no column {self.where!r}, only {list(train.frame)}")
-        given = train.frame[self.where]
-        if given.dtype.kind not in "biuf":
-            raise ValueError(f"column {self.where!r} must hold booleans or numbers, not {given.dtype}")
-        counts = given.fillna(0).to_numpy().astype(bool)
+        counts = flags(train.frame, self.where)
         if not counts.any():
             raise ValueError(f"column {self.where!r} is true nowhere: there is no positive to learn from")
         return train.select(counts)
@@ -87,6 +97,12 @@ def user_item(interactions, catalog, query_tower, num_rivals=0):
     if num_rivals:
         columns["rivals"] = _rivals(frame, catalog.items, num_rivals)
     return columns if known.all() else _select(columns, known)
+
+
+def _recounted(vocabulary, rows, keep):
+    """The vocabulary with how often each row is expected among `rows`, rounded up."""
+    counts = np.bincount(rows, keep, minlength=vocabulary.size)
+    return Vocabulary(vocabulary.ids, np.ceil(counts[1:]).astype(np.int64))
 
 
 def _select(columns, rows):

@@ -34,7 +34,7 @@ class MeanTower(Tower):
     Paper: Wang et al. 2018, "Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba", section 3.3.
     """
 
-    def __init__(self, entity, features, normalize=False, **kwargs):
+    def __init__(self, entity, features, normalize=True, **kwargs):
         super().__init__(entity, features, **kwargs)
         self.normalize = normalize
         self._check({feature.name: feature.width for feature in features if feature.width is not None})
