@@ -116,17 +116,19 @@ def gensim(world, seed, epochs):
     return world.serve(model)
 
 
-def windows(world):
-    return tr.ShrinkingWindows(world.sessions, window=WINDOW)
+def rate(learning_rate):
+    """Skip-gram's own optimizer at another rate."""
+    return tr.RowwiseAdagrad(learning_rate, initial_accumulator_value=1e-10, epsilon=1e-10)
 
 
 def item2vec(world, seed, epochs):
-    return world.fit(tr.Item2Vec(DIM, windows(world)), epochs, 1024)
+    positives = tr.ShrinkingWindows(world.sessions, window=WINDOW)
+    return world.fit(tr.Item2Vec(DIM, positives), epochs, 1024, rate(0.2))
 
 
 def eges(world, seed, epochs):
     tower = tr.WeightedTower("item", [Id(DIM), *(kind(column, DIM) for kind, column in world.items)])
-    return world.fit(tr.EGES(tower, tr.Walks(world.sessions)), max(1, epochs // 3), 1024)
+    return world.fit(tr.EGES(tower, tr.Walks(world.sessions)), max(1, epochs // 3), 1024, rate(0.3))
 
 
 def two_tower(world, seed, epochs):

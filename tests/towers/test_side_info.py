@@ -57,7 +57,7 @@ def test_agrees_with_a_slow_twin(kind):
     found = item({"item": tf.range(6)}).numpy()
     for row in range(6):
         weighed = kind is WeightedTower and row in (1, 2, 3)  # seen in training
-        weights = item.weigh.embeddings.numpy()[row] if weighed else np.zeros(3)
+        weights = 0.1 * item.weigh.embeddings.numpy()[row] if weighed else np.zeros(3)
         np.testing.assert_allclose(found[row], twin(item, row, weights), rtol=1e-5, atol=1e-6)
     assert found[[0, 5]].tolist() == [[0, 0, 0]] * 2  # nothing is known
     unit = kind.from_config({**item.get_config(), "normalize": True})
@@ -69,7 +69,7 @@ def test_weights_by_hand():
     item = tower(WeightedTower, dim=2)
     for feature, vector in zip(item.features, ([1, 0], [0, 1], [5, 5]), strict=True):
         feature.table.embeddings.assign(np.tile(vector, (feature.table.num_rows, 1)))
-    item.weigh.embeddings.assign([[0, 9, 0], [0, 0, 0], [np.log(3), 0, 7], [0, 0, 0], [0, 9, 0], [0, 0, 0]])
+    item.weigh.embeddings.assign([[0, 9, 0], [0, 0, 0], [10 * np.log(3), 0, 7], [0, 0, 0], [0, 9, 0], [0, 0, 0]])
     # a: (1+0+5)/3, (0+1+5)/3;  b: shares 3/4 and 1/4, no genres;  c: (1+5)/2, 5/2;  cold: the mean, brand and genres
     expected = [[0, 0], [2, 2], [0.75, 0.25], [3, 2.5], [2.5, 3], [0, 0]]
     np.testing.assert_allclose(item({"item": tf.range(6)}), expected, rtol=1e-6)

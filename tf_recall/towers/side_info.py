@@ -7,6 +7,8 @@ import tensorflow as tf
 from tf_recall.towers.embedding import RowEmbedding
 from tf_recall.towers.features import Tower
 
+PACE = 0.1  # of the weights: at the vectors' own, one feature would have won before they have learnt anything
+
 
 @keras.saving.register_keras_serializable("tf_recall")
 class MeanTower(Tower):
@@ -73,7 +75,7 @@ class MeanTower(Tower):
 class WeightedTower(MeanTower):
     """The mean of what is known of a row, each row weighing its features its own way (METHODS.md M4, EGES).
 
-    `vector = sum_j known_j exp(a_rj) W_j / sum_j known_j exp(a_rj)` over the features j, for row r
+    `vector = sum_j known_j exp(a_rj) W_j / sum_j known_j exp(a_rj)` over the features j, for row r, a = PACE * weights
 
     What tells about an item differs: the brand of a phone, the shop of a dress. The weights `a` start at 0, so that the
     vector begins as the mean; a row without interactions keeps the mean.
@@ -107,6 +109,6 @@ class WeightedTower(MeanTower):
     def shares(self, rows, known):
         # Rows that are drawn as negatives only must not learn weights: nobody was ever seen to like them.
         seen = tf.gather(self.seen.value, rows)[:, None]  # [B, 1]
-        weights = tf.where(seen, tf.cast(self.weigh(rows), tf.float32), 0.0)  # [B, F]
+        weights = tf.where(seen, PACE * tf.cast(self.weigh(rows), tf.float32), 0.0)  # [B, F]
         share = tf.nn.softmax(tf.where(known, weights, weights.dtype.min), axis=1)
         return tf.where(known, share, 0.0)
