@@ -142,7 +142,7 @@ def test_it_survives_the_config():
 
 
 def test_prices_are_of_the_pairs_that_count():
-    """a is in three of five pairs, and counts in one; with alpha 0.1 a pair of share 1/2 stays sqrt(0.2) of the time."""
+    """a is in three of five pairs, and counts in one; with alpha 0.1 a share of 0.6 stays sqrt(1 / 6) of the time."""
     frame = pd.DataFrame({"user_id": range(5), "item_id": list("aaabb"), "booked": [1, 0, 0, 1, 0]})
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)
