@@ -72,7 +72,7 @@ def our_model(split, catalog, normalize=False, loss=None, negatives=None):
 
 def our_batches(split, catalog, model):
     """The training part as batches of numbers."""
-    return tr.Batches(tr.user_item(split.train, catalog, model.query_tower), BATCH)
+    return model.batches(split.train, catalog, BATCH)
 
 
 def tfrs_columns(split_part, catalog):

@@ -36,7 +36,7 @@ model = tr.TwoTower(users, items, loss=tr.SampledSoftmax(temperature=0.1)).adapt
 model.compile(tr.RowwiseAdagrad(0.1))
 
 # 3. Fit; stop by recall over the whole catalogue, not by the loss.
-batches = tr.Batches(tr.user_item(split.train, catalog, users), batch_size=2048)
+batches = model.batches(split.train, catalog, batch_size=2048)
 recall = tr.CatalogueRecall(split.validation, catalog)
 stop = keras.callbacks.EarlyStopping("val_recall@20", mode="max", patience=3, restore_best_weights=True)
 model.fit(

@@ -52,7 +52,7 @@ def report(loss):
     items = tr.FeatureTower("item", [Id(32), MultiValued("genres", 8), Text("title", 16)], units=[32])
     model = tr.TwoTower(users, items, loss=loss).adapt(split.train, catalog)
     model.compile(tr.RowwiseAdagrad(0.1))
-    batches = tr.Batches(tr.user_item(split.train, catalog, users), batch_size=2048)
+    batches = model.batches(split.train, catalog, batch_size=2048)
     recall = tr.CatalogueRecall(split.validation, catalog)
     stop = keras.callbacks.EarlyStopping("val_recall@20", mode="max", patience=3, restore_best_weights=True)
     model.fit(

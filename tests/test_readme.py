@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import yaml
 
+import tf_recall as tr
 from tf_recall.cli import main
 from tf_recall.config import Config
 from tf_recall.data.synthetic import synthetic
@@ -26,6 +28,16 @@ def test_the_example_runs_in_15_lines(tmp_path, monkeypatch):
     exec(code.replace("epochs=10", "epochs=2"), names)
     assert names["item_ids"].shape == names["scores"].shape == (2, 10)
     assert (tmp_path / "saved_models" / "clicks" / "1" / "saved_model.pb").is_file()
+
+
+def test_the_example_of_sessions_runs():
+    world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
+    frame = world.frame.assign(invoice=world.frame["user_id"])
+    split = tr.leave_last_out(tr.Interactions.from_frame(frame))
+    names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train)}
+    code = block("python", 1).replace("epochs=30", "epochs=1").replace("85123A", "i3").replace("22423", "i7")
+    exec(code, names)
+    assert names["item_ids"].shape == (1, 10) and np.isfinite(names["scores"]).all()
 
 
 def test_the_config_is_valid():

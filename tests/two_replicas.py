@@ -35,7 +35,7 @@ def make():
     model = tr.TwoTower(users, items, negatives, tr.SampledSoftmax(tr.LearnedTemperature(0.2)))
     catalog = tr.Catalog.fit(TRAIN)
     model.adapt(TRAIN, catalog).compile(tr.RowwiseAdagrad(0.1), jit_compile=False)
-    return model, tr.Batches(tr.user_item(TRAIN, catalog, users), BATCH, seed=3)
+    return model, model.batches(TRAIN, catalog, BATCH, seed=3)
 
 
 def train(strategy):
