@@ -1,5 +1,7 @@
 """MovieLens latest-small from the zip file to an exported model that answers."""
 
+import numpy as np
+
 import tf_recall as tr
 from tf_recall.config import Config
 from tf_recall.training import assess, fit
@@ -44,3 +46,19 @@ def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_pa
         model = fit(config, split, catalog, tmp_path / name)
         recall[name] = assess(tr.Service.build(model, catalog), config, split.test, catalog).metrics["recall@20"]
     assert recall["corrected"] > 1.3 * recall["uncorrected"]
+
+
+def test_baskets_beat_popularity_and_answer(shared_data, tmp_path):
+    sets = [f"data.path={shared_data / 'online-retail'}", "train.epochs=5"]
+    trained = tr.train(Config.load("item2vec_online_retail", sets), tmp_path)
+    report = trained.report
+    assert (report.counts["items"], report.counts["cases"] + report.counts["seen_cases"]) == (3665, 2845)
+    for metric in ("recall@20", "ndcg@20", "recall@100"):
+        assert report.metrics[metric] > 1.2 * report.baseline[metric]
+    served = tr.load(trained.path)
+    names = tr.Config.load("item2vec_online_retail", sets).make("data").items.set_index("item_id")["description"]
+    found, scores = served.similar(["22423"], k=10)  # a cake stand
+    assert "22423" not in found[0] and np.isfinite(scores).all()
+    assert names.loc[found[0]].str.contains("CAKE|TEA|PLATE|CUP|REGENCY|KITCHEN|TIN", regex=True).sum() >= 3
+    basket, _ = served.recommend([""], k=10, history=[["22423", "22699"]], exclude_seen=True)
+    assert not {"22423", "22699"} & set(basket[0])
