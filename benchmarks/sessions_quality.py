@@ -127,7 +127,8 @@ def item2vec(world, seed, epochs):
 
 
 def eges(world, seed, epochs):
-    tower = tr.WeightedTower("item", [Id(DIM), *(kind(column, DIM) for kind, column in world.items)])
+    own = Id(DIM, unknown_rate=0.3, min_count=RARE)  # below that the attributes speak
+    tower = tr.WeightedTower("item", [own, *(kind(column, DIM) for kind, column in world.items)])
     return world.fit(tr.EGES(tower, tr.Walks(world.sessions)), max(1, epochs // 3), 1024, rate(0.3))
 
 
@@ -139,7 +140,7 @@ def two_tower(world, seed, epochs):
 def fm(world, seed, epochs):
     users = tr.FMQueryTower("user", [Id(), *(kind(column) for kind, column in world.users)], DIM)
     items = tr.FMItemTower("item", [Id(), *(kind(column) for kind, column in world.items)], DIM)
-    return world.fit(tr.FM(users, items, tr.UserItem(alpha=1e-3)), max(1, epochs // 2), 2048)
+    return world.fit(tr.FM(users, items, None, tr.Popularity(1024), tr.SampledSoftmax()), max(1, epochs // 3), 2048)
 
 
 MODELS = {"gensim": gensim, "Item2Vec": item2vec, "EGES": eges, "two-tower, ids": two_tower, "FM": fm}

@@ -32,7 +32,7 @@ else:
 catalog = tr.Catalog.fit(split.train)
 
 # 2. Two models: one knows articles by number alone, the other by their words and price as well.
-articles = tr.WeightedTower("item", [Id(64), Text(words, 64), Categorical(band, 64)])
+articles = tr.WeightedTower("item", [Id(64, unknown_rate=0.3, min_count=10), Text(words, 64), Categorical(band, 64)])
 models = {
     "item2vec": (tr.Item2Vec(64, tr.ShrinkingWindows(baskets, window=20)), 30, 0.2),
     "eges": (tr.EGES(articles, tr.Walks(baskets, num_walks=10, length=10)), 10, 0.3),

@@ -18,16 +18,29 @@ VOCABULARY = "vocabulary.tsv"
 class Id(SeenFeature):
     """A vector of its own for every user or item seen in training; all others share row 0.
 
-    Args: `dim`, `unknown_rate` and `seed` of `SeenFeature`.
+    Args:
+        dim, unknown_rate, seed: of `SeenFeature`.
+        min_count: an id with fewer training events has no vector of its own either: beside attributes, a few events
+            tell less than those do.
 
     Call: rows `[B]` int32 -> `[B, dim]`.
+
+    Raises:
+        ValueError: as `SeenFeature`, or `min_count` is below 1.
     """
 
-    def __init__(self, dim=32, unknown_rate=0.01, seed=0, name="id", **kwargs):
+    def __init__(self, dim=32, unknown_rate=0.01, seed=0, min_count=1, name="id", **kwargs):
         super().__init__(None, dim, unknown_rate, seed, name=name, **kwargs)
+        if min_count < 1:
+            raise ValueError(f"min_count must be at least 1, not {min_count}")
+        self.min_count = min_count
+
+    def codes_of(self, counts):
+        """Each row's code, itself or 0, from how often it occurs in training: int32 `[num_rows]`."""
+        return np.where(counts >= self.min_count, np.arange(len(counts)), 0).astype(np.int32)
 
     def get_config(self):
-        config = super().get_config()
+        config = {**super().get_config(), "min_count": self.min_count}
         del config["column"]
         return config
 

@@ -55,7 +55,7 @@ class Tower(keras.layers.Layer):
         for feature in self.features:
             if isinstance(feature, Id):
                 feature.build_from_config({"num_rows": vocabulary.size})
-                tables[feature.name] = np.where(vocabulary.counts > 0, np.arange(vocabulary.size), 0)
+                tables[feature.name] = feature.codes_of(vocabulary.counts)
             elif table is not None and set(feature.columns) <= set(table):
                 raw = feature.to_raw(table[feature.column])
                 feature.adapt(raw[seen])
