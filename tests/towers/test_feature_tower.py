@@ -90,3 +90,16 @@ def test_errors():
     query.adapt(Vocabulary(["u"], [3]), context=pd.DataFrame({"hour": [1, 2]}))
     with pytest.raises(ValueError, match="the request lacks 'hour'"):
         query.inputs_from_raw(tf.constant([1]), {})
+
+
+def test_ids_of_few_events_have_no_vector_of_their_own():
+    """With min_count 3, b (2 events) and the unseen c are the unknown id; a is itself."""
+    item = FeatureTower("item", [Id(4, min_count=3)])
+    item.adapt(Vocabulary(["a", "b", "c"], [3, 2, 0]))
+    vectors = item({"item": tf.range(4)}).numpy()
+    np.testing.assert_array_equal(vectors[2:], vectors[[0, 0]])
+    assert np.abs(vectors[1] - vectors[0]).max() > 0
+    again = FeatureTower.from_config(item.get_config())
+    assert again.features[0].min_count == 3
+    with pytest.raises(ValueError, match="min_count must be at least 1, not 0"):
+        Id(4, min_count=0)
