@@ -43,6 +43,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.21"],
         "tfds": TFDS,
         "plot": PLOT,
+        "bench": ["gensim>=4.3.3,<5"],  # a peer that benchmarks run beside
         "dev": [*SCANN, *TFDS, *PLOT, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
     },
     entry_points={"console_scripts": ["tf-recall=tf_recall.cli:main"]},

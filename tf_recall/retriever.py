@@ -38,6 +38,7 @@ class Retriever(ReplicatedModel):
             split evenly, or XLA is asked for (TensorFlow cannot compile what replicas exchange on CPU and GPU).
     """
 
+    towers = {"query_tower": "features", "item_tower": "features"}  # what a config gives, and its kind
     supports_jit = False  # "auto" must not choose XLA, under which distinct items have no static shape
 
     def __init__(self, query_tower, item_tower, negatives, loss, positives, **kwargs):

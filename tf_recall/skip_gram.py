@@ -84,7 +84,7 @@ class SkipGram(Retriever):
         drawing = Batch(
             query,
             gather(centres),
-            gather(query),
+            None,  # no sampler comes here that asks for a batch's items
             self.contexts,
             step=self._step(),
             epoch=self.epoch.value,

@@ -35,8 +35,6 @@ class TwoTower(Retriever):
     Departs from the paper: log q comes from training counts; `InBatch(Streaming())` takes the paper's estimate.
     """
 
-    towers = {"query_tower": "features", "item_tower": "features"}  # what a config makes of them
-
     def __init__(self, query_tower, item_tower, negatives=None, loss=None, positives=None, **kwargs):
         negatives, loss, positives = negatives or InBatch(), loss or SampledSoftmax(), positives or UserItem()
         super().__init__(query_tower, item_tower, negatives, loss, positives, **kwargs)

@@ -34,7 +34,7 @@ class SameGroup(HardSampler):
     Example:
         >>> EasyHard(InBatch(), SameGroup("genres", separator="|"))
 
-    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD 2018, section 3.2.
+    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD 2018, section 3.1.
     """
 
     def __init__(self, column, num=1, separator=None, seed=0, **kwargs):
