@@ -20,8 +20,8 @@ import time
 import numpy as np
 from tutorial import finish
 
-from tf_recall.data.graph import Graph
 from tf_recall.data.sessions import Sessions
+from tf_recall.graph.csr import Graph
 from tf_recall.positives import ShrinkingWindows, Walks, Windows
 
 NODES, EDGES, LENGTH = 100_000, 3_000_000, 10

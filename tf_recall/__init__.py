@@ -47,7 +47,7 @@ _HOMES = {
     "FeatureTower": "towers.features",
     "FullSoftmax": "losses",
     "Given": "negatives",
-    "Graph": "data.graph",
+    "Graph": "graph.csr",
     "HighestInBatch": "negatives",
     "Hinge": "losses",
     "InBatch": "negatives",

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.graph import Graph
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByGap, Sessions
+from tf_recall.graph.csr import Graph
 from tf_recall.positives import Walks, stream
 from tf_recall.positives.stream import SIZE
 from tf_recall.positives.walks import walk_blocks

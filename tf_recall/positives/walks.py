@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tf_recall.data.graph import Graph
+from tf_recall.graph.csr import Graph
 from tf_recall.positives.stream import Block
 from tf_recall.positives.windows import Windows, check_whole
 

@@ -5,8 +5,8 @@ import pytest
 
 from tf_recall.data import graph as graph_module
 from tf_recall.data.alias import alias_tables
-from tf_recall.data.graph import Graph
 from tf_recall.data.sessions import Sessions
+from tf_recall.graph.csr import Graph
 
 
 def edges(graph):
