@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_recall.data import graph as graph_module
+from tf_recall.graph import csr as graph_module
 from tf_recall.data.alias import alias_tables
 from tf_recall.data.sessions import Sessions
 from tf_recall.graph.csr import Graph
