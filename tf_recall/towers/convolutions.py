@@ -1,0 +1,204 @@
+"""Graph convolutions: a node's next vector, of its own and of what its neighbours say."""
+
+import keras
+import tensorflow as tf
+
+from tf_recall.towers.aggregators import checked, weighted_mean
+
+SHORT = 1e-12  # the square of a length that is none
+
+
+def unit_length(vectors):
+    """Vectors of length 1, in float32; what has no length stays as it is, with a finite gradient."""
+    vectors = tf.cast(vectors, tf.float32)
+    squares = tf.reduce_sum(vectors**2, axis=-1, keepdims=True)
+    return vectors * tf.math.rsqrt(tf.where(squares > SHORT, squares, 1.0))
+
+
+class Convolution(keras.layers.Layer):
+    """One layer of a graph network in three steps, so that nothing is computed per edge that could be per node.
+
+    h_v = update(h_v, pool(h_v, messages(h_u of the neighbours u), weights))
+
+    `call` does all three for neighbours that come as vectors; a model or an inference over a whole graph calls
+    `messages` once for each node, looks them up for the neighbours, then `pool` and `update`. A place of weight 0 is no
+    neighbour, whatever stands there.
+
+    Args:
+        dim: length of the new vector.
+
+    Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbours, weights `[n, K]`, at least 0 ->
+        `[n, dim]`; D and D' may differ, as users' and items' do.
+
+    Attributes:
+        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once built.
+        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be summed up in parts.
+
+    Raises:
+        ValueError: `dim` below 1.
+    """
+
+    def __init__(self, dim, **kwargs):
+        # Weights may be counts beyond what half precision can hold: the matrices cast what they take themselves.
+        super().__init__(autocast=False, **kwargs)
+        if dim < 1:
+            raise ValueError(f"dim must be at least 1, got {dim}")
+        self.dim = dim
+
+    def messages(self, vectors):
+        """What neighbours of these vectors say: `[m, M]` from `[m, D']`."""
+        raise NotImplementedError
+
+    def pool(self, vectors, near, weights):
+        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`: float32 `[n, P]`."""
+        raise NotImplementedError
+
+    def update(self, vectors, pooled):
+        """The new vectors `[n, dim]` from the old `[n, D]` and what was heard, `[n, P]`."""
+        raise NotImplementedError
+
+    def call(self, vectors, near, weights):
+        near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))  # nothing of a padded place: 0 * inf is NaN
+        return self.update(vectors, self.pool(vectors, self.messages(near), weights))
+
+    def get_config(self):
+        return {**super().get_config(), "dim": self.dim}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class SAGEConvolution(Convolution):
+    """A layer of GraphSAGE (METHODS.md M13).
+
+    h_v = activation(W pool_v + B h_v), the pool by an aggregator
+
+    It learns how to make a vector of neighbours and own features, not the vectors: nodes that training has not seen get
+    theirs too.
+
+    Args:
+        dim: length of the new vector.
+        aggregator: `Mean()`, `MaxPool(units)`, `Attention(units)` or a `Concat` of some.
+        activation: name of a Keras activation, or None.
+        normalize: bring the new vector to length 1.
+
+    Call: as `Convolution`.
+
+    Raises:
+        ValueError: `dim` below 1, or no such aggregator or activation.
+
+    Example:
+        >>> layer = SAGEConvolution(64, MaxPool(64))
+        >>> layer(tf.ones([5, 32]), tf.ones([5, 10, 16]), tf.ones([5, 10])).shape
+        TensorShape([5, 64])
+
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", sections 3.1 and 3.3.
+    """
+
+    def __init__(self, dim, aggregator, activation="relu", normalize=False, **kwargs):
+        super().__init__(dim, **kwargs)
+        self.aggregator, self.normalize = checked(aggregator), normalize
+        self.activation = keras.activations.get(activation)
+        self.of_pool = keras.layers.Dense(dim, use_bias=False, dtype=self.dtype_policy, name="W")
+        self.of_own = keras.layers.Dense(dim, use_bias=False, dtype=self.dtype_policy, name="B")
+
+    @property
+    def message_dim(self):
+        return self.aggregator.message_dim
+
+    @property
+    def pool_dim(self):
+        return self.aggregator.pool_dim
+
+    @property
+    def additive(self):
+        return self.aggregator.additive
+
+    def build(self, vectors_shape, near_shape):
+        if not self.aggregator.built:
+            self.aggregator.build(vectors_shape, near_shape)
+        self.of_pool.build((None, self.pool_dim))
+        self.of_own.build((None, vectors_shape[-1]))
+        self.built = True
+
+    def messages(self, vectors):
+        return self.aggregator.messages(vectors)
+
+    def pool(self, vectors, near, weights):
+        return self.aggregator.pool(vectors, near, weights)
+
+    def update(self, vectors, pooled):
+        new = self.activation(self.of_pool(pooled) + self.of_own(vectors))
+        return tf.cast(unit_length(new), new.dtype) if self.normalize else new  # [n, dim]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "aggregator": keras.saving.serialize_keras_object(self.aggregator),
+            "activation": keras.activations.serialize(self.activation),
+            "normalize": self.normalize,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "aggregator": keras.saving.deserialize_keras_object(config["aggregator"])})
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class PinSageConvolution(Convolution):
+    """A layer of PinSage (METHODS.md M14).
+
+    messages_u = ReLU(Q h_u + q)
+    pool_v = sum_k weights_k messages_k / sum_k weights_k, the weights being counts of visits by random walks from v
+    h_v = ReLU(W [pool_v ; h_v] + w), brought to length 1
+
+    Args:
+        dim: length of the new vector.
+        units: length of a message.
+
+    Call: as `Convolution`.
+
+    Raises:
+        ValueError: `dim` or `units` below 1.
+
+    Example:
+        >>> layer = PinSageConvolution(64, units=128)
+        >>> layer(tf.ones([5, 32]), tf.ones([5, 10, 32]), tf.ones([5, 10])).shape
+        TensorShape([5, 64])
+
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", sections 3.1, 3.2.
+    """
+
+    additive = True
+
+    def __init__(self, dim, units, **kwargs):
+        super().__init__(dim, **kwargs)
+        if units < 1:
+            raise ValueError(f"units must be at least 1, got {units}")
+        self.units = units
+        self.transform = keras.layers.Dense(units, "relu", dtype=self.dtype_policy, name="Q")
+        self.join = keras.layers.Dense(dim, "relu", dtype=self.dtype_policy, name="W")
+
+    @property
+    def message_dim(self):
+        return self.units
+
+    @property
+    def pool_dim(self):
+        return self.units
+
+    def build(self, vectors_shape, near_shape):
+        self.transform.build((None, near_shape[-1]))
+        self.join.build((None, self.units + vectors_shape[-1]))
+        self.built = True
+
+    def messages(self, vectors):
+        return self.transform(vectors)
+
+    def pool(self, vectors, near, weights):
+        return weighted_mean(near, weights)
+
+    def update(self, vectors, pooled):
+        new = self.join(tf.concat([pooled, tf.cast(vectors, pooled.dtype)], axis=1))
+        return tf.cast(unit_length(new), new.dtype)  # [n, dim]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
