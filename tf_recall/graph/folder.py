@@ -1,0 +1,114 @@
+"""A graph's folder: arrays that grow while it is written, and are memory-mapped when it is read."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_recall.graph.tables import EDGE
+
+MANIFEST = "graph.json"
+KIND = "tf_recall graph 1"
+DTYPES = {name: np.dtype(dtype) for name, dtype in {"offsets": "i8", "targets": "i4", "weights": "f4"}.items()}
+DTYPES["tables"] = EDGE
+
+
+class ArrayFile:
+    """An .npy file of one dimension that grows at its end; its header, of constant length, is written again at last."""
+
+    def __init__(self, path: Path, dtype: np.dtype):
+        self.file = open(path, "wb")  # noqa: SIM115  closed by `close`
+        self.dtype, self.length = dtype, 0
+        self._header()
+
+    def append(self, array: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(array, self.dtype).data)
+        self.length += len(array)
+
+    def close(self) -> None:
+        if not self.file.closed:
+            self.file.seek(0)
+            self._header()
+            self.file.close()
+
+    def _header(self):
+        described = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self.file, described)
+
+
+class Files(dict):
+    """The files of a folder by the name of their array, `DTYPES`'; one is there once it is asked for."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, name):
+        self[name] = ArrayFile(self.folder / f"{name}.npy", DTYPES[name])
+        return self[name]
+
+    def close(self):
+        for file in self.values():
+            file.close()
+
+
+@contextmanager
+def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
+    """Files to be filled, in a folder aside (`<directory>.part`) that is renamed when they are.
+
+    Raises:
+        FileExistsError: `directory` is there.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise FileExistsError(f"{directory} is there already: open it with Graph.load, or remove it to write it again.")
+    aside = directory.with_name(directory.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    files = Files(aside)
+    try:
+        yield files
+        files.close()
+        said = {"kind": KIND, "num_targets": int(num_targets), **{name: file.length for name, file in files.items()}}
+        (aside / MANIFEST).write_text(json.dumps(said, indent=1))
+        aside.rename(directory)
+    except BaseException:
+        files.close()
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def read(directory: str | Path) -> dict[str, Any]:
+    """A graph's arrays by name, read-only memory maps, and its `num_targets`.
+
+    Raises:
+        FileNotFoundError: no graph there.
+        ValueError: a folder with a file missing, cut short, or of another kind than it should be.
+    """
+    directory = Path(directory)
+    if not (directory / MANIFEST).is_file():
+        raise FileNotFoundError(f"{directory} is no graph: it has no {MANIFEST}. Graph.save or graph.build makes one.")
+    try:
+        said = json.loads((directory / MANIFEST).read_text())
+        if said.pop("kind", None) != KIND:
+            raise ValueError(f"Its {MANIFEST} does not say {KIND!r}.")
+        num_targets = said.pop("num_targets")
+        arrays = {name: _map(directory / f"{name}.npy", DTYPES[name], length) for name, length in said.items()}
+        if arrays["offsets"][0] != 0 or arrays["offsets"][-1] != len(arrays["targets"]):
+            raise ValueError(f"Its offsets do not go from 0 to {len(arrays['targets'])}, the number of edges.")
+    except (OSError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(f"{directory} is damaged, write it again: {error}") from error
+    return {**arrays, "num_targets": num_targets}
+
+
+def _map(path, dtype, length):
+    if not length:
+        return np.load(path)
+    array = np.load(path, mmap_mode="r")
+    if array.dtype != dtype or array.shape != (length,):
+        raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, and should {dtype} {(length,)}.")
+    return array
