@@ -1,0 +1,247 @@
+"""Graph convolutions: by hand, against a slow twin, blind to the order of neighbours, at ease with none."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_recall.towers.aggregators import Aggregator, Attention, Concat, MaxPool, Mean
+from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
+
+D, NEAR, K, DIM = 5, 3, 6, 4
+KINDS = {
+    "mean": lambda: SAGEConvolution(DIM, Mean()),
+    "max": lambda: SAGEConvolution(DIM, MaxPool(7), normalize=True),
+    "attention": lambda: SAGEConvolution(DIM, Attention(2), activation="tanh"),
+    "concat": lambda: SAGEConvolution(DIM, Concat([Attention(2), Mean(), MaxPool(7), Attention(2)]), activation=None),
+    "pinsage": lambda: PinSageConvolution(DIM, units=7),
+}
+
+
+@pytest.fixture(params=KINDS)
+def layer(request):
+    """A convolution of arbitrary weights, biases too."""
+    made = KINDS[request.param]()
+    made.build((None, D), (None, None, NEAR))
+    rng = np.random.default_rng(1)
+    for weight in made.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    return made
+
+
+def batch(seed=0, num=20):
+    """Vectors, their neighbours, and weights from 0 to 3; node 0 has no neighbours, node 1 all of them."""
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(0, 4, (num, K)) * 1.0
+    weights[0], weights[1] = 0, 1
+    shapes = (num, D), (num, K, NEAR)
+    return [*(rng.normal(size=shape).astype(np.float32) for shape in shapes), weights.astype(np.float32)]
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def twin_pool(aggregator, vector, neighbours):
+    """The formulas of the aggregators for one node, neighbours as pairs of vector and weight."""
+    if isinstance(aggregator, Concat):
+        return np.concatenate([twin_pool(each, vector, neighbours) for each in aggregator.aggregators])
+    weights = [weight.numpy().astype(float) for weight in aggregator.weights]
+    if not neighbours:
+        return np.zeros(NEAR if isinstance(aggregator, Mean) else aggregator.units)
+    if isinstance(aggregator, Mean):
+        return sum(w * h for h, w in neighbours) / sum(w for _, w in neighbours)
+    if isinstance(aggregator, MaxPool):
+        Q, q = weights
+        return np.max([relu(h @ Q + q) for h, _ in neighbours], axis=0)
+    Q, a, b, c = weights
+    scores = [(b.T @ vector + c + a.T @ (h @ Q)).item() for h, _ in neighbours]
+    shares = [w * np.exp(s if s > 0 else 0.2 * s) for s, (_, w) in zip(scores, neighbours, strict=True)]
+    return sum(share * (h @ Q) for share, (h, _) in zip(shares, neighbours, strict=True)) / sum(shares)
+
+
+def twin(layer, vector, neighbours):
+    """A convolution for one node, by METHODS.md M13 and M14."""
+    if isinstance(layer, PinSageConvolution):
+        Q, q, W, w = (weight.numpy().astype(float) for weight in layer.weights)
+        total = sum(v for _, v in neighbours) or 1
+        heard = sum((v * relu(h @ Q + q) for h, v in neighbours), np.zeros(layer.units)) / total
+        new = relu(np.concatenate([heard, vector]) @ W + w)
+        return new / (np.linalg.norm(new) or 1)
+    W, B = layer.of_pool.kernel.numpy(), layer.of_own.kernel.numpy()
+    new = twin_pool(layer.aggregator, vector, neighbours) @ W + vector @ B
+    new = {"relu": relu, "tanh": np.tanh, "linear": lambda x: x}[layer.activation.__name__](new)
+    return new / (np.linalg.norm(new) or 1) if layer.normalize else new
+
+
+def test_agrees_with_a_slow_twin(layer):
+    vectors, near, weights = batch()
+    expected = [
+        twin(layer, v, [(h, w) for h, w in zip(hs, ws, strict=True) if w > 0])
+        for v, hs, ws in zip(vectors, near, weights, strict=True)
+    ]
+    found = layer(vectors, near, weights)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(found[1:], 0)
+    steps = layer.update(vectors, layer.pool(vectors, layer.messages(near), weights))
+    np.testing.assert_allclose(steps, found, rtol=1e-5, atol=1e-6)
+    assert layer.messages(near).shape[-1] == layer.message_dim
+    assert layer.pool(vectors, layer.messages(near), weights).shape[-1] == layer.pool_dim
+
+
+def test_pools_by_hand():
+    near = np.array([[[1, 0], [3, 4], [9, 9]], [[2, 6], [0, 0], [4, 2]]], np.float32)
+    weights, own = np.array([[1, 3, 0], [1, 1, 2]], np.float32), np.zeros((2, 1), np.float32)
+    # (1*[1,0] + 3*[3,4]) / 4;  ([2,6] + [0,0] + 2*[4,2]) / 4
+    np.testing.assert_allclose(Mean()(own, near, weights), [[2.5, 3], [2.5, 2.5]])
+    best = MaxPool(2)
+    best.build((None, 1), (None, None, 2))
+    best.set_weights([np.eye(2), np.array([-1.0, 1])])  # ReLU(h + [-1, 1]): [0,1] and [2,5]; [1,7], [0,1] and [3,3]
+    np.testing.assert_allclose(best(own, near, weights), [[2, 5], [3, 7]])
+    heed = Attention(2)
+    heed.build((None, 1), (None, None, 2))
+    # score = log(3) * (first number - 2): LeakyReLU gives log(3) * [-0.2, 1] and log(3) * [0, -0.4, 2];
+    # shares 1 * 3**-0.2 to 3 * 3, and 1 to 3**-0.4 to 2 * 9
+    heed.set_weights([np.eye(2), np.log([[3.0], [1]]), np.ones((1, 1)), -2 * np.log([3.0])])
+    a, b = 3**-0.2, 3**-0.4
+    expected = [[(a + 27) / (a + 9), 36 / (a + 9)], [(2 + 72) / (19 + b), (6 + 36) / (19 + b)]]
+    np.testing.assert_allclose(heed(own, near, weights), expected, rtol=1e-5)
+    both = Concat([Mean(), best])(own, near, weights)
+    np.testing.assert_allclose(both, [[2.5, 3, 2, 5], [2.5, 2.5, 3, 7]])
+
+
+def test_convolutions_by_hand():
+    own, near, weights = (
+        np.array([[1, 2], [0, 1.0]]),
+        np.array([[[4.0], [8]], [[5], [5]]]),
+        np.array([[1, 3], [0, 0.0]]),
+    )
+    own, near, weights = (each.astype(np.float32) for each in (own, near, weights))
+    sage = SAGEConvolution(2, Mean())
+    sage.build(own.shape, near.shape)
+    sage.set_weights([np.array([[1, -1]]), np.array([[1, 0], [0, 2]])])
+    # mean 7: ReLU([7, -7] + [1, 4]);  none: ReLU([0, 2])
+    np.testing.assert_allclose(sage(own, near, weights), [[8, 0], [0, 2]])
+    unit = SAGEConvolution(2, Mean(), activation=None, normalize=True)
+    unit.build(own.shape, near.shape)
+    unit.set_weights(sage.get_weights())  # [8, -3] and [0, 2] of length sqrt(73) and 2
+    np.testing.assert_allclose(unit(own, near, weights), [[8 / 73**0.5, -3 / 73**0.5], [0, 1]], rtol=1e-6)
+    pin = PinSageConvolution(2, units=1)
+    pin.build(own.shape, near.shape)
+    pin.set_weights([np.array([[1]]), np.array([-5]), np.array([[2, 1], [1, 0], [0, 1]]), np.array([-0.5, 0])])
+    # messages 0 and 3, mean 9/4: ReLU([4.5 + 1 - 0.5, 2.25 + 2]);  none: ReLU([0 - 0.5, 1])
+    length = (5**2 + 4.25**2) ** 0.5
+    np.testing.assert_allclose(pin(own, near, weights), [[5 / length, 4.25 / length], [0, 1]], rtol=1e-6)
+
+
+def test_the_order_of_neighbours_makes_no_difference(layer):
+    vectors, near, weights = batch()
+    order = np.argsort(np.random.default_rng(2).random((len(near), K)), axis=1)
+    mixed = np.take_along_axis(near, order[..., None], axis=1), np.take_along_axis(weights, order, axis=1)
+    np.testing.assert_allclose(layer(vectors, *mixed), layer(vectors, near, weights), rtol=1e-4, atol=1e-6)
+    other = near + 1  # other neighbours do make one
+    assert np.median(np.abs(layer(vectors, other, weights) - layer(vectors, near, weights)).max(axis=1)) > 1e-2
+
+
+def test_a_neighbour_twice_is_one_of_weight_two(layer):
+    vectors, near, weights = batch()
+    twice, counted = np.concatenate([near, near[:, :1]], axis=1), weights.copy()
+    counted[:, 0] *= 2
+    weights = np.concatenate([weights, weights[:, :1]], axis=1)
+    np.testing.assert_allclose(layer(vectors, twice, weights), layer(vectors, near, counted), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("nonsense", [1e30, -1e30, np.inf, np.nan])
+def test_a_padded_place_moves_nothing(layer, nonsense):
+    vectors, near, weights = batch()
+    spoilt = np.where(weights[..., None] > 0, near, np.float32(nonsense))
+    results = []
+    for each in (near, spoilt):
+        with tf.GradientTape() as tape:
+            out = layer(vectors, each, weights)
+            loss = tf.reduce_sum(out * np.arange(1.0, 1 + DIM, dtype=np.float32))
+        results.append([out, *tape.gradient(loss, layer.trainable_variables)])
+    for clean, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(clean, other)
+
+
+def test_nodes_without_neighbours_or_anything_else(layer):
+    """Zero vectors, weights of zero, no places at all: finite values and gradients, and nothing heard."""
+    vectors, near, weights = batch()
+    for weight in layer.weights:
+        if "bias" in weight.name:
+            weight.assign(tf.zeros_like(weight))  # so that lengths are 0
+    for own, places in ((vectors, K), (vectors * 0, K), (vectors * 0, 0)):
+        own, around = tf.constant(own), tf.constant(near[:, :places] * 0)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([own, around])
+            heard = layer.pool(own, layer.messages(around), weights[:, :places] * 0)
+            loss = tf.reduce_sum(layer(own, around, weights[:, :places] * 0))
+        assert not heard.numpy().any()
+        found = tape.gradient(loss, [own, around, *layer.trainable_variables], unconnected_gradients="zero")
+        assert all(np.isfinite(each).all() and np.abs(each).max(initial=0) < 1e3 for each in [*found, loss])
+
+
+def test_trains_under_xla(layer):
+    inputs = batch()
+
+    def step(vectors, near, weights):
+        with tf.GradientTape() as tape:
+            out = layer(vectors, near, weights)
+            loss = tf.reduce_sum(out**2 * tf.range(1.0, 1 + DIM))
+        return out, *tape.gradient(loss, layer.trainable_variables)
+
+    compiled = tf.function(step, jit_compile=True)(*inputs)
+    for one, other in zip(compiled, step(*inputs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    assert all(np.abs(gradient).max() > 0 for gradient in compiled[1:])
+
+
+def test_survives_a_save_inside_an_ordinary_model(layer, tmp_path):
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    inputs = [keras.Input(shape) for shape in ([D], [K, NEAR], [K])]
+    model = keras.Model(inputs, keras.layers.Dense(2)(layer(*inputs)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(batch()), model(batch()))
+    assert np.abs(model(batch())).max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_pools_in_single(kind):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    layer = KINDS[kind]()
+    vectors, near, weights = batch()
+    half = layer(vectors, near, weights * 1e5)  # counts beyond half precision
+    keras.config.set_dtype_policy(before)
+    full = KINDS[kind]()
+    full.build((None, D), (None, None, NEAR))
+    full.set_weights(layer.get_weights())
+    assert half.dtype == tf.float16 and layer.weights[0].dtype == "float32"
+    assert layer.pool(vectors, layer.messages(near), weights).dtype == tf.float32
+    np.testing.assert_allclose(half, full(vectors, near, weights * 1e5), atol=0.01)
+
+
+def test_only_sums_are_additive():
+    assert Mean().additive and SAGEConvolution(2, Mean()).additive and PinSageConvolution(2, 2).additive
+    assert Concat([Mean(), Mean()]).additive
+    for other in (MaxPool(2), Attention(2), Concat([Mean(), MaxPool(2)])):
+        assert not other.additive and not SAGEConvolution(2, other).additive
+
+
+def test_errors_say_what_is_allowed():
+    for wrong in (lambda: SAGEConvolution(0, Mean()), lambda: PinSageConvolution(0, 3)):
+        with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
+            wrong()
+    for wrong in (lambda: MaxPool(0), lambda: Attention(0), lambda: PinSageConvolution(3, 0)):
+        with pytest.raises(ValueError, match="units must be at least 1, got 0"):
+            wrong()
+    for wrong in (lambda: SAGEConvolution(3, "mean"), lambda: Concat([Mean(), "mean"])):
+        with pytest.raises(ValueError, match=r"aggregators are Mean\(\).*got 'mean'"):
+            wrong()
+    with pytest.raises(ValueError, match="at least one"):
+        Concat([])
+    with pytest.raises(NotImplementedError):
+        Aggregator().messages(tf.zeros([1, 1]))
