@@ -22,6 +22,8 @@ PARTS = {  # arguments that are parts themselves, and their kind
     "sessions": "sessions",
     "negatives": "negatives",
     "loss": "loss",
+    "aggregator": "aggregator",
+    "aggregators": "aggregator",
 }
 ENTITIES = {"query_tower": "user", "item_tower": "item"}
 

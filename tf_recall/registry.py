@@ -50,6 +50,8 @@ REGISTRY = {
         "windows": "tf_recall.positives:Windows",
         "shrinking_windows": "tf_recall.positives:ShrinkingWindows",
         "walks": "tf_recall.positives:Walks",
+        "item_pairs": "tf_recall.positives:ItemPairs",
+        "walk_pairs": "tf_recall.positives:WalkPairs",
     },
     "negatives": {
         "in_batch": "tf_recall.negatives:InBatch",
@@ -62,8 +64,15 @@ REGISTRY = {
         "easy_hard": "tf_recall.negatives:EasyHard",
         "same_group": "tf_recall.negatives:SameGroup",
         "given": "tf_recall.negatives:Given",
+        "rank_window": "tf_recall.negatives:RankWindow",
         "highest_in_batch": "tf_recall.negatives:HighestInBatch",
         "curriculum": "tf_recall.negatives:Curriculum",
+    },
+    "aggregator": {
+        "mean": "tf_recall.towers.aggregators:Mean",
+        "max_pool": "tf_recall.towers.aggregators:MaxPool",
+        "attention": "tf_recall.towers.aggregators:Attention",
+        "concat": "tf_recall.towers.aggregators:Concat",
     },
     "frequency": {"counts": "tf_recall.negatives:Counts", "streaming": "tf_recall.negatives:Streaming"},
     "loss": {
@@ -90,6 +99,9 @@ REGISTRY = {
         "airbnb_u2i": "tf_recall.models.airbnb_u2i:AirbnbU2I",
         "eges": "tf_recall.models.eges:EGES",
         "fm": "tf_recall.models.fm:FM",
+        "graph_sage": "tf_recall.models.graph_sage:GraphSAGE",
+        "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
+        "pin_sage": "tf_recall.models.pin_sage:PinSage",
     },
     "optimizer": {
         "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",

@@ -100,17 +100,25 @@ class Retriever(ReplicatedModel):
         return {name: getattr(self, name).get_build_config() for name in ("query_tower", "item_tower")}
 
     def call(self, batch, training=False):
-        rows = batch["item"]["item"]
-        self._check_replicas(rows)
+        self._check_replicas(batch["item"]["item"])
         query = self.query_tower(batch["query"], training=training)  # [b, dim]
         embed = functools.partial(self._embed, training=training)
+        loss = self._loss_of(batch, query, embed, self._step(), training)
+        if training:
+            self.query_tower.advance()
+            self.item_tower.advance()
+        return loss
+
+    def _loss_of(self, batch, query, embed, step, training):
+        """The loss of a batch whose queries are encoded, `[b, dim]`; `embed` encodes item rows."""
+        rows = batch["item"]["item"]
         item = embed(rows)  # [b, dim]
         drawing = Batch(
             query,
             gather(rows),
             gather(item),
             embed,
-            step=self._step(),
+            step=step,
             epoch=self.epoch.value,
             rivals=batch.get("rivals"),
             first=rank() * tf.shape(rows)[0],
@@ -121,9 +129,6 @@ class Retriever(ReplicatedModel):
         temperature = self.loss_fn.temperature_at(drawing.step)
         merge = self.loss_fn.merges and not self._static
         scores = Scores.of(query, item, rows, candidates, temperature, log_q, merge)
-        if training:
-            self.query_tower.advance()
-            self.item_tower.advance()
         return self.loss_fn.of(scores, batch.get("weight"))
 
     def _check_replicas(self, rows):
@@ -173,21 +178,25 @@ class Retriever(ReplicatedModel):
     def _embed_rows(self, rows):
         return self.embed_item({"item": rows})
 
+    def parts(self):
+        """The arguments that are parts themselves, by name."""
+        parts = {"negatives": self.negatives, "loss": self.loss_fn, "positives": self.positives}
+        return {"query_tower": self.query_tower, "item_tower": self.item_tower, **parts}
+
     def get_config(self):
-        parts = {
-            "query_tower": self.query_tower,
-            "item_tower": self.item_tower,
-            "negatives": self.negatives,
-            "loss": self.loss_fn,
-            "positives": self.positives,
-        }
-        parts = {key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}
+        parts = {key: keras.saving.serialize_keras_object(part) for key, part in self.parts().items()}
         return {**super().get_config(), **parts}
 
     @classmethod
     def from_config(cls, config):
-        parts = {key for key in ("query_tower", "item_tower", "negatives", "loss", "positives") if key in config}
-        return cls(**{**config, **{key: keras.saving.deserialize_keras_object(config[key]) for key in parts}})
+        return cls(**deserialized(config))
+
+
+def deserialized(config):
+    """A config whose serialized parts are made."""
+    parts = {key: part for key, part in config.items() if isinstance(part, dict) and "class_name" in part}
+    parts.pop("dtype", None)  # Keras's own affair
+    return {**config, **{key: keras.saving.deserialize_keras_object(part) for key, part in parts.items()}}
 
 
 class _Epochs(keras.callbacks.Callback):

@@ -70,11 +70,12 @@ class Service:
             k_max: the most items in one answer.
         """
         index = default_index(catalog.num_items) if index is None else index
+        vectors = model.embed_catalog()
         some = np.unique(np.linspace(1, catalog.users.size - 1, 256).astype(np.int32))
         raw = batch({"row": tf.TensorSpec([None], tf.int64), **model.query_tower.raw_columns}, "row", {"row": some})
         history = np.zeros([len(some), 0], np.int32)
         queries = model.query_tower(_query_inputs(model.query_tower, some, raw, history))
-        return cls(model.query_tower, model.item_tower, index.build(model.embed_catalog(), queries), catalog, k_max)
+        return cls(model.query_tower, model.item_tower, index.build(vectors, queries), catalog, k_max)
 
     @property
     def query_columns(self) -> dict[str, tf.TensorSpec]:

@@ -69,6 +69,17 @@ class Catalog:
         rows = users.encode(train.frame["user_id"]), items.encode(train.frame["item_id"])
         return cls(users, items, user_table, item_table, Seen.fit(*rows, users.size))
 
+    def extended(self, interactions: Interactions) -> "Catalog":
+        """The catalogue of further interactions: what it knows keeps its row, what is new gets the rows after.
+
+        Args:
+            interactions: all that are known by now, old ones too, with side tables that describe new users and items.
+        """
+        users, user_table = _side(interactions.frame["user_id"], interactions.users, "user_id", self.users)
+        items, item_table = _side(interactions.frame["item_id"], interactions.items, "item_id", self.items)
+        rows = users.encode(interactions.frame["user_id"]), items.encode(interactions.frame["item_id"])
+        return Catalog(users, items, user_table, item_table, Seen.fit(*rows, users.size))
+
     @property
     def num_items(self) -> int:
         """How many items can be recommended."""
@@ -106,8 +117,8 @@ class Catalog:
         return cls(users, items, _blank(users), _blank(items), seen)
 
 
-def _side(ids: pd.Series, table: pd.DataFrame | None, key: str) -> tuple[Vocabulary, pd.DataFrame]:
-    vocabulary = Vocabulary.fit(ids, extra=() if table is None else table[key])
+def _side(ids: pd.Series, table: pd.DataFrame | None, key: str, known=None) -> tuple[Vocabulary, pd.DataFrame]:
+    vocabulary = (known.extended if known else Vocabulary.fit)(ids, () if table is None else table[key])
     if table is None:
         return vocabulary, _blank(vocabulary)
     lines = np.full(vocabulary.size - 1, -1)

@@ -72,6 +72,18 @@ class Vocabulary:
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return cls(known[order], counts[order])
 
+    def extended(self, ids, extra=()) -> "Vocabulary":
+        """The vocabulary with further rows at its end for ids that it lacks, and the counts of `ids`; arguments as for
+        `fit`. Rows keep their ids, so that what was learned by row stays true.
+        """
+        now = Vocabulary.fit(ids, extra)
+        rows = self.encode(now.ids)
+        counts = np.zeros(self.size, np.int64)
+        counts[rows[rows > 0]] = now.counts[1:][rows > 0]
+        new = rows == 0
+        ids = np.concatenate([self.ids, now.ids[new]]) if self.size > 1 else now.ids
+        return Vocabulary(ids, np.concatenate([counts[1:], now.counts[1:][new]]))
+
     def __len__(self) -> int:
         return self.size
 

@@ -2,7 +2,7 @@
 
 from tf_recall.negatives.catalogue import LogUniform, Popularity, Uniform, WholeCatalogue
 from tf_recall.negatives.frequency import Counts, Streaming
-from tf_recall.negatives.hard import Curriculum, Given, HighestInBatch
+from tf_recall.negatives.hard import Curriculum, Given, HighestInBatch, RankWindow
 from tf_recall.negatives.in_batch import CrossBatch, InBatch
 from tf_recall.negatives.mixture import EasyHard, Mixture
 from tf_recall.negatives.same_group import SameGroup
@@ -18,6 +18,7 @@ __all__ = [
     "LogUniform",
     "Mixture",
     "Popularity",
+    "RankWindow",
     "SameGroup",
     "Streaming",
     "Uniform",

@@ -95,6 +95,24 @@ class Sampler(keras.layers.Layer):
         """A list of `Candidates` for a `Batch`."""
         raise NotImplementedError
 
+    def ahead(self, step, place=()):
+        """The item rows that a step's draws will hold whatever the batch holds, so that they can be made ready before.
+
+        Args:
+            step: of the training.
+            place: where in a mixture the sampler stands.
+
+        Returns:
+            A list of int32 tensors `[N]`.
+
+        Raises:
+            ValueError: what the sampler draws depends on the batch, and is not part of it.
+        """
+        raise ValueError(
+            f"{type(self).__name__} draws what no batch foretells: take InBatch, CrossBatch, HighestInBatch, Given, "
+            "RankWindow, Uniform, Popularity or LogUniform, or a mix of these"
+        )
+
     def log_q(self, ids, batch=None):
         """The log of each item's share of the negatives: float32, the shape of `ids`.
 
@@ -112,10 +130,10 @@ class Sampler(keras.layers.Layer):
         """How many of them count in this step: a number or a scalar."""
         return self.max_draws(batch)
 
-    def at(self, batch):
+    def at(self, step, place):
         """The seed `[2]` of the draws of a step; those of other samplers of equal seed differ."""
-        salt = zlib.crc32(f"{type(self).__name__} {batch.place}".encode())
-        return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(batch.step, tf.int64)])
+        salt = zlib.crc32(f"{type(self).__name__} {place}".encode())
+        return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(step, tf.int64)])
 
     def get_build_config(self):
         return {"adapted": True} if self.built else None

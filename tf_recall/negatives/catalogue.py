@@ -32,8 +32,11 @@ class _FromCatalogue(Sampler):
         raise NotImplementedError
 
     def draw(self, batch):
-        rows = self.rows([self.num], self.at(batch))
+        (rows,) = self.ahead(batch.step, batch.place)
         return [Candidates(rows, batch.embed(rows))]
+
+    def ahead(self, step, place=()):
+        return [self.rows([self.num], self.at(step, place))]
 
     def max_draws(self, batch):
         return self.num

@@ -63,10 +63,46 @@ class Given(EvenSampler, HardSampler):
         ids = batch.rivals[:, : self.max_draws(batch, num)]  # [b, H]
         return [Candidates(ids, own_vectors(ids, batch), valid=ids > 0)]
 
+    def ahead(self, step, place=()):
+        return []  # they come with the batch
+
     def max_draws(self, batch, num=None):
         if tf.is_tensor(num):
             return tf.minimum(self.num, num)
         return self.num if num is None else min(self.num, num)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class RankWindow(Given):
+    """Items that random walks from the row's item visit, but not most often: near, and not what is meant.
+
+    negatives of i = `num` of those at the ranks `low + 1 ... high` of the items by visits of random walks from i
+    log_q[t] = -log(V)
+
+    For the models of graphs, whose batches bring them along: the walks are taken once, before training.
+
+    Args:
+        num: negatives of a row; inside `EasyHard` its ratio decides instead.
+        low, high: the window: the `low` most visited are left out, as well as what comes after the first `high`. On
+            a graph of billions of edges the paper takes 2,000 and 5,000.
+
+    Raises:
+        ValueError: `low` is below 0, or `high` not above it.
+
+    Example:
+        >>> EasyHard(Uniform(500), Curriculum(RankWindow(num=6, low=50, high=200)))
+
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    """
+
+    def __init__(self, num=1, low=50, high=200, **kwargs):
+        super().__init__(num, **kwargs)
+        if not 0 <= low < high:
+            raise ValueError(f"the window must have 0 <= low < high, not low={low} and high={high}")
+        self.low, self.high = low, high
+
+    def get_config(self):
+        return {**super().get_config(), "low": self.low, "high": self.high}
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -100,6 +136,9 @@ class HighestInBatch(HardSampler):
         scores = tf.where(own, scores.dtype.min, scores)
         best, at = tf.math.top_k(tf.stop_gradient(scores), tf.minimum(num, batch.size))  # [b, H]
         return [Candidates(tf.gather(batch.positives, at), tf.gather(items, at), valid=best > scores.dtype.min)]
+
+    def ahead(self, step, place=()):
+        return []
 
     def log_q(self, ids, batch=None):
         return self.frequency.log_q(ids)
@@ -157,6 +196,9 @@ class Curriculum(HardSampler):
             valid = tf.ones_like(candidates.ids, tf.bool) if candidates.valid is None else candidates.valid
             drawn.append(candidates._replace(valid=valid & allowed))
         return drawn
+
+    def ahead(self, step, place=()):
+        return self.hard.ahead(step, place)
 
     def _allowed(self, batch):
         return (tf.cast(batch.epoch, tf.int32) - self.wait + 1) * self.grow

@@ -20,6 +20,9 @@ class _Positives(Sampler):
         self.frequency.adapt(counts)
         self.built = True
 
+    def ahead(self, step, place=()):
+        return []
+
     def log_q(self, ids, batch=None):
         return self.frequency.log_q(ids)
 

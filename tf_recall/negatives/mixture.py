@@ -51,6 +51,9 @@ class Mixture(Sampler):
         places = [batch._replace(place=(*batch.place, k)) for k in range(len(self.samplers))]
         return [c for sampler, at in zip(self.samplers, places, strict=True) for c in sampler.draw(at)]
 
+    def ahead(self, step, place=()):
+        return [rows for k, sampler in enumerate(self.samplers) for rows in sampler.ahead(step, (*place, k))]
+
     def log_q(self, ids, batch=None):
         return mix([(sampler.num_draws(batch), sampler.log_q(ids, batch)) for sampler in self.samplers])
 
@@ -115,6 +118,9 @@ class EasyHard(Sampler):
 
     def draw(self, batch):
         return [*self.easy.draw(batch), *self.hard.draw(batch, self._num_hard(batch))]
+
+    def ahead(self, step, place=()):
+        return [*self.easy.ahead(step, place), *self.hard.ahead(step, place)]
 
     def _num_hard(self, batch):
         num = self.easy.max_draws(batch) / self.ratio

@@ -75,7 +75,7 @@ class SameGroup(HardSampler):
 
     def _draw(self, batch, num):
         shape = [batch.size, num]
-        u = unit([2, *shape], self.at(batch))
+        u = unit([2, *shape], self.at(batch.step, batch.place))
         group = self._one_of(self.group_offsets, self.groups, batch.positives[:, None], u[0])
         ids = self._one_of(self.item_offsets, self.items, group, u[1])
         ids = batch.local(ids)  # [b, H]

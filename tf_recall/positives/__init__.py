@@ -1,7 +1,8 @@
 """Question 1, which pairs are positive: from interactions to training batches."""
 
+from tf_recall.positives.pairs import ItemPairs, WalkPairs
 from tf_recall.positives.user_item import UserItem, user_item
 from tf_recall.positives.walks import Walks
 from tf_recall.positives.windows import ShrinkingWindows, Windows
 
-__all__ = ["ShrinkingWindows", "UserItem", "Walks", "Windows", "user_item"]
+__all__ = ["ItemPairs", "ShrinkingWindows", "UserItem", "WalkPairs", "Walks", "Windows", "user_item"]

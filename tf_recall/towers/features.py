@@ -70,6 +70,37 @@ class Tower(keras.layers.Layer):
         for name, codes in tables.items():
             self.tables[name].assign(codes)
 
+    def extended(self, vocabulary, table):
+        """The same tower over more rows: what it learned is shared, rows it knows keep their codes.
+
+        Args:
+            vocabulary: its own, `extended`.
+            table: side columns by row, of which those of the new rows are read.
+
+        Raises:
+            ValueError: the table lacks a column.
+        """
+        config = {**self.get_config(), "features": self.features}
+        tower = type(self)(**config)
+        codes = {}
+        for feature in self.features:
+            if feature.name not in self.tables:
+                continue
+            if lacking := set(feature.columns) - set(table):
+                raise ValueError(f"the {self.entity} tower asks for column {min(lacking)!r} of what is new")
+            old = self.tables[feature.name].numpy()
+            new = np.zeros((vocabulary.size - self.num_rows, *old.shape[1:]), old.dtype)
+            if feature.columns:  # an id that training has not seen is unknown
+                raw = feature.to_raw(table[feature.column].iloc[self.num_rows - 1 :])
+                new = feature.encode_column(raw) if len(raw) else new
+            codes[feature.name] = np.concatenate([old, new])
+        tower.build_from_config({**self.get_build_config(), "num_rows": vocabulary.size})
+        for name, table_codes in codes.items():
+            tower.tables[name].assign(table_codes)
+        for new, old in zip(tower.trainable_variables, self.trainable_variables, strict=True):
+            new.assign(old)
+        return tower
+
     def _lacks(self, feature, table, context):
         places = [sorted(each) for each in (table, context) if each is not None]
         known = sorted({column for each in places for column in each})

@@ -1,0 +1,204 @@
+"""Towers whose vectors are made of a node's own features and of its neighbours' vectors."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.graph.layerwise import layerwise
+from tf_recall.towers.convolutions import SAGEConvolution, unit_length
+
+BLOCK = 8192  # rows encoded at once
+
+
+class GraphEncoder(keras.layers.Layer):
+    """Layers of convolutions over typed nodes (METHODS.md M13, M14), what both sides of a model share.
+
+    h[0][v] = base(v)
+    h[k][v] = convolution_k(h[k - 1][v], h[k - 1][u] of the neighbours u of v)
+    vector[v] = normalize( head(h[last][v]) )
+
+    Training sees a few neighbours of a batch's nodes, `tf_recall.graph.expand`; what is served was computed of all
+    neighbours of all nodes, layer by layer.
+
+    Args:
+        bases: `{type: tower}`, a `FeatureTower` for each type of nodes.
+        layers: `[{type: convolution}]`, the first layer first.
+        over: `{type: the type of its neighbours}`.
+        head: a Keras layer for the last vectors, which keeps their length; or None.
+
+    Call: a subgraph `{"rows": {type: [n]}, "layers": {"1": {type: {"place": [m, K], "weight": [m, K]}}, ...}}` ->
+        `{type: [S, dim]}`, the vectors of its seeds, of length 1.
+    """
+
+    def __init__(self, bases, layers, over, head=None, **kwargs):
+        super().__init__(**kwargs)
+        self.bases, self.convolutions, self.over, self.head = bases, layers, over, head
+
+    @property
+    def dim(self):
+        """The length of the vectors."""
+        return self.convolutions[-1]["item"].dim  # a head keeps it
+
+    def build_from_config(self, config):
+        for of_type, tower in self.bases.items():
+            if not tower.built:
+                tower.build_from_config(config["bases"][of_type])
+        sizes = {of_type: tower.dim for of_type, tower in self.bases.items()}
+        for convolutions in self.convolutions:
+            for of_type, convolution in convolutions.items():
+                convolution.build((None, sizes[of_type]), (None, None, sizes[self.over[of_type]]))
+            sizes = {of_type: convolution.dim for of_type, convolution in convolutions.items()}
+        if self.head is not None:
+            self.head.build((None, sizes["item"]))
+        self.built = True
+
+    def get_build_config(self):
+        return {"bases": {of_type: tower.get_build_config() for of_type, tower in self.bases.items()}}
+
+    def call(self, subgraph, training=False):
+        rows = subgraph["rows"]
+        vectors = {t: base({t: rows[t]}, training=training) for t, base in self.bases.items() if t in rows}
+        for k, convolutions in enumerate(self.convolutions, 1):
+            near, below = subgraph["layers"][str(k)], vectors
+            vectors = {}
+            for t, blocks in near.items():
+                sent = convolutions[t].messages(below[self.over[t]])  # [n, M]
+                own = below[t][: tf.shape(blocks["place"])[0]]
+                pooled = convolutions[t].pool(own, tf.gather(sent, blocks["place"]), blocks["weight"])
+                vectors[t] = convolutions[t].update(own, pooled)
+        return {t: self.finish(of_type) for t, of_type in vectors.items()}  # {type: [S, dim]}
+
+    def finish(self, vectors):
+        """The served vectors `[B, dim]` of those of the last layer."""
+        vectors = vectors if self.head is None else self.head(vectors)
+        return unit_length(vectors)
+
+    def over_all(self, graph):
+        """What `layerwise` says of the whole graph."""
+        vectors = {t: self._all(base) for t, base in self.bases.items()}
+        return layerwise(vectors, self.convolutions, graph)
+
+    def _all(self, base):
+        starts = range(0, base.num_rows, BLOCK)
+        blocks = [base({base.entity: tf.range(at, min(at + BLOCK, base.num_rows))}) for at in starts]
+        return np.concatenate(blocks)
+
+
+class GraphTower(keras.layers.Layer):
+    """One side of a model on a graph, as it is served: neighbours are summed up beforehand.
+
+    h[0] = base(inputs),  h[k] = update_k(h[k - 1], pooled[k][row]),  vector = normalize(head(h[last]))
+
+    `pooled[k]` is what the neighbours of each row say at layer k, all of them: `settle` fills it. A request may bring
+    other neighbours, as a user's `history`; they stand for those that training knew, and so a new user is answered as
+    if the graph held him.
+
+    Args:
+        entity: the type of its nodes, "user" or "item".
+        encoder: the `GraphEncoder`.
+
+    Call: as the base tower, optionally with `"history": neighbours' rows [B, L]`, 0 for nothing -> `[B, dim]` float32
+        of length 1.
+    """
+
+    normalize = True
+
+    def __init__(self, entity, encoder, **kwargs):
+        super().__init__(name=kwargs.pop("name", f"{entity}_graph_tower"), **kwargs)
+        self.entity, self.encoder = entity, encoder
+        self.base = encoder.bases[entity]
+        self.takes_history = entity == "user"
+
+    @property
+    def dim(self):
+        """The length of the vector."""
+        return self.encoder.dim
+
+    @property
+    def tables(self):
+        """The base's codes by row."""
+        return self.base.tables
+
+    @property
+    def num_rows(self):
+        return self.base.num_rows
+
+    @property
+    def raw_columns(self):
+        """What a request may say of this side."""
+        return self.base.raw_columns
+
+    def adapt(self, vocabulary, table=None, context=None):
+        """Fits the base. Raises ValueError where a feature comes with the request alone: a node's vector is its own."""
+        self.base.adapt(vocabulary, table, context)
+        if features := [feature.name for feature in self.base.context()]:
+            raise ValueError(f"a node of a graph has no context, and the {self.entity} tower asks for {features}")
+
+    def context(self):
+        """None: what comes with a request alone is no node's."""
+        return []
+
+    def inputs_from_raw(self, rows, raw):
+        """The inputs of `call`; see `Tower.inputs_from_raw`."""
+        return self.base.inputs_from_raw(rows, raw)
+
+    def as_query(self, vectors):
+        """An item's vector as it is."""
+        return vectors
+
+    def build_from_config(self, config):
+        neighbour = self.encoder.over[self.entity]
+        near = self.encoder.bases[neighbour].num_rows
+        self.pooled, self.sent = [], []
+        for k, convolutions in enumerate(self.encoder.convolutions, 1):
+            convolution = convolutions[self.entity]
+            self.pooled.append(self._table(f"pooled_{k}", self.num_rows, convolution.pool_dim))
+            if self.takes_history:
+                self.sent.append(self._table(f"sent_{k}", near, convolution.message_dim))
+        self.built = True
+
+    def _table(self, name, num_rows, dim):
+        return self.add_weight(name=name, shape=(num_rows, dim), initializer="zeros", trainable=False)
+
+    def get_build_config(self):
+        return {} if self.built else None
+
+    def settle(self, layers):
+        """Takes over what `GraphEncoder.over_all` says."""
+        for k, of_layer in enumerate(layers):
+            self.pooled[k].assign(of_layer["pooled"][self.entity])
+            if self.takes_history:
+                self.sent[k].assign(of_layer["messages"][self.encoder.over[self.entity]])
+
+    def call(self, inputs, training=False):
+        rows = inputs[self.entity]
+        vectors = self.base(inputs, training=training)
+        for k, convolutions in enumerate(self.encoder.convolutions):
+            convolution = convolutions[self.entity]
+            pooled = tf.gather(self.pooled[k].value, rows)  # [B, P]
+            if "history" in inputs:
+                given = inputs["history"]  # [B, L]
+                weights = tf.cast(given > 0, tf.float32)
+                of_given = convolution.pool(vectors, tf.gather(self.sent[k].value, given), weights)
+                told = tf.reduce_any(given > 0, axis=1, keepdims=True)
+                pooled = tf.where(told, of_given, pooled)
+            vectors = convolution.update(vectors, pooled)
+        return self.encoder.finish(vectors)
+
+    def advance(self):
+        """Ends a training step."""
+        self.base.advance()
+
+
+def sage_layers(dim, fan_outs, aggregator, over):
+    """A `SAGEConvolution` for each fan-out and type, the last without activation; ValueError: no fan-out, or 0."""
+    if not fan_outs or min(fan_outs) < 1:
+        raise ValueError(f"fan_outs must name a number of neighbours of at least 1 for each layer, not {fan_outs}")
+    config = keras.saving.serialize_keras_object(aggregator)
+    return [
+        {
+            of_type: SAGEConvolution(dim, keras.saving.deserialize_keras_object(config), "relu" if left else None)
+            for of_type in over
+        }
+        for left in reversed(range(len(fan_outs)))
+    ]
