@@ -1,0 +1,10 @@
+"""Work on a whole graph or catalogue as Apache Beam pipelines, for those who outgrow one machine.
+
+`layerwise` computes the vectors of all nodes of a graph, `embed` those of a whole catalogue. Both read and write
+Parquet on any file system that Beam knows, run on any of its runners, and go on where an interrupted run stopped.
+"""
+
+try:
+    import apache_beam  # noqa: F401  the one place that says what is missing
+except ImportError as error:
+    raise ImportError("tf_recall.beam runs on Apache Beam: pip install 'tf-recall[beam]'") from error
