@@ -154,7 +154,8 @@ class Graph:
             files["targets"].append(self.targets)
             if self.weights is not None:
                 files["weights"].append(self.weights)
-                for piece in self._pieces() if self.tables is None else [self.tables]:
+                made = edge_tables(self.offsets, self.targets, self.weights) if self.tables is None else [self.tables]
+                for piece in made:
                     files["tables"].append(piece)
 
     @classmethod
@@ -271,7 +272,9 @@ class Graph:
         y = rng.random((len(nodes), num)) * degree
         place = y.astype(np.int64)
         if self.weights is None:
-            return np.where(degree > 0, self._ends.take(begin + place), 0) if self.num_edges else np.zeros_like(place)
+            reached = self._ends.take(begin + place) if self.num_edges else np.zeros_like(place)
+            reached[node["degree"] == 0] = 0
+            return reached
         edge = self._ends.take(begin + place)
         return np.where(y - place < edge["keep"], edge["target"], edge["other"])
 
@@ -290,15 +293,11 @@ class Graph:
             return np.asarray(self.targets)
         if self.tables is not None:
             return np.asarray(self.tables)
-        tables, done = np.zeros(self.num_edges + 1, EDGE), 0
-        for piece in self._pieces():
+        tables, done = np.empty(self.num_edges + 1, EDGE), 0
+        for piece in edge_tables(self.offsets, self.targets, self.weights):
             tables[done : done + len(piece)] = piece
             done += len(piece)
         return tables
-
-    def _pieces(self):
-        yield from edge_tables(self.offsets, self.targets, self.weights)
-        yield np.zeros(1, EDGE)
 
 
 def _check_lengths(*arrays):

@@ -21,13 +21,21 @@ class ArrayFile:
     """An .npy file of one dimension that grows at its end; its header, of constant length, is written again at last."""
 
     def __init__(self, path: Path, dtype: np.dtype):
+        self.path, self.dtype, self.length = path, dtype, 0
         self.file = open(path, "wb")  # noqa: SIM115  closed by `close`
-        self.dtype, self.length = dtype, 0
         self._header()
+        self.begin = self.file.tell()
 
     def append(self, array: np.ndarray) -> None:
         self.file.write(np.ascontiguousarray(array, self.dtype).data)
         self.length += len(array)
+
+    def __getitem__(self, own: slice) -> np.ndarray:
+        """What has been written there, read into memory of its own: a memory map would keep it."""
+        if not self.file.closed:
+            self.file.flush()
+        place = self.begin + own.start * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, own.stop - own.start, offset=place)
 
     def close(self) -> None:
         if not self.file.closed:

@@ -13,17 +13,20 @@ PIECE_EDGES = 2**20  # whose tables are made together, at some 200 bytes an edge
 EDGE = np.dtype([("target", np.int32), ("other", np.int32), ("keep", np.float64)])
 
 
-def edge_tables(offsets, targets, weights) -> Iterator[np.ndarray]:
-    """The `EDGE`s of all edges in order, some `PIECE_EDGES` at a time, but a node's always together.
+def edge_tables(offsets, targets, weights, piece_edges: int = PIECE_EDGES) -> Iterator[np.ndarray]:
+    """The `EDGE`s of all edges in order, and a last one that leads to node 0.
+
+    Only slices of the arrays are read.
 
     Args:
         offsets: `[num_nodes + 1]`, where the edges of each node begin.
         targets: `[E]` int32.
         weights: `[E]`, above 0.
+        piece_edges: how many come at a time; a node's come together, however many they are.
     """
     start, num_nodes = 0, len(offsets) - 1
     while start < num_nodes:
-        last = int(np.searchsorted(offsets, offsets[start] + PIECE_EDGES, side="right")) - 1
+        last = int(np.searchsorted(offsets, offsets[start] + piece_edges, side="right")) - 1
         end = max(last, start + 1)
         own = slice(int(offsets[start]), int(offsets[end]))
         reached = np.asarray(targets[own])
@@ -32,3 +35,4 @@ def edge_tables(offsets, targets, weights) -> Iterator[np.ndarray]:
         piece["target"], piece["other"], piece["keep"] = reached, reached[alias], keep
         yield piece
         start = end
+    yield np.zeros(1, EDGE)

@@ -1,0 +1,231 @@
+"""Graphs larger than memory: edges sorted on disk."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from tqdm import tqdm
+
+from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.graph import folder
+from tf_recall.graph.csr import Graph
+from tf_recall.graph.edge_files import Edges, encoded, read_edges
+from tf_recall.graph.tables import edge_tables
+
+BLOCK_EDGES = 2**18  # of a piece, looked at together
+EDGE_BYTES = 64  # of memory for each edge that is sorted
+TABLE_BYTES = 256  # and whose table is made
+
+
+def build(
+    edges: str | Path | Iterable,
+    directory: str | Path,
+    sources: int | Vocabulary,
+    targets: int | Vocabulary | None = None,
+    memory: int = 2**30,
+) -> Graph:
+    """A graph of any number of edges, sorted on disk, as `Graph.from_edges` would make it of all of them at once.
+
+    Edges are gathered into runs that fit in memory, each is sorted by source and target and written; then, for one
+    range of sources after the other, the edges of all runs are read, sorted and added up. The folder is written aside
+    (`<directory>.part`) and renamed when it is whole; meanwhile the disk holds every edge twice.
+
+    Args:
+        edges: path or paths for `read_edges`, or what it gives, or pieces `(sources, targets)` or
+            `(sources, targets, weights)` of arrays of one length, all with weights or none.
+        directory: to be made; it must not be there yet.
+        sources: how many rows the sources' type has, the unknown one included, where edges name rows; its `Vocabulary`
+            where they name raw ids.
+        targets: the same for the targets; None: the same type.
+        memory: bytes that sorting may take, beside 16 for each source. The edges of one source must fit.
+
+    Returns:
+        The graph, memory-mapped; `Graph.load(directory)` opens it again.
+
+    Raises:
+        FileExistsError: `directory` is there.
+        TypeError: rows that are no numbers, or ids of another kind than the vocabulary's.
+        ValueError: edges that name a node which does not exist, weights that are negative or no number (of both: how
+            many, and where the first is); no edges; some pieces with weights and some without.
+
+    Example:
+        >>> purchases = ((block.frame["user_id"], block.frame["item_id"]) for block in read_blocks("train.parquet"))
+        >>> graph = build(purchases, "graphs/user-item", catalog.users, catalog.items)
+        >>> back = reverse(graph, "graphs/item-user")
+    """
+    if memory < 2**20:
+        raise ValueError(f"memory must be at least {2**20} bytes, got {memory}.")
+    paths = [edges] if isinstance(edges, str | Path) else edges
+    if isinstance(paths, list | tuple) and all(isinstance(path, str | Path) for path in paths):
+        edges = read_edges(paths)
+    types = sources, sources if targets is None else targets
+    shape = tuple(each.size if isinstance(each, Vocabulary) else each for each in types)
+    num = memory // EDGE_BYTES
+    with folder.making(directory, shape[1]) as files:
+        runs, counts = [], np.zeros(shape[0], np.int64)
+        for matrix in _gathered(_checked(edges, types), shape, num):
+            counts += np.diff(matrix.indptr)
+            runs.append(_run(files.folder / f"run{len(runs)}", matrix))
+        degrees = _merge(runs, counts, num, shape[1], files)
+        files["offsets"].append(np.concatenate([[0], np.cumsum(degrees)]))
+        if "weights" in files:
+            offsets = files["offsets"][0 : shape[0] + 1]
+            for piece in edge_tables(offsets, files["targets"], files["weights"], memory // TABLE_BYTES):
+                files["tables"].append(piece)
+    return Graph.load(directory)
+
+
+def reverse(graph: Graph, directory: str | Path, memory: int = 2**30) -> Graph:
+    """`graph.reverse()` on disk. Arguments and errors are those of `build`."""
+    return build(_turned(graph), directory, graph.num_targets, graph.num_nodes, memory)
+
+
+def _turned(graph) -> Iterator[Edges]:
+    for first in range(0, graph.num_edges, BLOCK_EDGES):
+        own = slice(first, min(first + BLOCK_EDGES, graph.num_edges))
+        sources = np.searchsorted(graph.offsets, np.arange(own.start, own.stop), side="right") - 1
+        yield Edges(graph.targets[own], sources, None if graph.weights is None else graph.weights[own])
+
+
+def _checked(edges, types) -> Iterator[tuple]:
+    """`(sources, targets, weights or None)`, block by block; at the end one error for all edges that are wrong."""
+    wrong, weighted, found = _Wrong(types), None, 0
+    with tqdm(desc="reading edges", unit=" edges", unit_scale=True, delay=3, leave=False) as bar:
+        for number, given in enumerate(edges):
+            piece = given if isinstance(given, Edges) else _piece(given, number)
+            found += len(piece)
+            weighted = piece.weights is not None if weighted is None else weighted
+            if weighted != (piece.weights is not None):
+                raise ValueError(f"All edges need weights or none, and they differ at {piece.place(0)}.")
+            for first in range(0, len(piece), BLOCK_EDGES):
+                block = wrong.sift(piece, slice(first, first + BLOCK_EDGES))
+                if not wrong.first:
+                    yield block
+                bar.update(len(block[0]))
+    if not found:
+        raise ValueError("There are no edges to make a graph of.")
+    wrong.refuse(found)
+
+
+def _piece(given, number) -> Edges:
+    if not isinstance(given, list | tuple) or len(given) not in (2, 3):
+        raise TypeError(
+            "Edges come in pieces, (sources, targets) or (sources, targets, weights) each, got "
+            f"{type(given).__name__} of {np.shape(given)} as piece {number}."
+        )
+    return Edges(*given, origin=f"piece {number}, edge")
+
+
+class _Wrong:
+    """Counts what is wrong in edges, and remembers where the first of each kind stands."""
+
+    def __init__(self, types):
+        self.types, self.counts, self.first = types, {}, {}
+
+    def sift(self, piece, own):
+        sources, no_source = encoded(piece.sources[own], self.types[0], "sources")
+        targets, no_target = encoded(piece.targets[own], self.types[1], "targets")
+        self._note("source", no_source, piece.sources, piece, own.start)
+        self._note("target", no_target, piece.targets, piece, own.start)
+        sources, targets = sources.astype(np.int32), targets.astype(np.int32)
+        if piece.weights is None:
+            return sources, targets, None
+        with np.errstate(over="ignore"):
+            weights = pd.to_numeric(pd.Series(piece.weights[own]), errors="coerce").to_numpy(np.float32)
+        self._note("weight", ~(np.isfinite(weights) & (weights >= 0)), piece.weights, piece, own.start)
+        used = weights > 0
+        return sources[used], targets[used], weights[used]
+
+    def _note(self, kind, wrong, values, piece, start):
+        if wrong.any():
+            edge = start + int(wrong.argmax())
+            self.first.setdefault(kind, f"{values[edge]!s} at {piece.place(edge)}")
+            self.counts[kind] = self.counts.get(kind, 0) + int(wrong.sum())
+
+    def refuse(self, found):
+        allowed = {
+            "source": f"that no node has, allowed are {_said(self.types[0])}",
+            "target": f"that no node has, allowed are {_said(self.types[1])}",
+            "weight": "that is no number of at least 0",
+        }
+        told = [
+            f"{self.counts[kind]} of {found} edges name a {kind} {why}; the first is {self.first[kind]}."
+            for kind, why in allowed.items()
+            if kind in self.first
+        ]
+        if told:
+            raise ValueError(" ".join(told))
+
+
+def _said(nodes) -> str:
+    if isinstance(nodes, Vocabulary):
+        return f"the {nodes.size - 1} ids of the vocabulary, such as {nodes.ids[:3].tolist()}"
+    return f"rows from 1 to {nodes - 1}, and raw ids need a Vocabulary"
+
+
+def _gathered(blocks, shape, num) -> Iterator[sparse.csr_array]:
+    """Blocks of edges put together to matrices of some `num` edges, in which an edge that comes twice is one."""
+    waiting: list = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(len(sources) for sources, _, _ in waiting) >= num:
+            yield _summed(waiting, shape)
+            waiting = []
+    if waiting:
+        yield _summed(waiting, shape)
+
+
+def _summed(blocks, shape) -> sparse.csr_array:
+    """Takes the blocks out of their list, so that memory holds them once."""
+    sources, targets, weights = zip(*blocks, strict=True)
+    blocks.clear()
+    sources, targets = np.concatenate(sources), np.concatenate(targets)
+    ones = weights[0] is None  # then they are counts, which float32 holds exactly up to 16 million in one run
+    weights = np.ones(len(sources), np.float32) if ones else np.concatenate(weights, dtype=np.float64)
+    return sparse.coo_array((weights, (sources, targets)), shape=shape).tocsr()
+
+
+def _run(path, matrix) -> list[folder.ArrayFile]:
+    """Files of the matrix's sources, targets and weights, in order of the sources."""
+    sources = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+    files = []
+    for number, array in enumerate((sources, matrix.indices, matrix.data)):
+        files.append(folder.ArrayFile(path.with_name(f"{path.name}.{number}"), array.dtype))
+        files[-1].append(array)
+        files[-1].close()
+    return files
+
+
+def _merge(runs, counts, num, num_targets, files) -> np.ndarray:
+    """Appends the targets, and the weights where any is not 1, of all runs, range of sources by range; the degrees."""
+    ends, degrees = np.cumsum(counts), np.zeros_like(counts)
+    places = [np.load(sources.path, mmap_mode="r") for sources, _, _ in runs]
+    start, written = 0, 0
+    with tqdm(desc="sorting edges", total=int(ends[-1]), unit=" edges", unit_scale=True, delay=3, leave=False) as bar:
+        while start < len(counts):
+            end = max(int(np.searchsorted(ends, written + num, side="right")), start + 1)
+            blocks = []
+            for run, place in zip(runs, places, strict=True):
+                own = slice(*np.searchsorted(place, [start, end]).tolist())
+                sources, targets, weights = (file[own] for file in run)
+                blocks.append((sources - start, targets, weights))
+            matrix = _summed(blocks, (end - start, num_targets))
+            degrees[start:end] = np.diff(matrix.indptr)
+            if runs[0][2].dtype == np.float64 or "weights" in files or np.any(matrix.data != 1):
+                _fill(files["weights"], files["targets"].length)
+                files["weights"].append(matrix.data)
+            files["targets"].append(matrix.indices)
+            bar.update(int(ends[end - 1]) - written)
+            start, written = end, int(ends[end - 1])
+    for run in runs:
+        for file in run:
+            file.path.unlink()
+    return degrees
+
+
+def _fill(weights, length):
+    """The edges before the first one that came twice weigh 1."""
+    while weights.length < length:
+        weights.append(np.ones(min(BLOCK_EDGES, length - weights.length), np.float32))

@@ -1,0 +1,156 @@
+"""Edges as they come from outside: pieces of arrays, and files read piece by piece."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tf_recall.data.vocabulary import Vocabulary
+
+BLOCK_ROWS = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """A piece of the edges of a graph, in any order.
+
+    Args:
+        sources, targets: `[n]` rows, or raw ids where a vocabulary will tell their rows.
+        weights: `[n]`, or None for 1 each.
+        origin, first: how to call edge i where it is wrong: origin, then first + i, as in "clicks.csv, line 17".
+    """
+
+    sources: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None = None
+    origin: str = "edge"
+    first: int = 0
+
+    def __post_init__(self):
+        for name in ("sources", "targets", "weights"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+        shapes = [each.shape for each in (self.sources, self.targets, self.weights) if each is not None]
+        if len(set(shapes)) > 1 or len(shapes[0]) != 1:
+            raise ValueError(f"{self.origin} {self.first} and on: the arrays must be of one length, got {shapes}.")
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def place(self, edge: int) -> str:
+        """Where an edge stands."""
+        return f"{self.origin} {self.first + edge}"
+
+
+def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
+    """The edges of CSV or Parquet files, piece by piece in the files' order.
+
+    Args:
+        paths: a file (`.csv`, `.tsv`, also compressed, or `.parquet`), a folder of Parquet files, or a list of these.
+        columns: ours to the files', of `source`, `target` and `weight`, where they differ. Without a weight's column
+            (named here, or called `weight`) every edge weighs 1.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without Parquet files.
+        ValueError: a column that a file lacks or that is none of ours, another suffix, a file that cannot be read, or
+            files without any edges.
+
+    Example:
+        >>> edges = read_edges("clicks.csv", {"source": "user_id", "target": "item_id"})
+        >>> graph = build(edges, "graphs/user-item", catalog.users, catalog.items)
+    """
+    columns = columns or {}
+    if foreign := sorted(set(columns) - {"source", "target", "weight"}):
+        raise ValueError(f"columns tells which of a file's are our source, target and weight, got {foreign}.")
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = [file for path in paths for file in _files(Path(path))]
+    found = 0
+    for file in files:
+        for piece in (_parquet if file.suffix in (".parquet", ".pq") else _csv)(file, columns):
+            found += len(piece)
+            yield piece
+    if not found:
+        raise ValueError(f"There are no edges: no file has a row, of {', '.join(map(str, files)) or 'none given'}.")
+
+
+def encoded(values: np.ndarray, nodes: "int | Vocabulary", name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `[n]` of what edges name, and bool `[n]`: which of them no node has.
+
+    Args:
+        values: rows, or raw ids; text where these are numbers is read, since CSV does not tell the two apart.
+        nodes: the number of rows for rows, the `Vocabulary` for raw ids.
+        name: what to call the values in an error.
+
+    Raises:
+        TypeError: values that are no whole numbers where there is no vocabulary, or no ids of the vocabulary's kind.
+    """
+    numbers = values
+    if values.dtype.kind == "O" and not (isinstance(nodes, Vocabulary) and nodes.dtype == "string"):
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy()
+    if isinstance(nodes, Vocabulary):
+        rows = nodes.encode(numbers)
+        return rows, rows == 0
+    if numbers.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be rows, whole numbers, got {values[:3].tolist()}: raw ids need a Vocabulary.")
+    wrong = ~((numbers > 0) & (numbers < nodes))
+    if numbers.dtype.kind == "f":  # as whole numbers come of which some are missing
+        wrong |= numbers != np.floor(numbers)
+    return np.where(wrong, 0, numbers).astype(np.int64), wrong
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if path.is_dir():
+        files = sorted(path.rglob("*.parquet"))
+        if not files:
+            raise FileNotFoundError(f"{path} is a folder without *.parquet in it.")
+        return files
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no edge file at {path}.")
+    if not {".csv", ".tsv", ".parquet", ".pq"} & set(path.suffixes):
+        raise ValueError(f"{path} must end in .csv, .tsv (or those compressed) or .parquet.")
+    return [path]
+
+
+def _names(file, there, columns) -> dict[str, str]:
+    """Ours to the file's columns."""
+    ours = ["source", "target", *(["weight"] if "weight" in {*columns, *there} else [])]
+    names = {name: columns.get(name, name) for name in ours}
+    if lacking := [theirs for theirs in names.values() if theirs not in there]:
+        raise ValueError(
+            f"{file} has no column {', '.join(map(repr, lacking))}, only {list(there)}: tell which are its source and "
+            "target with columns={'source': '<its name>', 'target': '<its name>'}."
+        )
+    return names
+
+
+def _csv(file: Path, columns: dict) -> Iterator[Edges]:
+    separator, row = "\t" if ".tsv" in file.suffixes else ",", 0
+    try:
+        names = _names(file, list(pd.read_csv(file, sep=separator, nrows=0)), columns)
+        ids = {names["source"]: object, names["target"]: object}
+        for frame in pd.read_csv(file, sep=separator, usecols=[*names.values()], dtype=ids, chunksize=BLOCK_ROWS):
+            yield _piece(frame, names, f"{file}, line", row + 2)
+            row += len(frame)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read as CSV: {error}") from error
+
+
+def _parquet(file: Path, columns: dict) -> Iterator[Edges]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as parquet:
+            names, row = _names(file, parquet.schema_arrow.names, columns), 0
+            for batch in parquet.iter_batches(BLOCK_ROWS, columns=[*names.values()]):
+                yield _piece(batch.to_pandas(), names, f"{file}, row", row)
+                row += batch.num_rows
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
+
+
+def _piece(frame, names, origin, first):
+    weights = frame[names["weight"]].to_numpy() if "weight" in names else None
+    return Edges(frame[names["source"]].to_numpy(), frame[names["target"]].to_numpy(), weights, origin, first)
