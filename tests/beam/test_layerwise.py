@@ -17,8 +17,9 @@ from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
 
 pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
 
+from tf_recall.beam import tables  # noqa: E402
 from tf_recall.beam.layers import load_layers, save_layers  # noqa: E402
-from tf_recall.beam.layerwise import layerwise  # noqa: E402
+from tf_recall.beam.layerwise import layerwise, main  # noqa: E402
 
 PAIRS = {"user": "item", "item": "user"}
 
@@ -72,13 +73,13 @@ class World:
         for layer in layers:
             new = {}
             for of_type, convolution in layer.items():
-                new[of_type] = {}
+                new[of_type], said = {}, h[PAIRS[of_type]]
+                said = {u: np.asarray(convolution.messages(near[None]), np.float64)[0] for u, near in said.items()}
                 for row, own in h[of_type].items():
                     total, count = np.zeros(convolution.message_dim), 0.0
                     for source, target, weight in zip(*self.edges[of_type], strict=True):
                         if source == row:
-                            near = h[PAIRS[of_type]][int(target)]
-                            total += weight * np.asarray(convolution.messages(near[None]), np.float64)[0]
+                            total += weight * said[int(target)]
                             count += weight
                     mean = (total / count if count else total).astype(np.float32)
                     new[of_type][row] = np.asarray(convolution.update(own[None], mean[None]))[0]
@@ -180,6 +181,58 @@ def small(folder, nodes=None, edges=None, aggregator=None):
     nodes = write(vector_table([0, 1, 2], np.ones([3, 2])) if nodes is None else nodes, folder / "nodes", 1)
     edges = write(pa.table({"source": [1, 2], "target": [2, 1]}) if edges is None else edges, folder / "edges", 1)
     return layerwise({"item": nodes}, {("item", "item"): edges}, folder / "layers", folder / "out", 2)
+
+
+def test_interrupted_and_run_again_nothing_is_lost_or_doubled(world, layers, tmp_path, monkeypatch):
+    _, folder = layers
+    whole = layerwise(**world.paths, layers=folder, out=tmp_path / "whole", rows_per_shard=16)["vectors"]["item"]
+    out, write_table, written = tmp_path / "out", tables.write_table, []
+
+    def fragile(path, columns):
+        """Fails at the eleventh file of the second layer's and the first's, 5 + 4 of them the first's."""
+        if len(written) == 11:
+            raise MemoryError("the worker is gone")
+        written.append(path)
+        write_table(path, columns)
+
+    monkeypatch.setattr(tables, "write_table", fragile)
+    with pytest.raises((MemoryError, RuntimeError), match="the worker is gone"):
+        layerwise(**world.paths, layers=folder, out=out, rows_per_shard=16)
+    first = {path: path.stat().st_mtime_ns for path in (out / "layer-1").rglob("*.parquet")}
+    assert len(first) == 5 + 4 and len(list((out / "layer-2").rglob("*.parquet"))) == 2
+
+    monkeypatch.setattr(tables, "write_table", write_table)
+    # Other shards than before: what the interrupted run left of the second layer must not stay among them.
+    done = layerwise(**world.paths, layers=folder, out=out, rows_per_shard=30)
+    again = read(done["vectors"]["item"])
+    same(again, read(whole))
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert layerwise(**world.paths, layers=folder, out=out) == done
+
+    other = World(tmp_path / "other").paths
+    with pytest.raises(ValueError, match="was begun with other inputs, these differ: nodes of 'user'. Choose another"):
+        nodes = {**world.paths["nodes"], "user": other["nodes"]["user"]}
+        layerwise(nodes, world.paths["edges"], folder, out)
+    save_layers([layers[0][0]], tmp_path / "less")
+    with pytest.raises(ValueError, match="these differ: layers. Choose another folder, or delete this one"):
+        layerwise(**world.paths, layers=tmp_path / "less", out=out)
+
+
+def test_on_the_command_line(world, layers, tmp_path, capsys):
+    _, folder = layers
+    given = [f"--nodes={each}={path}" for each, path in world.paths["nodes"].items()]
+    given += [f"--edges={':'.join(pair)}={path}" for pair, path in world.paths["edges"].items()]
+    given += ["--layers", str(folder), "--out", str(tmp_path / "out")]
+    workers = ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+    main([*given, "--rows-per-shard", "30", *workers])
+    done = json.loads(capsys.readouterr().out)
+    same(read(done["vectors"]["item"]), world.twin(layers[0])["item"])
+    with pytest.raises(SystemExit):
+        main(["--nodes", "items", *given])
+    assert "--nodes TYPE=PARQUET, got 'items'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--edges", "item=there", *given])
+    assert "--edges TYPE:NEIGHBOUR=PARQUET, got 'item=there'" in capsys.readouterr().err
 
 
 LISTS = pa.list_(pa.float32())

@@ -1,0 +1,173 @@
+"""The vectors of a whole catalogue from an exported model, as a Beam pipeline."""
+
+import argparse
+import json
+import logging
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.shared import Shared
+
+from tf_recall.beam import tables
+from tf_recall.beam.files import matching, written
+from tf_recall.beam.progress import Progress
+from tf_recall.beam.runs import counter, pieces, run, settled
+from tf_recall.data.ids import is_missing, raw_ids
+from tf_recall.served import load, version_folder
+
+ROWS_AT_ONCE = 4096  # embedded at a time
+IDS_AT_ONCE = 2**20
+log = logging.getLogger(__name__)
+
+
+def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dict:
+    """The vector of each item of a catalogue, what the export's endpoint `embed_item` says of it.
+
+    Items that training has not seen are embedded from their features. The catalogue is divided into shards of whole row
+    groups, a file of the result each; a run that was interrupted is called again with the same arguments, and embeds
+    the shards that have no file yet. A worker loads the model once.
+
+    Args:
+        items: Parquet (a file, a pattern or a folder) with `item_id` and columns named as the model's features. Of a
+            column or a value that is missing the model is told nothing; columns it does not know are left alone.
+        model: an export: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version; a folder
+            that all workers see.
+        out: a folder for the result, `embeddings-<i>-of-<n>.parquet` with `item_id` as it came and `embedding`, a
+            fixed-size list of float32.
+        rows_per_shard: about how many items a file gets; row groups are not divided.
+        options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
+
+    Returns:
+        `{"embeddings": pattern of the files, "rows": all there are, "counted": rows that this run embedded}`
+
+    Raises:
+        FileNotFoundError: no such files, or no such export.
+        ValueError: no rows or no `item_id`, an `out` of other inputs. From workers, as Beam's runner wraps it: ids that
+            are missing or come twice, values that are no number where the model takes numbers.
+        TypeError: from workers: integer ids where strings were trained on, or the reverse.
+
+    Example:
+        >>> embed("catalogue/", "saved_models/two_tower", "vectors")
+    """
+    if rows_per_shard < 1:
+        raise ValueError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
+    table = tables.Table(items, "items", {"item_id": ("strings or whole numbers", _is_id)})
+    model, out, options = version_folder(model), str(out), settled(options)
+    manifest = json.loads((model / "manifest.json").read_text())
+    inputs = {"items": table.fingerprint(), "model": [str(model), manifest], "rows_per_shard": rows_per_shard}
+    progress = Progress(out, inputs)
+    answer = {"embeddings": FileSystems.join(out, "*.parquet"), "rows": table.rows, "counted": {}}
+    if "embeddings" in progress.finished:
+        return answer
+    held = Shared()
+    served = held.acquire(lambda: load(model))  # in hand till the end, so that workers of this process take the same
+    known = list(served.inputs["embed_item"])
+    columns = [name for name in known if name in table.schema.names]
+    log.info(
+        "%d items; features that are not given: %s; columns that the model does not know: %s",
+        table.rows, sorted(set(known) - set(columns)), sorted(set(table.schema.names) - set(known)),
+    )  # fmt: skip
+    blocks = table.blocks(rows_per_shard)
+    paths = [FileSystems.join(out, f"embeddings-{at:05d}-of-{len(blocks):05d}.parquet") for at in range(len(blocks))]
+    progress.clear("*.part")
+    there = {file.path for file in matching(FileSystems.join(out, "*.parquet"))}
+    waiting = [(block, path) for block, path in zip(blocks, paths, strict=True) if path not in there]
+    num_parts = -(-table.rows // IDS_AT_ONCE)
+
+    def build(pipeline):
+        _ = pieces(pipeline, "items", waiting) | "embed" >> beam.ParDo(Embed(str(model), held, columns))
+        _ = (
+            pieces(pipeline, "ids", table.blocks(IDS_AT_ONCE))
+            | "ids: read" >> beam.ParDo(ReadIds(num_parts))
+            | "ids: by hash" >> beam.GroupByKey()
+            | "ids: once each" >> beam.MapTuple(once_each)
+        )
+
+    answer["counted"] = run(build, options)
+    rows = tables.Table(out, "embeddings", {}).rows
+    if rows != table.rows:
+        raise RuntimeError(f"{out} has {rows} rows and should have {table.rows}; run again")
+    progress.finish("embeddings", {"rows": rows})
+    return answer
+
+
+class Embed(beam.DoFn):
+    """`(Block, path)` -> a file of the embeddings of these items."""
+
+    def __init__(self, model, held, columns):
+        self._model, self._held, self._columns = model, held, columns
+        self._counter = counter("rows")
+
+    def setup(self):
+        self._served = self._held.acquire(lambda: load(self._model))
+
+    def process(self, element):
+        block, path = element
+        writer = None
+        with written(path) as file:
+            for batch in block.batches(self._columns, ROWS_AT_ONCE):
+                given = {name: batch.column(name).to_pandas() for name in self._columns}
+                vectors = self._served.embed_item(**given)
+                ids = batch.column("item_id")
+                table = pa.table({"item_id": ids, "embedding": tables.vector_column(vectors)})
+                writer = writer or pq.ParquetWriter(file, table.schema)
+                writer.write_table(table)
+            writer.close()
+        self._counter.inc(block.rows)
+
+
+class ReadIds(beam.DoFn):
+    """Blocks -> `(part, ids)`, the ids with equal hashes in one part."""
+
+    def __init__(self, num_parts):
+        self._num_parts = num_parts
+
+    def process(self, block):
+        for batch in block.batches(["item_id"], IDS_AT_ONCE):
+            ids = raw_ids(batch.column("item_id").to_pandas(), "item_id")
+            if is_missing(ids).any():
+                raise ValueError(f"items: {block.path} has rows without an item_id")
+            parts = pd.util.hash_array(ids, categorize=False) % np.uint64(self._num_parts)
+            for part in np.unique(parts):
+                yield int(part), ids[parts == part]
+
+
+def once_each(_, blocks):
+    """Refuses ids that come twice."""
+    ids = pd.Series(np.concatenate(list(blocks)))
+    twice = ids[ids.duplicated()]
+    if len(twice):
+        raise ValueError(f"items: item_id {twice.iloc[0]!r} comes more than once")
+
+
+def _is_id(dtype):
+    dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    return pa.types.is_integer(dtype) or pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+
+
+def main(arguments=None) -> None:
+    """`python -m tf_recall.beam.embed --items ... --model ... --out ... [Beam's options]`"""
+    parser = argparse.ArgumentParser(
+        prog="python -m tf_recall.beam.embed",
+        description="The vectors of a whole catalogue. Other options are Beam's, as --runner.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--items", required=True, metavar="PARQUET", help="Ids and features: a file, a pattern or a folder.")
+    add("--model", required=True, metavar="DIR", help="An export: saved_models/<name>.")
+    add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
+    add("--rows-per-shard", type=int, default=100_000, metavar="N", help="About how many items a file gets.")
+    given, others = parser.parse_known_args(arguments)
+    print(json.dumps(embed(given.items, given.model, given.out, given.rows_per_shard, PipelineOptions(others))))
+
+
+if __name__ == "__main__":
+    # Workers elsewhere find the steps by their module's name, which __main__ is not.
+    from tf_recall.beam.embed import main as main_of_module
+
+    main_of_module()
