@@ -18,7 +18,6 @@ Item2Vec's on rare items, `fm_new_users` FM's over the two-tower's for users wit
 """
 
 import argparse
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -26,58 +25,13 @@ from gensim.models import Word2Vec
 from scipy import sparse
 from tqdm.auto import tqdm
 from tutorial import finish
+from worlds import RARE, add_folders, real_worlds, show
 
 import tf_recall as tr
 from tf_recall.channels.popularity import Popularity
-from tf_recall.data.movielens import movielens
-from tf_recall.data.online_retail import online_retail
-from tf_recall.evaluation.cases import Cases
-from tf_recall.features import Categorical, Id, MultiValued, Text
-from tf_recall.index import Exact
+from tf_recall.features import Id
 
-DIM, WINDOW, EPOCHS, RARE, NEW = 64, 20, 30, 10, 5
-
-
-class World:
-    """A split, its catalogue, and the cases that are asked."""
-
-    def __init__(self, split, sessions, items, users):
-        self.split, self.sessions, self.items, self.users = split, sessions, items, users
-        self.catalog = tr.Catalog.fit(split.train)
-        self.cases = tr.cases_by_user(split.test, self.catalog).without_seen(self.catalog)
-        known = self.catalog.users.counts[self.catalog.users.encode(self.cases.user_id)]
-        self.rare = part(self.cases, self.catalog.items.counts[self.cases.rows] < RARE)
-        self.new = part(self.cases, (known < NEW)[self.cases.owner])
-
-    def measure(self, recommender):
-        """recall@20, NDCG@20, recall@20 of rare items and for new users."""
-        found = []
-        for cases in (self.cases, self.rare, self.new):
-            report = len(cases) and tr.evaluate(recommender, cases, self.catalog, ks=(20,))
-            found.append(report.metrics["recall@20"] if report else np.nan)
-            if cases is self.cases:
-                found.append(report.metrics["ndcg@20"])
-        return found
-
-    def fit(self, model, epochs, batch_size, optimizer=None):
-        """The service of a model after so many epochs."""
-        model.adapt(self.split.train, self.catalog).compile(optimizer)
-        batches = model.batches(self.split.train, self.catalog, batch_size)
-        steps = batches.steps_per_epoch
-        model.fit(batches.dataset(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False)
-        return self.serve(model)
-
-    def serve(self, model):
-        return tr.Service.build(model, self.catalog, Exact(), k_max=21)
-
-
-def part(cases, kept):
-    """The cases with only those of their pairs that are `kept`."""
-    count = np.bincount(cases.owner[kept], minlength=len(cases))
-    left = count > 0
-    context = {name: values[left] for name, values in cases.context.items()}
-    offsets = np.concatenate([[0], np.cumsum(count[left])])
-    return Cases(cases.user_id[left], context, offsets, cases.rows[kept], np.zeros(left.sum(), np.int64))
+DIM, WINDOW, EPOCHS = 64, 20, 30
 
 
 class ItemCosine:
@@ -146,31 +100,17 @@ def fm(world, seed, epochs):
 MODELS = {"gensim": gensim, "Item2Vec": item2vec, "EGES": eges, "two-tower, ids": two_tower, "FM": fm}
 
 
-def show(name, values):
-    cells = (f"{mean:.4f} +- {spread:.4f}" for mean, spread in zip(values.mean(0), values.std(0), strict=True))
-    print(f"{name:<18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
-
-
 def main():
-    data = Path(__file__).resolve().parents[2] / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under five minutes")
-    parser.add_argument("--manual-dir", default=data / "movielens", help="folder of ml-latest-small.zip")
-    parser.add_argument("--retail", default=data / "online-retail", help="folder of online_retail.csv.gz")
+    add_folders(parser)
     options = parser.parse_args()
     seeds, epochs = (range(1), 3) if options.quick else (range(3), EPOCHS)
 
-    retail = tr.leave_last_session_out(online_retail(options.retail), "invoice")
-    films = tr.leave_last_out(movielens("latest-small", manual_dir=options.manual_dir))
-    words = [(Text, "description"), (Categorical, "price_band")]
-    worlds = {
-        "Online Retail": World(retail, tr.ByColumn("invoice"), words, [(Categorical, "country")]),
-        "MovieLens": World(films, tr.ByUser(), [(Text, "title"), (MultiValued, "genres")], []),
-    }
-    found = {}
+    worlds, found = real_worlds(options), {}
     for name, world in worlds.items():
         print(f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; {len(world.rare.rows)} rare pairs")
-        print(f"{'':<18}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
+        print(f"{'':<28}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
         baselines = {"popularity": Popularity(world.catalog), "item cosine": ItemCosine(world)}
         for who, recommender in baselines.items():
             found[name, who] = np.array([world.measure(recommender)])

@@ -8,6 +8,7 @@ from tf_recall.graph.neighbours import UniformNeighbours
 from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.visits import important
 from tf_recall.negatives import RankWindow
+from tf_recall.optimizers import LazyAdam
 from tf_recall.retriever import Retriever, deserialized
 from tf_recall.towers.graph import GraphTower
 from tf_recall.towers.history import HistoryTower
@@ -168,6 +169,10 @@ class GraphRetriever(Retriever):
             new.assign(old)
         model.settle()
         return model, catalog
+
+    def default_optimizer(self):
+        # Most weights are matrices of the convolutions, which an Adagrad of rows makes die at the rate tables want.
+        return LazyAdam(0.003)
 
     def settle(self):
         """Computes what all nodes say at every layer, from all neighbours; of a saved model it was saved."""
