@@ -74,7 +74,8 @@ def _of(vectors, of_type, graph, number):
 
 def _messages(convolution, vectors):
     messages = np.empty((len(vectors), convolution.message_dim), np.float32)
-    say = tf.function(convolution.messages, input_signature=[tf.TensorSpec([None, vectors.shape[1]], tf.float32)])
+    rows = tf.TensorSpec([None, vectors.shape[1]], tf.float32)
+    say = tf.function(lambda vectors: convolution.messages(vectors), input_signature=[rows])
     for start in range(0, len(vectors), ROWS):
         messages[start : start + ROWS] = say(vectors[start : start + ROWS])
     return messages
