@@ -82,7 +82,7 @@ def test_memory_is_bounded(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2**23 + 24 * 50_000 + 2**23  # sorting, nodes, and the pieces themselves with what checks them
+    assert peak < 2**23 + 32 * 50_000 + 2**23  # sorting, nodes, and the pieces themselves with what checks them
     assert graph.num_edges > 1_990_000 and (tmp_path / "graph" / "tables.npy").stat().st_size > 30_000_000
 
 
@@ -134,9 +134,10 @@ def test_dangling_ids_and_bad_weights_are_counted_and_the_first_is_placed(tmp_pa
     frame = pd.concat([CLICKS, CLICKS], ignore_index=True)
     frame.loc[[5, 7], "who"], frame.loc[6, "what"], frame.loc[4, "weight"] = ["zoe", None], 99, -1
     expected = (
-        r"2 of 8 edges name a source that no node has, allowed are the 3 ids of the vocabulary, such as \['ann', 'bob', "
-        r"'eve'\]; the first is zoe at .*e.csv, line 7. 1 of 8 edges name a target .*; the first is 99 at .*e.csv, line 8. "
-        r"1 of 8 edges name a weight that is no number of at least 0; the first is -1.0 at .*e.csv, line 6."
+        r"2 of 8 edges name a source that no node has, allowed are the 3 ids of the vocabulary, such as \['ann', "
+        r"'bob', 'eve'\]; the first is zoe at .*e.csv, line 7. 1 of 8 edges name a target .*; the first is 99 at "
+        r".*e.csv, line 8. 1 of 8 edges name a weight that is no number of at least 0; the first is -1.0 at "
+        r".*e.csv, line 6."
     )
     with pytest.raises(ValueError, match=expected):
         build(read_edges(write("e.csv", frame), COLUMNS), tmp_path / "graph", USERS, ITEMS)

@@ -15,8 +15,8 @@ from tf_recall.graph.edge_files import Edges, encoded, read_edges
 from tf_recall.graph.tables import edge_tables
 
 BLOCK_EDGES = 2**18  # of a piece, looked at together
-EDGE_BYTES = 64  # of memory for each edge that is sorted
-TABLE_BYTES = 256  # and whose table is made
+EDGE_BYTES = 80  # of memory for each edge that is sorted
+TABLE_BYTES = 320  # and whose table is made
 
 
 def build(
@@ -39,7 +39,8 @@ def build(
         sources: how many rows the sources' type has, the unknown one included, where edges name rows; its `Vocabulary`
             where they name raw ids.
         targets: the same for the targets; None: the same type.
-        memory: bytes that sorting may take, beside 16 for each source. The edges of one source must fit.
+        memory: bytes that sorting may take, beside 32 for each source and what a piece holds. The edges of one
+            source must fit.
 
     Returns:
         The graph, memory-mapped; `Graph.load(directory)` opens it again.
@@ -72,14 +73,20 @@ def build(
         files["offsets"].append(np.concatenate([[0], np.cumsum(degrees)]))
         if "weights" in files:
             offsets = files["offsets"][0 : shape[0] + 1]
-            for piece in edge_tables(offsets, files["targets"], files["weights"], memory // TABLE_BYTES):
-                files["tables"].append(piece)
+            with _bar("making tables", total=int(offsets[-1])) as bar:
+                for piece in edge_tables(offsets, files["targets"], files["weights"], memory // TABLE_BYTES):
+                    files["tables"].append(piece)
+                    bar.update(len(piece))
     return Graph.load(directory)
 
 
 def reverse(graph: Graph, directory: str | Path, memory: int = 2**30) -> Graph:
     """`graph.reverse()` on disk. Arguments and errors are those of `build`."""
     return build(_turned(graph), directory, graph.num_targets, graph.num_nodes, memory)
+
+
+def _bar(title, total=None):
+    return tqdm(desc=title, total=total, unit=" edges", unit_scale=True, delay=3, leave=False)
 
 
 def _turned(graph) -> Iterator[Edges]:
@@ -92,7 +99,7 @@ def _turned(graph) -> Iterator[Edges]:
 def _checked(edges, types) -> Iterator[tuple]:
     """`(sources, targets, weights or None)`, block by block; at the end one error for all edges that are wrong."""
     wrong, weighted, found = _Wrong(types), None, 0
-    with tqdm(desc="reading edges", unit=" edges", unit_scale=True, delay=3, leave=False) as bar:
+    with _bar("reading edges") as bar:
         for number, given in enumerate(edges):
             piece = given if isinstance(given, Edges) else _piece(given, number)
             found += len(piece)
@@ -203,7 +210,7 @@ def _merge(runs, counts, num, num_targets, files) -> np.ndarray:
     ends, degrees = np.cumsum(counts), np.zeros_like(counts)
     places = [np.load(sources.path, mmap_mode="r") for sources, _, _ in runs]
     start, written = 0, 0
-    with tqdm(desc="sorting edges", total=int(ends[-1]), unit=" edges", unit_scale=True, delay=3, leave=False) as bar:
+    with _bar("sorting edges", total=int(ends[-1])) as bar:
         while start < len(counts):
             end = max(int(np.searchsorted(ends, written + num, side="right")), start + 1)
             blocks = []

@@ -114,9 +114,10 @@ def read(directory: str | Path) -> dict[str, Any]:
 
 
 def _map(path, dtype, length):
-    if not length:
-        return np.load(path)
-    array = np.load(path, mmap_mode="r")
+    try:
+        array = np.load(path, mmap_mode="r" if length else None)  # nothing cannot be mapped
+    except ValueError as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from error
     if array.dtype != dtype or array.shape != (length,):
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, and should {dtype} {(length,)}.")
     return array
