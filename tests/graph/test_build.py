@@ -8,10 +8,10 @@ import pytest
 
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.graph import build as build_module
-from tf_recall.graph import edge_files
+from tf_recall.graph import edges as edges_module
 from tf_recall.graph.build import build, reverse
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.edge_files import read_edges
+from tf_recall.graph.edges import read_edges
 
 SMALL = 2**20  # bytes: runs of 16,384 edges
 
@@ -100,7 +100,7 @@ EXPECTED = Graph.from_edges([1, 2, 1, 3], [2, 1, 1, 2], [1, 2.5, 1, 0.5], 4, 3)
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """`write(name, frame)`: a file of edges, to be read in blocks of three rows."""
-    monkeypatch.setattr(edge_files, "BLOCK_ROWS", 3)
+    monkeypatch.setattr(edges_module, "BLOCK_ROWS", 3)
 
     def write(name, frame):
         path = tmp_path / name

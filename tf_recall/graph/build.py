@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.graph import folder
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.edge_files import Edges, encoded, read_edges
+from tf_recall.graph.edges import Edges, edges_of, encoded, read_edges
 from tf_recall.graph.tables import edge_tables
 
 BLOCK_EDGES = 2**18  # of a piece, looked at together
@@ -82,18 +82,12 @@ def build(
 
 def reverse(graph: Graph, directory: str | Path, memory: int = 2**30) -> Graph:
     """`graph.reverse()` on disk. Arguments and errors are those of `build`."""
-    return build(_turned(graph), directory, graph.num_targets, graph.num_nodes, memory)
+    turned = (Edges(piece.targets, piece.sources, piece.weights) for piece in edges_of(graph))
+    return build(turned, directory, graph.num_targets, graph.num_nodes, memory)
 
 
 def _bar(title, total=None):
     return tqdm(desc=title, total=total, unit=" edges", unit_scale=True, delay=3, leave=False)
-
-
-def _turned(graph) -> Iterator[Edges]:
-    for first in range(0, graph.num_edges, BLOCK_EDGES):
-        own = slice(first, min(first + BLOCK_EDGES, graph.num_edges))
-        sources = np.searchsorted(graph.offsets, np.arange(own.start, own.stop), side="right") - 1
-        yield Edges(graph.targets[own], sources, None if graph.weights is None else graph.weights[own])
 
 
 def _checked(edges, types) -> Iterator[tuple]:

@@ -1,4 +1,4 @@
-"""Edges as they come from outside: pieces of arrays, and files read piece by piece."""
+"""Edges in pieces: of arrays, of files, and of a graph."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -73,6 +73,17 @@ def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
             yield piece
     if not found:
         raise ValueError(f"There are no edges: no file has a row, of {', '.join(map(str, files)) or 'none given'}.")
+
+
+def edges_of(graph, num: int = BLOCK_ROWS) -> Iterator[Edges]:
+    """The edges of a `Graph` in its order, `num` at a time: no more than that is in memory of a mapped graph."""
+    for start in range(0, graph.num_edges, num):
+        stop = min(start + num, graph.num_edges)
+        first, last = np.searchsorted(graph.offsets, start, "right") - 1, np.searchsorted(graph.offsets, stop)
+        counts = np.diff(np.clip(graph.offsets[first : last + 1], start, stop))
+        sources = np.repeat(np.arange(first, last, dtype=np.int32), counts)
+        weights = None if graph.weights is None else graph.weights[start:stop]
+        yield Edges(sources, graph.targets[start:stop], weights, first=start)
 
 
 def encoded(values: np.ndarray, nodes: "int | Vocabulary", name: str) -> tuple[np.ndarray, np.ndarray]:
