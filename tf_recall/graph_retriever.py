@@ -158,7 +158,7 @@ class GraphRetriever(Retriever):
         catalog = catalog.extended(interactions)
         sides = {"user": (catalog.users, catalog.user_table), "item": (catalog.items, catalog.item_table)}
         towers = {name: part.extended(*sides[part.entity]) for name, part in self.parts().items() if "tower" in name}
-        config = {key: value for key, value in self.get_config().items() if key not in towers}
+        config = {key: _unbuilt(value) for key, value in self.get_config().items() if key not in towers}
         model = type(self)(**deserialized(config), **towers)
         if model.query_type == "item":
             model.query_tower.adapt(interactions, catalog)
@@ -201,3 +201,10 @@ class GraphRetriever(Retriever):
     def get_config(self):
         config = super().get_config()
         return config if self.query_type == "user" else {**config, "history_length": self.history_length}
+
+
+def _unbuilt(config):
+    """A serialized part without the sizes that it was built for."""
+    if isinstance(config, dict):
+        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+    return [_unbuilt(value) for value in config] if isinstance(config, list) else config

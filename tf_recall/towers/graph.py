@@ -128,11 +128,9 @@ class GraphTower(keras.layers.Layer):
         """What a request may say of this side."""
         return self.base.raw_columns
 
-    def adapt(self, vocabulary, table=None, context=None):
-        """Fits the base. Raises ValueError where a feature comes with the request alone: a node's vector is its own."""
-        self.base.adapt(vocabulary, table, context)
-        if features := [feature.name for feature in self.base.context()]:
-            raise ValueError(f"a node of a graph has no context, and the {self.entity} tower asks for {features}")
+    def adapt(self, vocabulary, table=None):
+        """Fits the base on its side table alone: a node has no context."""
+        self.base.adapt(vocabulary, table)
 
     def context(self):
         """None: what comes with a request alone is no node's."""
