@@ -141,14 +141,23 @@ def test_positives_among_items_are_masked_in_both_directions_however_often_drawn
     assert found["layers"]["1"]["user"]["weight"][0].tolist() == [0, 2]
 
 
+def test_pairs_of_absent_and_unknown_nodes_mask_nothing():
+    """Node 1 stands first and 2 last; 9 and 5,000,000 are not there, and 0 is nobody."""
+    near, pairs = Told({1: [3, 4], 2: [4, 3]}, 2), ([9, 5_000_000, 0, 4], [4, 3, 3, 0])
+    found = expand({"item": [1, 2]}, [{"item": near}], {"item": "item"}, None, [("item", *pairs)])
+    assert found["layers"]["1"]["item"]["weight"][:2].tolist() == [[2, 2], [2, 2]]
+
+
 def test_unknown_seeds_stand_first_and_see_nothing():
-    graph = Graph.from_edges([1, 2], [2, 1], None, 4)
-    found = expand(
-        {"item": [0, 2, 3]}, [{"item": UniformNeighbours(graph, 2)}], {"item": "item"}, np.random.default_rng(0)
+    near = UniformNeighbours(Graph.from_edges([1, 2], [2, 1], None, 4), 2)
+    found, after = (
+        expand({"item": seeds}, [{"item": near}], {"item": "item"}, np.random.default_rng(0))
+        for seeds in ([0, 2, 3], [2, 3])
     )
     assert found["rows"]["item"].tolist() == [0, 2, 3, 1] + [0] * 4
     assert found["layers"]["1"]["item"]["weight"][:4].tolist() == [[0, 0], [1, 1], [0, 0], [0, 0]]
     assert found["layers"]["1"]["item"]["place"][1].tolist() == [3, 3]
+    assert after["rows"]["item"].tolist() == [2, 3, 1] + [0] * 5  # what was a seed before is none
 
 
 def flat(found):

@@ -46,13 +46,13 @@ def test_important_neighbours_are_the_heaviest_by_hand():
 
 
 def test_important_neighbours_of_a_table_stay_in_its_order():
-    ids = np.array([[0, 0, 0], [3, 1, 2], [2, 0, 0], [0, 0, 0]])
-    weights = np.array([[0, 0, 0], [5, 4, 4], [1, 0, 0], [0, 0, 0]])
+    ids = np.array([[0, 0, 0], [3, 2, 1], [2, 0, 0], [0, 0, 0]])
+    weights = np.array([[0, 0, 0], [5, 4, 4], [9, 0, 0], [0, 0, 0]])
     for times in (weights, None):
         near = ImportantNeighbours(Graph.from_table(ids, times, num_targets=4), 2)
         found, weighs = near(np.array([1, 2, 3]), RNG)
-        assert found.tolist() == [[3, 1], [2, 0], [0, 0]]
-        assert weighs.tolist() == ([[5, 4], [1, 0], [0, 0]] if times is not None else [[1, 1], [1, 0], [0, 0]])
+        assert found.tolist() == [[3, 2], [2, 0], [0, 0]]
+        assert weighs.tolist() == ([[5, 4], [9, 0], [0, 0]] if times is not None else [[1, 1], [1, 0], [0, 0]])
 
 
 def test_important_neighbours_against_a_slow_twin():

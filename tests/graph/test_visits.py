@@ -113,6 +113,15 @@ def test_important_is_the_same_whatever_the_threads_and_leads_to_the_own_group(m
     assert (np.diff(one.weights.reshape(40, 5)) <= 0).all()
 
 
+def test_blocks_walk_ways_of_their_own(monkeypatch):
+    """Nodes 1 to 20 all lead to 21 and 22 alike; equal random numbers would give both blocks of ten equal counts."""
+    monkeypatch.setattr(module, "BLOCK_NODES", 10)
+    sources = np.repeat(np.arange(1, 21), 2)
+    star = Graph.from_edges(sources, np.tile([21, 22], 20), None, 23)
+    weights = important([star], 23, 2, num_walks=50, length=1).weights.reshape(20, 2)
+    assert not np.array_equal(weights[:10], weights[10:])
+
+
 def test_pieces_change_nothing_of_what_is_counted(monkeypatch):
     """Without chance, all walks of a start being alike: pieces of one start and of all give the same."""
     ring = Graph.from_edges(np.arange(1, 50), 1 + np.arange(1, 50) % 49, None, 50)

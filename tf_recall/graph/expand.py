@@ -97,7 +97,6 @@ class _Nodes:
         """Appends rows that are different and not there yet."""
         self._reach(rows)
         self._place[rows] = np.arange(len(self.rows), len(self.rows) + len(rows), dtype=np.int32)
-        self._place[0] = 0
         self.rows = np.concatenate([self.rows, rows])
 
     def number(self, ids):

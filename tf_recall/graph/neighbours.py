@@ -37,7 +37,7 @@ class UniformNeighbours:
 
 
 class ImportantNeighbours:
-    """The `num` neighbours of highest weight of each node, with their weights; the lower id among equal ones.
+    """The `num` neighbours of highest weight of each node, with their weights; among equal ones the graph's first.
 
     With the weights of `important`, how often random walks from the node came there, these are PinSage's: chosen, not
     drawn, so a node has the same ones in every batch.
@@ -63,7 +63,7 @@ class ImportantNeighbours:
         self._offsets, self._targets, self._weights = graph.offsets, graph.targets, graph.weights
         if graph.weights is not None and not _falling(graph):
             node = np.repeat(np.arange(graph.num_nodes), graph.degrees)
-            order = np.lexsort((graph.targets, -graph.weights, node))
+            order = np.lexsort((-graph.weights, node))
             self._targets, self._weights = graph.targets[order], graph.weights[order]
 
     def __call__(self, nodes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
