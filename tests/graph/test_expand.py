@@ -158,6 +158,7 @@ def test_unknown_seeds_stand_first_and_see_nothing():
     assert found["layers"]["1"]["item"]["weight"][:4].tolist() == [[0, 0], [1, 1], [0, 0], [0, 0]]
     assert found["layers"]["1"]["item"]["place"][1].tolist() == [3, 3]
     assert after["rows"]["item"].tolist() == [2, 3, 1] + [0] * 5  # what was a seed before is none
+    assert after["layers"]["1"]["item"]["place"][1].tolist() == [0, 0]
 
 
 def flat(found):
