@@ -1,0 +1,187 @@
+"""Quality of the graph models on Online Retail and MovieLens latest-small: recall@20 and NDCG@20, and cold items.
+
+    python benchmarks/graph_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
+
+Online Retail: each customer's last invoice is the test. MovieLens: the last film is the test. Three seeds each, the
+whole catalogue ranked without what the user has. Beside popularity, a `TwoTower` on ids alone and one on features:
+
+- `GraphSAGE` over users and items, `GraphSAGEI2I` over what follows what, `PinSage`; a user of the last two is the mean
+  of the items taken.
+- `PinSage` without importance: as many neighbours drawn evenly from all that share a user. Without hard negatives:
+  evenly drawn ones alone.
+
+`rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among users with fewer than
+five.
+
+Cold items: a tenth of the items is taken out of the log with all its edges; the models train on the rest, and the items
+come back with their features alone. Asked are the users who took them: `all` ranks the whole catalogue, `cold` only the
+cold ones. There the baseline is popularity that knows how often each of them will be taken, and chance.
+
+`ratio` is GraphSAGE's recall@20 over popularity's, the smaller of the two data sets. `--quick`: one seed, few epochs.
+"""
+
+import argparse
+from dataclasses import replace
+
+import keras
+import numpy as np
+from tqdm.auto import tqdm
+from tutorial import finish
+from worlds import add_folders, real_worlds, show
+
+import tf_recall as tr
+from tf_recall.channels.popularity import Popularity
+from tf_recall.features import Id
+from tf_recall.graph.csr import Graph
+from tf_recall.graph.typed import TypedGraph
+
+DIM, EPOCHS, COLD = 64, 10, 0.1
+
+
+def item_tower(world, **of_id):
+    features = [Id(DIM, **of_id), *(kind(column, 16) for kind, column in world.items)]
+    return tr.FeatureTower("item", features, [DIM])
+
+
+def user_tower(**of_id):
+    return tr.FeatureTower("user", [Id(DIM, **of_id)])
+
+
+def two_tower(world, epochs, **of_id):
+    model = tr.TwoTower(user_tower(), item_tower(world, **of_id), loss=tr.SampledSoftmax(0.1))
+    return world.fit(model, epochs, 2048)
+
+
+def two_tower_ids(world, epochs):
+    towers = user_tower(), tr.FeatureTower("item", [Id(DIM)])
+    return world.fit(tr.TwoTower(*towers, loss=tr.SampledSoftmax(0.1)), epochs, 2048)
+
+
+def graph_sage(world, epochs, **of_id):
+    return world.fit(tr.GraphSAGE(user_tower(), item_tower(world, **of_id)), epochs, 1024)
+
+
+def graph_sage_i2i(world, epochs, **of_id):
+    return world.fit(tr.GraphSAGEI2I(item_tower(world, **of_id), world.sessions), epochs, 1024)
+
+
+def pin_sage(world, epochs, kind=tr.PinSage, negatives=None, **of_id):
+    return world.fit(kind(item_tower(world, **of_id), negatives=negatives), epochs, 1024)
+
+
+class EvenNeighbours(tr.PinSage):
+    """PinSage whose neighbours are drawn evenly from all items that share a user with an item, and weigh the same."""
+
+    def make_graph(self, train, catalog):
+        to_user, to_item = self.hops(train, catalog)
+        rng, rows = np.random.default_rng(0), np.arange(catalog.items.size, dtype=np.int32)
+        users = even(to_user).draw(rows, self.num_neighbours, rng)
+        near = even(to_item).draw(users.ravel(), 1, rng).reshape(users.shape)
+        near[near == rows[:, None]] = 0
+        return TypedGraph({("item", "item"): Graph.from_table(near, None, catalog.items.size)})
+
+
+def even(graph):
+    """The graph without its weights."""
+    return Graph(graph.offsets, graph.targets, None, graph.num_targets)
+
+
+MODELS = {
+    "two-tower, ids": two_tower_ids,
+    "two-tower, features": two_tower,
+    "GraphSAGE": graph_sage,
+    "GraphSAGEI2I": graph_sage_i2i,
+    "PinSage": pin_sage,
+    "PinSage, even neighbours": lambda world, epochs: pin_sage(world, epochs, EvenNeighbours),
+    "PinSage, no hard negatives": lambda world, epochs: pin_sage(world, epochs, negatives=tr.Uniform(500)),
+}
+INDUCTIVE = {"two-tower, features": two_tower, "GraphSAGE": graph_sage, "PinSage": pin_sage}
+
+
+def without_some(world, seed):
+    """The world without the edges of a tenth of its items, which come back as the test."""
+    train = world.split.train
+    ids = np.unique(train.frame["item_id"])
+    cold = np.random.default_rng(seed).choice(ids, round(COLD * len(ids)), replace=False)
+    there = train.frame["item_id"].isin(cold).to_numpy()
+    split = replace(world.split, train=train.select(~there), test=train.select(there))
+    return type(world)(split, world.sessions, world.items, world.users), cold
+
+
+class Among:
+    """A recommender that is asked for some items only."""
+
+    def __init__(self, recommender, catalog, items):
+        self.recommender, self.catalog, self.items = recommender, catalog, list(items)
+
+    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
+        ids, scores = self.recommender.recommend(user_id, k, allow=self.items)
+        return self.catalog.items.encode(ids), scores
+
+
+class Foresight:
+    """Popularity that knows how often each cold item will be taken."""
+
+    def __init__(self, world):
+        self.rows = 1 + np.argsort(-np.bincount(world.cases.rows, minlength=world.catalog.items.size)[1:])
+
+    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
+        shape = (len(user_id), k)
+        return np.broadcast_to(self.rows[:k], shape), np.broadcast_to(-np.arange(k, dtype=np.float32), shape)
+
+
+def recall(world, recommender):
+    return tr.evaluate(recommender, world.cases, world.catalog, ks=(20,)).metrics["recall@20"]
+
+
+def cold_items(world, seeds, epochs):
+    """recall@20 of cold items in the whole catalogue, and among the cold alone, by model: `{name: [seeds, 2]}`."""
+    found = {}
+    for seed in tqdm(seeds, "cold items", leave=False):
+        part, cold = without_some(world, seed)
+        share = [20 / len(cold)] * 2
+        found.setdefault("chance", []).append([20 / part.catalog.num_items, share[1]])
+        known = [recall(part, Popularity(part.catalog)), recall(part, Foresight(part))]
+        found.setdefault("popularity", []).append(known)
+        for name, make in INDUCTIVE.items():
+            keras.utils.set_random_seed(seed)
+            service = make(part, epochs, unknown_rate=0.5)
+            of_cold = recall(part, Among(service, part.catalog, cold))
+            found.setdefault(name, []).append([recall(part, service), of_cold])
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed, two epochs")
+    add_folders(parser)
+    options = parser.parse_args()
+    seeds, epochs = (range(1), 2) if options.quick else (range(3), EPOCHS)
+
+    worlds, found, cold = real_worlds(options), {}, {}
+    for name, world in worlds.items():
+        print(f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; {len(world.rare.rows)} rare pairs")
+        print(f"{'':<28}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
+        found[name, "popularity"] = np.array([world.measure(Popularity(world.catalog))])
+        show("popularity", found[name, "popularity"])
+        for who, make in MODELS.items():
+            values = []
+            for seed in tqdm(seeds, who, leave=False):
+                keras.utils.set_random_seed(seed)
+                values.append(world.measure(make(world, epochs)))
+            found[name, who] = np.array(values)
+            show(who, found[name, who])
+        print(f"{'cold items':<28}" + "".join(f"{title:>20}" for title in ("all", "cold")))
+        for who, values in cold_items(world, seeds, epochs).items():
+            cold[name, who] = values
+            show(who, values)
+
+    finish(
+        ratio=min(float(found[n, "GraphSAGE"][:, 0].mean() / found[n, "popularity"][0, 0]) for n in worlds),
+        found={", ".join(key): values.tolist() for key, values in found.items()},
+        cold={", ".join(key): values.tolist() for key, values in cold.items()},
+    )
+
+
+if __name__ == "__main__":
+    main()
