@@ -148,7 +148,6 @@ class Spy(SAGEConvolution):
         self.said, self.heard, self.largest = (tf.Variable(0) for _ in range(3))
 
     def messages(self, vectors):
-        self.traces += 1
         self.said.assign_add(tf.shape(vectors)[0])
         return super().messages(vectors)
 
@@ -169,7 +168,7 @@ def test_each_node_once_in_blocks_that_fit(monkeypatch):
         spy = layer[of_type]
         assert (int(spy.said), int(spy.heard)) == (SIZES[other], SIZES[of_type])
         assert int(spy.largest) == graph.edges[of_type, other].degrees.max()  # the hub, alone
-        assert spy.traces == 2
+        assert spy.traces == 1
     many = {"item": Spy()}
     layerwise(vectors, [many], graph, edges_at_once=200)
     assert 60 < int(many["item"].largest) <= 200

@@ -7,7 +7,7 @@ from tqdm import tqdm
 ROWS = 2**16  # whose messages are computed at a time
 
 
-def layerwise(vectors, layers, graph, edges_at_once: int = 2**20) -> list[dict]:
+def layerwise(vectors, layers, graph, edges_at_once: int = 2**18) -> list[dict]:
     """What every layer of a graph network says of every node, with all neighbours instead of a draw of some.
 
         messages_k[u] = convolution_k.messages(vectors_{k-1}[u])
@@ -74,10 +74,8 @@ def _of(vectors, of_type, graph, number):
 
 def _messages(convolution, vectors):
     messages = np.empty((len(vectors), convolution.message_dim), np.float32)
-    rows = tf.TensorSpec([None, vectors.shape[1]], tf.float32)
-    say = tf.function(lambda vectors: convolution.messages(vectors), input_signature=[rows])
     for start in range(0, len(vectors), ROWS):
-        messages[start : start + ROWS] = say(vectors[start : start + ROWS])
+        messages[start : start + ROWS] = convolution.messages(tf.convert_to_tensor(vectors[start : start + ROWS]))
     return messages
 
 

@@ -15,8 +15,8 @@ class Aggregator(keras.layers.Layer):
     """One vector of a node's neighbours, blind to their order, in two halves.
 
     What each node has to say is computed once, `messages`; what a node hears is taken from those, `pool`. A weight of 0
-    marks a place without a neighbour: a node may have fewer than K, or none, and then hears zeros. Pools are computed
-    in float32 whatever the precision.
+    marks a place without a neighbour: a node may have fewer than K, or none, and then hears zeros. What stands in such
+    a place makes no difference, to `pool` as long as it is finite. Pools are computed in float32 whatever the precision.
 
     Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbours, weights `[n, K]`, at least 0 -> float32
         `[n, pool_dim]`; D and D' may differ.
@@ -130,8 +130,8 @@ class MaxPool(_Transformed):
         return self.transform(vectors)
 
     def pool(self, vectors, near, weights):
-        near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))
-        return tf.nn.relu(tf.cast(tf.reduce_max(near, axis=1), tf.float32))  # messages are at least 0; so is no message
+        near = near * tf.cast(weights > 0, near.dtype)[..., None]  # messages are at least 0, so none may be 0
+        return tf.nn.relu(tf.cast(tf.reduce_max(near, axis=1), tf.float32))  # of no places the largest is -inf
 
 
 @keras.saving.register_keras_serializable("tf_recall")

@@ -22,7 +22,7 @@ class Convolution(keras.layers.Layer):
 
     `call` does all three for neighbours that come as vectors; a model or an inference over a whole graph calls
     `messages` once for each node, looks them up for the neighbours, then `pool` and `update`. A place of weight 0 is no
-    neighbour, whatever stands there.
+    neighbour, whatever stands there; `pool` asks that it be finite.
 
     Args:
         dim: length of the new vector.

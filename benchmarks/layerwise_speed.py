@@ -1,0 +1,193 @@
+"""What the vectors of all nodes of a graph cost: layer by layer, or batch by batch.
+
+    python benchmarks/layerwise_speed.py [--quick]
+
+Graphs of 1 million nodes and some 20 million edges, degrees by a power law at both ends: the r-th node by r^(-2/3), as
+is common, or by 1/r (Zipf), where the same few nodes are everybody's neighbours. Two layers of 64 numbers, one set of
+weights for both ways. `layerwise` hears all neighbours of every node. The peer is the usual inference by mini-batch:
+1,024 nodes at a time, 15 drawn neighbours of each and 10 of each of these, each node of a batch computed once, the next
+batch's nodes put together while one computes. It takes batches spread over all nodes, and its seconds are those times
+what all nodes would need. Its vectors depend on the draw; batches that give what `layerwise` gives, of all neighbours,
+are not run: `exact` says how many times as many edges they would read.
+
+`ratio` is the peer's seconds over ours where least is gained; the aim is 5. Each figure is the median of rounds in
+which all take turns; the first is not counted. `peak_gib` is the most memory that a process of its own held which reads the
+graph from memory maps and runs `layerwise`; the aim is under 8.
+
+`--quick`: a tenth of the nodes and edges, one round; batches then share more of their nodes, and less is gained.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tutorial import finish
+
+from tf_recall.graph.csr import Graph
+from tf_recall.graph.expand import expand
+from tf_recall.graph.layerwise import layerwise
+from tf_recall.graph.neighbours import UniformNeighbours
+from tf_recall.graph.typed import TypedGraph
+from tf_recall.towers.aggregators import MaxPool, Mean
+from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
+
+NODES, DIM, BATCH, NEAR = 1_000_000, 64, 1024, (10, 15)
+KINDS = {
+    "GraphSAGE, Mean": lambda: SAGEConvolution(DIM, Mean()),
+    "GraphSAGE, MaxPool": lambda: SAGEConvolution(DIM, MaxPool(DIM)),
+    "PinSage": lambda: PinSageConvolution(DIM, DIM),
+}
+GRAPHS = {  # from numbers even in 0 to 1: ranks from 0 to 1; how many edges to draw for a node, so that 20 differ
+    "r^(-2/3)": (lambda even, size: even**3, 20.2),
+    "1/r": (lambda even, size: size ** (even - 1), 30.5),
+}
+
+
+def make_graph(kind, num_nodes):
+    """Each node has an edge, and the others follow the power law; ids are mixed. What is drawn twice weighs 2."""
+    generator = np.random.default_rng(0)
+    rank, per_node = GRAPHS[kind]
+    num_edges = int(per_node * num_nodes)
+    ids = 1 + generator.permutation(num_nodes).astype(np.int32)
+    ends = [ids[(num_nodes * rank(generator.random(num), num_nodes)).astype(int)] for num in (num_edges,) * 2]
+    ends[0][:num_nodes] = ids
+    return Graph.from_edges(*ends, None, num_nodes + 1)
+
+
+def make_layers(kind):
+    layers = [KINDS[kind]() for _ in NEAR]
+    for layer in layers:
+        layer.build((None, DIM), (None, None, DIM))
+    return layers
+
+
+def layer_by_layer(vectors, layers, graph):
+    """The vectors of all nodes."""
+    said = layerwise({"item": vectors}, [{"item": layer} for layer in layers], TypedGraph({("item", "item"): graph}))
+    return said[-1]["vectors"]["item"]
+
+
+class MiniBatches:
+    """The peer: vectors of some nodes, of drawn neighbours."""
+
+    def __init__(self, vectors, layers, graph):
+        self.vectors, self.size = tf.constant(vectors), graph.num_nodes
+        self.near = [{"item": UniformNeighbours(graph, num)} for num in NEAR]
+
+        @tf.function(reduce_retracing=True)
+        def encode(batch):
+            known = tf.gather(self.vectors, batch["rows"]["item"])
+            for number, layer in enumerate(layers, 1):
+                edges = batch["layers"][str(number)]["item"]
+                own, near = known[: tf.shape(edges["place"])[0]], tf.gather(layer.messages(known), edges["place"])
+                known = layer.update(own, layer.pool(own, near, edges["weight"]))
+            return known
+
+        self.encode = encode
+
+    def seconds(self, num_batches, generator):
+        """What all nodes would take, by `num_batches` batches spread over them."""
+
+        def of_batch(start):
+            seeds = np.arange(start, min(start + BATCH, self.size), dtype=np.int32)
+            return expand({"item": seeds}, self.near, {"item": "item"}, generator)
+
+        starts = np.linspace(0, self.size - BATCH, num_batches).astype(int)
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(1) as producer:
+            batch = producer.submit(of_batch, starts[0])
+            for following in [*starts[1:], None]:
+                ready = batch.result()
+                if following is not None:
+                    batch = producer.submit(of_batch, following)
+                self.encode(ready).numpy()
+        return (time.perf_counter() - begin) * self.size / (BATCH * num_batches)
+
+
+def compare(graph, vectors, num_rounds, num_batches):
+    """Median seconds for all nodes: `{kind: (layer by layer, batch by batch)}`."""
+    generator = np.random.default_rng(1)
+    layers = {kind: make_layers(kind) for kind in KINDS}
+    peers = {kind: MiniBatches(vectors, layers[kind], graph) for kind in KINDS}
+    times = {kind: ([], []) for kind in KINDS}
+    for _ in range(1 + num_rounds):
+        for kind in KINDS:
+            begin = time.perf_counter()
+            layer_by_layer(vectors, layers[kind], graph)
+            times[kind][0].append(time.perf_counter() - begin)
+            times[kind][1].append(peers[kind].seconds(num_batches, generator))
+    return {kind: tuple(float(np.median(each[1:])) for each in both) for kind, both in times.items()}
+
+
+def exact(graph, num_batches):
+    """How many times as many edges as `layerwise` batches of all neighbours would read."""
+    read = 0
+    for start in np.linspace(0, graph.num_nodes - BATCH, num_batches).astype(int):
+        near = graph.targets[graph.offsets[start] : graph.offsets[start + BATCH]]
+        nodes = np.unique(np.concatenate([near, np.arange(start, start + BATCH)]))
+        read += len(near) + graph.degrees[nodes].sum()
+    return float(read / num_batches * graph.num_nodes / BATCH / (2 * graph.num_edges))
+
+
+def peak_gib(folder, kind):
+    """For a fresh process: the most memory that it held, in GiB."""
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    layer_by_layer(vectors, make_layers(kind), Graph.load(folder / "graph"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def peaks(graph, vectors):
+    """`{kind: GiB}`."""
+    fresh = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        graph.save(folder / "graph")
+        np.save(folder / "vectors.npy", vectors)
+        found = {}
+        for kind in KINDS:
+            with fresh.Pool(1) as pool:
+                found[kind] = pool.apply(peak_gib, (folder, kind))
+        return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="under two minutes")
+    num_nodes, num_rounds, num_batches = NODES, 3, 50
+    if parser.parse_args().quick:
+        num_nodes, num_rounds, num_batches = NODES // 10, 1, 10
+    figures, lines = {}, []
+    for of_graph in GRAPHS:
+        graph = make_graph(of_graph, num_nodes)
+        vectors = np.random.default_rng(2).normal(size=(graph.num_nodes, DIM)).astype(np.float32)
+        memory, times = peaks(graph, vectors), exact(graph, 10)
+        print(
+            f"{of_graph}: {num_nodes:,} nodes, {graph.num_edges:,} edges, degrees up to {graph.degrees.max():,}; "
+            f"batches of all neighbours would read {times:.0f} times the edges"
+        )
+        for kind, (ours, peer) in compare(graph, vectors, num_rounds, num_batches).items():
+            figures[f"{of_graph}, {kind}"] = {
+                "seconds": ours,
+                "peer_seconds": peer,
+                "ratio": peer / ours,
+                "peak_gib": memory[kind],
+                "exact": times,
+            }
+            lines.append(f"{of_graph:<10}{kind:<20}{ours:>12.1f}{peer:>12.1f}{peer / ours:>8.1f}{memory[kind]:>10.1f}")
+    print(f"\n{'seconds for all nodes':<30}{'layerwise':>12}{'mini-batch':>12}{'ratio':>8}{'peak GiB':>10}")
+    print("\n".join(lines))
+    finish(
+        ratio=min(each["ratio"] for each in figures.values()),
+        peak_gib=max(each["peak_gib"] for each in figures.values()),
+        figures=figures,
+    )
+
+
+if __name__ == "__main__":
+    main()
