@@ -11,8 +11,8 @@ what all nodes would need. Its vectors depend on the draw; batches that give wha
 are not run: `exact` says how many times as many edges they would read.
 
 `ratio` is the peer's seconds over ours where least is gained; the aim is 5. Each figure is the median of rounds in
-which all take turns; the first is not counted. `peak_gib` is the most memory that a process of its own held which reads the
-graph from memory maps and runs `layerwise`; the aim is under 8.
+which all take turns; the first is not counted. `peak_gib` is the most memory that a process of its own held which reads
+the graph from memory maps and runs `layerwise`; the aim is under 8.
 
 `--quick`: a tenth of the nodes and edges, one round; batches then share more of their nodes, and less is gained.
 """

@@ -16,7 +16,7 @@ class Aggregator(keras.layers.Layer):
 
     What each node has to say is computed once, `messages`; what a node hears is taken from those, `pool`. A weight of 0
     marks a place without a neighbour: a node may have fewer than K, or none, and then hears zeros. What stands in such
-    a place makes no difference, to `pool` as long as it is finite. Pools are computed in float32 whatever the precision.
+    a place makes no difference, to `pool` as long as it is finite. Pools are in float32 whatever the precision.
 
     Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbours, weights `[n, K]`, at least 0 -> float32
         `[n, pool_dim]`; D and D' may differ.
