@@ -83,13 +83,6 @@ def test_they_are_the_services_own(world, tmp_path, monkeypatch):
     assert done["rows"] == 80 and done["counted"] == {"rows": 80}
 
 
-def test_what_is_not_said_is_missing(world, tmp_path):
-    service, export, frame = world
-    embed(write(frame[["item_id", "price"]], tmp_path / "items"), export, tmp_path / "out")
-    expected = service.embed_item(frame["item_id"], price=frame["price"])
-    same(read(tmp_path / "out"), (frame["item_id"].tolist(), expected))
-
-
 def test_interrupted_and_run_again_nothing_is_lost_or_doubled(world, tmp_path, monkeypatch):
     service, export, frame = world
     items, out = write(frame, tmp_path / "items"), tmp_path / "out"
@@ -159,9 +152,13 @@ def test_bad_arguments_are_named(world, tmp_path):
             embed(*given)
 
 
-def test_on_the_command_line(world, tmp_path, capsys):
+def test_on_the_command_line_and_what_is_not_said_is_missing(world, tmp_path, capsys):
     service, export, frame = world
-    items = write(frame, tmp_path / "items")
-    main(["--items", items, "--model", str(export), "--out", str(tmp_path / "out"), "--runner", "FnApiRunner"])
+    given = ["--model", str(export), "--out", str(tmp_path / "out"), "--runner", "FnApiRunner"]
+    main(["--items", write(frame[["item_id", "price"]], tmp_path / "items"), *given])
     assert json.loads(capsys.readouterr().out)["rows"] == 80
-    same(read(tmp_path / "out"), wanted(service, frame))
+    expected = service.embed_item(frame["item_id"], price=frame["price"])
+    same(read(tmp_path / "out"), (frame["item_id"].tolist(), expected))
+    with pytest.raises(SystemExit):
+        main(["--items", str(tmp_path / "nothing"), *given])
+    assert capsys.readouterr().err.startswith("Error: no files ")

@@ -1,6 +1,6 @@
 """The vectors of a whole catalogue from an exported model, as a Beam pipeline."""
 
-import argparse
+import contextlib
 import json
 import logging
 
@@ -16,7 +16,7 @@ from apache_beam.utils.shared import Shared
 from tf_recall.beam import tables
 from tf_recall.beam.files import matching, written
 from tf_recall.beam.progress import Progress
-from tf_recall.beam.runs import counter, pieces, run, settled
+from tf_recall.beam.runs import answer, command, counter, pieces, run, settled
 from tf_recall.data.ids import is_missing, raw_ids
 from tf_recall.served import load, version_folder
 
@@ -109,15 +109,14 @@ class Embed(beam.DoFn):
     def process(self, element):
         block, path = element
         writer = None
-        with written(path) as file:
+        with written(path) as file, contextlib.ExitStack() as closed:
             for batch in block.batches(self._columns, ROWS_AT_ONCE):
                 given = {name: batch.column(name).to_pandas() for name in self._columns}
                 vectors = self._served.embed_item(**given)
                 ids = batch.column("item_id")
                 table = pa.table({"item_id": ids, "embedding": tables.vector_column(vectors)})
-                writer = writer or pq.ParquetWriter(file, table.schema)
+                writer = writer or closed.enter_context(pq.ParquetWriter(file, table.schema))
                 writer.write_table(table)
-            writer.close()
         self._counter.inc(block.rows)
 
 
@@ -152,18 +151,15 @@ def _is_id(dtype):
 
 def main(arguments=None) -> None:
     """`python -m tf_recall.beam.embed --items ... --model ... --out ... [Beam's options]`"""
-    parser = argparse.ArgumentParser(
-        prog="python -m tf_recall.beam.embed",
-        description="The vectors of a whole catalogue. Other options are Beam's, as --runner.",
-        allow_abbrev=False,
-    )
+    parser = command("embed", "The vectors of a whole catalogue.")
     add = parser.add_argument
     add("--items", required=True, metavar="PARQUET", help="Ids and features: a file, a pattern or a folder.")
     add("--model", required=True, metavar="DIR", help="An export: saved_models/<name>.")
     add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
     add("--rows-per-shard", type=int, default=100_000, metavar="N", help="About how many items a file gets.")
     given, others = parser.parse_known_args(arguments)
-    print(json.dumps(embed(given.items, given.model, given.out, given.rows_per_shard, PipelineOptions(others))))
+    options = PipelineOptions(others)
+    answer(parser, lambda: embed(given.items, given.model, given.out, given.rows_per_shard, options))
 
 
 if __name__ == "__main__":

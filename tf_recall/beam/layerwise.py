@@ -1,7 +1,5 @@
 """The vectors of all nodes of a graph, layer by layer, as Beam pipelines: for graphs beyond one machine's memory."""
 
-import argparse
-import json
 import logging
 
 import apache_beam as beam
@@ -16,7 +14,7 @@ from tf_recall.beam.layers import digest, load_layers
 from tf_recall.beam.partial import Edges, Nodes, Pool, Sums, merged, places, shards, summed
 from tf_recall.beam.plan import Plan
 from tf_recall.beam.progress import Progress
-from tf_recall.beam.runs import counter, pieces, run, settled
+from tf_recall.beam.runs import answer, command, counter, pieces, run, settled
 
 EDGES_READ, EDGES_SUMMED = 2**20, 2**19  # at a time by a worker; of the latter each may need M float64
 log = logging.getLogger(__name__)
@@ -233,11 +231,7 @@ def _check(of_type, folder, rows):
 
 def main(arguments=None) -> None:
     """`python -m tf_recall.beam.layerwise --nodes ... --edges ... --layers ... --out ... [Beam's options]`"""
-    parser = argparse.ArgumentParser(
-        prog="python -m tf_recall.beam.layerwise",
-        description="The vectors of all nodes of a graph, layer by layer. Other options are Beam's, as --runner.",
-        allow_abbrev=False,
-    )
+    parser = command("layerwise", "The vectors of all nodes of a graph, layer by layer.")
     add = parser.add_argument
     add("--nodes", action="append", required=True, metavar="TYPE=PARQUET", help="Rows and vectors; one for each type.")
     add("--edges", action="append", required=True, metavar="TYPE:NEIGHBOUR=PARQUET", help="Sources and targets.")
@@ -253,8 +247,8 @@ def main(arguments=None) -> None:
         if not colon:
             parser.error(f"--edges TYPE:NEIGHBOUR=PARQUET, got {each!r}")
         edges[of_type, near] = pattern
-    done = layerwise(nodes, edges, given.layers, given.out, given.rows_per_shard, PipelineOptions(others))
-    print(json.dumps(done))
+    options = PipelineOptions(others)
+    answer(parser, lambda: layerwise(nodes, edges, given.layers, given.out, given.rows_per_shard, options))
 
 
 def _pair(parser, text, form):

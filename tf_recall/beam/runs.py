@@ -1,5 +1,9 @@
 """Running a pipeline wherever its options say, and what it counted."""
 
+import argparse
+import json
+import logging
+import sys
 from collections import Counter
 
 import apache_beam as beam
@@ -37,3 +41,22 @@ def run(build, options: PipelineOptions) -> dict[str, int]:
 def pieces(pipeline, title: str, elements: list):
     """Pieces of work, dealt out to all workers."""
     return pipeline | f"{title}: pieces" >> beam.Create(elements) | f"{title}: deal out" >> beam.Reshuffle()
+
+
+def command(module: str, description: str) -> argparse.ArgumentParser:
+    """A parser for `python -m tf_recall.beam.<module>`, which leaves Beam's options to Beam."""
+    return argparse.ArgumentParser(
+        prog=f"python -m tf_recall.beam.{module}",
+        description=f"{description} Other options are Beam's, as --runner.",
+        allow_abbrev=False,
+    )
+
+
+def answer(parser: argparse.ArgumentParser, work) -> None:
+    """Prints what `work()` says as JSON; progress goes to standard error, and a mistake is one line."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tf_recall").setLevel(logging.INFO)
+    try:
+        print(json.dumps(work()))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        parser.exit(1, f"Error: {error}\n")
