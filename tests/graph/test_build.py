@@ -171,6 +171,12 @@ def test_bad_pieces(tmp_path, edges, error, message):
         build(edges, tmp_path / "graph", 5)
 
 
+def test_the_first_is_placed_in_a_piece_looked_at_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_module, "BLOCK_EDGES", 2)
+    with pytest.raises(ValueError, match="2 of 6 edges .*; the first is 9 at piece 0, edge 3"):
+        build([(np.array([1, 2, 3, 9, 1, 8]), np.ones(6, int))], tmp_path / "graph", 5)
+
+
 def test_bad_files(tmp_path, write):
     with pytest.raises(ValueError, match="has no column 'source', 'target', only .'who', 'what', 'weight'.*columns="):
         build(write("e.csv", CLICKS), tmp_path / "graph", USERS, ITEMS)

@@ -79,6 +79,11 @@ def other_offsets(folder):
     np.save(folder / "offsets.npy", np.load(folder / "offsets.npy") + 1)
 
 
+def too_few(folder):
+    offsets = np.load(folder / "offsets.npy")
+    np.save(folder / "offsets.npy", np.minimum(offsets, 299))
+
+
 def foreign(folder):
     (folder / "graph.json").write_text(json.dumps({"nodes": 3}))
 
@@ -95,6 +100,7 @@ def no_json(folder):
         (other_length, "tables.npy holds"),
         (absent, "offsets.npy"),
         (other_offsets, "offsets do not go from 0 to 300"),
+        (too_few, "offsets do not go from 0 to 300"),
         (foreign, "does not say 'tf_recall graph 1'"),
         (no_json, "Expecting value"),
     ],

@@ -26,6 +26,15 @@ def test_a_square_graph_by_hand():
     assert json.loads(json.dumps(found.to_dict()))["leading"]["histogram"] == {"0": 1, "1": 3, "2": 1}
 
 
+def test_reverses_are_looked_for_at_their_own_node():
+    """The reverses of 1-2, 2-3 and 3-1 would be 2-1, 3-2 and 1-3; where 1's edges end, those of 2 begin, with 3.
+
+    Nothing leads from 4, but 3 leads there: it is not isolated.
+    """
+    found = report(Graph.from_edges([1, 2, 3, 3], [2, 3, 1, 4], None, 5))
+    assert (found.one_way, found.isolated) == (4, 0)
+
+
 def test_two_types_by_hand():
     graph = Graph.from_edges([1, 1, 2], [4, 2, 4], None, 4, 6)
     found = report(graph)
