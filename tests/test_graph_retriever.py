@@ -71,10 +71,10 @@ def trained(make):
     return fitted(make(), clusters(), 8)[:2]
 
 
-def fitted(model, log, epochs, batch_size=128):
+def fitted(model, log, epochs, batch_size=128, **compiled):
     keras.utils.set_random_seed(0)
     catalog = Catalog.fit(log)
-    model.adapt(log, catalog).compile()
+    model.adapt(log, catalog).compile(**compiled)
     batches = model.batches(log, catalog, batch_size)
     steps = batches.steps_per_epoch
     history = model.fit(batches.dataset(), steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0)
@@ -203,6 +203,18 @@ def test_the_window_of_ranks_is_between_the_nearest_and_the_far():
     assert set(drawn[0]) <= {3, 4} and set(drawn[1]) <= {6, 7}
     assert set(drawn[2]) == {12}  # after 11, which is left out, nothing else is visited
     assert not drawn[3].any() and not drawn[4].any()  # 11 leads to 12 alone, 12 nowhere
+
+
+@pytest.mark.parametrize("precision, jit_compile", [("mixed_bfloat16", False), ("float32", True)])
+def test_it_learns_in_half_precision_and_under_xla(precision, jit_compile):
+    log, before = clusters(), keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model, catalog, _ = fitted(graph_sage(), log, 6, jit_compile=jit_compile)
+    finally:
+        keras.config.set_dtype_policy(before)
+    ids, _ = Service.build(model, catalog).recommend(["u0", "u1"], k=10)
+    assert np.mean([[int(item[1:]) % 4 == user for item in line] for user, line in enumerate(ids)]) > 0.9
 
 
 def test_walks_teach_without_labels():

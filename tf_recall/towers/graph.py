@@ -104,7 +104,8 @@ class GraphTower(keras.layers.Layer):
     normalize = True
 
     def __init__(self, entity, encoder, **kwargs):
-        super().__init__(name=kwargs.pop("name", f"{entity}_graph_tower"), **kwargs)
+        # What was summed up stays as exact as it was: autocast would read it in half precision.
+        super().__init__(name=kwargs.pop("name", f"{entity}_graph_tower"), autocast=False, **kwargs)
         self.entity, self.encoder = entity, encoder
         self.base = encoder.bases[entity]
         self.takes_history = entity == "user"
