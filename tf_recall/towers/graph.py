@@ -104,8 +104,8 @@ class GraphTower(keras.layers.Layer):
     normalize = True
 
     def __init__(self, entity, encoder, **kwargs):
-        # What was summed up stays as exact as it was: autocast would read it in half precision.
-        super().__init__(name=kwargs.pop("name", f"{entity}_graph_tower"), autocast=False, **kwargs)
+        # What was summed up stays as exact as it was: under a policy of half precision it would be read as that.
+        super().__init__(name=kwargs.pop("name", f"{entity}_graph_tower"), dtype="float32", **kwargs)
         self.entity, self.encoder = entity, encoder
         self.base = encoder.bases[entity]
         self.takes_history = entity == "user"
