@@ -12,7 +12,7 @@ its fused sampler leaves out two thirds of the edges where OpenMP has more than 
 a second over those of the fastest. Each figure is the median of rounds in which all take turns; the first is not
 counted. Edges a batch are shown, as they should be the same.
 
-DGL's last release for Python 3.11 asks for a PyTorch that does not go with NumPy 2, so it has its own environment:
+DGL 2.1.0 asks for a PyTorch that does not go with NumPy 2, so it has its own environment:
 
     python3.11 -m venv ENVIRONMENT
     ENVIRONMENT/bin/pip install dgl==2.1.0 torch==2.2.1 torchdata==0.7.1 'numpy<2' 'pandas<3' pydantic pyyaml setuptools
