@@ -16,7 +16,7 @@ from tf_recall.beam.plan import Plan
 from tf_recall.beam.progress import Progress
 from tf_recall.beam.runs import answer, command, counter, pieces, run, settled
 
-EDGES_READ, EDGES_SUMMED = 2**20, 2**19  # at a time by a worker; of the latter each may need M float64
+EDGES_AT_ONCE = 2**19  # read by a worker, and summed: up to as many sums, of M float64 each
 log = logging.getLogger(__name__)
 
 
@@ -94,7 +94,7 @@ def _build(pipeline, plan, layers, number, out):
     for of_type in layer:
         near, table = plan.over[of_type], plan.edges[of_type]
         held = Shared()
-        blocks = pieces(pipeline, f"{of_type} edges", table.blocks(EDGES_READ))
+        blocks = pieces(pipeline, f"{of_type} edges", table.blocks(EDGES_AT_ONCE))
         edges = blocks | f"{of_type} edges: read" >> beam.ParDo(ReadEdges(table, plan.num_shards[near]))
         titles = before[near].title, table.title
         send = Send(layers, number, of_type, held, titles, plan.num_shards[of_type])
@@ -104,9 +104,8 @@ def _build(pipeline, plan, layers, number, out):
             | f"{of_type}: by target" >> beam.GroupByKey()
             | f"{of_type}: send" >> beam.ParDo(send)
         )
-        path = FileSystems.join(_folder(out, number, of_type), f"vectors-{{:05d}}-of-{plan.num_shards[of_type]:05d}")
         titles = before[of_type].title, table.title
-        hear = Hear(layers, number, of_type, held, titles, path + ".parquet")
+        hear = Hear(layers, number, of_type, held, titles, _folder(out, number, of_type), plan.num_shards[of_type])
         _ = (
             (vectors[of_type], sums)
             | f"{of_type}: nodes and sums" >> beam.Flatten()
@@ -138,7 +137,7 @@ class ReadEdges(beam.DoFn):
         self._counter = counter("edges")
 
     def process(self, block):
-        for batch in block.batches(self._columns, EDGES_READ):
+        for batch in block.batches(self._columns, EDGES_AT_ONCE):
             sources, targets = (
                 tables.numbers(batch.column(name), name, self._title, np.int64) for name in ("source", "target")
             )
@@ -194,7 +193,7 @@ class Hear(_Step):
     """`(shard of the sources, their Nodes and Sums)` -> their new vectors, in a file of that shard's own."""
 
     def __init__(self, *args):
-        *args, self._path = args
+        *args, self._folder, self._num_shards = args
         super().__init__(*args)
         self._counter = counter("rows")
 
@@ -206,7 +205,8 @@ class Hear(_Step):
             pool.add(sums)
         vectors = np.asarray(self._convolution.update(nodes.vectors, pool.mean), np.float32)
         columns = {"row": pa.array(nodes.rows), "vector": tables.vector_column(vectors)}
-        tables.write_table(self._path.format(shard), columns)
+        name = f"vectors-{shard:05d}-of-{self._num_shards:05d}.parquet"
+        tables.write_table(FileSystems.join(self._folder, name), columns)
         self._counter.inc(len(nodes.rows))
 
 
@@ -215,7 +215,7 @@ def _chunks(blocks):
     waiting, size = [], 0
     for block in blocks:
         waiting, size = [*waiting, block], size + len(block.sources)
-        if size >= EDGES_SUMMED:
+        if size >= EDGES_AT_ONCE:
             yield Edges(*map(np.concatenate, zip(*waiting, strict=True)))
             waiting, size = [], 0
     if waiting:
