@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tf_recall" / "__init__.py"
 SCANN = ["scann[tf]>=1.4.2,<1.5; sys_platform == 'linux'"]  # no wheel elsewhere: all but this index works
 TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
 PLOT = ["matplotlib>=3.8"]
+BEAM = ["apache-beam>=2.77,<3"]
 
 setup(
     name="tf_recall",
@@ -43,8 +44,9 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.21"],
         "tfds": TFDS,
         "plot": PLOT,
+        "beam": BEAM,
         "bench": ["gensim>=4.3.3,<5"],  # a peer that benchmarks run beside
-        "dev": [*SCANN, *TFDS, *PLOT, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
+        "dev": [*SCANN, *TFDS, *PLOT, *BEAM, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
     },
     entry_points={"console_scripts": ["tf-recall=tf_recall.cli:main"]},
 )

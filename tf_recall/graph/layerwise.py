@@ -85,15 +85,11 @@ def _hear(convolution, vectors, messages, edges, edges_at_once, title):
     pooled, new = np.empty((size, convolution.pool_dim), np.float32), np.empty((size, convolution.dim), np.float32)
     messages = tf.convert_to_tensor(messages)
 
-    def hear(vectors, messages, places, weights):
-        pooled = convolution.pool(vectors, tf.gather(messages, places), weights)
-        return pooled, convolution.update(vectors, pooled)
-
-    rows, places = [[None, each.shape[1]] for each in (vectors, messages)], [None, None]
-    signature = [(rows[0], tf.float32), (rows[1], tf.float32), (places, tf.int32), (places, tf.float32)]
-    hear = tf.function(hear, input_signature=[tf.TensorSpec(*each) for each in signature])
     for nodes in tqdm(_blocks(edges.degrees, edges_at_once), title, unit="block", delay=3, leave=False):
-        pooled[nodes], new[nodes] = hear(vectors[nodes], messages, *_neighbours(edges, nodes))
+        places, weights = _neighbours(edges, nodes)
+        own = tf.convert_to_tensor(vectors[nodes])
+        heard = convolution.pool(own, tf.gather(messages, places), tf.convert_to_tensor(weights))
+        pooled[nodes], new[nodes] = heard, convolution.update(own, heard)
     return pooled, new
 
 
