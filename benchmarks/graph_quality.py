@@ -66,7 +66,8 @@ def graph_sage_i2i(world, epochs, **of_id):
 
 
 def pin_sage(world, epochs, kind=tr.PinSage, negatives=None, **of_id):
-    return world.fit(kind(item_tower(world, **of_id), negatives=negatives), epochs, 1024)
+    model = kind(item_tower(world, **of_id), positives=tr.ItemPairs(world.sessions), negatives=negatives)
+    return world.fit(model, epochs, 1024)
 
 
 class EvenNeighbours(tr.PinSage):
