@@ -75,10 +75,11 @@ class GraphEncoder(keras.layers.Layer):
 
     def over_all(self, graph):
         """What `layerwise` says of the whole graph."""
-        vectors = {t: self._all(base) for t, base in self.bases.items()}
-        return layerwise(vectors, self.convolutions, graph)
+        return layerwise({t: self.base_vectors(t) for t in self.bases}, self.convolutions, graph)
 
-    def _all(self, base):
+    def base_vectors(self, of_type):
+        """What goes into the first layer: float32 `[V, D]`, line 0 for the unknown node."""
+        base = self.bases[of_type]
         starts = range(0, base.num_rows, BLOCK)
         blocks = [base({base.entity: tf.range(at, min(at + BLOCK, base.num_rows))}) for at in starts]
         return np.concatenate(blocks)
