@@ -12,6 +12,7 @@ from tf_recall.features import Id, MultiValued
 from tf_recall.graph import stream
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbours import ImportantNeighbours
+from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
@@ -150,6 +151,22 @@ def test_new_nodes_are_attached_and_found(trained):
     np.testing.assert_array_equal(model.embed_catalog(), before)  # the first model is as it was
     for a, b in zip(model.trainable_variables, attached.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_graph_of_memory_maps_is_as_good(tmp_path):
+    log = clusters()
+    catalog = Catalog.fit(log)
+    maps = {}
+    for pair, edges in TypedGraph.user_item(log, catalog).edges.items():
+        edges.save(tmp_path / "-".join(pair))
+        maps[pair] = Graph.load(tmp_path / "-".join(pair))
+    vectors = []
+    for graph in (None, TypedGraph(maps)):
+        keras.utils.set_random_seed(0)
+        model = graph_sage().adapt(log, catalog, graph)
+        batch = model.batches(log, catalog, 64).at(3)
+        vectors.append((model.embed_catalog(), *tf.nest.flatten(batch)))
+    assert all(np.array_equal(a, b) for a, b in zip(*vectors, strict=True))
 
 
 def test_a_saved_model_answers_without_its_graph(trained, tmp_path):

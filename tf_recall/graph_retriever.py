@@ -61,8 +61,14 @@ class GraphRetriever(Retriever):
         """The graphs that walks behind a `RankWindow` step over in turn, from items to items."""
         raise NotImplementedError
 
-    def adapt(self, train, catalog):
-        """As `Retriever.adapt`, and makes the graph of the training part."""
+    def adapt(self, train, catalog, graph=None):
+        """As `Retriever.adapt`, and makes the graph of the training part.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: `Catalog.fit(train)`.
+            graph: a `TypedGraph` of its rows instead, such as one of memory maps.
+        """
         catalog = self.positives.counted(train, catalog)
         self.item_tower.adapt(catalog.items, catalog.item_table)
         if self.query_type == "user":
@@ -71,7 +77,7 @@ class GraphRetriever(Retriever):
             self.query_tower.adapt(train, catalog)
         self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
         self.negatives.ahead(0)  # raises where a sampler does not foretell
-        self.graph = self.make_graph(train, catalog)
+        self.graph = graph or self.make_graph(train, catalog)
         self._build()
         return self
 
