@@ -40,6 +40,17 @@ def test_the_example_of_sessions_runs():
     assert names["item_ids"].shape == (1, 10) and np.isfinite(names["scores"]).all()
 
 
+def test_the_example_of_graphs_runs():
+    world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
+    split = tr.leave_last_out(world)
+    names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train), "interactions": world}
+    exec(
+        f"from tf_recall.features import Id, MultiValued, Text\n{block('python', 2)}".replace("epochs=10", "epochs=1"),
+        names,
+    )
+    assert names["service"].similar(["i3"], k=10)[0].shape == (1, 10)
+
+
 def test_the_config_is_valid():
     model = Config.from_dict(yaml.safe_load(block("yaml"))).make_model()
     assert model.query_tower.dim == model.item_tower.dim
