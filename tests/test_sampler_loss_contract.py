@@ -46,6 +46,7 @@ SAMPLERS = {  # every argument, none at its default
     ),
     "same_group": lambda: dict(column="genres", num=3, separator="|", seed=3),
     "given": lambda: dict(num=2),
+    "rank_window": lambda: dict(num=2, low=3, high=9),
     "highest_in_batch": lambda: dict(num=2),
     "curriculum": lambda: dict(
         hard=sampler("same_group", column="genres", separator="|", num=3, seed=3), wait=0, grow=2

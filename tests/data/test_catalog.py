@@ -61,3 +61,16 @@ def test_a_damaged_catalog_is_refused(catalog, tmp_path):
     (tmp_path / "items.tsv").unlink()
     with pytest.raises(FileNotFoundError, match="lacks items.tsv"):
         Catalog.load(tmp_path)
+
+
+def test_a_catalogue_grows_behind_its_rows():
+    old = Interactions.from_columns(user_id=["u", "u", "v"], item_id=["a", "b", "b"])
+    catalog = Catalog.fit(old)
+    items = pd.DataFrame({"item_id": ["c", "a", "e"], "genres": ["x", "y", "z"]})
+    now = Interactions.from_columns(user_id=["u", "w", "w"], item_id=["b", "c", "b"], items=items)
+    grown = catalog.extended(now)
+    assert grown.items.ids.tolist() == [*catalog.items.ids, "c", "e"] and grown.users.ids.tolist()[-1] == "w"
+    rows = grown.items.encode(["a", "b", "c", "e"]) - 1
+    assert grown.item_table["genres"].iloc[rows].tolist()[::2] == ["y", "x"]
+    assert pd.isna(grown.item_table["genres"].iloc[rows[1]])
+    assert sorted(grown.seen.of(grown.users.encode(["w"])[0])) == sorted(grown.items.encode(["b", "c"]))

@@ -317,3 +317,14 @@ def test_raw_ids_keep_their_shape_and_tell_the_missing():
     assert is_missing(ids).tolist() == [[False, True], [False, True]] and kind_of(ids) == "string"
     ids = raw_ids(np.array([[1, 2], [3, -1]], np.int32))
     assert is_missing(ids).tolist() == [[False, False], [False, True]] and kind_of(ids) == "int64"
+
+
+def test_more_ids_get_rows_at_the_end():
+    """b twice, a once; then a three times, c twice, and d of the catalogue: b is not seen any more."""
+    vocabulary = Vocabulary.fit(["b", "a", "b"]).extended(["c", "a", "a", "c", "a"], extra=["d", "a"])
+    assert vocabulary.ids.tolist() == ["b", "a", "c", "d"]
+    assert vocabulary.counts.tolist() == [0, 0, 3, 2, 0]
+    assert Vocabulary.fit([7, 5]).extended([9]).ids.tolist() == [5, 7, 9]
+    assert Vocabulary.fit([]).extended(["x"]).ids.tolist() == ["x"]
+    with pytest.raises(TypeError):
+        Vocabulary.fit(["a"]).extended([1])

@@ -103,3 +103,19 @@ def test_ids_of_few_events_have_no_vector_of_their_own():
     assert again.features[0].min_count == 3
     with pytest.raises(ValueError, match="min_count must be at least 1, not 0"):
         Id(4, min_count=0)
+
+
+def test_a_tower_over_more_rows_knows_what_it_knew():
+    """Rows 1 and 2 keep their vectors; row 3 has the genre of row 1, and no id that was learned."""
+    vocabulary = Vocabulary.fit(["a", "a", "b"])
+    tower = FeatureTower("item", [Id(4), Categorical("genre", 4)], units=[4])
+    tower.adapt(vocabulary, pd.DataFrame({"genre": ["x", "y"]}))
+    more = vocabulary.extended(["a", "b", "c"])
+    grown = tower.extended(more, pd.DataFrame({"genre": [None, None, "x"]}))
+    before, after = (each({"item": tf.range(3)}).numpy() for each in (tower, grown))
+    np.testing.assert_array_equal(before, after)
+    assert grown.num_rows == 4
+    codes = [table.numpy() for table in grown.tables.values()]  # of the id, of the genre
+    assert codes[1][3] == codes[1][1] and codes[0][3] == 0
+    with pytest.raises(ValueError, match="asks for column 'genre' of what is new"):
+        tower.extended(more, pd.DataFrame({"title": ["", "", ""]}))
