@@ -123,7 +123,7 @@ def compare(graph, vectors, num_rounds, num_batches):
             begin = time.perf_counter()
             layer_by_layer(vectors, layers[kind], graph)
             times[kind][0].append(time.perf_counter() - begin)
-            times[kind][1].append(exact_seconds(vectors, layers[kind], graph, max(2, num_batches // 10)))
+            times[kind][1].append(exact_seconds(vectors, layers[kind], graph, max(2, num_batches // 20)))
             times[kind][2].append(peers[kind].seconds(num_batches, generator))
     return {kind: tuple(float(np.median(each[1:])) for each in ways) for kind, ways in times.items()}
 
@@ -180,7 +180,7 @@ def peaks(graph, vectors):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under two minutes")
-    num_nodes, num_rounds, num_batches = NODES, 3, 50
+    num_nodes, num_rounds, num_batches = NODES, 2, 50
     if parser.parse_args().quick:
         num_nodes, num_rounds, num_batches = NODES // 10, 1, 10
     figures, lines = {}, []
