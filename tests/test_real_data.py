@@ -1,6 +1,7 @@
 """MovieLens latest-small from the zip file to an exported model that answers."""
 
 import numpy as np
+import pytest
 
 import tf_recall as tr
 from tf_recall.config import Config
@@ -62,3 +63,18 @@ def test_baskets_beat_popularity_and_answer(shared_data, tmp_path):
     assert names.loc[found[0]].str.contains("CAKE|TEA|PLATE|CUP|REGENCY|KITCHEN|TIN", regex=True).sum() >= 3
     basket, _ = served.recommend([""], k=10, history=[["22423", "22699"]], exclude_seen=True)
     assert not {"22423", "22699"} & set(basket[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, epochs", [("graph_sage", 4), ("graph_sage_i2i", 4), ("pin_sage", 10)])
+def test_graphs_of_films_beat_popularity(shared_data, tmp_path, name, epochs):
+    sets = [
+        "data.variant=latest-small",
+        f"data.manual_dir={shared_data / 'movielens'}",
+        f"data.data_dir={tmp_path / 'tfds'}",
+        f"train.epochs={epochs}",
+    ]
+    trained = tr.train(Config.load(f"{name}_movielens", sets), tmp_path)
+    assert trained.report.metrics["recall@20"] > 1.1 * trained.report.baseline["recall@20"]
+    found, _ = tr.load(trained.path).similar(["1"], k=10)
+    assert len(set(found[0])) == 10
