@@ -12,6 +12,7 @@ SCANN = ["scann[tf]>=1.4.2,<1.5; sys_platform == 'linux'"]  # no wheel elsewhere
 TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
 PLOT = ["matplotlib>=3.8"]
 BEAM = ["apache-beam>=2.77,<3"]
+REDIS = ["redis>=5"]
 
 setup(
     name="tf_recall",
@@ -35,6 +36,7 @@ setup(
         "pyarrow>=16",
         "scikit-learn>=1.5",
         "scipy>=1.12",
+        "sparse_dot_topn>=1.2,<2",
         "PyYAML>=6",
         "click>=8.1",
         "tqdm>=4.66",
@@ -45,8 +47,9 @@ setup(
         "tfds": TFDS,
         "plot": PLOT,
         "beam": BEAM,
-        "bench": ["gensim>=4.3.3,<5"],  # a peer that benchmarks run beside
-        "dev": [*SCANN, *TFDS, *PLOT, *BEAM, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
+        "redis": REDIS,
+        "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
+        "dev": [*SCANN, *TFDS, *PLOT, *BEAM, *REDIS, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
     },
     entry_points={"console_scripts": ["tf-recall=tf_recall.cli:main"]},
 )

@@ -1,0 +1,89 @@
+"""Items like those that a user likes."""
+
+from tf_recall.channels.base import Channel, padded
+from tf_recall.channels.likes import Likes
+from tf_recall.channels.products import first
+from tf_recall.channels.similarity import Cosine, Similarity
+from tf_recall.request import check_k
+
+
+class ItemToItem(Channel):
+    """From the items that a user likes to items like them: `right` holds the similarities."""
+
+    kind = "item"
+
+    def left(self, users, likes):
+        return likes
+
+    def similar(self, item_id, k=10):
+        """The k items most like each item, as raw ids: never the item itself.
+
+        Args:
+            item_id: raw ids `[B]`, or one; unknown ones are like nothing.
+            k: how many; there are no more than `top`.
+
+        Returns:
+            item_id `[B, k]` and similarity `[B, k]` float32, falling; `""` (or -1) and -inf where there are fewer.
+
+        Raises:
+            ValueError: k beyond the catalogue.
+        """
+        check_k(k, self.catalog.num_items)
+        rows = self.catalog.items.encode([item_id] if isinstance(item_id, (str, int)) else item_id)
+        rows, score = padded(first(self.right[rows], k), k)
+        return self.catalog.items.decode(rows), score
+
+
+class ItemCF(ItemToItem):
+    """Recommends the items most similar to those that a user likes (METHODS.md C2).
+
+        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is among the `top` of j
+
+    Two indexes: user to his last items, item to the items most similar to it. All that is similar to any of a user's
+    items is scored, and by all of his items that it is similar to.
+
+    Args:
+        similarity: `Cosine()`, `WeightedCosine()`, `Jaccard()`, `Pearson()`, `Euclidean()`.
+        top: how many similar items to keep of each.
+        last: how many of a user's latest items to recommend from; None: all.
+        user_limit: how many of a user's latest items count towards similarities, so that a few very active users
+            decide nothing and cost little; None: all.
+        half_life: days after which a like counts half, in similarities and in scores; None: all count alike.
+
+    Example:
+        >>> channel = ItemCF(last=50).fit(split.train, catalog)
+        >>> item_id, score = channel.recommend(["u17"], k=10, exclude_seen=True)
+        >>> channel.explain("u17", item_id[0, 0])
+        [{'kind': 'item', 'id': 'tea', 'share': 0.7}, ...]
+
+    Paper: Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms", section 3; Deshpande and
+    Karypis 2004, "Item-Based Top-N Recommendation Algorithms", section 4.
+    """
+
+    def __init__(
+        self,
+        similarity: Similarity | None = None,
+        top: int = 100,
+        last: int | None = None,
+        user_limit: int | None = None,
+        half_life: float | None = None,
+    ):
+        check_counts(top=top, last=last, user_limit=user_limit)
+        self.similarity = similarity or Cosine()
+        self.top, self.last, self.user_limit, self.half_life = top, last, user_limit, half_life
+
+    def _fit(self, train):
+        likes = Likes.fit(train, self.catalog, self.half_life)
+        self.likes = likes.last(self.last)
+        self.right = self.similarity.neighbours(likes.last(self.user_limit), self.top)
+
+
+def check_counts(**counts) -> None:
+    """Refuses what is neither None nor a whole number of at least 1.
+
+    Raises:
+        ValueError: with the name of it.
+    """
+    for name, count in counts.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise ValueError(f"{name} is a whole number of at least 1, got {count!r}")

@@ -1,0 +1,93 @@
+"""The largest entries of each row of a sparse product, which never exists whole."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+from sparse_dot_topn import sp_matmul, sp_matmul_topn
+from tqdm import tqdm
+
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MULTIPLICATIONS = 2**27  # in one block of rows: a second or so
+HELD = 2**24  # entries of a product that is held
+
+
+def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
+    """The `num` largest positive entries of each row of `left @ right`.
+
+    Rows are multiplied by all cores, in blocks; of each no more than these entries is kept.
+
+    Args:
+        left: `[n, m]` CSR, of floats.
+        right: `[m, p]` CSR of the same dtype.
+        num: how many in a row, at most.
+        title: of the progress bar.
+
+    Returns:
+        `[n, p]` CSR; the entries of a row stand in falling order, equal ones by column.
+    """
+    work = _work(left, right)
+    parts = [
+        sp_matmul_topn(left[rows], right, min(num, right.shape[1]), threshold=0, sort=True, n_threads=THREADS)
+        for rows in _blocks(work, MULTIPLICATIONS, title)
+    ]
+    return ordered(sparse.vstack(parts, "csr"))
+
+
+def top_changed(left, right, num: int, change: Callable, title: str | None = None) -> sparse.csr_matrix:
+    """As `top`, of the entries changed: `change(values, rows, columns)`, of those entries that are not 0.
+
+    A block of the product is held at a time.
+    """
+    one_each = sparse.identity(right.shape[1], left.dtype, "csr")
+    parts = []
+    for rows in _blocks(_work(left, right), HELD, title):
+        product = sp_matmul(left[rows], right, n_threads=THREADS)
+        row = np.repeat(np.arange(rows.start, rows.stop), np.diff(product.indptr))
+        product.data = change(product.data, row, product.indices).astype(left.dtype)
+        parts.append(sp_matmul_topn(product, one_each, min(num, right.shape[1]), threshold=0, sort=True))
+    return ordered(sparse.vstack(parts, "csr"))
+
+
+def ordered(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The same entries, those of a row in falling order, equal ones by column."""
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort([matrix.indices, -matrix.data, row])
+    return sparse.csr_matrix((matrix.data[order], matrix.indices[order], matrix.indptr), matrix.shape)
+
+
+def first(matrix: sparse.csr_matrix, num: int, kept: np.ndarray | None = None) -> sparse.csr_matrix:
+    """The first `num` entries of each row, in their order; of those only that are `kept`, `[nnz]` bool."""
+    kept = np.ones(matrix.nnz, bool) if kept is None else kept
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    before = np.concatenate([[0], np.cumsum(kept)])
+    kept = kept & (before[:-1] - before[matrix.indptr[:-1]][row] < num)
+    offsets = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), matrix.shape)
+
+
+def without_diagonal(matrix: sparse.csr_matrix, num: int) -> sparse.csr_matrix:
+    """The first `num` entries of each row that are not on the diagonal."""
+    return first(matrix, num, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) != matrix.indices)
+
+
+def _work(left, right) -> np.ndarray:
+    """How many multiplications each row of the product takes."""
+    lengths = np.diff(right.indptr).astype(np.int64)
+    return np.add.reduceat(np.append(lengths[left.indices], 0), left.indptr[:-1]) * (np.diff(left.indptr) > 0)
+
+
+def _blocks(work: np.ndarray, most: int, title: str | None):
+    """Slices of rows of up to `most` multiplications, at least a row each."""
+    whole = np.cumsum(work)
+    start, count = 0, len(work)
+    with tqdm(total=count, desc=title, unit="row", delay=3, leave=False, disable=title is None) as bar:
+        while start < count or not count:
+            before = whole[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(whole, before + most, side="right")))
+            yield slice(start, min(stop, count))
+            bar.update(stop - start)
+            start = stop
+            if not count:
+                return

@@ -1,0 +1,76 @@
+"""What similar users like."""
+
+import functools
+
+import numpy as np
+from scipy import sparse
+
+from tf_recall.channels.base import Channel
+from tf_recall.channels.item_cf import check_counts
+from tf_recall.channels.likes import Likes
+from tf_recall.channels.products import top, without_diagonal
+
+
+class UserCF(Channel):
+    """Recommends what the users most similar to a user like (METHODS.md C4).
+
+        sim(u, v) = sum over the items l of both of 1 / log(1 + n_l) / sqrt(|J_u| |J_v|)
+        score(u, i) = sum over the `top` users v most similar to u of sim(u, v) * like(v, i),  i among v's `last` items
+
+    with J_u the items that u likes and n_l the number of users who like l: what everybody likes says little. Two
+    indexes: user to his last items, user to the users most similar to him. Somebody unknown is compared by the history
+    that he brings.
+
+    Args:
+        top: how many similar users to keep of each.
+        last: how many of a user's latest items to recommend to others; None: all.
+        item_limit: items of more users than this are left out of the comparison: comparing costs the square of it.
+            None: none is.
+        half_life: days after which a like counts half in scores; None: all count alike.
+
+    Paper: Breese, Heckerman and Kadie 1998, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering",
+    section 2.2.2, inverse user frequency.
+    """
+
+    kind = "user"
+    arrays = ("likes", "right", "users")
+
+    def __init__(
+        self, top: int = 100, last: int | None = None, item_limit: int | None = None, half_life: float | None = None
+    ):
+        check_counts(top=top, last=last, item_limit=item_limit)
+        self.top, self.last, self.item_limit, self.half_life = top, last, item_limit, half_life
+
+    def _fit(self, train):
+        likes = Likes.fit(train, self.catalog, self.half_life)
+        self.likes, self.right = likes.matrix, likes.last(self.last)
+        near = top(self._profiles, self._profiles.T.tocsr(), self.top + 1, "users like each user")
+        self.users = without_diagonal(near, self.top)
+
+    def left(self, users, likes):
+        """As `Channel.left`; who is unknown is compared by his likes now."""
+        return (self.users[users] + self._nearest(likes, users == 0)).tocsr()
+
+    def names(self, places):
+        return self.catalog.users.decode(places).tolist()
+
+    def _nearest(self, likes, asked):
+        likes = sparse.diags_array(asked.astype(np.float32)) @ likes
+        return top(self._profile(sparse.csr_matrix(likes)), self._profiles.T.tocsr(), self.top)
+
+    @functools.cached_property
+    def _weights(self):
+        """`[item rows]` 1 / log(1 + n_l), 0 for items of too many users."""
+        count = np.bincount(self.likes.indices, minlength=self.likes.shape[1])
+        counted = (count > 0) & (count <= (self.item_limit or np.inf))
+        return np.divide(1, np.log1p(count), out=np.zeros(len(count)), where=counted)
+
+    @functools.cached_property
+    def _profiles(self):
+        return self._profile(self.likes)
+
+    def _profile(self, likes):
+        """Rows whose products are similarities."""
+        size = np.repeat(np.diff(likes.indptr), np.diff(likes.indptr))
+        values = np.sqrt(self._weights[likes.indices] / np.maximum(size, 1)).astype(np.float32)
+        return sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
