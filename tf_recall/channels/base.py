@@ -221,7 +221,7 @@ def seen_pairs(seen: Seen, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The entries of each row as rows `[B, k]` int32 and scores `[B, k]` float32, with 0 and -inf where there are fewer."""
+    """The entries of each row as rows `[B, k]` int32 and scores `[B, k]` float32; 0 and -inf where there are fewer."""
     count = np.diff(best.indptr)
     there = np.arange(k) < count[:, None]
     rows, score = np.zeros(there.shape, np.int32), np.full(there.shape, -np.inf, np.float32)

@@ -48,6 +48,7 @@ class ItemCF(ItemToItem):
         last: how many of a user's latest items to recommend from; None: all.
         user_limit: how many of a user's latest items count towards similarities, so that a few very active users
             decide nothing and cost little; None: all.
+        weight: the column that says how much a user likes an item; without a column `weight` every interaction is 1.
         half_life: days after which a like counts half, in similarities and in scores; None: all count alike.
 
     Example:
@@ -67,13 +68,15 @@ class ItemCF(ItemToItem):
         last: int | None = None,
         user_limit: int | None = None,
         half_life: float | None = None,
+        weight: str = "weight",
     ):
         check_counts(top=top, last=last, user_limit=user_limit)
         self.similarity = similarity or Cosine()
-        self.top, self.last, self.user_limit, self.half_life = top, last, user_limit, half_life
+        self.top, self.last, self.user_limit = top, last, user_limit
+        self.half_life, self.weight = half_life, weight
 
     def _fit(self, train):
-        likes = Likes.fit(train, self.catalog, self.half_life)
+        likes = Likes.fit(train, self.catalog, self.half_life, self.weight)
         self.likes = likes.last(self.last)
         self.right = self.similarity.neighbours(likes.last(self.user_limit), self.top)
 

@@ -33,20 +33,22 @@ class Likes:
     place: np.ndarray
 
     @classmethod
-    def fit(cls, train: Interactions, catalog: Catalog, half_life: float | None = None) -> "Likes":
+    def fit(cls, train: Interactions, catalog: Catalog, half_life=None, weight: str = "weight") -> "Likes":
         """The likes of the training part.
 
         Args:
-            train: interactions; the columns `weight` and `timestamp` are used where they are there.
+            train: interactions, with `timestamp` or without.
             catalog: fitted on them.
             half_life: days after which an interaction counts half; None: all count alike.
+            weight: the column that says how much; without a column `weight` each counts 1.
 
         Raises:
-            ValueError: a half-life that is not above 0, or without a timestamp; no weight above 0.
+            ValueError: a half-life that is not above 0, or without a timestamp; another column that is not there, or
+                holds no numbers of at least 0; no weight above 0.
         """
         frame = train.frame
         users, items = catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])
-        weight = frame["weight"].to_numpy(np.float32) if "weight" in frame else np.ones(len(frame), np.float32)
+        weight = _weights(frame, weight)
         place = np.arange(len(frame))
         if "timestamp" in frame:
             place[np.argsort(frame["timestamp"].to_numpy(), kind="stable")] = np.arange(len(frame))
@@ -54,9 +56,7 @@ class Likes:
             weight = weight * decay(frame, half_life)
         kept = np.flatnonzero((users > 0) & (items > 0) & (weight > 0))
         if not len(kept):
-            raise ValueError(
-                "no interaction has a weight above 0, so nobody likes anything: give other weights, or none"
-            )
+            raise ValueError("no interaction has a weight above 0: nobody likes anything")
         pair = users[kept].astype(np.int64) << 32 | items[kept]
         order = np.argsort(pair, kind="stable")
         pair, kept = pair[order], kept[order]
@@ -92,6 +92,17 @@ def decay(frame, half_life: float) -> np.ndarray:
         raise ValueError("half_life asks for the interactions' timestamp, and they have none")
     time = frame["timestamp"].to_numpy()
     return np.exp2((time - time.max()) / (half_life * DAY)).astype(np.float32)
+
+
+def _weights(frame, column):
+    if column not in frame:
+        if column != "weight":
+            raise ValueError(f"weight names the column {column!r}; the interactions have {', '.join(frame)}")
+        return np.ones(len(frame), np.float32)
+    weight = frame[column].to_numpy()
+    if weight.dtype.kind not in "buif" or not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError(f"{column} says how much an interaction counts: numbers of at least 0, none missing")
+    return weight.astype(np.float32)
 
 
 def binary(likes: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import sparse
-from sparse_dot_topn import sp_matmul, sp_matmul_topn
+from sparse_dot_topn import sp_matmul_topn
 from tqdm import tqdm
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -41,12 +42,15 @@ def top_changed(left, right, num: int, change: Callable, title: str | None = Non
     A block of the product is held at a time.
     """
     one_each = sparse.identity(right.shape[1], left.dtype, "csr")
-    parts = []
-    for rows in _blocks(_work(left, right), HELD, title):
-        product = sp_matmul(left[rows], right, n_threads=THREADS)
+
+    def part(rows):
+        product = left[rows] @ right  # releases the lock; `sp_matmul` spoils what holds sums that are exactly 0
         row = np.repeat(np.arange(rows.start, rows.stop), np.diff(product.indptr))
         product.data = change(product.data, row, product.indices).astype(left.dtype)
-        parts.append(sp_matmul_topn(product, one_each, min(num, right.shape[1]), threshold=0, sort=True))
+        return sp_matmul_topn(product, one_each, min(num, right.shape[1]), threshold=0, sort=True)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(part, _blocks(_work(left, right), HELD, title)))
     return ordered(sparse.vstack(parts, "csr"))
 
 

@@ -26,6 +26,7 @@ class UserCF(Channel):
         last: how many of a user's latest items to recommend to others; None: all.
         item_limit: items of more users than this are left out of the comparison: comparing costs the square of it.
             None: none is.
+        weight: the column that says how much a user likes an item; without a column `weight` every interaction is 1.
         half_life: days after which a like counts half in scores; None: all count alike.
 
     Paper: Breese, Heckerman and Kadie 1998, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering",
@@ -36,13 +37,19 @@ class UserCF(Channel):
     arrays = ("likes", "right", "users")
 
     def __init__(
-        self, top: int = 100, last: int | None = None, item_limit: int | None = None, half_life: float | None = None
+        self,
+        top: int = 100,
+        last: int | None = None,
+        item_limit: int | None = None,
+        half_life: float | None = None,
+        weight: str = "weight",
     ):
         check_counts(top=top, last=last, item_limit=item_limit)
-        self.top, self.last, self.item_limit, self.half_life = top, last, item_limit, half_life
+        self.top, self.last, self.item_limit = top, last, item_limit
+        self.half_life, self.weight = half_life, weight
 
     def _fit(self, train):
-        likes = Likes.fit(train, self.catalog, self.half_life)
+        likes = Likes.fit(train, self.catalog, self.half_life, self.weight)
         self.likes, self.right = likes.matrix, likes.last(self.last)
         near = top(self._profiles, self._profiles.T.tocsr(), self.top + 1, "users like each user")
         self.users = without_diagonal(near, self.top)
