@@ -28,6 +28,7 @@ def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
     assert not set(trained.service.catalog.items.decode(seen)) & set(items[0])
 
 
+@pytest.mark.slow
 def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_path):
     recall = {}
     for name, changes in {

@@ -259,3 +259,28 @@ def test_the_recall_of_the_index_is_measured_with_users():
     spy = Spy()
     make({"u1": [1, 0], "u2": [0, 1]}, {"a": [1, 0], "b": [0, 1]}, [("u1", "a"), ("u2", "b")], index=spy)
     assert sorted(spy.queries.tolist()) == [[0, 1], [1, 0]]
+
+
+def test_what_speaks_for_an_item(hand):
+    # u1 has a = [1, 0] and b = [0.75, 0.25]; d = [1, 1] / 2: cos(a, d) = 1 / sqrt 2, cos(b, d) = 1 / sqrt(2.5 / 2)
+    a, b = 1 / np.sqrt(2), 0.5 / np.sqrt(0.5 * 0.625)
+    reasons = hand.explain("u1", "d")
+    assert [(reason["kind"], reason["id"]) for reason in reasons] == [("item", "b"), ("item", "a")]
+    np.testing.assert_allclose([reason["share"] for reason in reasons], [b / (a + b), a / (a + b)], rtol=1e-6)
+    assert [reason["id"] for reason in hand.explain("u1", "d", num=1)] == ["b"]
+
+
+def test_an_item_does_not_speak_for_itself_nor_what_is_unlike_it(hand):
+    assert [reason["id"] for reason in hand.explain("u1", "a")] == ["b"]
+    assert hand.explain("u2", "a") == []  # c is at a right angle to a
+    assert hand.explain("nobody", "a") == []
+
+
+def test_a_history_speaks_in_place_of_what_is_stored(hand):
+    reasons = hand.explain("u1", "d", history=["c", "nowhere", "c"])
+    assert reasons == [{"kind": "item", "id": "c", "share": 1.0}]
+
+
+def test_an_unknown_item_is_not_explained(hand):
+    with pytest.raises(ValueError, match="item 'nowhere' is unknown: it is not among the 4 of the catalogue"):
+        hand.explain("u1", "nowhere")

@@ -1,5 +1,6 @@
 """An exported service, loaded again: through its signatures alone, as any client of the server would ask it."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import raw_ids
+from tf_recall.reasons import explained
 from tf_recall.registry import REGISTRY, find
 from tf_recall.request import batch, check_k, is_list
 
@@ -37,7 +39,7 @@ def load(path) -> "Served":
         except ImportError as error:
             raise ImportError(f"{path} searches with ScaNN: pip install 'tf-recall[scann]'") from error
     try:
-        return Served(tf.saved_model.load(str(path)))
+        return Served(tf.saved_model.load(str(path)), path)
     except (tf.errors.OpError, OSError) as error:
         raise ValueError(f"{path} is damaged, export or copy it again: {error}") from error
 
@@ -80,8 +82,8 @@ class Served:
     The graph answers with `k_max` items and the first k are kept. Rows are found through the exported ids.
     """
 
-    def __init__(self, model):
-        self._model, self._signatures = model, model.signatures
+    def __init__(self, model, path):
+        self._model, self._signatures, self._path = model, model.signatures, path
         self.inputs = {
             name: dict(function.structured_input_signature[1]) for name, function in self._signatures.items()
         }
@@ -109,6 +111,19 @@ class Served:
         """As `Service.recommend_rows`."""
         item_id, score = self.recommend(user_id, k, exclude_seen=exclude_seen, **features)
         return self._index.get_indexer(item_id.ravel()).astype(np.int32).reshape(item_id.shape), score
+
+    def explain(self, user_id, item_id, num=3, history=None) -> list[dict]:
+        """As `Service.explain`.
+
+        Raises:
+            FileNotFoundError: the export was written without its model, and so without what its users had.
+        """
+        return explained(self.catalog, self.embed_item, user_id, item_id, num, history)
+
+    @functools.cached_property
+    def catalog(self) -> Catalog:
+        """The catalogue that was exported beside the model."""
+        return Catalog.load(self._path / "training" / "catalog")
 
     def embed_query(self, user_id, history=None, **features) -> np.ndarray:
         """As `Service.embed_query`."""

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tf_recall.data.ids import MISSING
 from tf_recall.export import export
 from tf_recall.index import default_index
+from tf_recall.reasons import explained
 from tf_recall.request import batch, check_k
 
 
@@ -144,6 +145,22 @@ class Service:
         given = {"item_id": item_id, "exclude": exclude, "allow": allow, **features}
         rows, score = self._ask(self.similar_items, "similar_items", "item_id", given, k)
         return self.catalog.items.decode(rows), score
+
+    def explain(self, user_id, item_id, num=3, history=None) -> list[dict]:
+        """What speaks for an item: of what the user had in training, or the history given, the items most like it.
+
+        Args:
+            user_id, item_id: a raw id each.
+            num: how many items, at most.
+            history: a list of item ids that stands for what the user had.
+
+        Returns:
+            As `tf_recall.reasons.nearest_liked`; empty for a user of whom nothing is known.
+
+        Raises:
+            ValueError: an unknown item.
+        """
+        return explained(self.catalog, self.embed_item, user_id, item_id, num, history)
 
     def embed_query(self, user_id, history=None, **features) -> np.ndarray:
         """Query vectors `[B, dim]`; arguments as for `recommend`."""

@@ -118,7 +118,7 @@ class Channel:
             ValueError: an unknown item.
         """
         given = batch(self.inputs, "user_id", {"user_id": [user_id], "history": history})
-        row = known_item(self.catalog, item_id)
+        row = self.catalog.known_item(item_id)
         rows = self.catalog.items.encode(given["history"].ravel()).reshape(1, -1)
         left = self._left(self.catalog.users.encode(given["user_id"]), rows)
         term = left.multiply(self.right[:, [row]].T).tocsr()
@@ -227,18 +227,6 @@ def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
     rows, score = np.zeros(there.shape, np.int32), np.full(there.shape, -np.inf, np.float32)
     rows[there], score[there] = best.indices, best.data
     return rows, score
-
-
-def known_item(catalog: Catalog, item_id) -> int:
-    """The row of an item.
-
-    Raises:
-        ValueError: the catalogue does not know it.
-    """
-    row = int(catalog.items.encode([item_id])[0])
-    if not row:
-        raise ValueError(f"item {item_id!r} is unknown: it is not among the {catalog.num_items} of the catalogue")
-    return row
 
 
 def _flat(lists):

@@ -85,6 +85,17 @@ class Catalog:
         """How many items can be recommended."""
         return self.items.size - 1
 
+    def known_item(self, item_id) -> int:
+        """The row of an item.
+
+        Raises:
+            ValueError: the catalogue does not know it.
+        """
+        row = int(self.items.encode([item_id])[0])
+        if not row:
+            raise ValueError(f"item {item_id!r} is unknown: it is not among the {self.num_items} of the catalogue")
+        return row
+
     def save(self, directory: str | Path) -> None:
         """Writes vocabularies and seen pairs. The side tables stay behind: a trained model holds them encoded."""
         directory = Path(directory)
