@@ -30,7 +30,7 @@ from tutorial import finish
 from worlds import add_folders, real_worlds, show
 
 import tf_recall as tr
-from tf_recall.channels.popularity import Popularity
+from tf_recall.channels.ranked import Popularity
 from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
@@ -143,7 +143,7 @@ def cold_items(world, seeds, epochs):
         part, cold = without_some(world, seed)
         share = [20 / len(cold)] * 2
         found.setdefault("chance", []).append([20 / part.catalog.num_items, share[1]])
-        known = [recall(part, Popularity(part.catalog)), recall(part, Foresight(part))]
+        known = [recall(part, Popularity().fit(None, part.catalog)), recall(part, Foresight(part))]
         found.setdefault("popularity", []).append(known)
         for name, make in INDUCTIVE.items():
             keras.utils.set_random_seed(seed)
@@ -165,7 +165,7 @@ def main():
         epochs = 1 if options.quick else EPOCHS[name]
         print(f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; {len(world.rare.rows)} rare pairs")
         print(f"{'':<28}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
-        found[name, "popularity"] = np.array([world.measure(Popularity(world.catalog))])
+        found[name, "popularity"] = np.array([world.measure(Popularity().fit(None, world.catalog))])
         show("popularity", found[name, "popularity"])
         for who, make in MODELS.items():
             values = []

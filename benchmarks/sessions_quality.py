@@ -28,7 +28,7 @@ from tutorial import finish
 from worlds import RARE, add_folders, real_worlds, show
 
 import tf_recall as tr
-from tf_recall.channels.popularity import Popularity
+from tf_recall.channels.ranked import Popularity
 from tf_recall.features import Id
 
 DIM, WINDOW, EPOCHS = 64, 20, 30
@@ -111,7 +111,7 @@ def main():
     for name, world in worlds.items():
         print(f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; {len(world.rare.rows)} rare pairs")
         print(f"{'':<28}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
-        baselines = {"popularity": Popularity(world.catalog), "item cosine": ItemCosine(world)}
+        baselines = {"popularity": Popularity().fit(None, world.catalog), "item cosine": ItemCosine(world)}
         for who, recommender in baselines.items():
             found[name, who] = np.array([world.measure(recommender)])
             show(who, found[name, who])

@@ -125,6 +125,10 @@ def test_the_same_answers_after_a_reload(service, exported):
     np.testing.assert_array_equal(rows, expected[0])
     np.testing.assert_allclose(score, expected[1], atol=1e-6)
     assert served.k_max == service.k_max and set(served.query_columns) == set(service.query_columns)
+    reasons, expected = (each.explain(users[0], items[5], history=items[:4]) for each in (served, service))
+    assert [reason["id"] for reason in reasons] == [reason["id"] for reason in expected]
+    np.testing.assert_allclose([r["share"] for r in reasons], [r["share"] for r in expected], atol=1e-5)
+    assert served.explain(users[0], items[5]) and not served.explain(users[2], items[5])
     with pytest.raises(ValueError, match="k must be a whole number from 1 to 50"):
         served.recommend(users, k=51)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tf_recall.channels.popularity import Popularity
+from tf_recall.channels.ranked import Popularity
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.synthetic import synthetic
@@ -102,7 +102,7 @@ def test_half_of_the_interactions_exactly():
     train = Interactions.from_columns(user_id=[1, 2, 3, 4], item_id=[7, 7, 8, 9])
     catalog = Catalog.fit(train)
     cases = cases_by_row(Interactions.from_columns(user_id=[3, 1, 1], item_id=[7, 8, 9]), catalog)
-    report = evaluate(Popularity(catalog), cases, catalog, ks=[1])
+    report = evaluate(Popularity().fit(None, catalog), cases, catalog, ks=[1])
     assert (report.slices["head_items"]["pairs"], report.slices["tail_items"]["pairs"]) == (1, 2)
 
 
@@ -110,7 +110,7 @@ def test_a_cold_user_has_fewer_than_five():
     train = Interactions.from_columns(user_id=["four"] * 4 + ["five"] * 5, item_id=[1, 2, 3, 4, 1, 2, 3, 4, 5])
     catalog = Catalog.fit(train)
     test = Interactions.from_columns(user_id=["four", "five", "none", "none"], item_id=[5, 99, 1, 98])
-    report = evaluate(Popularity(catalog), cases_by_user(test, catalog), catalog, ks=[2])
+    report = evaluate(Popularity().fit(None, catalog), cases_by_user(test, catalog), catalog, ks=[2])
     assert (report.slices["cold_users"]["cases"], report.slices["cold_users"]["pairs"]) == (2, 3)
 
 
@@ -148,7 +148,7 @@ def test_random_scores_find_what_chance_would(world):
 
 def test_popularity_is_its_own_baseline(world):
     catalog, test = world
-    report = evaluate(Popularity(catalog), cases_by_user(test, catalog), catalog, ks=(5, 20))
+    report = evaluate(Popularity().fit(None, catalog), cases_by_user(test, catalog), catalog, ks=(5, 20))
     assert report.metrics == report.baseline
     assert report.baseline["recall@20"] > 2 * 20 / catalog.num_items
     assert report.baseline["popularity_lift@5"] > 1
@@ -332,7 +332,7 @@ def test_undefined_figures_are_shown_as_such():
     train = Interactions.from_columns(user_id=[1, 2], item_id=[5, 6], items=pd.DataFrame({"item_id": [5, 6, 7]}))
     catalog = Catalog.fit(train)
     cases = cases_by_user(Interactions.from_columns(user_id=[1], item_id=[7]), catalog)
-    report = evaluate(Popularity(catalog), cases, catalog, ks=[2])
+    report = evaluate(Popularity().fit(None, catalog), cases, catalog, ks=[2])
     assert report.metrics["popularity_lift@2"] is None
     assert next(line for line in str(report).splitlines() if line.startswith("popularity_lift")).split()[1:] == [
         "-",

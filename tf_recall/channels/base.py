@@ -135,7 +135,11 @@ class Channel:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name in self.arrays:
-            sparse.save_npz(directory / f"{name}.npz", getattr(self, name), compressed=False)
+            array = getattr(self, name)
+            if sparse.issparse(array):
+                sparse.save_npz(directory / f"{name}.npz", array, compressed=False)
+            else:
+                np.save(directory / f"{name}.npy", array, allow_pickle=False)
 
     def load(self, directory, catalog: Catalog):
         """Reads what `save` wrote, in place of `fit`; returns the channel itself.
@@ -146,15 +150,17 @@ class Channel:
         """
         self.catalog = catalog
         for name in self.arrays:
-            path = Path(directory) / f"{name}.npz"
+            path = Path(directory) / f"{name}.npy"
+            read = np.load if path.exists() else sparse.load_npz
+            path = path if path.exists() else path.with_suffix(".npz")
             try:
-                setattr(self, name, sparse.load_npz(path))
+                setattr(self, name, read(path))
             except (ValueError, OSError, KeyError, EOFError) as error:
                 if isinstance(error, FileNotFoundError):
                     raise
                 raise ValueError(f"{path} is damaged: {error}") from None
-        if self.right.shape[1] != catalog.items.size:
-            raise ValueError(f"{directory} knows {self.right.shape[1] - 1} items, the catalogue {catalog.num_items}")
+        if self._item_rows != catalog.items.size:
+            raise ValueError(f"{directory} knows {self._item_rows - 1} items, the catalogue {catalog.num_items}")
         return self
 
     def left(self, users: np.ndarray, likes: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -169,6 +175,11 @@ class Channel:
     def names(self, places: np.ndarray) -> list:
         """What stands at these places of the middle, as it is called outside."""
         return self.catalog.items.decode(places).tolist()
+
+    @property
+    def _item_rows(self):
+        """How many item rows the arrays know of."""
+        return self.right.shape[1]
 
     def _left(self, users, history):
         """`left`, with a history in place of the user where there is one."""

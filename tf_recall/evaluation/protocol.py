@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tf_recall.channels.popularity import Popularity
+from tf_recall.channels.ranked import Popularity
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.hits import check_lists, drop_repeats, find_hits
@@ -60,7 +60,7 @@ def evaluate(
         )
     found = {
         name: _ask(name, model, asked, catalog.num_items, ks, exclude_seen, batch_size)
-        for name, model in (("model", recommender), ("popularity", Popularity(catalog)))
+        for name, model in (("model", recommender), ("popularity", Popularity().fit(None, catalog)))
     }
     metrics, slices = {}, {}
     every = np.ones(len(asked.rows), bool)

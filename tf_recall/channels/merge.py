@@ -1,0 +1,247 @@
+"""The merge of several channels' lists into one."""
+
+import numbers
+from typing import NamedTuple
+
+import numpy as np
+
+BLOCK = 1024  # lists merged at once
+
+
+class Merged(NamedTuple):
+    """One list for each request, and where its items came from.
+
+    Args:
+        rows: `[B, k]` int32, distinct item rows, best first; 0 where the channels had no more.
+        places: `[B, k, C]` int32, the item's place in each channel's list, from 1; 0 where the channel did not have it.
+    """
+
+    rows: np.ndarray
+    places: np.ndarray
+
+
+class Merge:
+    """What makes one list of several. A subclass has `_best`, and settings by channel in `named`.
+
+    Each row is merged by itself: what else is in the batch plays no part.
+    """
+
+    named: dict = {}
+
+    def check(self, names) -> None:
+        """Refuses channels that do not fit the settings.
+
+        Raises:
+            ValueError: there is no channel, or a setting names one that is not there.
+        """
+        if not names:
+            raise ValueError("there is no channel to merge")
+        if unknown := [name for name in self.named if name not in names]:
+            raise ValueError(
+                f"{type(self).__name__} names the channel {', '.join(map(repr, unknown))}; there are: "
+                + ", ".join(map(repr, names))
+            )
+
+    def merge(self, lists: dict[str, np.ndarray], k: int, begins: np.ndarray | None = None) -> Merged:
+        """Merges the channels' lists; an item that several have comes once, with its place in each.
+
+        Args:
+            lists: item rows `[B, W]` by channel, best first, W as it may be; 0 is nothing and may stand anywhere. Of an
+                item that a list repeats its first place counts.
+            k: the length of the merged lists.
+            begins: `[B]`, the number of the channel whose turn is first; None: that of the first channel.
+
+        Raises:
+            ValueError: no channels, a setting that names another, lists of different lengths, a k below 1.
+        """
+        self.check(list(lists))
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be 1 or more")
+        stacked = _stacked(lists)  # [B, C, W]
+        count, num = stacked.shape[:2]
+        begins = np.zeros(count, np.int64) if begins is None else np.asarray(begins)
+        if begins.shape != (count,) or ((begins < 0) | (begins >= num)).any():
+            raise ValueError(f"begins must hold, for each of the {count} rows, a number from 0 to {num - 1}")
+        rows, places = np.zeros((count, k), np.int32), np.zeros((count, k, num), np.int32)
+        for start in range(0, count, BLOCK):
+            block = slice(start, start + BLOCK)
+            items, codes, at = _coded(stacked[block])
+            best = self._best(codes, at, k, begins[block], list(lists))  # [B, <= k]
+            rows[block, : best.shape[1]] = np.take_along_axis(items, best, axis=1)
+            places[block, : best.shape[1]] = np.take_along_axis(at, best[..., None], axis=1)
+        return Merged(rows, places)
+
+    def _best(self, codes, places, k, begins, names) -> np.ndarray:
+        """The codes of the merged lists, `[B, k]` or shorter; 0 where there is nothing.
+
+        Args:
+            codes: `[B, C, W]` the lists, each row's items numbered from 1; 0 is nothing.
+            places: `[B, U, C]` by code, as in `Merged`.
+        """
+        raise NotImplementedError
+
+
+class RoundRobin(Merge):
+    """Channels take turns, each giving its best item not yet taken, until k are there (METHODS.md C5).
+
+    A channel that has no more is passed over. So as long as channels have something to give, the numbers that they gave
+    differ by at most one, in whatever order they stand, and the first n items hold each channel's n // C best. Where k
+    is below the number of channels, C, those whose turn does not come give nothing to this list; `begins` makes another
+    channel the first for other users, so that over all users each gets its share.
+
+    The first k of each channel's list are enough: when a channel's turn comes, fewer than k items are taken, so one of
+    its first k is left.
+
+    Example:
+        >>> rows, places = RoundRobin().merge({"item_cf": [[4, 5, 6]], "popular": [[5, 4, 9]]}, k=4)
+        >>> rows        # 4 of item_cf, 5 of popular, then item_cf's 6 (4 and 5 are taken), popular's 9
+        array([[4, 5, 6, 9]], dtype=int32)
+        >>> places[0, 0].tolist()
+        [1, 2]
+    """
+
+    def _best(self, codes, places, k, begins, names):
+        return _take_turns(codes, k, begins, [np.full(len(names), k)])
+
+
+class Quotas(Merge):
+    """Channels that have a quota take turns until each gave so many; then all take turns, as in `RoundRobin`.
+
+    An item counts for the channel that gave it, not for others that have it too. What channels could not fill is filled
+    by all; a channel without a quota, or with quota 0, gives only then. Where the quotas together are more than k, the
+    turns end at k: each channel gave its quota, or as many as any other. As in `RoundRobin` the first k of each list
+    are enough.
+
+    Args:
+        quotas: how many items each gives, by channel.
+
+    Raises:
+        ValueError: a quota that is no whole number of at least 0.
+
+    Example:
+        >>> Quotas({"item_cf": 60, "popular": 10}).merge(lists, k=100)
+    """
+
+    def __init__(self, quotas: dict[str, int]):
+        if wrong := {name: quota for name, quota in quotas.items() if not isinstance(quota, int) or quota < 0}:
+            raise ValueError(f"a quota is a whole number of at least 0, got {wrong}")
+        self.quotas = self.named = dict(quotas)
+
+    def _best(self, codes, places, k, begins, names):
+        quotas = np.array([self.quotas.get(name, 0) for name in names])
+        return _take_turns(codes, k, begins, [quotas, np.full(len(names), k)])
+
+
+class ReciprocalRank(Merge):
+    """Items by how high they stand in all lists together.
+
+        score(i) = sum over the channels that have i of weight / (constant + place of i)
+
+    What several channels agree on comes first. Of equal scores the item with the highest place comes first, and of
+    equal places that of the channel whose turn is sooner. An item that stands below the end of a list counts as one
+    that the channel does not have; longer lists than k may therefore change the first k.
+
+    Args:
+        constant: how little the very first places stand out.
+        weights: what a channel's places count, by channel; 1 where not named.
+
+    Raises:
+        ValueError: a constant below 0, a weight that is not above 0.
+
+    Paper: Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
+    Learning Methods", section 2.
+    """
+
+    def __init__(self, constant: float = 60, weights: dict[str, float] | None = None):
+        if not isinstance(constant, numbers.Real) or not 0 <= constant < np.inf:
+            raise ValueError(f"constant is a number of at least 0, got {constant!r}")
+        weights = dict(weights or {})
+        if wrong := {
+            name: weight
+            for name, weight in weights.items()
+            if not isinstance(weight, numbers.Real) or not 0 < weight < np.inf
+        }:
+            raise ValueError(f"a weight is a number above 0, got {wrong}")
+        self.constant, self.weights, self.named = constant, weights, weights
+
+    def _best(self, codes, places, k, begins, names):
+        weights = np.array([self.weights.get(name, 1) for name in names], np.float64)
+        terms = np.where(places > 0, weights / (self.constant + np.maximum(places, 1)), 0)  # [B, U, C]
+        # Added up in the order of their size, so that equal terms make equal scores, whichever channels they are of.
+        score = np.sort(terms, axis=2).sum(axis=2)
+        num = len(names)
+        wait = (np.arange(num) - begins[:, None]) % num  # turns until a channel's, [B, C]
+        first = np.where(places > 0, places.astype(np.int64) * num + wait[:, None], np.iinfo(np.int64).max).min(axis=2)
+        order = np.lexsort((first, -score), axis=1)[:, :k]
+        return np.where(np.take_along_axis(score, order, axis=1) > 0, order, 0)
+
+
+def _take_turns(codes, k, begins, limits):
+    """Round after round, each channel gives its first item not yet taken.
+
+    Args:
+        codes: `[B, C, W]`, as for `Merge._best`.
+        begins: `[B]`, whose turn is first.
+        limits: in each stage, how many each channel may give, `[C]`; a stage ends when nobody may or can.
+    """
+    count, num, width = codes.shape
+    length = np.where(codes > 0, np.arange(1, width + 1), 0).max(axis=2, initial=0)  # [B, C]
+    codes = np.pad(codes, [(0, 0), (0, 0), (0, 1)])  # at the end of a list there is nothing
+    taken = np.zeros((count, num * width + 1), bool)
+    taken[:, 0] = True
+    best, filled = np.zeros((count, k), np.int64), np.zeros(count, np.int64)
+    at = np.zeros((count, num), np.int64)  # where each channel is in its list
+    for limit in limits:
+        gave, turn, passed = np.zeros((count, num), np.int64), begins.copy(), np.zeros(count, np.int64)
+        row = np.flatnonzero(filled < k)
+        while len(row):  # each row looks at one item, whichever it has come to
+            channel = turn[row]
+            place = at[row, channel]
+            code = codes[row, channel, place]
+            over = (place >= length[row, channel]) | (gave[row, channel] >= limit[channel])
+            fresh = ~over & ~taken[row, code]
+            at[row, channel] += ~over
+            some, item = row[fresh], code[fresh]
+            best[some, filled[some]] = item
+            taken[some, item] = True
+            filled[some] += 1
+            gave[some, channel[fresh]] += 1
+            turn[row] = (channel + (fresh | over)) % num
+            passed[row] = np.where(fresh, 0, passed[row] + over)
+            row = row[(filled[row] < k) & (passed[row] < num)]
+    return best
+
+
+def _stacked(lists):
+    """The lists as one array `[B, C, W]`, 0 where one is shorter."""
+    arrays = {name: np.asarray(rows) for name, rows in lists.items()}
+    count = len(next(iter(arrays.values())))
+    for name, rows in arrays.items():
+        if rows.ndim != 2 or len(rows) != count or (rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0)):
+            raise ValueError(
+                f"the lists of {name!r} must be item rows, whole numbers of at least 0, of shape [{count}, W]; "
+                f"got {rows.dtype} of shape {rows.shape}"
+            )
+    stacked = np.zeros((count, len(arrays), max(rows.shape[1] for rows in arrays.values())), np.int32)
+    for channel, rows in enumerate(arrays.values()):
+        stacked[:, channel, : rows.shape[1]] = rows
+    return stacked
+
+
+def _coded(lists):
+    """Each row's distinct items numbered from 1: items `[B, U]`, their codes `[B, C, W]`, their places `[B, U, C]`."""
+    count, num, width = lists.shape
+    flat = np.pad(lists.reshape(count, -1), [(0, 0), (1, 0)])  # with a 0, so that code 0 is nothing in every row
+    order = np.argsort(flat, axis=1)
+    ordered = np.take_along_axis(flat, order, axis=1)
+    code = np.cumsum(np.diff(ordered, axis=1, prepend=0) > 0, axis=1)
+    items, codes = np.zeros_like(flat), np.empty_like(code)
+    np.put_along_axis(items, code, ordered, axis=1)
+    np.put_along_axis(codes, order, code, axis=1)
+    codes = codes[:, 1:].reshape(lists.shape)
+    places = np.zeros((count, flat.shape[1], num), np.int32)
+    row, channel = np.arange(count)[:, None], np.arange(num)
+    for place in reversed(range(width)):  # the first place of an item is written last
+        places[row, codes[:, :, place], channel] = place + 1
+    places[:, 0] = 0
+    return items, codes, places
