@@ -49,7 +49,7 @@ class Ranking(Channel):
         Raises:
             ValueError: an unknown item.
         """
-        on_the_list = self.order[self._places[known_item(self.catalog, item_id)]] > 0
+        on_the_list = self.order[self._places[self.catalog.known_item(item_id)]] > 0
         return [{"kind": self.kind, "id": self.column, "share": 1.0}][: num if on_the_list else 0]
 
     def load(self, directory, catalog):
@@ -183,7 +183,9 @@ class Recent(Ranking):
         if self.column is not None:
             return column_of(self.catalog, self.column)
         if "timestamp" not in train.frame:
-            raise ValueError("Recent() asks for the interactions' timestamp, and they have none: name a column of items")
+            raise ValueError(
+                "Recent() asks for the interactions' timestamp, and they have none: name a column of items"
+            )
         first = np.full(self.catalog.items.size, np.inf)
         np.minimum.at(first, self.catalog.items.encode(train.frame["item_id"]), train.frame["timestamp"].to_numpy())
         return np.where(np.isinf(first), np.nan, first)[1:]
