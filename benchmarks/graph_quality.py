@@ -7,8 +7,8 @@ whole catalogue ranked without what the user has. Beside popularity, a `TwoTower
 
 - `GraphSAGE` over users and items, `GraphSAGEI2I` over what follows what, `PinSage`; a user of the last two is the mean
   of the items taken.
-- `PinSage` without importance: as many neighbours drawn evenly from all that share a user. Without hard negatives:
-  evenly drawn ones alone.
+- `PinSage` as in its paper, where items have features and no ids; of that one without importance, with as many
+  neighbours drawn evenly from all that share a user; and without hard negatives, with evenly drawn ones alone.
 
 `rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among users with fewer than
 five.
@@ -66,9 +66,15 @@ def graph_sage_i2i(world, epochs, **of_id):
     return world.fit(tr.GraphSAGEI2I(item_tower(world, **of_id), world.sessions), epochs, 1024)
 
 
-def pin_sage(world, epochs, kind=tr.PinSage, negatives=None, **of_id):
-    model = kind(item_tower(world, **of_id), positives=tr.ItemPairs(world.sessions), negatives=negatives)
+def pin_sage(world, epochs, **of_id):
+    model = tr.PinSage(item_tower(world, **of_id), positives=tr.ItemPairs(world.sessions))
     return world.fit(model, epochs, 1024)
+
+
+def without_ids(world, epochs, kind=tr.PinSage, negatives=None):
+    features = [of_column(column, 32) for of_column, column in world.items]
+    tower = tr.FeatureTower("item", features, [DIM])
+    return world.fit(kind(tower, positives=tr.ItemPairs(world.sessions), negatives=negatives), epochs, 1024)
 
 
 class EvenNeighbours(tr.PinSage):
@@ -94,8 +100,9 @@ MODELS = {
     "GraphSAGE": graph_sage,
     "GraphSAGEI2I": graph_sage_i2i,
     "PinSage": pin_sage,
-    "PinSage, even neighbours": lambda world, epochs: pin_sage(world, epochs, EvenNeighbours),
-    "PinSage, no hard negatives": lambda world, epochs: pin_sage(world, epochs, negatives=tr.Uniform(500)),
+    "PinSage, no ids": without_ids,
+    "  and even neighbours": lambda world, epochs: without_ids(world, epochs, EvenNeighbours),
+    "  or no hard negatives": lambda world, epochs: without_ids(world, epochs, negatives=tr.Uniform(500)),
 }
 INDUCTIVE = {"two-tower, features": two_tower, "GraphSAGE": graph_sage, "PinSage": pin_sage}
 

@@ -56,7 +56,7 @@ def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dic
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
-    table = tables.Table(items, "items", {"item_id": ("strings or whole numbers", _is_id)})
+    table = tables.Table(items, "items", {"item_id": tables.IDS})
     model, out, options = version_folder(model), str(out), settled(options)
     manifest = json.loads((model / "manifest.json").read_text())
     inputs = {"items": table.fingerprint(), "model": [str(model), manifest], "rows_per_shard": rows_per_shard}
@@ -142,11 +142,6 @@ def once_each(_, blocks):
     twice = ids[ids.duplicated()]
     if len(twice):
         raise ValueError(f"items: item_id {twice.iloc[0]!r} comes more than once")
-
-
-def _is_id(dtype):
-    dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
-    return pa.types.is_integer(dtype) or pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
 
 
 def main(arguments=None) -> None:

@@ -58,7 +58,8 @@ class Table:
             if any(having) and not all(having):
                 without = self.files[having.index(False)].path
                 raise ValueError(f"{title}: some files have the column {name!r}, and {without} does not")
-        self.schema = footers[0][1]
+        self.schemas = [schema for _, schema in footers]
+        self.schema = self.schemas[0]
         self._groups = [groups for groups, _ in footers]
         self.rows = sum(map(sum, self._groups))
         if not self.rows:
@@ -103,6 +104,18 @@ def is_list(dtype: pa.DataType) -> bool:
     return a_list and pa.types.is_floating(dtype.value_type)
 
 
+def is_id(dtype: pa.DataType) -> bool:
+    """Whether ids may be stored like this."""
+    return is_text(dtype) or pa.types.is_integer(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether it holds strings."""
+    dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
+
+
+IDS = ("strings or whole numbers", is_id)
 WHOLE = ("whole numbers", pa.types.is_integer)
 NUMBERS = ("numbers", lambda dtype: pa.types.is_floating(dtype) or pa.types.is_integer(dtype))
 VECTORS = ("lists of numbers, as a fixed-size list of float32", is_list)
