@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tf_recall.channels.base import Channel, known_item, left_out
+from tf_recall.channels.base import Channel, left_out
 from tf_recall.channels.merge import Merge, Merged, RoundRobin
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import MISSING
@@ -26,10 +26,10 @@ class MultiChannel:
         channels: recommenders by name, trained, loaded or counted, over one catalogue.
         catalog: that catalogue.
         merge: `RoundRobin()`, `Quotas({...})` or `ReciprocalRank()`.
-        depth: how many items each channel is asked for; None: k. It is all that `RoundRobin` and `Quotas` can use, since
-            when a channel's turn comes fewer than k items are taken, and one of its first k is left. `ReciprocalRank`
-            sees more of what channels agree on where lists are longer. A channel is never asked for more than its
-            `k_max`, where it has one, and the catalogue allow.
+        depth: how many items each channel is asked for; None: k, all that `RoundRobin` and `Quotas` can use: when a
+            channel's turn comes fewer than k items are taken, so one of its first k is left. `ReciprocalRank` sees more
+            of what channels agree on where lists are longer. No channel is asked for more than the catalogue holds, or
+            its own `k_max`.
 
     Raises:
         ValueError: no channels, a merge that names another, a channel over another catalogue, a depth below 1.
@@ -103,7 +103,7 @@ class MultiChannel:
         Raises:
             ValueError: an unknown item.
         """
-        row = known_item(self.catalog, item_id)
+        row = self.catalog.known_item(item_id)
         given = self._given([user_id], exclude_seen, exclude, allow, history)
         found = []
         for name, rows in self._ask(given, self.depth or k).items():
