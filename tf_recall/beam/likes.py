@@ -66,11 +66,11 @@ def gather(table: tables.Table, folder: str, limits: dict, num_shards: int, opti
     """
     columns = [name for name in ("user_id", "item_id", "timestamp", "weight") if name in table.schema.names]
     blocks = table.blocks(ROWS_AT_ONCE)
-    lines = np.cumsum([0] + [block.rows for block in blocks]).tolist()
+    lines = np.cumsum([0] + [block.rows for block in blocks[:-1]]).tolist()
 
     def build(pipeline):
         _ = (
-            pieces(pipeline, "interactions", list(zip(lines, blocks, strict=False)))
+            pieces(pipeline, "interactions", list(zip(lines, blocks, strict=True)))
             | "interactions: read" >> beam.ParDo(Read(columns, num_shards))
             | "interactions: by user" >> beam.GroupByKey()
             | "users: merge" >> beam.ParDo(Merge(limits["user_limit"], num_shards))
@@ -172,12 +172,15 @@ class Write(beam.DoFn):
 
 
 def latest(group: np.ndarray, time: np.ndarray, line: np.ndarray, limit: int | None) -> tuple[np.ndarray, int]:
-    """Which entries are among the latest `limit` of their group, by time and then by line, and how many groups have more.
+    """The latest entries of each group, by time and then by line.
 
     Args:
         group: `[n]` whole numbers of at least 0.
         time, line: `[n]`.
-        limit: None: all are.
+        limit: how many of a group, at most; None: all.
+
+    Returns:
+        which are kept, `[n]` bool, and how many groups had more.
     """
     if limit is None:
         return np.ones(len(group), bool), 0

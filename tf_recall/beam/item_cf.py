@@ -1,0 +1,162 @@
+"""Which items the same users like, as Beam pipelines: for interactions beyond one machine's memory."""
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from scipy import sparse
+
+from tf_recall.beam.runs import answer, command
+from tf_recall.beam.similar import Step, WriteSimilar, add_arguments, matrix, similar
+from tf_recall.channels.similarity import Cosine, Similarity, WeightedCosine
+
+UNIT = 2.0**60  # sums of cosines are at most 1: as many parts as there are fit int64
+
+
+def item_cf(
+    interactions,
+    out,
+    similarity: Similarity | None = None,
+    top: int = 100,
+    user_limit: int | None = 500,
+    rows_per_shard: int = 1_000_000,
+    items_per_shard: int = 2_000,
+    options=None,
+) -> dict:
+    """The items most similar to each item by who likes them: `tf_recall.channels.item_cf.ItemCF` on Beam.
+
+        A_s     the likes of the users of shard s, columns of all users' likes scaled to length 1
+        S       sum over s of A_s' A_s: of each pair of items the cosine
+
+    What travels is arrays of many rows: likes twice, by user and by item, then of each shard of users one block of
+    A_s' A_s for each part of the items. Blocks are added up as whole numbers of 2^-60, so that in whatever order a
+    runner brings them the sums are the same to the bit. Of very active users only the latest items count, which is
+    reported: the work is the sum over users of the square of that. A run that was interrupted is called again with the
+    same arguments, and goes on with the items that have no file yet. Each worker holds the ids of all items.
+
+    Args:
+        interactions: Parquet (a file, a pattern or a folder) with `user_id`, `item_id`, strings or whole numbers, and
+            perhaps `timestamp` and `weight`, at least 0. Interactions of one pair are one like, as of the latest.
+        out: a folder for the result: `similar/similar-<i>-of-<n>.parquet`, with `item_id`, `similar`, a list of ids,
+            and `similarity`, a list of float32, falling; of equal ones the smaller id comes first. `likes/` and
+            `items/` beside it are what was counted on the way.
+        similarity: `Cosine()`, or `WeightedCosine()` of the weights.
+        top: how many similar items to keep of each.
+        user_limit: how many of a user's latest items count, by time and then by line; None: all.
+        rows_per_shard: interactions that a worker holds at a time.
+        items_per_shard: items whose similarities a worker holds at a time; it holds them to all others.
+        options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
+
+    Returns:
+        `{"similar": pattern of the files, "rows": items, "counted": {name: number}}`, counted as
+        `tf_recall.beam.likes.gather` does: `capped_users` had more likes than the limit, `left_out_by_user_limit` likes
+        did not count.
+
+    Raises:
+        FileNotFoundError: no such files.
+        ValueError: no rows, columns that are missing or of other types, another similarity, an `out` of other inputs,
+            nobody who likes anything. From workers, as Beam's runner wraps it: missing ids, weights below 0.
+
+    Example:
+        >>> done = item_cf("interactions/", "neighbours", top=50)
+        >>> pd.read_parquet("neighbours/similar")
+
+    Paper: Schelter, Boden and Markl 2012, "Scalable Similarity-Based Neighborhood Methods with MapReduce": its interaction cut is our limit.
+    """
+    similarity = similarity or Cosine()
+    if type(similarity) not in SCALED:
+        allowed = " or ".join(f"{each.__name__}()" for each in SCALED)
+        raise ValueError(f"similarity is {allowed} here, got {type(similarity).__name__}(): see ItemCF for others")
+    settings = {
+        "similarity": type(similarity).__name__,
+        "top": top,
+        "user_limit": user_limit,
+        "item_limit": None,
+        "rows_per_shard": rows_per_shard,
+        "items_per_shard": items_per_shard,
+    }
+
+    def steps(likes, work):
+        _ = (
+            likes
+            | "users: multiply" >> beam.ParDo(Multiply(work, SCALED[type(similarity)]))
+            | "products: by item" >> beam.GroupByKey()
+            | "products: add up" >> beam.ParDo(AddUp(work))
+            | "similar: write" >> beam.ParDo(WriteSimilar(work))
+        )
+
+    return similar(interactions, out, settings, steps, options)
+
+
+def _binary(like, rows, items):
+    return 1 / np.sqrt(items.users[rows])
+
+
+def _weighted(like, rows, items):
+    return like / np.sqrt(items.square[rows])
+
+
+SCALED = {Cosine: _binary, WeightedCosine: _weighted}  # likes as columns of length 1
+
+
+class Multiply(Step):
+    """`(shard of the users, [Some, ...])` -> `(part of the items, products [items of the part, V])`."""
+
+    def __init__(self, work, scaled):
+        super().__init__(work)
+        self._scaled, self._waiting = scaled, work.waiting()
+
+    def process(self, element):
+        _, some = element
+        _, likes = matrix(list(some), len(self._items.ids))
+        likes.data = self._scaled(likes.data, likes.indices, self._items)
+        by_item = likes.T.tocsr()
+        for part in self._waiting:
+            product = by_item[part :: self._work.num_parts] @ likes
+            if product.nnz:
+                product.data = np.rint(product.data * UNIT).astype(np.int64)
+                yield part, product
+
+
+class AddUp(Step):
+    """`(part of the items, products)` -> `(part, similarities [items of the part, V])`."""
+
+    def process(self, element):
+        part, products = element
+        total, waiting, size = None, [], 0
+        for product in products:
+            waiting, size = [*waiting, product], size + product.nnz
+            if total is None or size > total.nnz:  # so an entry is added few times, and twice as many are held
+                total, waiting, size = _sum([total, *waiting] if total is not None else waiting), [], 0
+        total = _sum([total, *waiting])
+        yield part, sparse.csr_matrix((total.data / UNIT, total.indices, total.indptr), total.shape)
+
+
+def _sum(products):
+    """Their sum."""
+    row, column, value = [], [], []
+    for product in products:
+        row.append(np.repeat(np.arange(product.shape[0]), np.diff(product.indptr)))
+        column.append(product.indices)
+        value.append(product.data)
+    places = np.concatenate(row), np.concatenate(column)
+    return sparse.csr_matrix((np.concatenate(value), places), products[0].shape)  # adds up equal places
+
+
+def main(arguments=None) -> None:
+    """`python -m tf_recall.beam.item_cf --interactions ... --out ... [Beam's options]`"""
+    named = {each.__name__: each for each in SCALED}
+    parser = command("item_cf", "The items most similar to each item, by who likes them.")
+    add_arguments(parser)
+    add = parser.add_argument
+    add("--similarity", choices=named, default="Cosine", help="Of likes, or of weights; Cosine.")
+    add("--items-per-shard", type=int, default=2_000, metavar="N", help="Items whose similarities a worker holds.")
+    given, others = parser.parse_known_args(arguments)
+    settings = {**vars(given), "similarity": named[given.similarity](), "options": PipelineOptions(others)}
+    answer(parser, lambda: item_cf(**settings))
+
+
+if __name__ == "__main__":
+    # Workers elsewhere find the steps by their module's name, which __main__ is not.
+    from tf_recall.beam.item_cf import main as main_of_module
+
+    main_of_module()
