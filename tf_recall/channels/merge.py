@@ -166,14 +166,15 @@ class ReciprocalRank(Merge):
 
     def _best(self, codes, places, k, begins, names):
         weights = np.array([self.weights.get(name, 1) for name in names], np.float64)
-        terms = np.where(places > 0, weights / (self.constant + np.maximum(places, 1)), 0)  # [B, U, C]
-        # Added up in the order of their size, so that equal terms make equal scores, whichever channels they are of.
-        score = np.sort(terms, axis=2).sum(axis=2)
+        # As a share of what a first place counts, and rounded: equal sums stay equal, whatever order they are added in.
+        terms = np.where(places > 0, weights * (self.constant + 1) / (self.constant + np.maximum(places, 1)), 0)
+        score = np.round(terms.sum(axis=2), 12)  # [B, U]
         num = len(names)
         wait = (np.arange(num) - begins[:, None]) % num  # turns until a channel's, [B, C]
-        first = np.where(places > 0, places.astype(np.int64) * num + wait[:, None], np.iinfo(np.int64).max).min(axis=2)
+        none = np.iinfo(np.int64).max
+        first = np.where(places > 0, places.astype(np.int64) * num + wait[:, None], none).min(axis=2)  # [B, U]
         order = np.lexsort((first, -score), axis=1)[:, :k]
-        return np.where(np.take_along_axis(score, order, axis=1) > 0, order, 0)
+        return np.where(np.take_along_axis(first, order, axis=1) < none, order, 0)
 
 
 def _take_turns(codes, k, begins, limits):
