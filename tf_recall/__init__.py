@@ -99,8 +99,8 @@ _HOMES = {
     "evaluate": "evaluation",
     "leave_last_out": "data.splits",
     "leave_last_session_out": "data.splits",
-    "load": "served",
-    "train": "training",
+    "load": "runs",
+    "train": "runs",
     "user_item": "positives",
 }
 

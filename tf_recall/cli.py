@@ -46,7 +46,7 @@ def answers_json(command):
 @answers_json
 def quickstart(out, sets):
     """Train, evaluate, export and query a two-tower model on embedded data."""
-    from tf_recall.served import load
+    from tf_recall.runs import load
 
     trained = _train("two_tower_quickstart", sets, out)
     catalog, user = trained.service.catalog, "u1"
@@ -73,7 +73,7 @@ def train(config, out, sets, resume, tensorboard):
 
 def _train(config, sets, out, resume=False, tensorboard=None):
     from tf_recall.config import Config
-    from tf_recall.training import train
+    from tf_recall.runs import train
 
     trained = train(Config.load(config, sets), out, resume, tensorboard)
     click.echo(f"\n{trained.report}\n")
@@ -88,14 +88,9 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 def evaluate(model, config, sets):
     """Evaluate the exported MODEL on the test part of CONFIG, beside popularity."""
     from tf_recall.config import Config
-    from tf_recall.served import load, restore
-    from tf_recall.training import assess
+    from tf_recall.runs import judge
 
-    config = Config.load(config, sets)
-    served = load(model)
-    _, catalog = restore(model)
-    split = config.make_split(config.make("data"))
-    report = assess(served, config, split.test, catalog)
+    report = judge(model, Config.load(config, sets))
     click.echo(f"\n{report}\n")
     return {**report.to_dict(), "model": model}
 
@@ -133,8 +128,8 @@ def export(model, name, out, sets):
 )
 @answers_json
 def query(model, users, items, k, exclude, allow, history, seen, features):
-    """Ask the exported MODEL what suits users, or what is like items."""
-    from tf_recall.served import load
+    """Ask the exported MODEL what suits users, and why, or what is like items."""
+    from tf_recall.runs import load
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
@@ -149,9 +144,18 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
         given[name] = [value] * len(asked)
     if users:
         key, column, answers = "user_id", "item_id", served.recommend(asked, k=k, exclude_seen=not seen, **given)
-    else:
+    elif hasattr(served, "similar"):
         key, column, answers = "item_id", "similar", served.similar(asked, k=k, **given)
+    else:
+        raise ValueError(f"{model} holds several channels, which answer users: give --user-id")
     answers = [{key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)]
+    if users:
+        with contextlib.suppress(FileNotFoundError):  # exported without what its users had: no reasons
+            for answer in answers:
+                why = [
+                    served.explain(answer["user_id"], item, history=given.get("history")) for item in answer["item_id"]
+                ]
+                answer["why"] = why
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
 
@@ -163,7 +167,7 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
 def doctor(config, model, sets):
     """Look for what would spoil a model: leakage, duplicates, unscaled numbers, the same answer for everyone."""
     from tf_recall.config import Config
-    from tf_recall.training import diagnose
+    from tf_recall.runs import diagnose
 
     findings = diagnose(Config.load(config, sets), model)
     for finding in findings:
@@ -181,8 +185,7 @@ def _pair(text):
 
 def _ids(served, name, texts):
     """Ids as the model knows them: text as it was typed, or whole numbers."""
-    endpoint = {"user_id": "embed_query", "item_id": "embed_item"}[name]
-    if served.inputs[endpoint][name].dtype == "string":
+    if served.id_types[name] == "string":
         return list(texts)
     try:
         return [int(text) for text in texts]

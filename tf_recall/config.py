@@ -24,6 +24,8 @@ PARTS = {  # arguments that are parts themselves, and their kind
     "loss": "loss",
     "aggregator": "aggregator",
     "aggregators": "aggregator",
+    "similarity": "similarity",
+    "metric": "metric",
 }
 ENTITIES = {"query_tower": "user", "item_tower": "item"}
 
@@ -99,6 +101,9 @@ class Config:
 
     Args:
         data, split, model, index: parts; without an index one is chosen from the size of the catalogue.
+        channels: in place of a model, several recommenders by name, each a part: `{popular: popularity, ...}`.
+        merge: what makes one list of the channels', a part.
+        depth: how many items each channel is asked for; None: as many as the answer has.
         train, evaluate: see `Train` and `Evaluate`.
         k_max: the longest answer of the exported model.
         name: of the exported model; the config file's by default.
@@ -106,12 +111,21 @@ class Config:
 
     data: dict
     split: dict
-    model: dict
+    model: dict | None = None
+    channels: dict | None = None
+    merge: dict | str = "round_robin"
+    depth: int | None = None
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     index: dict | None = None
     k_max: int = 200
     name: str = "model"
+
+    def __post_init__(self):
+        if (self.model is None) == (self.channels is None):
+            raise ValueError("the config needs either a section `model:` or a section `channels:`, one of the two")
+        if self.channels is not None and not (isinstance(self.channels, dict) and self.channels):
+            raise ValueError(f"channels holds recommenders by name, `{{popular: popularity}}`, not {self.channels!r}")
 
     @classmethod
     def from_dict(cls, values):
@@ -176,6 +190,14 @@ class Config:
                 raise ValueError(f"model needs {key}: {{features: [...]}}, and has {arguments.get(key)!r}")
             arguments[key] = _part("tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key])
         return _part("model", arguments)
+
+    def make_channels(self):
+        """The channels by name, not fitted yet."""
+        return {name: _part("channel", values) for name, values in self.channels.items()}
+
+    def make_merge(self):
+        """What merges the channels' lists."""
+        return _part("merge", self.merge)
 
     def make_strategy(self):
         """The `tf.distribute` strategy of `train.strategy`."""

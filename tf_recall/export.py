@@ -50,35 +50,56 @@ def export(service, directory, version=None, config=None, metrics=None, model=No
         PosixPath('/home/me/saved_models/two_tower/1')
     """
     directory = Path(directory).absolute()
-    if version is not None and (not isinstance(version, int) or version < 1):
-        raise ValueError(f"a version is a whole number from 1, as the server wants it; got {version!r}")
-    if version is not None and (directory / str(version)).exists():
-        raise FileExistsError(f"{directory / str(version)} exists: choose another version, or none for the next one")
     _models(directory.parent / "models.config")
-    aside = directory / f".export-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
-        _write(service, aside, directory.name, config, metrics, model)
-        target = _publish(aside, directory, version)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    target = publish(directory, version, lambda aside: write(service, aside, directory.name, config, metrics, model))
     _announce(directory)
     return target
 
 
-def _write(service, aside, name, config, metrics, model):
+def publish(directory: Path, version: int | None, write_into) -> Path:
+    """Writes a version's folder, whole or not at all: aside first, and renamed last.
+
+    Args:
+        directory: the model's folder.
+        version: its number, or None for the next one.
+        write_into: a function of the folder to write into.
+
+    Raises:
+        FileExistsError: the version is there already.
+        ValueError: a version that is no whole number from 1.
+    """
+    if version is not None and (not isinstance(version, int) or version < 1):
+        raise ValueError(f"a version is a whole number from 1, as the server wants it; got {version!r}")
+    if version is not None and (directory / str(version)).exists():
+        raise FileExistsError(f"{directory / str(version)} exists: choose another version, or none for the next one")
+    aside = directory / f".export-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        write_into(aside)
+        return _publish(aside, directory, version)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def write(service, aside, name, config=None, metrics=None, model=None) -> None:
+    """Writes a service's files into a folder, as `export` lists them."""
     signatures = _signatures(service)
     tf.saved_model.save(_resources(service, signatures), str(aside), signatures=signatures)
     _write_warmup(service, aside / WARMUP, name)
-    (aside / "config.yaml").write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
-    (aside / "metrics.json").write_text(json.dumps(dict(metrics or {}), indent=2, default=float) + "\n")
-    sizes = {str(path.relative_to(aside)): path.stat().st_size for path in sorted(aside.rglob("*")) if path.is_file()}
-    (aside / "manifest.json").write_text(json.dumps({"bytes": sizes}, indent=2) + "\n")
+    write_notes(aside, config, metrics)
     if model is not None:
         (aside / "training").mkdir()
         model.save(aside / "training" / "model.keras")
         service.catalog.save(aside / "training" / "catalog")
+
+
+def write_notes(aside, config, metrics) -> None:
+    """Writes how it was made, how good it is, and the sizes of all files."""
+    (aside / "config.yaml").write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
+    (aside / "metrics.json").write_text(json.dumps(dict(metrics or {}), indent=2, default=float) + "\n")
+    sizes = {str(path.relative_to(aside)): path.stat().st_size for path in sorted(aside.rglob("*")) if path.is_file()}
+    (aside / "manifest.json").write_text(json.dumps({"bytes": sizes}, indent=2) + "\n")
 
 
 def _resources(service, signatures):

@@ -103,6 +103,34 @@ REGISTRY = {
         "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
     },
+    "channel": {
+        "popularity": "tf_recall.channels.ranked:Popularity",
+        "trending": "tf_recall.channels.ranked:Trending",
+        "recent": "tf_recall.channels.ranked:Recent",
+        "operational": "tf_recall.channels.ranked:Operational",
+        "inverted_index": "tf_recall.channels.inverted_index:InvertedIndex",
+        "item_cf": "tf_recall.channels.item_cf:ItemCF",
+        "swing": "tf_recall.channels.swing:Swing",
+        "user_cf": "tf_recall.channels.user_cf:UserCF",
+        "trained": "tf_recall.channels.trained:TrainedChannel",
+    },
+    "similarity": {
+        "cosine": "tf_recall.channels.similarity:Cosine",
+        "weighted_cosine": "tf_recall.channels.similarity:WeightedCosine",
+        "jaccard": "tf_recall.channels.similarity:Jaccard",
+        "pearson": "tf_recall.channels.similarity:Pearson",
+        "euclidean": "tf_recall.channels.similarity:Euclidean",
+    },
+    "metric": {
+        "count": "tf_recall.channels.metrics:Count",
+        "rate": "tf_recall.channels.metrics:Rate",
+        "mean_weight": "tf_recall.channels.metrics:MeanWeight",
+    },
+    "merge": {
+        "round_robin": "tf_recall.channels.merge:RoundRobin",
+        "quotas": "tf_recall.channels.merge:Quotas",
+        "reciprocal_rank": "tf_recall.channels.merge:ReciprocalRank",
+    },
     "optimizer": {
         "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",
         "lazy_adam": "tf_recall.optimizers:LazyAdam",
@@ -160,3 +188,18 @@ def make(kind, name, *positional, **arguments):
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}; it takes: {', '.join(known)}") from None
     return maker(*positional, **arguments)
+
+
+def described(kind, part):
+    """A part as a config names it: `{name: ..., **its arguments}`; of a part that keeps them under their own names.
+
+    Raises:
+        ValueError: the part's class is not registered among those of its kind.
+    """
+    homes = {home: name for name, home in REGISTRY[kind].items()}
+    home = f"{type(part).__module__}:{type(part).__name__}"
+    if home not in homes:
+        raise ValueError(f"{type(part).__name__} is no registered {kind}; there are: {', '.join(REGISTRY[kind])}")
+    values = {name: getattr(part, name) for name in keywords(type(part))}
+    parts = {name: described(name, value) for name, value in values.items() if name in REGISTRY}
+    return {"name": homes[home], **values, **parts}

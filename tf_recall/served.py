@@ -16,9 +16,12 @@ from tf_recall.reasons import explained
 from tf_recall.registry import REGISTRY, find
 from tf_recall.request import batch, check_k, is_list
 
+CHANNELS = "channels.json"
+MARKS = ("saved_model.pb", CHANNELS)  # what a version's folder holds, one or the other
+
 
 def load(path) -> "Served":
-    """Loads an export, checked for completeness.
+    """Loads a model's export, checked for completeness.
 
     Args:
         path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
@@ -32,7 +35,7 @@ def load(path) -> "Served":
         >>> item_id, score = load("saved_models/two_tower").recommend(["u17"], k=10)
     """
     path = version_folder(path)
-    _check(path)
+    check(path)
     if any(op.startswith("Scann>") for op in _ops(path)):
         try:
             from scann.scann_ops.py import scann_ops  # noqa: F401  registers the ops
@@ -71,8 +74,8 @@ def restore(path):
 
 
 def versions(directory) -> list[int]:
-    """The versions in `<directory>/<version>/`, rising."""
-    names = (path.parent.name for path in Path(directory).glob("*/saved_model.pb"))
+    """The versions in `<directory>/<version>/`, of a model or of several channels, rising."""
+    names = {path.parent.name for mark in MARKS for path in Path(directory).glob(f"*/{mark}")}
     return sorted(int(name) for name in names if name.isdecimal())
 
 
@@ -96,6 +99,12 @@ class Served:
         """The features that a request may bring along, by column."""
         inputs = self.inputs["embed_query"]
         return {name: spec for name, spec in inputs.items() if name != "user_id" and not is_list(spec)}
+
+    @property
+    def id_types(self) -> dict[str, str]:
+        """Whether `user_id` and `item_id` are "string" or "int64"."""
+        endpoints = {"user_id": "embed_query", "item_id": "embed_item"}
+        return {name: self.inputs[endpoint][name].dtype.name for name, endpoint in endpoints.items()}
 
     def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None, **features):
         """As `Service.recommend`."""
@@ -152,7 +161,7 @@ def version_folder(path) -> Path:
         FileNotFoundError: there is no export.
     """
     path = Path(path)
-    if (path / "saved_model.pb").is_file():
+    if any((path / mark).is_file() for mark in MARKS):
         return path
     if found := versions(path):
         return path / str(found[-1])
@@ -161,7 +170,8 @@ def version_folder(path) -> Path:
     )
 
 
-def _check(path):
+def check(path) -> None:
+    """Refuses a folder from which something is missing, or that was not copied whole."""
     manifest = path / "manifest.json"
     if not manifest.is_file():
         raise FileNotFoundError(f"{manifest} is missing: {path} is incomplete, or was not exported by tf_recall")

@@ -1,4 +1,4 @@
-"""A config from data to an exported model: what `tf-recall train` does, step by step."""
+"""A config of one model from data to an export, step by step."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from tf_recall.distribution import is_chief, wait_for_all
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.index import default_index
 from tf_recall.positives import user_item
-from tf_recall.served import load, restore, version_folder
+from tf_recall.served import restore, version_folder
 from tf_recall.service import Service
 
 CASES = {"by_user": cases_by_user, "by_row": cases_by_row}
@@ -40,7 +40,7 @@ class Trained:
         return {**self.report.to_dict(), "model": self.path and str(self.path)}
 
 
-def train(config, out="saved_models", resume=False, tensorboard=None):
+def train_model(config, out="saved_models", resume=False, tensorboard=None):
     """Reads, splits, fits, evaluates beside popularity, exports.
 
     Args:
@@ -150,28 +150,13 @@ def reindex(path, index, out="saved_models"):
     return service.export(Path(out) / config.name, config=config.to_dict(), metrics=metrics, model=model)
 
 
-def diagnose(config, path=None):
-    """What the doctor finds in a config's data, in its numeric features, and in the answers of an exported model.
-
-    Args:
-        config: a `Config`.
-        path: an export, or None.
-
-    Returns: a list of `doctor.Finding`.
-    """
-    split = config.make_split(config.make("data"))
-    catalog = Catalog.fit(split.train)
+def numerics(config, split, catalog):
+    """The numeric features of the config's model, encoded, by what they are called."""
     model = config.make_model().adapt(split.train, catalog)
     codes = dict(user_item(split.train, catalog, model.query_tower)["query"])
     for tower in (model.query_tower, model.item_tower):
         codes |= {f"{tower.entity}'s {name}": table.numpy()[1:] for name, table in tower.tables.items()}
-    numerics = {name: column for name, column in codes.items() if column.dtype.kind == "f"}
-    findings = doctor.check_split(split) + doctor.check_items(split.train.items) + doctor.check_numerics(numerics)
-    if path is not None:
-        served = load(path)
-        users = catalog.users.ids[:: max(1, len(catalog.users.ids) // 1000)]
-        findings += doctor.check_lists(served.recommend_rows(users, k=min(20, served.k_max))[0])
-    return findings
+    return {name: column for name, column in codes.items() if column.dtype.kind == "f"}
 
 
 def _claim(checkpoints, config, resume):
@@ -189,9 +174,13 @@ def _claim(checkpoints, config, resume):
     config.save(note)
 
 
+def cases_of(config, test, catalog):
+    """What is asked of a recommender: the config's cases of the test part."""
+    return CASES[config.evaluate.cases](test, catalog)
+
+
 def assess(recommender, config, test, catalog):
     """The report of anything that recommends, on the config's cases, beside popularity."""
     settings = config.evaluate
     ks = tuple(k for k in settings.ks if k < catalog.num_items)
-    cases = CASES[settings.cases](test, catalog)
-    return evaluate(recommender, cases, catalog, ks=ks, exclude_seen=settings.exclude_seen)
+    return evaluate(recommender, cases_of(config, test, catalog), catalog, ks=ks, exclude_seen=settings.exclude_seen)
