@@ -1,0 +1,216 @@
+"""Several channels as one: sources, filters that nothing slips through, the same answer in any batch."""
+
+import numpy as np
+import pytest
+
+from tf_recall.channels.item_cf import ItemCF
+from tf_recall.channels.merge import Quotas, ReciprocalRank, RoundRobin
+from tf_recall.channels.multi import MultiChannel
+from tf_recall.channels.ranked import Popularity
+from tf_recall.channels.user_cf import UserCF
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
+from tf_recall.evaluation import cases_by_user, evaluate
+
+
+class Fixed:
+    """Recommends the same list to all, whatever the request says, and remembers it."""
+
+    def __init__(self, catalog, ids, k_max=None, **attributes):
+        self.rows, self.requests = catalog.items.encode(ids), []
+        if k_max:
+            self.k_max = k_max
+        vars(self).update(attributes)
+
+    def recommend_rows(self, user_id, k, **request):
+        self.requests.append({"k": k, **request})
+        rows = np.zeros((len(user_id), k), np.int32)
+        rows[:, : len(self.rows)] = self.rows[:k]
+        return rows, np.where(rows > 0, 1 / np.arange(1, k + 1), -np.inf)
+
+
+class Reasoned(Fixed):
+    takes_history = True
+
+    def explain(self, user_id, item_id, num=3, history=None):
+        return [{"kind": "item", "id": one, "share": 0.5} for one in (history or ["none"])][:num]
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    """Items a to h; ann has had a and b, bob c."""
+    users, items = ["ann", "ann", "bob", *["cat"] * 8], [*"abc", *"abcdefgh"]
+    return Catalog.fit(Interactions.from_columns(user_id=users, item_id=items))
+
+
+@pytest.fixture(scope="module")
+def world():
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 61)
+    users, items = rng.integers(0, 80, 1200), rng.choice(60, 1200, p=share / share.sum())
+    log = Interactions.from_columns(user_id=[f"u{user}" for user in users], item_id=[f"i{item}" for item in items])
+    held = rng.random(1200) < 0.2
+    train, test = log.select(~held), log.select(held)
+    catalog = Catalog.fit(train)
+    channels = {"item_cf": ItemCF(top=20), "user_cf": UserCF(top=20), "popular": Popularity()}
+    return {name: channel.fit(train, catalog) for name, channel in channels.items()}, catalog, test
+
+
+def both(catalog, **settings):
+    """One has a b c d, two d a h."""
+    one, two = Fixed(catalog, list("abcd")), Fixed(catalog, list("dah"))
+    return MultiChannel({"one": one, "two": two}, catalog, **settings)
+
+
+def test_by_hand(catalog):
+    multi, users = both(catalog), [f"user {number}" for number in range(40)]
+    item_id, score = multi.recommend(users, k=6)
+    # One begins: a, d; b, h (d and a are taken); c. Two begins: d, a; h, b; c. Which of them is the user's own.
+    assert {"".join(line) for line in item_id} == {"adbhc", "dahbc"}
+    assert score.tolist() == [np.float32([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, -np.inf]).tolist()] * 40
+    rows, places = multi.lists(users, k=6)
+    assert catalog.items.decode(rows).tolist() == item_id.tolist()
+    sources = {"a": [1, 2], "b": [2, 0], "c": [3, 0], "d": [4, 1], "h": [0, 3], "": [0, 0]}
+    assert places.tolist() == [[sources[one] for one in line] for line in item_id]
+
+
+def test_each_channel_is_first_for_some_users(catalog):
+    names = list("abcdefg")
+    multi = MultiChannel({name: Fixed(catalog, [name]) for name in names}, catalog)
+    item_id, _ = multi.recommend(np.array([f"user {number}" for number in range(2100)]), k=1)
+    count = [np.count_nonzero(item_id == name) for name in names]
+    assert sum(count) == 2100 and min(count) > 200  # of 300; a standard deviation is 16
+
+
+def test_one_user(catalog):
+    item_id, score = both(catalog).recommend("ann", 2)
+    assert sorted(item_id[0]) == ["a", "d"] and score.shape == (1, 2)
+
+
+@pytest.mark.parametrize("merge", [RoundRobin(), Quotas({"two": 2}), ReciprocalRank()])
+def test_nothing_slips_through(catalog, merge):
+    # These two channels heed no filter. ann has had a and b; bob brings d and has had c.
+    multi = both(catalog, merge=merge, depth=8)
+    users = ["ann", "bob", "nobody"]
+
+    def sets(**request):
+        return ["".join(sorted(line)) for line in multi.recommend(users, 8, **request)[0]]
+
+    assert sets() == ["abcdh"] * 3
+    assert sets(exclude_seen=True) == ["cdh", "abdh", "abcdh"]
+    assert sets(exclude_seen=[False, True, True], history=[["d"], ["d"], ["a"]]) == ["abcdh", "abh", "bcdh"]
+    assert sets(exclude=["a", "x"]) == ["bcdh"] * 3
+    assert sets(exclude=[["a"], ["d", "h"], []]) == ["bcdh", "abc", "abcdh"]
+    assert sets(allow=[["a", "h", "e"], ["x"], []]) == ["ah", "", "abcdh"]
+    assert sets(allow=[list("ach"), ["c"], []], exclude=["h"], exclude_seen=True) == ["c", "", "abcd"]
+    rows, _ = multi.lists(users, 8, exclude_seen=True)
+    assert (np.diff((rows > 0).astype(int), axis=1) <= 0).all()  # no holes
+
+
+def test_places_are_those_of_the_channels_lists(catalog):
+    # Without a and b, c is still the third of one, h the third of two.
+    rows, places = both(catalog).lists(["ann"], 5, exclude_seen=True)
+    assert dict(zip(catalog.items.decode(rows[0]), places[0].tolist(), strict=True)) == {
+        "d": [4, 1],
+        "c": [3, 0],
+        "h": [0, 3],
+        "": [0, 0],
+    }
+
+
+def test_everyone_is_asked_the_same(catalog):
+    counted = Fixed(catalog, list("abc"), takes_history=True)
+    trained = Fixed(catalog, list("abc"), k_max=3)
+    multi = MultiChannel({"counted": counted, "trained": trained}, catalog)
+    request = {"history": [["h"], ["g", "f"]], "exclude": ["e"], "allow": list("abcdefgh")}
+    multi.recommend(["ann", "bob"], 5, exclude_seen=[True, False], **request)
+    asked, other = counted.requests[0], trained.requests[0]
+    assert asked["k"] == 5 and other["k"] == 3
+    assert asked["history"].tolist() == [["h", ""], ["g", "f"]] and asked["exclude"].tolist() == [["e"], ["e"]]
+    # Who takes no history leaves out what it holds, where that is asked.
+    assert "history" not in other and other["exclude"].tolist() == [["e", "h", ""], ["e", "", ""]]
+    for each in (asked, other):
+        assert each["exclude_seen"].tolist() == [True, False] and each["allow"].shape == (2, 8)
+    multi.recommend(["ann"], 2)
+    assert set(counted.requests[1]) == set(trained.requests[1]) == {"k", "exclude_seen"}
+    MultiChannel({"counted": counted}, catalog, depth=100).recommend(["ann"], 2)
+    assert counted.requests[2]["k"] == 8  # the catalogue
+
+
+def test_explain(catalog):
+    channels = {
+        "late": Reasoned(catalog, list("hga")),
+        "mute": Fixed(catalog, list("ab")),
+        "without": Reasoned(catalog, list("bc")),
+        "silent": Fixed(catalog, list("bc")),
+    }
+    multi = MultiChannel(channels, catalog)
+    reason = [{"kind": "item", "id": "none", "share": 0.5}]
+    expected = [("mute", 1, []), ("late", 3, reason), ("without", None, reason)]
+    found = multi.explain("ann", "a")
+    assert [(each["channel"], each["place"], each["reasons"]) for each in found] == expected
+    told = multi.explain("ann", "a", num=1, history=["c", "d"])
+    assert told[1]["reasons"] == [{"kind": "item", "id": "c", "share": 0.5}]
+    assert [each["place"] for each in multi.explain("ann", "a", k=2)] == [1, None, None]
+    assert [each["place"] for each in multi.explain("ann", "a", exclude_seen=True)] == [None, None]
+    with pytest.raises(ValueError, match="item 'zz' is unknown"):
+        multi.explain("ann", "zz")
+
+
+def test_on_channels_that_count(world):
+    channels, catalog, test = world
+    multi = MultiChannel(channels, catalog)
+    cases = cases_by_user(test, catalog)
+    users = cases.user_id[:40]
+    rows, places = multi.lists(users, 12, exclude_seen=True)
+    for at, channel in enumerate(channels.values()):
+        alone, score = channel.recommend_rows(users, 12, exclude_seen=True)
+        assert (alone[:, :4][:, :, None] == rows[:, None]).any(axis=2)[score[:, :4] > -np.inf].all()  # a third each
+        line, column = np.nonzero(places[..., at])
+        np.testing.assert_array_equal(alone[line, places[line, column, at] - 1], rows[line, column])
+    # What explains an item is what brought it.
+    item_id = catalog.items.decode(rows)
+    for user, item, place in zip(users[:5], item_id[:, 3], places[:, 3], strict=False):
+        told = multi.explain(user, item, k=12, exclude_seen=True)
+        listed = {each["channel"]: each["place"] for each in told if each["place"]}
+        assert listed == {name: at for name, at in zip(channels, place, strict=True) if at}
+        assert all(each["reasons"] for each in told)
+    report = evaluate(multi, cases, catalog, ks=(10,))
+    assert report.metrics["recall@10"] > 0
+
+
+@pytest.mark.parametrize("merge", [RoundRobin(), Quotas({"popular": 3}), ReciprocalRank()])
+def test_the_same_whatever_is_asked_beside_it_and_however_often(world, merge):
+    channels, catalog, test = world
+    multi = MultiChannel(channels, catalog, merge)
+    users = [*catalog.users.decode(np.arange(1, 40)), "somebody new"]
+    rows, score = multi.recommend_rows(users, 15, exclude_seen=True)
+    some = [39, 4, 17, 4]
+    again, scores = multi.recommend_rows([users[at] for at in some], 15, exclude_seen=True)
+    np.testing.assert_array_equal(again, rows[some])
+    np.testing.assert_array_equal(scores, score[some])
+
+
+def test_numbers_for_ids():
+    log = Interactions.from_columns(user_id=[1, 1, 2], item_id=[7, 8, 9])
+    catalog = Catalog.fit(log)
+    multi = MultiChannel({"popular": Popularity().fit(log, catalog)}, catalog)
+    assert multi.recommend([1, 5], 3, exclude_seen=True, exclude=[8])[0].tolist() == [[9, -1, -1], [7, 9, -1]]
+
+
+def test_refused(catalog, world):
+    channels, larger, _ = world
+    fixed = {"one": Fixed(catalog, ["a"])}
+    for make, message in [
+        (lambda: MultiChannel({}, catalog), "no channel to merge"),
+        (lambda: MultiChannel(fixed, catalog, Quotas({"tow": 3})), "names the channel 'tow'; there are: 'one'"),
+        (lambda: MultiChannel(fixed, catalog, depth=0), "depth is a whole number of at least 1"),
+        (lambda: MultiChannel(channels, catalog), f"'item_cf' knows {larger.num_items} items, the catalogue 8"),
+        (lambda: MultiChannel(fixed, catalog).recommend(["ann"], 9), "k must be a whole number from 1 to 8"),
+        (lambda: MultiChannel(fixed, catalog).recommend(["ann"], 0), "k must be a whole number from 1 to 8"),
+        (lambda: MultiChannel(fixed, catalog).recommend(["ann"], 1, exclude=[["a"], ["b"]]), "one list for each"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make()
+    with pytest.raises(TypeError, match="string ids"):
+        MultiChannel(fixed, catalog).recommend([7], 1)
