@@ -79,6 +79,23 @@ class Likes:
         offsets = np.concatenate([[0], np.cumsum(np.minimum(count, num))])
         return sparse.csr_matrix((self.matrix.data[kept], self.matrix.indices[kept], offsets), self.matrix.shape)
 
+    def thinned(self, user_limit: int | None, item_limit: int | None) -> sparse.csr_matrix:
+        """The likes of each user's `user_limit` latest items, and of those each item's `item_limit` latest users.
+
+        None: all of them.
+        """
+        users = np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
+        kept = np.arange(self.matrix.nnz)
+        for group, limit in ((users, user_limit), (self.matrix.indices, item_limit)):
+            if limit is None:
+                continue
+            order = kept[np.lexsort([-self.place[kept], group[kept]])]
+            start = np.flatnonzero(np.diff(group[order], prepend=-1))
+            place = np.arange(len(order)) - np.repeat(start, np.diff(start, append=len(order)))
+            kept = np.sort(order[place < limit])
+        offsets = np.searchsorted(kept, self.matrix.indptr)
+        return sparse.csr_matrix((self.matrix.data[kept], self.matrix.indices[kept], offsets), self.matrix.shape)
+
 
 def decay(frame, half_life: float) -> np.ndarray:
     """`0.5 ** (age / half_life)` of each interaction, float32; the age in days, from the latest of all.
