@@ -1,5 +1,8 @@
 """The inverted index: from the attributes that a user likes to the best items that have them."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -13,6 +16,7 @@ from tf_recall.channels.products import first, ordered
 from tf_recall.features.words import MultiValued, as_words
 
 WHOLE = "\x1f"  # a separator that stands in no text
+VALUES = "values.json"
 
 
 class InvertedIndex(Channel):
@@ -22,8 +26,8 @@ class InvertedIndex(Channel):
         affinity(u, a) = max(0, share(u, a) * log(share(u, a) / everybody(a)))
         score(u, i) = sum over the values a of i of affinity(u, a) * metric(i),  where i is among the `top` of a
 
-    with everybody(a) the share of all likes that have a. Likes count by their weights. The shares of somebody of few
-    likes are near everybody's, so that one like of a rare value is no taste.
+    with everybody(a) the share of all likes that have a. Likes count by their weights. Somebody of few likes has shares
+    near everybody's, so that one like tells less than ten that agree. A value that nobody likes brings nothing.
 
     The affinities to the values of a column sum up to how far the user's likes are from everybody's (the positive part
     of their Kullback-Leibler divergence). So columns need no weights: who always reads one author, of any genre, is led
@@ -51,11 +55,11 @@ class InvertedIndex(Channel):
     """
 
     kind = "attribute"
-    arrays = ("likes", "right", "members", "everybody", "values")
+    arrays = ("likes", "right", "members", "everybody")
 
     def __init__(
         self,
-        attributes: list[str | dict],
+        attributes: str | dict | list[str | dict],
         metric: Metric | None = None,
         top: int = 500,
         last: int | None = None,
@@ -66,14 +70,15 @@ class InvertedIndex(Channel):
         check_counts(top=top, last=last)
         if not strength > 0:
             raise ValueError(f"strength is a number above 0, got {strength!r}")
-        self.attributes, self.metric, self.top = _separators(attributes), metric or Count(), top
+        self._columns = _separators(attributes)
+        self.attributes, self.metric, self.top = attributes, metric or Count(), top
         self.last, self.half_life, self.weight, self.strength = last, half_life, weight, strength
 
     def _fit(self, train):
         self.likes = Likes.fit(train, self.catalog, self.half_life, self.weight).last(self.last)
-        columns = [_members(self.catalog, *each) for each in self.attributes.items()]
+        columns = [_members(self.catalog, *each) for each in self._columns.items()]
         self.members = sparse.hstack([members for members, _ in columns], "csr")  # [V + 1, A]
-        self.values = np.concatenate([values for _, values in columns]).astype(str)
+        self.values = [value for _, values in columns for value in values]
         everybody = self.likes.sum(axis=0, dtype=np.float64) @ self.members
         self.everybody = np.asarray(everybody).ravel() / self.likes.sum(dtype=np.float64)
         metric = sparse.diags_array(self.metric(train, self.catalog))
@@ -82,17 +87,32 @@ class InvertedIndex(Channel):
         self.right = first(ordered(lists), self.top)
 
     def left(self, users, likes):
+        likes = likes.astype(np.float64)
         had = (likes @ self.members).tocsr()
-        number = np.repeat(likes.sum(axis=1, dtype=np.float64).A1, np.diff(had.indptr))
+        number = np.repeat(np.asarray(likes.sum(axis=1)).ravel(), np.diff(had.indptr))
         everybody = self.everybody[had.indices]
         share = (had.data + self.strength * everybody) / (number + self.strength)
-        # what nobody had in training has no share to compare with, and no taste for it shows
-        lift = np.divide(share, everybody, out=np.ones(len(share)), where=everybody > 0)
-        affinity = np.maximum(share * np.log(lift), 0).astype(np.float32)
-        return sparse.csr_matrix((affinity, had.indices, had.indptr), had.shape)
+        # a value that nobody had in training has no share to compare with; sums of one order differ from another's
+        more = (everybody > 0) & (share > everybody * (1 + 1e-6))
+        lift = np.divide(share, everybody, out=np.ones(len(share)), where=more)
+        return sparse.csr_matrix(((share * np.log(lift)).astype(np.float32), had.indices, had.indptr), had.shape)
 
     def names(self, places):
-        return self.values[places].tolist()
+        return [self.values[place] for place in places]
+
+    def save(self, directory):
+        """As `Channel.save`, and what the values are called."""
+        super().save(directory)
+        (Path(directory) / VALUES).write_text(json.dumps(self.values), encoding="utf-8")
+
+    def load(self, directory, catalog):
+        """As `Channel.load`."""
+        path = Path(directory) / VALUES
+        try:
+            self.values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        return super().load(directory, catalog)
 
 
 def _separators(attributes) -> dict[str, str]:
@@ -101,19 +121,22 @@ def _separators(attributes) -> dict[str, str]:
     Raises:
         ValueError: as `InvertedIndex`.
     """
-    given = [{"column": each} if isinstance(each, str) else each for each in attributes]
-    wrong = [
-        each for each in given if not isinstance(each, dict) or not {"column"} <= set(each) <= {"column", "separator"}
-    ]
-    if wrong or not given or isinstance(attributes, str):
-        what = repr(wrong[0]) if wrong else repr(attributes)
+    each = [attributes] if isinstance(attributes, (str, dict)) else attributes
+    each = [{"column": one} if isinstance(one, str) else one for one in each]
+    if not each or not all(_names_a_column(one) for one in each):
         raise ValueError(
-            f"attributes are a list of names of columns, or of {{'column': ..., 'separator': ...}}; got {what}"
+            "attributes are columns of the item table, each a name or {'column': ..., 'separator': ...}; "
+            f"got {attributes!r}"
         )
-    columns = [each["column"] for each in given]
+    columns = [one["column"] for one in each]
     if len(set(columns)) < len(columns):
-        raise ValueError(f"attributes are named once each, got {', '.join(columns)}")
-    return {each["column"]: each.get("separator", WHOLE) for each in given}
+        raise ValueError(f"each attribute is named once, got {', '.join(columns)}")
+    return {one["column"]: one.get("separator", WHOLE) for one in each}
+
+
+def _names_a_column(given):
+    known = isinstance(given, dict) and {"column"} <= set(given) <= {"column", "separator"}
+    return known and all(isinstance(text, str) and text for text in given.values())
 
 
 def _members(catalog, column, separator) -> tuple[sparse.csr_matrix, list[str]]:

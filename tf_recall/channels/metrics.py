@@ -101,7 +101,7 @@ def column_of(catalog: Catalog, column: str) -> np.ndarray:
     """A column of the item table as numbers: `[V]` float64, dates as seconds since 1970, NaN where nothing is known.
 
     Raises:
-        ValueError: it is absent, holds something that is neither number nor date, or nothing.
+        ValueError: it is absent, holds anything but numbers or datetimes, or nothing.
     """
     if column not in catalog.item_table:
         known = ", ".join(map(str, catalog.item_table)) or "no columns"
@@ -116,7 +116,8 @@ def _numbers(series: pd.Series, what: str) -> np.ndarray:
     try:
         return to_number(series, what)
     except ValueError:
-        raise ValueError(f"{what} holds no numbers or dates, but e.g. {series.dropna().iloc[0]!r}") from None
+        wrong = series[pd.to_numeric(series.map(str), errors="coerce").isna() & series.notna()]
+        raise ValueError(f"{what} must hold numbers or datetimes, got {wrong.iloc[0]!r}") from None
 
 
 def _averaged(total, number, strength):
