@@ -60,7 +60,8 @@ def item_cf(
         >>> done = item_cf("interactions/", "neighbours", top=50)
         >>> pd.read_parquet("neighbours/similar")
 
-    Paper: Schelter, Boden and Markl 2012, "Scalable Similarity-Based Neighborhood Methods with MapReduce": its interaction cut is our limit.
+    Paper: Schelter, Boden and Markl 2012, "Scalable Similarity-Based Neighborhood Methods with MapReduce", whose
+    interaction cut is our limit.
     """
     similarity = similarity or Cosine()
     if type(similarity) not in SCALED:
