@@ -33,7 +33,8 @@ def test_every_registered_name_resolves(kind, name):
 def test_every_config_of_the_package_loads():
     for file in (find_config("two_tower_quickstart").parent).glob("*.yaml"):
         config = Config.load(file)
-        assert config.name == file.stem and config.make_model() is not None
+        assert config.name == file.stem
+        assert config.make_model() if config.channels is None else config.make_channels() and config.make_merge()
         assert len(file.read_text().splitlines()) <= 20
 
 
@@ -76,7 +77,10 @@ def test_set_changes_one_value():
     ("values", "message"),
     [
         (changed(trian={}), "no 'trian'; did you mean 'train'.*there are: data, split"),
-        ({"data": {"name": "synthetic"}}, "lacks split, model"),
+        ({"data": {"name": "synthetic"}, "model": {}}, "lacks split"),
+        ({"data": {}, "split": {}}, "either a section `model:` or a section `channels:`, one of the two"),
+        (changed(channels={"popular": "popularity"}), "either a section `model:` or a section `channels:`"),
+        ({"data": {}, "split": {}, "channels": ["popularity"]}, "channels holds recommenders by name"),
         (changed(train={"epoch": 3}), "train has no 'epoch'; did you mean 'epochs'"),
         (changed(train={"epochs": 0}), "epochs must be a whole number of at least 1, not 0"),
         (changed(train={"monitor": "loss"}), "such as recall@20, not 'loss'"),

@@ -103,7 +103,7 @@ class Read(beam.DoFn):
             try:
                 frame = Interactions.from_frame(batch.to_pandas()).frame
             except (ValueError, TypeError) as error:
-                raise type(error)(f"{block.path}: {error} Rows are counted from line {line} of all files.") from None
+                raise ValueError(f"{block.path}: {error} Rows are counted from line {line} of all files.") from None
             self._counter.inc(len(frame))
             frame["line"] = np.arange(line, line + len(frame))
             line += len(frame)

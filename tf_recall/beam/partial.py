@@ -109,4 +109,4 @@ def shards(rows: np.ndarray, num_shards: int):
     of = rows % num_shards
     order = np.argsort(of, kind="stable")
     found, starts = np.unique(of[order], return_index=True)
-    return list(zip(found.tolist(), np.split(order, starts[1:]), strict=True))
+    return list(zip(found.tolist(), np.split(order, starts)[1:], strict=True))

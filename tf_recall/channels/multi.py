@@ -55,6 +55,11 @@ class MultiChannel:
             if size != catalog.num_items:
                 raise ValueError(f"the channel {name!r} knows {size} items, the catalogue {catalog.num_items}")
 
+    @property
+    def id_types(self) -> dict[str, str]:
+        """Whether `user_id` and `item_id` are "string" or "int64"."""
+        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
+
     def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None):
         """The k best items for each user, as raw ids.
 
