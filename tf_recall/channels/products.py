@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 MULTIPLICATIONS = 2**27  # in one block of rows: a second or so
+FEW = 2**18  # multiplications, which are done before other threads have begun
 HELD = 2**24  # entries of a product that is held
 
 
@@ -29,8 +30,11 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
         `[n, p]` CSR; the entries of a row stand in falling order, equal ones by column.
     """
     work = _work(left, right)
+    threads = THREADS if work.sum() > FEW else 1
+    if right.nnz > work.sum():
+        left, right = _used(left, right)
     parts = [
-        sp_matmul_topn(left[rows], right, min(num, right.shape[1]), threshold=0, sort=True, n_threads=THREADS)
+        sp_matmul_topn(left[rows], right, min(num, right.shape[1]), threshold=0, sort=True, n_threads=threads)
         for rows in _blocks(work, MULTIPLICATIONS, title)
     ]
     return ordered(sparse.vstack(parts, "csr"))
@@ -74,6 +78,13 @@ def first(matrix: sparse.csr_matrix, num: int, kept: np.ndarray | None = None) -
 def without_diagonal(matrix: sparse.csr_matrix, num: int) -> sparse.csr_matrix:
     """The first `num` entries of each row that are not on the diagonal."""
     return first(matrix, num, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) != matrix.indices)
+
+
+def _used(left, right):
+    """The same product from those rows of the right that play a part: each of its entries is copied once."""
+    rows, place = np.unique(left.indices, return_inverse=True)
+    shape = (left.shape[0], len(rows))
+    return sparse.csr_matrix((left.data, place.astype(left.indices.dtype), left.indptr), shape), right[rows]
 
 
 def _work(left, right) -> np.ndarray:
