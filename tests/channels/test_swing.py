@@ -118,7 +118,9 @@ def test_blocks_change_nothing(monkeypatch, changed):
     np.testing.assert_allclose(swinging(likes, 1, 120).toarray(), before, rtol=1e-6)
 
 
-def test_what_is_liked_more_counts_no_more_in_similarities():
+@pytest.mark.parametrize("many", [4, 1000])
+def test_what_is_liked_more_counts_no_more_in_similarities(monkeypatch, many):
+    monkeypatch.setattr(swing, "MANY", many)
     likes = zipf_likes()
     np.testing.assert_array_equal(swinging(likes * 3, 1, 40).toarray(), swinging(likes, 1, 40).toarray())
 
