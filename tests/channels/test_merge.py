@@ -160,6 +160,14 @@ def test_the_order_of_channels_is_nothing_to_ranks_but_where_they_tie():
     np.testing.assert_array_equal(places, np.roll(turned.places, 1, axis=2))
 
 
+def test_sums_of_the_same_terms_tie_whatever_order_they_are_added_in():
+    # Each of 11 items is first of one channel, second of another, and so on: all tie, and come turn by turn.
+    lists = {f"c{at}": np.roll(np.arange(1, 12), -at)[None] for at in range(11)}
+    for begin in range(11):
+        rows, _ = merge(ReciprocalRank(), lists, 11, [begin])
+        assert rows[0].tolist() == np.roll(np.arange(1, 12), -begin).tolist()
+
+
 @pytest.mark.parametrize("name", MERGES)
 def test_a_row_is_merged_by_itself_and_shorter_lists_are_the_beginning(name, monkeypatch):
     lists, begins = world(5)

@@ -118,6 +118,17 @@ def test_places_are_those_of_the_channels_lists(catalog):
     }
 
 
+def test_an_item_that_scores_nothing_is_not_there(catalog):
+    class Short(Fixed):
+        def recommend_rows(self, user_id, k, **request):
+            rows, score = super().recommend_rows(user_id, k, **request)
+            return rows, np.where(np.arange(k) < 2, score, -np.inf)
+
+    assert MultiChannel({"one": Short(catalog, list("abcd"))}, catalog).recommend("ann", 3)[0].tolist() == [
+        ["a", "b", ""]
+    ]
+
+
 def test_everyone_is_asked_the_same(catalog):
     counted = Fixed(catalog, list("abc"), takes_history=True)
     trained = Fixed(catalog, list("abc"), k_max=3)

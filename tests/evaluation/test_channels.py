@@ -94,6 +94,12 @@ def test_ties_are_no_hits(catalog, cases):
     assert [found.lines[name]["marginal"] for name in ("tied", "lucky")] == [0, 1 / 8]
 
 
+def test_what_stands_behind_the_list_is_not_found(catalog, cases):
+    # c is the last of the whole catalogue, which is asked for to see ties.
+    found = compare({"one": Lists(catalog, {"ann": "efghadbc"})}, Lists(catalog, {}), cases, catalog, k=7)
+    assert found.union == found.lines["one"]["recall"] == (2 / 4 + 0) / 2
+
+
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_against_evaluate_and_loops(exclude_seen):
     rng = np.random.default_rng(1)
