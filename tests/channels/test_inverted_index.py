@@ -48,7 +48,7 @@ def test_by_hand():
 
 def test_the_lists():
     channel = fitted(attributes=(GENRES, "year"), top=1)
-    lists = {name: row.nonzero()[1].tolist() for name, row in zip(channel.values, channel.right, strict=True)}
+    lists = {name: row.indices.tolist() for name, row in zip(channel.values, channel.right, strict=True)}
     a, b, c = channel.catalog.items.encode(["a", "b", "c"]).tolist()
     # c has 3 interactions, a and b 2 each: by row, which is by id; nobody came to d, the only War
     assert lists == {
@@ -112,20 +112,31 @@ def test_who_agrees_on_the_author_is_led_by_the_author():
     assert not any(name.startswith("genres") for name in channel.names(left.indices[left.data > 0.02]))
 
 
-def test_what_nobody_likes_and_what_all_items_have_bring_nothing():
+def test_what_all_items_have_leads_nowhere():
     items = ITEMS.assign(colour="brown")
-    assert not scores(fitted(items=items, attributes=["colour"], half_life=None), "ann")
+    assert not scores(fitted(items=items, attributes=["colour"]), "ann")
     assert scores(fitted(items=items, attributes=[GENRES, "colour"]), "ann") == scores(fitted(items=items), "ann")
-    likes = fitted(items=items, attributes=["colour"]).likes
-    odd = likes * np.float32(0.1)  # sums that rounding spoils
-    channel = fitted(items=items, attributes=["colour"])
-    assert not channel.left(np.arange(likes.shape[0]), odd).data.any()
 
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nor_does_rounding(seed):
+    log, items = planted(seed)
+    users, item_ids = zip(*log, strict=True)
+    weight = np.random.default_rng(seed).random(len(log))
+    train = Interactions.from_columns(
+        user_id=list(users), item_id=list(item_ids), weight=weight, items=items.assign(colour="brown")
+    )
+    channel = InvertedIndex(["colour"]).fit(train, Catalog.fit(train))
+    assert not channel.left(np.arange(16), channel.likes).data.any()
+
+
+def test_what_nobody_likes_brings_nothing():
     class Even(Metric):
         def __call__(self, train, catalog):
             return np.ones(catalog.items.size, np.float32)
 
     channel = fitted(metric=Even())
+    assert channel.right[channel.values.index("genres=War")].nnz == 1
     assert not scores(channel, "nobody", history=["d"])  # War: in a list, but in nobody's likes
     assert scores(channel, "nobody", history=["b"])
 

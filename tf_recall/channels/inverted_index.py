@@ -83,7 +83,6 @@ class InvertedIndex(Channel):
         self.everybody = np.asarray(everybody).ravel() / self.likes.sum(dtype=np.float64)
         metric = sparse.diags_array(self.metric(train, self.catalog))
         lists = sparse.csr_matrix(self.members.T @ metric, dtype=np.float32)
-        lists.eliminate_zeros()
         self.right = first(ordered(lists), self.top)
 
     def left(self, users, likes):
@@ -95,7 +94,10 @@ class InvertedIndex(Channel):
         # a value that nobody had in training has no share to compare with; sums of one order differ from another's
         more = (everybody > 0) & (share > everybody * (1 + 1e-6))
         lift = np.divide(share, everybody, out=np.ones(len(share)), where=more)
-        return sparse.csr_matrix(((share * np.log(lift)).astype(np.float32), had.indices, had.indptr), had.shape)
+        affinity = (share * np.log(lift)).astype(np.float32)
+        left = sparse.csr_matrix((affinity, had.indices, had.indptr), had.shape)
+        left.eliminate_zeros()
+        return left
 
     def names(self, places):
         return [self.values[place] for place in places]
