@@ -48,7 +48,7 @@ def by_pairs(likes):
     """The formula as it stands."""
     num_users, num_items = likes.shape
     liked = np.split(likes.indices, likes.indptr[1:-1])
-    sim = np.zeros((num_items, num_items), np.float32)
+    sim = np.zeros((num_items, num_items))
     for u in range(num_users):
         for v in range(u + 1, num_users):
             both = np.intersect1d(liked[u], liked[v], assume_unique=True)
