@@ -1,6 +1,7 @@
 """ItemCF on Beam: the similarities of one machine, whatever the shards and the order, limits that are reported."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,12 @@ from tf_recall.data.interactions import Interactions
 
 pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
 
-from tf_recall.beam import tables  # noqa: E402
-from tf_recall.beam.item_cf import AddUp, item_cf, main  # noqa: E402
+from apache_beam.utils.shared import Shared  # noqa: E402
+
+from tf_recall.beam import likes, tables  # noqa: E402
+from tf_recall.beam.item_cf import SCALED, AddUp, Multiply, item_cf, main  # noqa: E402
 from tf_recall.beam.likes import Read, interactions_table, latest  # noqa: E402
+from tf_recall.beam.similar import Some, Work  # noqa: E402
 
 
 def write(frame, folder, files=2):
@@ -47,7 +51,7 @@ def drawn(seed=0, num=2000, text=True):
         {
             "user_id": (80 * rng.random(num) ** 1.5).astype(int) + 1,
             "item_id": np.array([f"item {item} ü" for item in items], object) if text else items,
-            "timestamp": rng.integers(0, 300, num),
+            "timestamp": rng.integers(0, 30, num),
             "weight": np.where(rng.random(num) < 0.1, 0, rng.random(num)).round(3),
         }
     )
@@ -94,7 +98,8 @@ def test_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize(("similarity", "text", "top"), [(Cosine(), True, 7), (WeightedCosine(), False, 60)])
-def test_it_is_the_one_of_one_machine(tmp_path, similarity, text, top):
+def test_it_is_the_one_of_one_machine(tmp_path, monkeypatch, similarity, text, top):
+    monkeypatch.setattr(likes, "ROWS_AT_ONCE", 200)  # a row group of 300 is read in two goes
     frame = drawn(text=text)
     settings = {"similarity": similarity, "top": top, "user_limit": 9}
     done = item_cf(write(frame, tmp_path / "in"), tmp_path / "out", **settings, rows_per_shard=450, items_per_shard=11)
@@ -122,16 +127,18 @@ def test_the_latest_count_by_time_then_by_line():
     assert kept.tolist() == [False, True, True, True, False] and capped == 1
 
 
-def test_sums_do_not_depend_on_the_order_of_the_parts():
+def test_sums_do_not_depend_on_the_order_of_the_parts(tmp_path):
     rng = np.random.default_rng(0)
-    parts = [sparse.random(5, 9, 0.6, "csr", rng=rng) for _ in range(6)]
-    for each in parts:
-        each.data = np.rint(each.data * 2.0**57).astype(np.int64)
-    wanted = sum(each.toarray() for each in parts) / 2.0**60
-    for _ in range(5):
-        [(part, found)] = AddUp(None).process((3, [parts[at] for at in rng.permutation(6)]))
-        assert part == 3
-        np.testing.assert_array_equal(found.toarray(), wanted)
+    multiply = Multiply(Work(str(tmp_path / "out"), Shared(), 9, 6, 1), SCALED[WeightedCosine])
+    multiply._items = SimpleNamespace(ids=range(9), square=np.full(9, 7.0))
+    shards = [sparse.random(5, 9, 0.6, "csr", rng=rng) for _ in range(6)]
+    elements = [(0, [Some(*each.nonzero(), each.data)]) for each in shards]
+    parts = [product for element in elements for part, product in multiply.process(element)]
+    everybody = sparse.vstack(shards).toarray()
+    orders = [parts, parts[::-1], *([parts[at] for at in rng.permutation(6)] for _ in range(4))]
+    sums = [found.toarray() for order in orders for _, found in AddUp(None).process((0, order))]
+    np.testing.assert_array_equal(sums, [sums[0]] * 6)
+    np.testing.assert_allclose(sums[0], everybody.T @ everybody / 7, rtol=1e-12)
 
 
 def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypatch):
@@ -223,6 +230,7 @@ def test_bad_arguments_and_what_workers_find_are_named(tmp_path):
 
 def test_on_the_command_line_by_two_workers(tmp_path, capsys):
     frame = drawn(2)
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
     given = ["--interactions", write(frame, tmp_path / "in"), "--out", str(tmp_path / "out"), "--top", "5"]
     given += [
         "--user-limit",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from scipy import sparse
 
 from tf_recall.channels.swing import Swing
 from tf_recall.data.catalog import Catalog
@@ -14,9 +15,12 @@ from tf_recall.data.interactions import Interactions
 
 pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
 
+from apache_beam.utils.shared import Shared  # noqa: E402
+
 from tf_recall.beam import swing as module  # noqa: E402
 from tf_recall.beam import tables  # noqa: E402
-from tf_recall.beam.swing import main, swing  # noqa: E402
+from tf_recall.beam.similar import Work  # noqa: E402
+from tf_recall.beam.swing import Count, main, swing  # noqa: E402
 
 
 def write(frame, folder):
@@ -121,6 +125,17 @@ def test_it_is_the_one_of_one_machine(tmp_path):
         np.testing.assert_allclose(list(found[item].values()), similarity[at][there], rtol=1e-5)
         for other, value in found[item].items():  # which of equal ones are there is another matter in memory
             assert value == pytest.approx(wanted[item][other], rel=1e-5)
+
+
+def test_sums_do_not_depend_on_the_order_of_the_lists():
+    rng = np.random.default_rng(0)
+    likes = [sparse.random(9, 12, 0.6, "csr", rng=rng).sign() for _ in range(5)]
+    lists = [(shard + 5 * np.arange(9), each) for shard, each in enumerate(likes)]
+    count = Count(Work("out", Shared(), top=9, num_shards=5, num_parts=2), alpha=0.7)
+    orders = [lists, lists[::-1], *([lists[at] for at in rng.permutation(5)] for _ in range(4))]
+    sums = [found.toarray() for order in orders for _, found in count.process((1, order))]
+    assert sums[0].shape == (6, 12)
+    np.testing.assert_array_equal(sums, [sums[0]] * 6)
 
 
 def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypatch):

@@ -49,8 +49,6 @@ def similar(interactions, out, settings: dict, steps: Callable, options=None) ->
     progress.clear("**.part")
     num_shards = -(-table.rows // settings["rows_per_shard"])
     if "likes" not in progress.finished:
-        progress.clear("likes/**")
-        progress.clear("items/**")
         limits = {name: settings[name] for name in ("user_limit", "item_limit")}
         progress.finish("likes", gather(table, out, limits, num_shards, options))
     counted = progress.finished["likes"]
