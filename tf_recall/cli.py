@@ -152,10 +152,9 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
     if users:
         with contextlib.suppress(FileNotFoundError):  # exported without what its users had: no reasons
             for answer in answers:
-                why = [
+                answer["why"] = [
                     served.explain(answer["user_id"], item, history=given.get("history")) for item in answer["item_id"]
                 ]
-                answer["why"] = why
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
 

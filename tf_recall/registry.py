@@ -130,6 +130,7 @@ REGISTRY = {
         "round_robin": "tf_recall.channels.merge:RoundRobin",
         "quotas": "tf_recall.channels.merge:Quotas",
         "reciprocal_rank": "tf_recall.channels.merge:ReciprocalRank",
+        "marginal_rank": "tf_recall.channels.merge:MarginalRank",
     },
     "optimizer": {
         "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",

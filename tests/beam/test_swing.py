@@ -17,7 +17,6 @@ pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip
 
 from apache_beam.utils.shared import Shared  # noqa: E402
 
-from tf_recall.beam import swing as module  # noqa: E402
 from tf_recall.beam import tables  # noqa: E402
 from tf_recall.beam.similar import Work  # noqa: E402
 from tf_recall.beam.swing import Count, main, swing  # noqa: E402
@@ -98,8 +97,7 @@ def test_by_hand(tmp_path):
     assert done["rows"] == 4 and done["counted"]["likes"] == 9
 
 
-def test_it_is_the_sum_over_pairs_with_limits_that_bind(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "HELD", 30)  # so that an item's users are taken in blocks
+def test_it_is_the_sum_over_pairs_with_limits_that_bind(tmp_path):
     frame, limits = drawn(), {"alpha": 0.5, "user_limit": 9, "item_limit": 8}
     settings = {**limits, "rows_per_shard": 150, "items_per_shard": 7}
     done = swing(write(frame, tmp_path / "in"), tmp_path / "out", **settings)

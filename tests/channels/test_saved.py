@@ -45,7 +45,9 @@ def trained(tmp_path_factory):
 
 def test_the_report_is_of_the_merge_and_of_each_channel(trained):
     values = json.loads(json.dumps(trained.summary()))
-    assert values["metrics"]["recall@20"] > 0 and set(VALUES["channels"]) <= set(json.dumps(values["channels"]).split('"'))
+    assert values["metrics"]["recall@20"] > 0 and set(VALUES["channels"]) <= set(
+        json.dumps(values["channels"]).split('"')
+    )
     for name in VALUES["channels"]:
         assert name in str(trained.report)
     assert values["model"] == str(trained.path) and json.loads((trained.path / "metrics.json").read_text())
@@ -74,6 +76,17 @@ def test_what_the_settings_were_is_in_the_folder(trained):
     assert settings["channels"]["towers"] == {"name": "trained"}
     again = Config.load(trained.path / "config.yaml")
     assert again.to_dict() == Config.from_dict(VALUES).to_dict()
+
+
+def test_a_merge_learns_on_the_validation_part(tmp_path):
+    values = {**VALUES, "channels": {name: VALUES["channels"][name] for name in ("popular", "items", "users")}}
+    trained = tr.train(Config.from_dict({**values, "merge": "marginal_rank", "depth": 50}), tmp_path)
+    weights = trained.service.merge.weights
+    assert set(weights) == {"popular", "items", "users"} and max(weights.values()) == 1
+    again = tr.load(trained.path)
+    assert again.merge.weights == weights and again.depth == 50
+    with pytest.raises(ValueError, match="marginal_rank learns on a validation part: give the split one"):
+        tr.train(Config.from_dict({**values, "merge": "marginal_rank", "split": {"name": "leave_last_out"}}), tmp_path)
 
 
 def test_what_is_missing_or_truncated_is_named(trained, tmp_path):

@@ -7,8 +7,7 @@ from scipy import sparse
 
 from tf_recall.beam.runs import answer, command
 from tf_recall.beam.similar import Step, WriteSimilar, add_arguments, matrix, similar
-
-HELD = 2**22  # numbers of a dense block
+from tf_recall.channels.swing import swinging
 
 
 def swing(
@@ -109,36 +108,9 @@ class Count(Step):
     def process(self, element):
         part, lists = element
         users, likes = zip(*lists, strict=True)
-        likes = sparse.vstack(likes, "csr")[np.argsort(np.concatenate(users))].astype(np.float64)
-        by_item = likes.T.tocsr()[part :: self._work.num_parts]
-        counted = [circles(likes[who], self._alpha) for who in np.split(by_item.indices, by_item.indptr[1:-1])]
-        yield part, sparse.vstack(counted, "csr")
-
-
-def circles(likes: sparse.csr_matrix, alpha: float) -> sparse.csr_matrix:
-    """The similarities of all items to an item that all these users like.
-
-        sim(j) = sum over pairs of users who like j of 1 / (alpha + how many items both like)
-
-    Args:
-        likes: `[n, V]` CSR float64, 1 where a user likes an item.
-
-    Returns:
-        `[1, V]` CSR; the item itself among them.
-    """
-    items, column, count = np.unique(likes.indices, return_inverse=True, return_counts=True)
-    user = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))
-    shared = count[column] > 1
-    items, place = items[count > 1], np.cumsum(count > 1) - 1
-    near = sparse.csr_matrix((likes.data[shared], (place[column[shared]], user[shared])), (len(items), likes.shape[0]))
-    by_user, sums = near.T.tocsr(), np.zeros(len(items))
-    step = max(1, HELD // max(*near.shape, 1))
-    for start in range(0, likes.shape[0], step):
-        some = np.arange(start, min(start + step, likes.shape[0]))
-        weight = 1 / (alpha + (by_user @ near[:, some]).toarray())
-        weight[some, some - start] = 0
-        sums += np.asarray(near[:, some].multiply(near @ weight).sum(axis=1)).ravel()  # a pair from both its sides
-    return sparse.csr_matrix((sums / 2, items, [0, len(items)]), (1, likes.shape[1]))
+        likes = sparse.vstack(likes, "csr")[np.argsort(np.concatenate(users))].astype(np.float32)
+        items = np.arange(part, likes.shape[1], self._work.num_parts)
+        yield part, swinging(likes, self._alpha, self._work.top, items)
 
 
 def main(arguments=None) -> None:

@@ -81,7 +81,7 @@ class Swing(ItemToItem):
         self.right = swinging(counted, self.alpha, self.top)
 
 
-def swinging(likes: sparse.csr_matrix, alpha: float, num: int) -> sparse.csr_matrix:
+def swinging(likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray | None = None) -> sparse.csr_matrix:
     """Each item's `num` others of highest `sim`, as `Swing` has it.
 
     Items of many users are taken one by one, the others in blocks, all of them by threads; the similarities of an item
@@ -91,15 +91,17 @@ def swinging(likes: sparse.csr_matrix, alpha: float, num: int) -> sparse.csr_mat
         likes: `[U, V]` CSR float32, an entry where a user likes an item.
         alpha: at least 0.
         num: how many, at most.
+        items: `[n]` those to do it for; None: all. The lists of all who like them must be there whole.
 
     Returns:
-        `[V, V]` CSR float32; the entries of a row stand in falling order, equal ones by column.
+        `[n, V]` CSR float32; the entries of a row stand in falling order, equal ones by column.
     """
     likes = binary(likes)
     columns, itself = likes.tocsc(), sparse.identity(likes.shape[1], np.float32, "csr")
     count, size = np.diff(columns.indptr), np.diff(likes.indptr)
-    items = np.argsort(-count, kind="stable")
-    many, few = np.split(items, [np.count_nonzero(count >= MANY)])
+    items = np.arange(len(count)) if items is None else np.asarray(items)
+    order = np.argsort(-count[items], kind="stable")
+    many, few = np.split(items[order], [np.count_nonzero(count[items] >= MANY)])
     work = count * np.bincount(likes.indices, np.repeat(size, size), len(count))  # at least the pairs on lists
     blocks = np.split(few, np.flatnonzero(np.diff(np.cumsum(work[few]) // HELD)) + 1)
 
@@ -110,7 +112,7 @@ def swinging(likes: sparse.csr_matrix, alpha: float, num: int) -> sparse.csr_mat
     with ThreadPoolExecutor(THREADS) as pool:
         parts = pool.map(best, [*many.tolist(), *blocks])
         bar = tqdm(parts, "items that swing", len(many) + len(blocks), unit="block", delay=3, leave=False)
-        return sparse.vstack(list(bar), "csr")[np.argsort(items)]
+        return sparse.vstack(list(bar), "csr")[np.argsort(order)]
 
 
 def _sums(likes, columns, items, alpha):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tf_recall import doctor
+from tf_recall.channels.merge import MarginalRank
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.saved import save
 from tf_recall.channels.trained import TrainedChannel
@@ -62,6 +63,10 @@ def train_channels(config: Config, out="saved_models", resume=False, tensorboard
             channel.fit(split.train, catalog)
         channels[name] = channel
     multi = MultiChannel(channels, catalog, config.make_merge(), config.depth)
+    if isinstance(multi.merge, MarginalRank):
+        if split.validation is None:
+            raise ValueError("merge: marginal_rank learns on a validation part: give the split one")
+        multi.merge.fit(_compared(multi, config, split.validation))
     report = judge_channels(multi, config, split.test)
     path = save(multi, Path(out) / config.name, config=config.to_dict(), metrics=report.to_dict(), models=models)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -74,9 +79,9 @@ def train_channels(config: Config, out="saved_models", resume=False, tensorboard
 
 def judge_channels(multi: MultiChannel, config: Config, test) -> MultiReport:
     """The merge beside popularity and the channels beside one another, on the config's cases."""
-    cases = cases_of(config, test, multi.catalog)
-    k = max(k for k in config.evaluate.ks if k < multi.catalog.num_items)
-    merged = assess(multi, config, test, multi.catalog)
-    return MultiReport(
-        merged, compare(multi.channels, multi, cases, multi.catalog, k, exclude_seen=config.evaluate.exclude_seen)
-    )
+    return MultiReport(assess(multi, config, test, multi.catalog), _compared(multi, config, test))
+
+
+def _compared(multi, config, part):
+    cases, k = cases_of(config, part, multi.catalog), max(k for k in config.evaluate.ks if k < multi.catalog.num_items)
+    return compare(multi.channels, multi, cases, multi.catalog, k, exclude_seen=config.evaluate.exclude_seen)

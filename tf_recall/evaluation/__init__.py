@@ -1,7 +1,8 @@
 """Exact evaluation over the whole catalogue, always beside popularity."""
 
 from tf_recall.evaluation.cases import Cases, cases_by_row, cases_by_user
+from tf_recall.evaluation.channels import ChannelReport, compare
 from tf_recall.evaluation.protocol import evaluate
 from tf_recall.evaluation.report import Report
 
-__all__ = ["Cases", "Report", "cases_by_row", "cases_by_user", "evaluate"]
+__all__ = ["Cases", "ChannelReport", "Report", "cases_by_row", "cases_by_user", "compare", "evaluate"]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.hits import find_hits
-from tf_recall.evaluation.protocol import _distinct_lists
+from tf_recall.evaluation.protocol import distinct_lists
 
 MERGED = "merged"  # the line of the merge
 ONES = 20  # users asked one at a time, at most
@@ -189,7 +189,7 @@ class _Asker:
         request = {name: self.cases.context[name][batch] for name in self.columns}
         request["exclude_seen"] = self.exclude_seen
         begun = time.perf_counter()
-        lists = _distinct_lists(
+        lists = distinct_lists(
             self.recommender, self.cases.user_id[batch], request, self.width, self.limit, self.num_items
         )
         return lists, time.perf_counter() - begun

@@ -97,7 +97,7 @@ def _ask(
     for start in tqdm(range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False):
         batch = slice(start, start + batch_size)
         request = {name: cases.context[name][batch] for name in columns} | {"exclude_seen": exclude_seen}
-        rows, scores = _distinct_lists(recommender, cases.user_id[batch], request, width, limit, num_items)
+        rows, scores = distinct_lists(recommender, cases.user_id[batch], request, width, limit, num_items)
         offsets = cases.offsets[start : start + len(rows) + 1]
         relevant = cases.rows[offsets[0] : offsets[-1]]
         pair, rank = find_hits(rows, scores, offsets - offsets[0], relevant, complete=width == num_items)
@@ -108,7 +108,7 @@ def _ask(
     return _Lists(np.concatenate(pairs), np.concatenate(ranks), np.cumsum(recommended, axis=0))
 
 
-def _distinct_lists(
+def distinct_lists(
     recommender, user_id: np.ndarray, request: dict, width: int, limit: int, num_items: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and scores `[B, width]` of distinct items: where a list repeats some, longer lists are asked for."""
