@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 
 import click
 
@@ -159,6 +160,41 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
 
 
 @main.command()
+@click.argument("model")
+@click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
+@click.option("-k", default=100, show_default=True, help="How many items, at most.")
+@click.option("--seen/--no-seen", default=False, show_default=True, help="Whether lists hold items the user has seen.")
+@click.option("--users", default="all", show_default=True, metavar="FILE", help="A table with user_id, whom to answer.")
+@click.option("--redis", "url", metavar="URL", help="Load the lists into this server too.")
+@click.option("--name", help="What the lists are called in Redis.")
+@click.option("--ttl", type=float, metavar="SECONDS", help="When Redis forgets them, from the start of the load.")
+@answers_json
+def lists(model, out, k, seen, users, url, name, ttl):
+    """Write what the exported MODEL recommends to all its users, or to those of a file, to Parquet and to Redis."""
+    from tf_recall.channels.lists import write_lists
+    from tf_recall.channels.redis_load import to_redis
+    from tf_recall.channels.redis_store import connect
+    from tf_recall.runs import load
+
+    if url is None and (name is not None or ttl is not None):
+        raise ValueError("--name and --ttl are about Redis: they go with --redis")
+    if url is not None and name is None:
+        raise ValueError("--redis takes a --name for the lists")
+    if url is not None:
+        connect(url)  # a mistake is known before the work
+    served = load(model)
+    asked = served.catalog.users.ids if users == "all" else _users(served, users)
+    start = time.perf_counter()
+    path = write_lists(served, asked, out, k, exclude_seen=not seen)
+    answer = {"lists": str(path), "users": len(asked), "k": k, "users_per_second": _rate(len(asked), start)}
+    if url is not None:
+        start = time.perf_counter()
+        count = to_redis(path, url, name, ttl)
+        answer["redis"] = {"name": name, "users": count, "users_per_second": _rate(count, start)}
+    return answer
+
+
+@main.command()
 @click.argument("config")
 @click.option("--model", help="Also look at the answers of this exported model.")
 @SET
@@ -190,6 +226,27 @@ def _ids(served, name, texts):
         return [int(text) for text in texts]
     except ValueError:
         raise ValueError(f"this model's {name} are whole numbers, not {', '.join(texts)}") from None
+
+
+def _users(served, path):
+    """The users of a file, each once, as the model knows its ids."""
+    from tf_recall.data.ids import is_missing, kind_of, raw_ids
+    from tf_recall.data.tables import read
+
+    table = read(path, {"user_id"})
+    if "user_id" not in table:
+        raise ValueError(f"{path} has no column user_id; it has {', '.join(map(str, table))}")
+    ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
+    ids = ids[~is_missing(ids)]
+    if served.id_types["user_id"] == "string":
+        return ids.astype(str).astype(object)
+    if kind_of(ids) == "string":
+        raise ValueError(f"this model's user_id are whole numbers, and those of {path} are text")
+    return ids
+
+
+def _rate(count, start):
+    return round(count / (time.perf_counter() - start))
 
 
 def _kept(column, items, scores):

@@ -1,0 +1,143 @@
+"""Precomputed lists into Redis, whole or not at all."""
+
+import contextlib
+import json
+import re
+import time
+import uuid
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from tf_recall.channels.lists import Form
+from tf_recall.channels.redis_store import connect, current, translated
+from tf_recall.channels.stored import read
+
+KEYS = 1000  # keys looked at, or deleted, in one command
+
+
+def to_redis(path, url, name, ttl=None) -> int:
+    """Loads a file of lists into Redis; readers have the old lists until the last new one is there, and then the new.
+
+        <name>:current         JSON: "version", and the lists' `Form`
+        <name>:<version>:<id>  JSON: {"item_id": [...], "score": [...], "sources": [...]}, the columns of the file
+        <name>:versions        the versions that have keys
+        <name>:loading         the version whose load began last, until it is current
+
+    `current` is set last. The keys of the version before are deleted then, and those that an interrupted load left
+    before the next load begins. Of two loads at once the one that began later goes on, and the other fails.
+
+    A reader asks for `<name>:current` and the keys of its version, both in one MULTI: apart, a load that ends in
+    between makes it find no list.
+
+    Args:
+        path: what `write_lists` or `write_similar` wrote.
+        url: `redis://[[user]:password@]host[:port][/database]`, `rediss://...` or `unix://...`; one server, no cluster.
+        name: what to call the lists there: letters, digits, `_`, `.` and `-`.
+        ttl: seconds from the start of the load after which all is forgotten; None: never.
+
+    Returns: the number of lists.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, a name or ttl that cannot be, a time to live over before the load was.
+        ImportError: redis is not installed.
+        OSError: the server is not reached, refuses, or another load took over.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise ValueError(f"a name of lists in Redis has letters, digits, '_', '.' and '-', got {name!r}")
+    if ttl is not None and not ttl > 0:
+        raise ValueError(f"ttl is a number of seconds above 0, or None, got {ttl!r}")
+    form, batches = read(path)
+    ends = None if ttl is None else time.monotonic() + ttl
+    client, version, count = connect(url), uuid.uuid4().hex[:12], 0
+    with translated(url), client:
+        current(client.get(f"{name}:current"), name, url)  # before anything of others is written over
+        client.set(f"{name}:loading", version)
+        _sweep(client, name, url)
+        try:
+            for each in tqdm(batches, "loading lists into Redis", unit="batch", delay=3, leave=False):
+                pipe = client.pipeline(transaction=False)
+                pipe.sadd(f"{name}:versions", version)
+                left = _left(ends, ttl)
+                for one, text in _values(each, form):
+                    pipe.set(f"{name}:{version}:{one}", text, px=left)
+                    count += 1
+                pipe.get(f"{name}:loading")
+                _check_turn(pipe.execute()[-1], version, name)
+            _publish(client, name, version, form, _left(ends, ttl))
+        except BaseException:
+            with contextlib.suppress(Exception):  # what is left then, the next load deletes
+                _sweep(client, name, url, given_up=version)
+            raise
+        _sweep(client, name, url)
+    return count
+
+
+def _publish(client, name, version, form, px):
+    """Makes a version the current one, if no other load has begun since."""
+    from redis import WatchError
+
+    with client.pipeline() as pipe:
+        pipe.watch(f"{name}:loading")
+        _check_turn(pipe.get(f"{name}:loading"), version, name)
+        pipe.multi()
+        pipe.set(f"{name}:current", json.dumps({"version": version, **asdict(form)}), px=px)
+        pipe.delete(f"{name}:loading")
+        try:
+            pipe.execute()
+        except WatchError:
+            _check_turn(None, version, name)
+
+
+def _check_turn(loading, version, name):
+    if loading != version.encode():
+        raise OSError(f"another load of {name!r} began after this one, and goes on; this one is given up")
+
+
+def _sweep(client, name, url, given_up=None):
+    """Deletes the keys of versions that are not current, nor being loaded unless that is given up."""
+    with client.pipeline() as pipe:  # all three at one moment
+        pipe.smembers(f"{name}:versions").get(f"{name}:current").get(f"{name}:loading")
+        versions, pointer, loading = pipe.execute()
+    known, loading = current(pointer, name, url), loading and loading.decode()
+    kept = {known and known[0], loading if loading != given_up else None}
+    for version in {each.decode() for each in versions} - kept:
+        cursor = None
+        while cursor != 0:
+            cursor, keys = client.scan(cursor or 0, f"{name}:{version}:*", KEYS)
+            if keys:
+                client.unlink(*keys)
+        client.srem(f"{name}:versions", version)
+
+
+def _left(ends, ttl):
+    """Milliseconds until a time; None for never."""
+    if ends is None:
+        return None
+    left = int((ends - time.monotonic()) * 1000)
+    if left < 1:
+        raise ValueError(f"the ttl of {ttl} s was over before the lists were loaded")
+    return left
+
+
+def _values(batch: pa.RecordBatch, form: Form):
+    """Each id and its list as JSON text."""
+    columns = {name: _lists(batch[name]) for name in batch.schema.names if name != form.key}
+    for one, *values in zip(batch[form.key].to_pylist(), *columns.values(), strict=True):
+        yield one, json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False, separators=(",", ":"))
+
+
+def _lists(column):
+    """A column of lists as Python's."""
+    flat = column.flatten()
+    if pa.types.is_list(flat.type):
+        values = _lists(flat)
+    elif pa.types.is_floating(flat.type):  # through text, so that 0.1 is not 0.10000000149011612
+        values = flat.cast(pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False).tolist()
+    else:
+        values = flat.to_numpy(zero_copy_only=False).tolist()
+    ends = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False)).tolist()
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,142 @@
+"""Precomputed lists in Redis, asked for."""
+
+import contextlib
+import json
+import re
+
+from tf_recall.channels.lists import Form
+from tf_recall.channels.stored import asked, check_key, nothing
+
+
+class RedisStored:
+    """Lists that `to_redis` loaded; a load in the meantime is noticed with the next request.
+
+    A request is one round trip, and all of its answers are of one version.
+
+    Args:
+        url, name: as for `to_redis`.
+
+    Attributes:
+        form: what the lists are of, at the last request.
+
+    Raises:
+        ImportError: redis is not installed.
+        OSError: the server is not reached, or refuses.
+        ValueError: there are no lists of this name, or they are of the other kind.
+    """
+
+    key = ""
+
+    def __init__(self, url: str, name: str):
+        self._client, self._url, self._name = connect(url), url, name
+        with translated(url):
+            self._take(self._client.get(f"{name}:current"))
+
+    def _take(self, pointer):
+        found = current(pointer, self._name, self._url)
+        if found is None:
+            raise ValueError(
+                f"there are no lists {self._name!r} in Redis at {masked(self._url)}: load them with to_redis, or again "
+                "where they had a ttl"
+            )
+        check_key(found[1], self.key, f"{self._name!r} in Redis at {masked(self._url)}")
+        self._pointer, (self._version, self.form) = pointer, found
+
+    def _best(self, ids, k):
+        while True:
+            one_by_one = asked(self.form, ids, k).tolist()
+            if not one_by_one:
+                return nothing(self.form, 0, k)
+            with translated(self._url):
+                pipe = self._client.pipeline()  # one transaction: the version is current as its keys are read
+                pipe.get(f"{self._name}:current")
+                pipe.mget([f"{self._name}:{self._version}:{one}" for one in one_by_one])
+                pointer, texts = pipe.execute()
+            if pointer == self._pointer:
+                return self._padded(texts, k)
+            self._take(pointer)
+
+    def _padded(self, texts, k):
+        items, score = nothing(self.form, len(texts), k)
+        for row, text in enumerate(texts):
+            if text is not None:
+                values = json.loads(text)
+                count = min(k, len(values["score"]))
+                items[row, :count], score[row, :count] = values[self.form.column][:k], values["score"][:k]
+        return items, score
+
+
+class RedisLists(RedisStored):
+    """Each user's recommendations; arguments and errors as of `RedisStored`.
+
+    Example:
+        >>> to_redis("lists.parquet", "redis://localhost:6379/0", "home", ttl=2 * 24 * 3600)
+        >>> item_id, score = RedisLists("redis://localhost:6379/0", "home").recommend(["u17"], k=10)
+    """
+
+    key = "user_id"
+
+    def recommend(self, user_id, k=10):
+        """As `Lists.recommend`; raises OSError where the server is not reached."""
+        return self._best(user_id, k)
+
+
+class RedisItemLists(RedisStored):
+    """The items most like each item; arguments and errors as of `RedisStored`."""
+
+    key = "item_id"
+
+    def similar(self, item_id, k=10):
+        """As `ItemLists.similar`; raises OSError where the server is not reached."""
+        return self._best(item_id, k)
+
+
+def connect(url: str):
+    """A client of a server that answers.
+
+    Raises:
+        ImportError: redis is not installed.
+        ValueError: no address of a Redis server.
+        OSError: the server is not reached, or refuses.
+    """
+    try:
+        import redis
+    except ImportError as error:
+        raise ImportError(f"lists in Redis need its client ({error}): pip install 'tf-recall[redis]'") from error
+    try:
+        client = redis.Redis.from_url(url, socket_connect_timeout=5)
+    except ValueError:  # its text may hold a part of the password
+        raise ValueError(f"{masked(url)} is no address of Redis, such as redis://localhost:6379/0") from None
+    with translated(url):
+        client.ping()
+    return client
+
+
+def masked(url: str) -> str:
+    """An address without user, password and options."""
+    address, _, options = url.partition("?")
+    if "@" in options:  # it may end a password with a question mark
+        return re.sub(r"//.*", "//***", address)
+    return re.sub(r"//.*@", "//***@", address)
+
+
+@contextlib.contextmanager
+def translated(url):
+    """Redis's errors as OSError, with the server's address."""
+    from redis import RedisError
+
+    try:
+        yield
+    except RedisError as error:
+        raise OSError(f"Redis at {masked(url)}: {error}") from error
+
+
+def current(pointer, name, url):
+    """The version and the form that a pointer tells; None where there is none."""
+    if pointer is None:
+        return None
+    try:
+        values = json.loads(pointer)
+        return values.pop("version"), Form(**values)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"{name}:current in Redis at {masked(url)} was not written by to_redis") from None
