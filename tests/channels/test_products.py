@@ -45,6 +45,21 @@ def test_top_against_a_dense_product(blocks, signs):
     assert entries(same) == expected
 
 
+@pytest.mark.parametrize("more", [1, 2, 16])
+def test_of_equal_entries_the_first_columns(blocks, more):
+    left, right = random(60, 12, 8), random(12, 40, 9)  # small whole numbers: many are equal
+    dense = (left @ right).toarray()
+    for num in (1, 4, 20, 39, 40):
+        assert entries(products.top_in_order(left, right, num, more)) == best_of(dense, num)
+
+
+def test_rows_take_the_place_of_others():
+    matrix, others = random(5, 4, 10), random(2, 4, 11)
+    expected = matrix.toarray()
+    expected[[3, 1]] = others.toarray()
+    np.testing.assert_array_equal(products.together(matrix, np.array([3, 1]), others).toarray(), expected)
+
+
 def test_a_change_knows_its_places(blocks):
     left, right = random(30, 20, 2), random(20, 25, 3)
     dense = (left @ right).toarray()

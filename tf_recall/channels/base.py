@@ -1,13 +1,14 @@
 """Channels: recommenders that are counted rather than trained."""
 
 import functools
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from tf_recall.channels.products import top, top_changed
+from tf_recall.channels.products import first, together, top_changed, top_in_order
 from tf_recall.data.catalog import Catalog, Seen
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
@@ -155,7 +156,7 @@ class Channel:
             path = path if path.exists() else path.with_suffix(".npz")
             try:
                 setattr(self, name, read(path))
-            except (ValueError, OSError, KeyError, EOFError) as error:
+            except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 if isinstance(error, FileNotFoundError):
                     raise
                 raise ValueError(f"{path} is damaged: {error}") from None
@@ -205,14 +206,16 @@ class Channel:
         left = self._left(users, lists["history"])
         barred = _indicator(*left_out(self.catalog.seen, users, exclude_seen, lists), (len(users), self.right.shape[1]))
         left = sparse.hstack([left, barred], "csr")
-        if not lists["asked"].any():
-            return padded(top(left, self._barring, k), k)
-        asked, allowed = lists["asked"].any(axis=1), _indicator(*_flat(lists["allow"]), barred.shape)
+        best, asked = top_in_order(left, self._barring, k), np.flatnonzero(lists["asked"].any(axis=1))
+        if len(asked):
+            allowed = _indicator(*_flat(lists["allow"][asked]), (len(asked), self.right.shape[1]))
 
-        def among(values, row, column):
-            return np.where(asked[row] & (np.asarray(allowed[row, column]).ravel() == 0), 0, values)
+            def among(values, row, column):
+                return np.where(np.asarray(allowed[row, column]).ravel() > 0, values, 0)
 
-        return padded(top_changed(left, self._barring, k, among), k)
+            every = max(1, lists["allow"].shape[1])
+            best = together(best, asked, first(top_changed(left[asked], self._barring, every, among), k))
+        return padded(best, k)
 
 
 def left_out(seen: Seen, users, exclude_seen, lists) -> tuple[np.ndarray, np.ndarray]:

@@ -141,22 +141,22 @@ def _distinct(ids, key):
 def _columns(name, items, score):
     """Items `[B, k]` and their scores as columns of lists, without the padding."""
     there = score > -np.inf
-    offsets = _offsets(there.sum(axis=1))
+    starts = offsets(there.sum(axis=1))
     items = pa.array(items[there], _TYPES[kind_of(items)])
     score = pa.array(score[there], pa.float32())
-    return {name: pa.ListArray.from_arrays(offsets, items), "score": pa.ListArray.from_arrays(offsets, score)}
+    return {name: pa.ListArray.from_arrays(starts, items), "score": pa.ListArray.from_arrays(starts, score)}
 
 
 def _sources(places, names, items):
     """The names of the channels that had each item, where `places` `[N, C]` is above 0, in lists as the items are."""
     item, channel = np.nonzero(places)
-    offsets = _offsets(np.bincount(item, minlength=len(places)))
-    return pa.ListArray.from_arrays(
-        items.offsets, pa.ListArray.from_arrays(offsets, pa.array(names, pa.string()).take(pa.array(channel)))
-    )
+    names = pa.array(names, pa.string()).take(pa.array(channel))
+    names = pa.ListArray.from_arrays(offsets(np.bincount(item, minlength=len(places))), names)
+    return pa.ListArray.from_arrays(items.offsets, names)
 
 
-def _offsets(lengths):
+def offsets(lengths) -> pa.Array:
+    """Where lists of these lengths begin and end in one flat array."""
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
 
 

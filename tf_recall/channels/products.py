@@ -40,6 +40,30 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
     return ordered(sparse.vstack(parts, "csr"))
 
 
+def top_in_order(left, right, num: int, more: int = 16) -> sparse.csr_matrix:
+    """As `top`, of equal entries those of the first columns: so a shorter list is the beginning of a longer one.
+
+    Args:
+        left, right, num: as of `top`, which keeps any of the entries that are equal to the last.
+        more: entries beyond `num` that are looked at; where they are all equal to the last, eight times as many.
+    """
+    asked = min(num + more, right.shape[1])
+    found = top(left, right, asked)
+    begin = found.indptr[:-1]
+    full = np.flatnonzero(np.diff(found.indptr) == asked) if num < asked < right.shape[1] else np.empty(0, int)
+    level = full[found.data[begin[full] + num - 1] == found.data[begin[full] + asked - 1]]
+    if not len(level):
+        return first(found, num)
+    return together(first(found, num), level, top_in_order(left[level], right, num, 8 * more))
+
+
+def together(matrix, rows: np.ndarray, others) -> sparse.csr_matrix:
+    """The matrix with others in place of these rows."""
+    place = np.arange(matrix.shape[0])
+    place[rows] = matrix.shape[0] + np.arange(len(rows))
+    return sparse.vstack([matrix, others], "csr")[place]
+
+
 def top_changed(left, right, num: int, change: Callable, title: str | None = None) -> sparse.csr_matrix:
     """As `top`, of the entries changed: `change(values, rows, columns)`, of those entries that are not 0.
 

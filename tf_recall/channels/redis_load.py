@@ -7,11 +7,11 @@ import time
 import uuid
 from dataclasses import asdict
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
-from tf_recall.channels.lists import Form
+from tf_recall.channels.lists import Form, offsets
 from tf_recall.channels.redis_store import connect, current, translated
 from tf_recall.channels.stored import read
 
@@ -125,19 +125,20 @@ def _left(ends, ttl):
 
 def _values(batch: pa.RecordBatch, form: Form):
     """Each id and its list as JSON text."""
-    columns = {name: _lists(batch[name]) for name in batch.schema.names if name != form.key}
-    for one, *values in zip(batch[form.key].to_pylist(), *columns.values(), strict=True):
-        yield one, json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False, separators=(",", ":"))
+    parts = [(f"{json.dumps(name)}:", _text(batch[name])) for name in batch.schema.names if name != form.key]
+    pieces = [piece for part in parts for piece in (",", *part)]
+    text = pc.binary_join_element_wise("{", *pieces[1:], "}", "")
+    return zip(batch[form.key].to_pylist(), text.to_pylist(), strict=True)
 
 
-def _lists(column):
-    """A column of lists as Python's."""
-    flat = column.flatten()
-    if pa.types.is_list(flat.type):
-        values = _lists(flat)
-    elif pa.types.is_floating(flat.type):  # through text, so that 0.1 is not 0.10000000149011612
-        values = flat.cast(pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False).tolist()
-    else:
-        values = flat.to_numpy(zero_copy_only=False).tolist()
-    ends = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False)).tolist()
-    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def _text(values: pa.Array) -> pa.Array:
+    """Each value as JSON text: lists, strings and numbers, without a Python object for each."""
+    if pa.types.is_list(values.type):
+        lengths = values.value_lengths().to_numpy(zero_copy_only=False)
+        lists = pa.ListArray.from_arrays(offsets(lengths), _text(values.flatten()))
+        return pc.binary_join_element_wise("[", pc.binary_join(lists, ","), "]", "")
+    if pa.types.is_string(values.type):
+        codes = values.dictionary_encode()
+        known = [json.dumps(each, ensure_ascii=False) for each in codes.dictionary.to_pylist()]
+        return pa.array(known, pa.string()).take(codes.indices)
+    return values.cast(pa.string())
