@@ -88,6 +88,35 @@ def test_query_answers_and_filters(trained):
     assert [len(one["item_id"]) for one in both] == [3, 3]
 
 
+def test_query_says_why(trained):
+    answer = run("query", trained["model"], "--user-id", "u1", "-k", 3)
+    assert [reason["kind"] for reason in answer["why"][0]] == ["item"] * 3
+    assert run("query", trained["model"], "--user-id", "nobody", "-k", 2)["why"] == [[], []]
+    history = run("query", trained["model"], "--user-id", "u1", "-k", 1, "--exclude", answer["item_id"][0])
+    assert history["why"][0]
+
+
+def test_several_channels_from_the_shell(folder):
+    channels = {"popular": "popularity", "items": {"name": "item_cf", "last": 20}, "users": "user_cf"}
+    values = yaml.safe_load((folder / "clicks.yaml").read_text())
+    del values["model"]
+    (folder / "many.yaml").write_text(yaml.safe_dump({**values, "channels": channels}))
+    trained = run("train", folder / "many.yaml", "--out", folder / "models")
+    assert set(trained["channels"]["lines"]) == {"popular", "items", "users", "merged"}
+    again = run("evaluate", trained["model"], folder / "many.yaml")
+    assert again["metrics"] == trained["metrics"]
+    answer = run("query", trained["model"], "--user-id", "u1", "-k", 4)
+    for each in answer["why"]:
+        best = [channel["place"] for channel in each if channel["place"]]
+        assert best == sorted(best) and best and all(channel["reasons"] for channel in each)
+    assert run("doctor", folder / "many.yaml", "--model", trained["model"])["findings"] is not None
+    for wrong, message in (
+        (("query", trained["model"], "--item-id", "i1"), "holds several channels, which answer users: give --user-id"),
+        (("export", trained["model"], "--index", "ivf"), "holds several channels"),
+    ):
+        assert message in refused(*wrong)
+
+
 def test_query_answers_with_items_like_an_item(trained, folder):
     first = run("query", trained["model"], "--user-id", "u1", "-k", 1)["item_id"][0]
     answer = run("query", trained["model"], "--item-id", first, "-k", 5)

@@ -151,11 +151,10 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
         raise ValueError(f"{model} holds several channels, which answer users: give --user-id")
     answers = [{key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)]
     if users:
+        request = {name: given[name] for name in ("history", "exclude", "allow") if name in given}
         with contextlib.suppress(FileNotFoundError):  # exported without what its users had: no reasons
             for answer in answers:
-                answer["why"] = [
-                    served.explain(answer["user_id"], item, history=given.get("history")) for item in answer["item_id"]
-                ]
+                answer["why"] = [_why(served, answer["user_id"], item, request, not seen) for item in answer["item_id"]]
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
 
@@ -209,6 +208,13 @@ def doctor(config, model, sets):
         click.echo(finding)
     click.echo(f"{len(findings)} finding(s)")
     return {"findings": [vars(finding) for finding in findings]}
+
+
+def _why(served, user, item, request, exclude_seen):
+    """The reasons for an item; of several channels, their places in the lists of this very request."""
+    if hasattr(served, "channels"):
+        return served.explain(user, item, exclude_seen=exclude_seen, **request)
+    return served.explain(user, item, history=request.get("history"))
 
 
 def _pair(text):

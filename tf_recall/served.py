@@ -67,7 +67,10 @@ def restore(path):
     for kind in ("model", "tower", "feature", "sessions", "positives", "negatives", "loss", "optimizer"):
         for name in REGISTRY[kind]:
             find(kind, name)  # imported, and so known to Keras
-    training = version_folder(path) / "training"
+    path = version_folder(path)
+    if (path / CHANNELS).is_file():
+        raise FileNotFoundError(f"{path} holds several channels, no model: trained ones are in {path / 'channels'}")
+    training = path / "training"
     if not (training / "model.keras").is_file():
         raise FileNotFoundError(f"{training} holds no model: the export was written without model=")
     return keras.models.load_model(training / "model.keras"), Catalog.load(training / "catalog")
