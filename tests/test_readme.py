@@ -19,6 +19,13 @@ def block(language, at=0):
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[at]
 
 
+def fitted(code):
+    """The code with the batches and the fit that it says are as in the first example."""
+    lines = [line for line in block("python").splitlines() if line.startswith(("batches =", "model.fit("))]
+    start, said, end = re.split(r"(model\.compile\(\).*then batches and fit, as above\n)", code)
+    return "\n".join([start + said, *lines, end]).replace("epochs=10", "epochs=1")
+
+
 def test_the_example_runs_in_15_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = block("python")
@@ -35,7 +42,7 @@ def test_the_example_of_sessions_runs():
     frame = world.frame.assign(invoice=world.frame["user_id"])
     split = tr.leave_last_out(tr.Interactions.from_frame(frame))
     names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train)}
-    code = block("python", 1).replace("epochs=30", "epochs=1").replace("85123A", "i3").replace("22423", "i7")
+    code = fitted(block("python", 1)).replace("85123A", "i3").replace("22423", "i7")
     exec(code, names)
     assert names["item_ids"].shape == (1, 10) and np.isfinite(names["scores"]).all()
 
@@ -44,11 +51,19 @@ def test_the_example_of_graphs_runs():
     world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
     split = tr.leave_last_out(world)
     names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train), "interactions": world}
-    exec(
-        f"from tf_recall.features import Id, MultiValued, Text\n{block('python', 2)}".replace("epochs=10", "epochs=1"),
-        names,
-    )
+    exec(f"from tf_recall.features import Id, MultiValued, Text\n{fitted(block('python', 2))}", names)
     assert names["service"].similar(["i3"], k=10)[0].shape == (1, 10)
+
+
+def test_the_example_of_channels_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
+    split = tr.leave_last_out(world)
+    catalog = tr.Catalog.fit(split.train)
+    names = {"tr": tr, "split": split, "catalog": catalog, "service": tr.ItemCF().fit(split.train, catalog)}
+    exec(block("python", 3), names)
+    assert names["item_ids"].shape == (1, 20) and "item_cf" in str(names["report"])
+    assert (tmp_path / "channels.png").is_file()
 
 
 def test_the_config_is_valid():
