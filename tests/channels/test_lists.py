@@ -41,11 +41,11 @@ def small():
     return Catalog.fit(Interactions.from_columns(user_id=users, item_id=items))
 
 
-def log_of(kind):
-    """60 users, 40 items of falling popularity, named by text or by numbers."""
+def log_of(kind, num_users=60, num=700):
+    """Users and 40 items of falling popularity, named by text or by numbers."""
     rng = np.random.default_rng(0)
     share = 1 / np.arange(1, 41)
-    users, items = rng.integers(0, 60, 700), rng.choice(40, 700, p=share / share.sum())
+    users, items = rng.integers(0, num_users, num), rng.choice(40, num, p=share / share.sum())
     if kind == "string":
         users, items = [f"ü{user}" for user in users], [f'i"{item}' for item in items]
     return Interactions.from_columns(user_id=users, item_id=items)
@@ -75,12 +75,12 @@ def same(one, other):
 
 def test_by_hand(small, tmp_path):
     multi = MultiChannel({"one": Fixed(small, list("abd")), "two": Fixed(small, list("dah"))}, small)
-    path = write_lists(multi, ["bob", "ann"], tmp_path / "new" / "lists.parquet", k=3)
+    path = write_lists(multi, ["ann", "bob"], tmp_path / "new" / "lists.parquet", k=3)
     table = pq.read_table(path)
     assert [str(field.type).replace("element", "item") for field in table.schema] == [
         *("string", "list<item: string>", "list<item: float>", "list<item: list<item: string>>")
     ]
-    bob, ann = table.to_pylist()
+    ann, bob = table.to_pylist()
     # Ann has had a and b: one has d, two has d and h. Bob has had c alone; whose turn is first, his id says.
     assert ann["item_id"] == ["d", "h"] and ann["sources"] == [["one", "two"], ["two"]]
     assert ann["score"] == [1.0, 0.5] and ann["user_id"] == "ann"
@@ -204,12 +204,12 @@ def test_what_is_damaged_is_named(small, tmp_path):
 
 def test_against_a_loop(tmp_path):
     rng = np.random.default_rng(1)
-    log = log_of("int64")
+    log = log_of("int64", 3000, 9000)
     channel = ItemCF(top=2, last=2).fit(log, Catalog.fit(log))  # lists of many lengths
-    path = write_lists(channel, channel.catalog.users.ids, tmp_path / "l.parquet", 6, batch_size=7)
+    path = write_lists(channel, channel.catalog.users.ids, tmp_path / "l.parquet", 6, batch_size=700)
     stored = {line["user_id"]: line for line in pq.read_table(path).to_pylist()}
     assert len({len(line["score"]) for line in stored.values()}) > 2
-    users = rng.integers(-5, 70, 200)
+    users = rng.integers(-100, 3100, 2000)
     item_id, score = Lists.load(path).recommend(users, k=5)
     for user, items, values in zip(users.tolist(), item_id, score, strict=True):
         line = stored.get(user, {"item_id": [], "score": []})

@@ -59,7 +59,7 @@ def test_a_failure_half_way_leaves_the_old_lists_alone(url, files, monkeypatch):
     check_whole(url, 1)
 
 
-def test_what_a_killed_load_left_is_deleted_by_the_next(url, files):
+def test_what_a_killed_load_left_is_deleted_before_the_next(url, files, monkeypatch):
     to_redis(files(1), url, "home")
     code = (
         "import os, sys\nfrom tf_recall.channels import redis_load\nvalues, calls = redis_load._values, []\n"
@@ -71,7 +71,10 @@ def test_what_a_killed_load_left_is_deleted_by_the_next(url, files):
     assert len(keys(url)) > 5000
     item_id, _ = RedisLists(url, "home").recommend([f"u{user}" for user in range(3000)], 1)
     assert (item_id == "1 a").all()
+    values, found = redis_load._values, []
+    monkeypatch.setattr(redis_load, "_values", lambda *given: found.append(len(keys(url))) or values(*given))
     to_redis(files(3), url, "home")
+    assert found[0] == 3003  # the old lists, and what is current, begun, and known
     check_whole(url, 3)
 
 

@@ -61,6 +61,7 @@ def write_lists(recommender, user_ids, path, k=100, exclude_seen=True, batch_siz
 
     Raises:
         ValueError: no users, an id that is missing or comes twice, a k that the recommender does not answer.
+        IsADirectoryError: the path is a folder.
         TypeError: integer ids where strings were trained on, or the reverse.
 
     Example:
