@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from tf_recall.channels import redis_load, redis_store
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.ranked import Popularity
 from tf_recall.channels.saved import save
-from tf_recall.channels.stored import Lists
 from tf_recall.cli import main
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.lists import redis_load, redis_store
+from tf_recall.lists.stored import Lists
 from tf_recall.runs import load
 
 

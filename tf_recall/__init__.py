@@ -62,6 +62,7 @@ _HOMES = {
     "ItemPairs": "positives",
     "LazyAdam": "optimizers",
     "LearnedTemperature": "temperature",
+    "Lists": "lists.stored",
     "LogUniform": "negatives",
     "MarginalRank": "channels.merge",
     "MaxPool": "towers.aggregators",
@@ -112,6 +113,7 @@ _HOMES = {
     "load": "runs",
     "train": "runs",
     "user_item": "positives",
+    "write_lists": "lists.written",
 }
 
 __all__ = sorted(_HOMES)

@@ -170,9 +170,9 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
 @answers_json
 def lists(model, out, k, seen, users, url, name, ttl):
     """Write what the exported MODEL recommends to all its users, or to those of a file, to Parquet and to Redis."""
-    from tf_recall.channels.lists import write_lists
-    from tf_recall.channels.redis_load import to_redis
-    from tf_recall.channels.redis_store import connect
+    from tf_recall.lists.redis_load import to_redis
+    from tf_recall.lists.redis_store import connect
+    from tf_recall.lists.written import write_lists
     from tf_recall.runs import load
 
     if url is None and (name is not None or ttl is not None):

@@ -125,3 +125,11 @@ def test_cosine_is_what_is_not_chosen():
     train, catalog = world()
     one, other = (channel.fit(train, catalog) for channel in (ItemCF(), ItemCF(Cosine())))
     assert (one.right != other.right).nnz == 0
+
+
+def test_an_item_given_twice_in_a_history_is_one():
+    train, catalog = world()
+    channel = ItemCF().fit(train, catalog)
+    once, twice = (channel.recommend(["nobody"], 10, history=given) for given in (["i1", "i4"], ["i1", "i4", "i1"]))
+    assert once[0].tolist() == twice[0].tolist()
+    np.testing.assert_array_equal(once[1], twice[1])

@@ -6,16 +6,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.channels.lists import write_lists, write_similar
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.ranked import Popularity
-from tf_recall.channels.stored import ItemLists, Lists
 from tf_recall.channels.swing import Swing
 from tf_recall.channels.user_cf import UserCF
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id
 from tf_recall.index import Exact
+from tf_recall.lists.stored import ItemLists, Lists
+from tf_recall.lists.written import write_lists, write_similar
 from tf_recall.served import load
 from tf_recall.service import Service
 from tf_recall.towers.features import FeatureTower

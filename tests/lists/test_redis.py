@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.channels.lists import write_lists, write_similar
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.ranked import Popularity
-from tf_recall.channels.redis_load import to_redis
-from tf_recall.channels.redis_store import RedisItemLists, RedisLists, connect, masked
-from tf_recall.channels.stored import ItemLists, Lists
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.lists.redis_load import to_redis
+from tf_recall.lists.redis_store import RedisItemLists, RedisLists, connect, masked
+from tf_recall.lists.stored import ItemLists, Lists
+from tf_recall.lists.written import write_lists, write_similar
 
 
 def world(kind="string"):

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from tf_recall.channels.lists import write_lists
 from tf_recall.channels.ranked import Popularity
-from tf_recall.channels.redis_store import connect
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.lists.redis_store import connect
+from tf_recall.lists.written import write_lists
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from tf_recall.channels.lists import Form, offsets
-from tf_recall.channels.redis_store import connect, current, translated
-from tf_recall.channels.stored import read
+from tf_recall.lists.redis_store import connect, current, translated
+from tf_recall.lists.stored import read
+from tf_recall.lists.written import Form, offsets
 
 KEYS = 1000  # keys looked at, or deleted, in one command
 

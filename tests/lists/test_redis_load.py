@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from tf_recall.channels import redis_load
-from tf_recall.channels.redis_load import to_redis
-from tf_recall.channels.redis_store import RedisLists, connect
+from tf_recall.lists import redis_load
+from tf_recall.lists.redis_load import to_redis
+from tf_recall.lists.redis_store import RedisLists, connect
 
 
 def keys(url, pattern="*"):
@@ -63,7 +63,7 @@ def test_a_failure_half_way_leaves_the_old_lists_alone(url, files, monkeypatch):
 def test_what_a_killed_load_left_is_deleted_before_the_next(url, files, monkeypatch):
     to_redis(files(1), url, "home")
     code = (
-        "import os, sys\nfrom tf_recall.channels import redis_load\nvalues, calls = redis_load._values, []\n"
+        "import os, sys\nfrom tf_recall.lists import redis_load\nvalues, calls = redis_load._values, []\n"
         "def killed(batch, form):\n    calls.append(1)\n    os._exit(9) if len(calls) == 3 else None\n"
         "    return values(batch, form)\n"
         "redis_load._values = killed\nredis_load.to_redis(sys.argv[1], sys.argv[2], 'home')\n"

@@ -4,8 +4,8 @@ import contextlib
 import json
 import re
 
-from tf_recall.channels.lists import Form
-from tf_recall.channels.stored import asked, check_key, nothing
+from tf_recall.lists.stored import asked, check_key, nothing
+from tf_recall.lists.written import Form
 
 
 class RedisStored:

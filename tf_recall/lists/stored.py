@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from tf_recall.channels.lists import FORM, Form
 from tf_recall.data.ids import MISSING
 from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.lists.written import FORM, Form
 from tf_recall.request import batch
 
 

@@ -1,0 +1,1 @@
+"""Everybody's list, computed beforehand: written as Parquet, served from memory or from Redis."""
