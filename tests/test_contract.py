@@ -26,7 +26,7 @@ PLANTED = ("synthetic", "movielens")  # data with the columns of the planted wor
 @pytest.fixture(scope="module", params=REGISTRY["model"])
 def config(request):
     """A config of a model of the registry; one that fits the planted world, where there is one."""
-    of_model = [config for config in CONFIGS if config.model["name"] == request.param]
+    of_model = [config for config in CONFIGS if config.model and config.model["name"] == request.param]
     assert of_model, f"{request.param} has no file in configs/"
     return min(of_model, key=lambda config: config.data["name"] not in PLANTED)
 

@@ -5,6 +5,7 @@ import pytest
 
 import tf_recall as tr
 from tf_recall.config import Config
+from tf_recall.data.movielens import movielens
 from tf_recall.training import assess, fit
 
 
@@ -79,3 +80,22 @@ def test_graphs_of_films_beat_popularity(shared_data, tmp_path, name, epochs):
     assert trained.report.metrics["recall@20"] > 1.1 * trained.report.baseline["recall@20"]
     found, _ = tr.load(trained.path).similar(["1"], k=10)
     assert len(set(found[0])) == 10
+
+
+def test_counted_channels_beat_popularity_and_say_why(shared_data, tmp_path):
+    films = movielens("latest-small", manual_dir=shared_data / "movielens", data_dir=tmp_path)
+    split = tr.leave_last_out(films)
+    catalog = tr.Catalog.fit(split.train)
+    channels = {"items": tr.ItemCF(last=50), "circles": tr.Swing(last=50), "users": tr.UserCF(top=50)}
+    channels = {name: channel.fit(split.train, catalog) for name, channel in channels.items()}
+    multi = tr.MultiChannel(channels, catalog)
+    cases = tr.cases_by_user(split.test, catalog)
+    report = tr.compare(channels, multi, cases, catalog)
+    popularity = tr.evaluate(multi, cases, catalog, ks=(100,)).baseline["recall@100"]
+    for name, line in report.lines.items():
+        assert line["recall"] > 1.3 * popularity, name
+    user, (first, *_) = catalog.users.ids[0], multi.recommend(catalog.users.ids[:1], k=3, exclude_seen=True)[0][0]
+    liked = set(catalog.items.decode(catalog.seen.of(int(catalog.users.encode([user])[0]))))
+    found = {each["channel"]: each for each in multi.explain(user, first, exclude_seen=True)}
+    assert min(each["place"] for each in found.values() if each["place"]) == 1
+    assert {reason["id"] for reason in found["items"]["reasons"]} <= liked
