@@ -87,8 +87,11 @@ def test_more_than_there_are_and_nothing_at_all(blocks):
 
 
 def test_equal_entries_stand_by_column():
-    matrix = sparse.csr_matrix((np.float32([1, 2, 1, 1]), [3, 2, 0, 1], [0, 3, 4]), (2, 4))
-    assert entries(products.ordered(matrix)) == [[(2, 2), (0, 1), (3, 1)], [(1, 1)]]
+    matrix = sparse.csr_matrix((np.float32([2, 1, 1, 1, 1, 1]), [2, 3, 0, 1, 3, 2], [0, 3, 4, 6]), (3, 4))
+    for of_equal in (products.ordered, products.ties_ordered):
+        assert entries(of_equal(matrix)) == [[(2, 2), (0, 1), (3, 1)], [(1, 1)], [(2, 1), (3, 1)]]
+    mixed = sparse.csr_matrix((np.float32([1, 2, 1, 1]), [3, 2, 0, 1], [0, 3, 4]), (2, 4))
+    assert entries(products.ordered(mixed)) == [[(2, 2), (0, 1), (3, 1)], [(1, 1)]]
 
 
 def test_the_first_that_are_kept():

@@ -97,6 +97,14 @@ def binary_of(likes):
     return matrix((likes.toarray() > 0).astype(np.float32))
 
 
+def test_sums_of_many_equal_terms_are_exact():
+    likes = matrix(np.ones((50_000, 2)))
+    likes.data[1] = 0  # the first user has not item 1
+    likes.eliminate_zeros()
+    found = Cosine().neighbours(likes, 1)[0, 1]
+    assert found == pytest.approx(49_999 / math.sqrt(50_000 * 49_999), rel=2e-7)
+
+
 def test_a_popular_item_is_not_like_everything():
     # all 100 users have item 0; item 2 shares 10 of its 10 users with 0, and 8 with item 1, which has 10 as well
     likes = np.zeros((100, 3), np.float32)

@@ -40,7 +40,9 @@ class WeightedCosine(Similarity):
     """
 
     def neighbours(self, likes, num):
-        return without_diagonal(top(*_sides(_unit(likes)), num + 1, "items like each item"), num)
+        near = without_diagonal(top(*_sides(_unit(likes)), num + 1, "items like each item"), num)
+        near.data = near.data.astype(np.float32)  # the matrix's own `astype` would sort the columns
+        return near
 
 
 class Jaccard(Similarity):
@@ -116,8 +118,7 @@ def _sides(likes):
 
 
 def _unit(likes):
-    """The likes with columns of length 1."""
+    """The likes with columns of length 1, in float64: a popular item's sum has tens of thousands of equal terms."""
     length = np.sqrt(np.bincount(likes.indices, likes.data.astype(np.float64) ** 2, likes.shape[1]))
     scale = np.divide(1, length, out=np.zeros_like(length), where=length > 0)
-    values = (likes.data * scale[likes.indices]).astype(np.float32)
-    return sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
+    return sparse.csr_matrix((likes.data * scale[likes.indices], likes.indices, likes.indptr), likes.shape)
