@@ -32,6 +32,7 @@ def blocks(request, monkeypatch):
     if request.param:
         monkeypatch.setattr(products, "MULTIPLICATIONS", request.param)
         monkeypatch.setattr(products, "HELD", request.param)
+    monkeypatch.setattr(products, "FEW", 0)  # all cores
 
 
 @pytest.mark.parametrize("signs", [False, True])

@@ -33,10 +33,12 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
     threads = THREADS if work.sum() > FEW else 1
     if right.nnz > work.sum():
         left, right = _used(left, right)
-    parts = [
-        sp_matmul_topn(left[rows], right, min(num, right.shape[1]), threshold=0, sort=True, n_threads=threads)
-        for rows in _blocks(work, MULTIPLICATIONS, title)
-    ]
+    parts = []
+    for rows in _blocks(work, MULTIPLICATIONS, title):
+        # A thread takes a run of rows, and the first rows, those of popular items, take longest: they are dealt out.
+        dealt = np.concatenate([np.arange(rows.start + thread, rows.stop, threads) for thread in range(threads)])
+        best = sp_matmul_topn(left[dealt], right, min(num, right.shape[1]), threshold=0, sort=True, n_threads=threads)
+        parts.append(best[np.argsort(dealt)] if threads > 1 else best)
     return ties_ordered(sparse.vstack(parts, "csr"))
 
 
