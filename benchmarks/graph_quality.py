@@ -104,7 +104,11 @@ MODELS = {
     "  and even neighbours": lambda world, epochs: without_ids(world, epochs, EvenNeighbours),
     "  or no hard negatives": lambda world, epochs: without_ids(world, epochs, negatives=tr.Uniform(500)),
 }
-INDUCTIVE = {"two-tower, features": two_tower, "GraphSAGE": graph_sage, "PinSage": pin_sage}
+INDUCTIVE = {
+    "two-tower, features": two_tower,
+    "GraphSAGE": graph_sage,
+    "PinSage, no ids": lambda world, epochs, **of_id: without_ids(world, epochs),
+}
 
 
 def without_some(world, seed):
