@@ -131,6 +131,11 @@ def by_history(request, tmp_path_factory):
     return load(service.export(tmp_path_factory.mktemp("history") / "a")) if request.param == "export" else service
 
 
+def test_it_says_whether_it_takes_a_history(by_history, service, tmp_path):
+    assert by_history.takes_history and not service.takes_history
+    assert not load(service.export(tmp_path / "model")).takes_history
+
+
 def test_a_history_stands_for_what_is_stored(by_history):
     # the means of a and b: [0.875, 0.125]; of c: [0, 1], which is also what is stored of u
     given = {"history": [["a", "b"], ["c"], [], ["nowhere"]]}

@@ -104,6 +104,11 @@ class Served:
         return {name: spec for name, spec in inputs.items() if name != "user_id" and not is_list(spec)}
 
     @property
+    def takes_history(self) -> bool:
+        """Whether a request may bring the items that a user took."""
+        return "history" in self.inputs["embed_query"]
+
+    @property
     def id_types(self) -> dict[str, str]:
         """Whether `user_id` and `item_id` are "string" or "int64"."""
         endpoints = {"user_id": "embed_query", "item_id": "embed_item"}
