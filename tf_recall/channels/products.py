@@ -27,7 +27,8 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
         title: of the progress bar.
 
     Returns:
-        `[n, p]` CSR; the entries of a row stand in falling order, equal ones by column.
+        `[n, p]` CSR; the entries of a row stand in falling order. Which of equal ones are kept, and in which order they
+        stand, depends on the row alone.
     """
     work = _work(left, right)
     threads = THREADS if work.sum() > FEW else 1
@@ -39,18 +40,18 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
         dealt = np.concatenate([np.arange(rows.start + thread, rows.stop, threads) for thread in range(threads)])
         best = sp_matmul_topn(left[dealt], right, min(num, right.shape[1]), threshold=0, sort=True, n_threads=threads)
         parts.append(best[np.argsort(dealt)] if threads > 1 else best)
-    return ties_ordered(sparse.vstack(parts, "csr"))
+    return sparse.vstack(parts, "csr")
 
 
 def top_in_order(left, right, num: int, more: int = 16) -> sparse.csr_matrix:
-    """As `top`, of equal entries those of the first columns: so a shorter list is the beginning of a longer one.
+    """As `top`, of equal entries the first columns, in their order: so a shorter list is the beginning of a longer one.
 
     Args:
-        left, right, num: as of `top`, which keeps any of the entries that are equal to the last.
+        left, right, num: as of `top`.
         more: entries beyond `num` that are looked at; where they are all equal to the last, eight times as many.
     """
     asked = min(num + more, right.shape[1])
-    found = top(left, right, asked)
+    found = ties_ordered(top(left, right, asked))
     begin = found.indptr[:-1]
     full = np.flatnonzero(np.diff(found.indptr) == asked) if num < asked < right.shape[1] else np.empty(0, int)
     level = full[found.data[begin[full] + num - 1] == found.data[begin[full] + asked - 1]]
@@ -69,7 +70,7 @@ def together(matrix, rows: np.ndarray, others) -> sparse.csr_matrix:
 def top_changed(left, right, num: int, change: Callable, title: str | None = None) -> sparse.csr_matrix:
     """As `top`, of the entries changed: `change(values, rows, columns)`, of those entries that are not 0.
 
-    A block of the product is held at a time.
+    Equal entries of what is kept stand by column. A block of the product is held at a time.
     """
     one_each = sparse.identity(right.shape[1], left.dtype, "csr")
 

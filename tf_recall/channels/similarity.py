@@ -18,7 +18,7 @@ class Similarity:
             num: how many, at most.
 
         Returns:
-            `[V, V]` CSR float32; the entries of a row stand in falling order, equal ones by column.
+            `[V, V]` CSR float32; the entries of a row stand in falling order.
         """
         raise NotImplementedError
 
@@ -40,7 +40,10 @@ class WeightedCosine(Similarity):
     """
 
     def neighbours(self, likes, num):
-        near = without_diagonal(top(*_sides(_unit(likes)), num + 1, "items like each item"), num)
+        left, right = _sides(_unit(likes))
+        itself = sparse.identity(likes.shape[1], format="csr")  # which is out of the question
+        left, right = sparse.hstack([left, -2 * itself], "csr"), sparse.vstack([right, itself], "csr")
+        near = top(left, right, num, "items like each item")
         near.data = near.data.astype(np.float32)  # the matrix's own `astype` would sort the columns
         return near
 
