@@ -9,7 +9,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+LONG = {"airbnb_stays", "fm_movielens", "temperature_and_log_q"}  # what others show as well, or what takes many rounds
+
+
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in SCRIPTS],
+)
 def test_smoke(script, tmp_path):
     command = [sys.executable, script, "--smoke", "--out", tmp_path / "out.png"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
