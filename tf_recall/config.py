@@ -172,7 +172,7 @@ class Config:
 
     def make(self, section):
         """Makes the part of a section that needs nothing else: "data" or "index"."""
-        return _part(section, getattr(self, section))
+        return part(section, getattr(self, section))
 
     def make_split(self, interactions):
         """The interactions, split."""
@@ -188,16 +188,16 @@ class Config:
         for key, tower in find("model", _name(dict(arguments), "model")).towers.items():
             if not isinstance(arguments.get(key), dict):
                 raise ValueError(f"model needs {key}: {{features: [...]}}, and has {arguments.get(key)!r}")
-            arguments[key] = _part("tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key])
-        return _part("model", arguments)
+            arguments[key] = part("tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key])
+        return part("model", arguments)
 
     def make_channels(self):
         """The channels by name, not fitted yet."""
-        return {name: _part("channel", values) for name, values in self.channels.items()}
+        return {name: part("channel", values) for name, values in self.channels.items()}
 
     def make_merge(self):
         """What merges the channels' lists."""
-        return _part("merge", self.merge)
+        return part("merge", self.merge)
 
     def make_strategy(self):
         """The `tf.distribute` strategy of `train.strategy`."""
@@ -205,7 +205,7 @@ class Config:
 
     def make_optimizer(self):
         """A fresh optimizer, or None for the model's own."""
-        return self.train.optimizer and _part("optimizer", self.train.optimizer)
+        return self.train.optimizer and part("optimizer", self.train.optimizer)
 
 
 def find_config(path):
@@ -240,7 +240,7 @@ def _name(arguments, section):
     return arguments.pop("name")
 
 
-def _part(kind, values, *positional):
+def part(kind, values, *positional):
     """The part that `values` name, and those that its arguments name."""
     if not isinstance(values, dict):
         values = {"name": values}
@@ -249,9 +249,9 @@ def _part(kind, values, *positional):
     for key, inner in PARTS.items():
         value = arguments.get(key)
         if isinstance(value, list):
-            arguments[key] = [_part(inner, each) for each in value]
+            arguments[key] = [part(inner, each) for each in value]
         elif isinstance(value, dict | str):
-            arguments[key] = _part(inner, value)
+            arguments[key] = part(inner, value)
     return make(kind, name, *positional, **arguments)
 
 

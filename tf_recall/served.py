@@ -21,19 +21,7 @@ MARKS = ("saved_model.pb", CHANNELS)  # what a version's folder holds, one or th
 
 
 def load(path) -> "Served":
-    """Loads a model's export, checked for completeness.
-
-    Args:
-        path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
-
-    Raises:
-        FileNotFoundError: there is no export, or one of its files is missing.
-        ValueError: a file is truncated or damaged.
-        ImportError: the export holds ScaNN's ops and ScaNN is not installed.
-
-    Example:
-        >>> item_id, score = load("saved_models/two_tower").recommend(["u17"], k=10)
-    """
+    """A model's export, checked for completeness; arguments and errors as of `tf_recall.load`."""
     path = version_folder(path)
     check(path)
     if any(op.startswith("Scann>") for op in _ops(path)):

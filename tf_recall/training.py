@@ -52,16 +52,10 @@ def train_model(config, out="saved_models", resume=False, tensorboard=None):
     Returns: a `Trained`.
     """
     strategy = config.make_strategy()  # before anything else uses TensorFlow
-    split = config.make_split(config.make("data"))
-    for warning in doctor.check_split(split):
-        log.warning("%s", warning)
-    catalog = Catalog.fit(split.train)
-    log.info("%d pairs, %d users, %d items", len(split.train), catalog.users.size - 1, catalog.num_items)
-
+    split, catalog = prepare(config)
     checkpoints = Path(out) / config.name / "checkpoints"
     model = fit(config, split, catalog, checkpoints, resume, tensorboard, strategy)
-    index = config.make("index") if config.index else default_index(catalog.num_items)
-    service = Service.build(model, catalog, index, k_max=min(config.k_max, catalog.num_items))
+    service = serve(config, model, catalog)
     report = assess(service, config, split.test, catalog)
     metrics = {**report.to_dict(), "index_recall": service.index.recall}
     path = None
@@ -70,6 +64,22 @@ def train_model(config, out="saved_models", resume=False, tensorboard=None):
         shutil.rmtree(checkpoints)
     wait_for_all(strategy)
     return Trained(path, report, service)
+
+
+def prepare(config):
+    """The config's data, split, and the catalogue of its training part; what the doctor says of it goes to the log."""
+    split = config.make_split(config.make("data"))
+    for warning in doctor.check_split(split):
+        log.warning("%s", warning)
+    catalog = Catalog.fit(split.train)
+    log.info("%d pairs, %d users, %d items", len(split.train), catalog.users.size - 1, catalog.num_items)
+    return split, catalog
+
+
+def serve(config, model, catalog):
+    """The service of a trained model, with the config's index or what suits the catalogue's size."""
+    index = config.make("index") if config.index else default_index(catalog.num_items)
+    return Service.build(model, catalog, index, k_max=min(config.k_max, catalog.num_items))
 
 
 def fit(config, split, catalog, checkpoints, resume=False, tensorboard=None, strategy=None):

@@ -236,7 +236,8 @@ def left_out(seen: Seen, users, exclude_seen, lists) -> tuple[np.ndarray, np.nda
 
 def seen_pairs(seen: Seen, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the given users have seen, flat: for each pair the position in `users` (int64, rising) and the item row."""
-    start, count = seen.offsets[users], np.diff(seen.offsets)[users]
+    start = seen.offsets[users]
+    count = seen.offsets[users + 1] - start
     query = np.repeat(np.arange(len(users)), count)
     before = np.cumsum(count) - count
     return query, seen.rows[np.arange(len(query)) + (start - before)[query]]

@@ -19,6 +19,12 @@ class Merged(NamedTuple):
     rows: np.ndarray
     places: np.ndarray
 
+    @property
+    def score(self) -> np.ndarray:
+        """`[B, k]` float32, 1 / place in this list, which tells the order and nothing else; -inf for none."""
+        places = np.arange(1, self.rows.shape[1] + 1)
+        return np.where(self.rows > 0, 1 / places, -np.inf).astype(np.float32)
+
 
 class Merge:
     """What makes one list of several. A subclass has `_best`, and settings by channel in `named`.

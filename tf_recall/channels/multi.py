@@ -80,8 +80,8 @@ class MultiChannel:
 
     def recommend_rows(self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None):
         """As `recommend`, in item rows: int32 `[B, k]`, 0 where there is nothing, and scores `[B, k]`."""
-        rows, _ = self.lists(user_id, k, exclude_seen, exclude, allow, history)
-        return rows, np.where(rows > 0, 1 / np.arange(1, k + 1), -np.inf).astype(np.float32)
+        merged = self.lists(user_id, k, exclude_seen, exclude, allow, history)
+        return merged.rows, merged.score
 
     def lists(self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None) -> Merged:
         """The merged lists in item rows, and each item's place in every channel's list, in the order of `channels`."""

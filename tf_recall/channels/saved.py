@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
+from tf_recall.config import part
 from tf_recall.data.catalog import Catalog
 from tf_recall.export import publish, write, write_notes
-from tf_recall.registry import described, make
+from tf_recall.registry import described
 from tf_recall.served import CHANNELS, check, load
 
 
@@ -50,10 +51,11 @@ def read(path) -> MultiChannel:
     settings = json.loads((path / CHANNELS).read_text())
     catalog = Catalog.load(path / "catalog")
     channels = {}
-    for name, part in settings["channels"].items():
+    for name, values in settings["channels"].items():
         folder = path / "channels" / name
-        channels[name] = load(folder) if part["name"] == "trained" else _made("channel", part).load(folder, catalog)
-    return MultiChannel(channels, catalog, _made("merge", settings["merge"]), settings["depth"])
+        trained = values["name"] == "trained"
+        channels[name] = load(folder) if trained else part("channel", values).load(folder, catalog)
+    return MultiChannel(channels, catalog, part("merge", settings["merge"]), settings["depth"])
 
 
 def _write(multi, aside, config, metrics, models):
@@ -70,10 +72,3 @@ def _write(multi, aside, config, metrics, models):
     multi.catalog.save(aside / "catalog")
     (aside / CHANNELS).write_text(json.dumps(settings, indent=2) + "\n")
     write_notes(aside, config, metrics)
-
-
-def _made(kind, values):
-    """The part that `described` described."""
-    parts = {key: _made(key, value) for key, value in values.items() if isinstance(value, dict) and "name" in value}
-    arguments = {**values, **parts}
-    return make(kind, arguments.pop("name"), **arguments)

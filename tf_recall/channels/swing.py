@@ -94,7 +94,7 @@ def swinging(likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray
         items: `[n]` those to do it for; None: all. The lists of all who like them must be there whole.
 
     Returns:
-        `[n, V]` CSR float32; the entries of a row stand in falling order, equal ones by column.
+        `[n, V]` CSR float32; the entries of a row stand in falling order.
     """
     likes = binary(likes)
     columns, itself = likes.tocsc(), sparse.identity(likes.shape[1], np.float32, "csr")

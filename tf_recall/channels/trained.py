@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 from tf_recall.config import Config
-from tf_recall.index import default_index
-from tf_recall.service import Service
-from tf_recall.training import fit
+from tf_recall.training import fit, serve
 
 
 class TrainedChannel:
@@ -49,5 +47,4 @@ class TrainedChannel:
         """Trains; the service and the model."""
         config = self.settings(whole, name)
         model = fit(config, split, catalog, checkpoints, resume, tensorboard)
-        index = config.make("index") if config.index else default_index(catalog.num_items)
-        return Service.build(model, catalog, index, min(config.k_max, catalog.num_items)), model
+        return serve(config, model, catalog), model

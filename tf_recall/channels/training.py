@@ -5,16 +5,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tf_recall import doctor
 from tf_recall.channels.merge import MarginalRank
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.saved import save
 from tf_recall.channels.trained import TrainedChannel
 from tf_recall.config import Config
-from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.channels import ChannelReport, compare
 from tf_recall.evaluation.report import Report
-from tf_recall.training import Trained, assess, cases_of
+from tf_recall.training import Trained, assess, cases_of, prepare
 
 log = logging.getLogger("tf_recall")
 
@@ -46,12 +44,7 @@ def train_channels(config: Config, out="saved_models", resume=False, tensorboard
     Returns:
         a `Trained`: the path of the export, a `MultiReport`, the `MultiChannel`.
     """
-    split = config.make_split(config.make("data"))
-    for warning in doctor.check_split(split):
-        log.warning("%s", warning)
-    catalog = Catalog.fit(split.train)
-    log.info("%d pairs, %d users, %d items", len(split.train), catalog.users.size - 1, catalog.num_items)
-
+    split, catalog = prepare(config)
     checkpoints = Path(out) / config.name / "checkpoints"
     channels, models = {}, {}
     for name, channel in config.make_channels().items():

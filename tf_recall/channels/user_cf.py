@@ -8,7 +8,7 @@ from scipy import sparse
 from tf_recall.channels.base import Channel
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.channels.likes import Likes
-from tf_recall.channels.products import top, without_diagonal
+from tf_recall.channels.products import together, top, without_diagonal
 
 
 class UserCF(Channel):
@@ -51,19 +51,18 @@ class UserCF(Channel):
     def _fit(self, train):
         likes = Likes.fit(train, self.catalog, self.half_life, self.weight)
         self.likes, self.right = likes.matrix, likes.last(self.last)
-        near = top(self._profiles, self._profiles.T.tocsr(), self.top + 1, "users like each user")
+        near = top(self._profiles, self._by_item, self.top + 1, "users like each user")
         self.users = without_diagonal(near, self.top)
 
     def left(self, users, likes):
         """As `Channel.left`; who is unknown is compared by his likes now."""
-        return (self.users[users] + self._nearest(likes, users == 0)).tocsr()
+        known, unknown = self.users[users], np.flatnonzero(users == 0)
+        if not len(unknown):
+            return known
+        return together(known, unknown, top(self._profile(likes[unknown]), self._by_item, self.top))
 
     def names(self, places):
         return self.catalog.users.decode(places).tolist()
-
-    def _nearest(self, likes, asked):
-        likes = sparse.diags_array(asked.astype(np.float32)) @ likes
-        return top(self._profile(sparse.csr_matrix(likes)), self._profiles.T.tocsr(), self.top)
 
     @functools.cached_property
     def _weights(self):
@@ -75,6 +74,10 @@ class UserCF(Channel):
     @functools.cached_property
     def _profiles(self):
         return self._profile(self.likes)
+
+    @functools.cached_property
+    def _by_item(self):
+        return self._profiles.T.tocsr()
 
     def _profile(self, likes):
         """Rows whose products are similarities."""

@@ -72,10 +72,10 @@ def write_lists(recommender, user_ids, path, k=100, exclude_seen=True, batch_siz
     def ask(ids):
         if not isinstance(recommender, MultiChannel):
             return _columns("item_id", *recommender.recommend(ids, k, exclude_seen=exclude_seen))
-        rows, places = recommender.lists(ids, k, exclude_seen)
-        score = np.where(rows > 0, 1 / np.arange(1, k + 1), -np.inf)  # as MultiChannel scores
-        columns = _columns("item_id", recommender.catalog.items.decode(rows), score)
-        return {**columns, "sources": _sources(places[rows > 0], list(recommender.channels), columns["item_id"])}
+        merged = recommender.lists(ids, k, exclude_seen)
+        columns = _columns("item_id", recommender.catalog.items.decode(merged.rows), merged.score)
+        places = merged.places[merged.rows > 0]
+        return {**columns, "sources": _sources(places, list(recommender.channels), columns["item_id"])}
 
     return _write(ask, "user_id", user_ids, "item_id", path, k, batch_size)
 
