@@ -6,9 +6,12 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tf_recall" / "__init__.py").read_text()).group(1)
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "tf_recall" / "__init__.py").read_text()
+).group(1)
 
-SCANN = ["scann[tf]>=1.4.2,<1.5; sys_platform == 'linux'"]  # no wheel elsewhere: all but this index works
+# no wheel elsewhere: all but this index works
+SCANN = ["scann[tf]>=1.4.2,<1.5; sys_platform == 'linux'"]
 TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
 PLOT = ["matplotlib>=3.8"]
 BEAM = ["apache-beam>=2.77,<3"]
@@ -17,13 +20,15 @@ REDIS = ["redis>=5"]
 setup(
     name="tf_recall",
     version=VERSION,
-    description="A model zoo for candidate retrieval on TensorFlow and Keras 3: interactions in, a served index out",
+    description="A model zoo for candidate retrieval on TensorFlow and Keras 3",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.14",  # Keras 3.15 asks for 3.11, TensorFlow 2.20 has no wheel for 3.14
+    # Keras 3.15 asks for 3.11, TensorFlow 2.20 has no wheel for 3.14
+    python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["tf_recall", "tf_recall.*"]), "tf_recall.configs"],
-    package_dir={"tf_recall.configs": "configs"},  # a wheel carries them; a checkout has them at the top
+    # a wheel carries them; a checkout has them at the top
+    package_dir={"tf_recall.configs": "configs"},
     package_data={"tf_recall.configs": ["*.yaml"]},
     install_requires=[
         "tensorflow>=2.20,<2.21",
@@ -49,7 +54,17 @@ setup(
         "beam": BEAM,
         "redis": REDIS,
         "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
-        "dev": [*SCANN, *TFDS, *PLOT, *BEAM, *REDIS, "polars>=1", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12"],
+        "dev": [
+            *SCANN,
+            *TFDS,
+            *PLOT,
+            *BEAM,
+            *REDIS,
+            "polars>=1",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+        ],
     },
     entry_points={"console_scripts": ["tf-recall=tf_recall.cli:main"]},
 )

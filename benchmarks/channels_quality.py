@@ -1,17 +1,18 @@
-"""The merge of channels beside each of them, on Online Retail and MovieLens latest-small: recall@20 and recall@100.
+"""The merge of channels beside each of them, on Online Retail and MovieLens latest-small: recall@20
+and recall@100.
 
     python benchmarks/channels_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-Two splits of each: everybody's last film, or invoice, held out; and the last tenth of the log by time. Another such
-part before the test is for validation. The whole catalogue is ranked without what the user has. Seven channels:
-popularity, an inverted index (genres; price bands), item CF, swing, user CF, a `TwoTower` on ids and features, and
-`Item2Vec`. Merged are their first 400 items: in turns, by reciprocal rank with equal weights, and by `MarginalRank`,
-whose weights are learned on the validation part. Three seeds, which matter to the two trained
-channels and the merges.
+Two splits of each: everybody's last film, or invoice, held out; and the last tenth of the log by
+time. Another such part before the test is for validation. The whole catalog is ranked without what
+the user has. Seven channels: popularity, an inverted index (genres; price bands), item CF, swing,
+user CF, a `TwoTower` on ids and features, and `Item2Vec`. Merged are their first 400 items: in
+turns, by reciprocal rank with equal weights, and by `MarginalRank`, whose weights are learned on
+the validation part. Three seeds, which matter to the two trained channels and the merges.
 
-`implicit` is that library's cosine recommender, the 100 items most similar to each, on the same matrix: an independent
-twin of item CF with weighted cosine and all of a user's items. `ratio` is the recall@100 of the last merge over that of
-the best channel, the smallest of the four.
+`implicit` is that library's cosine recommender, the 100 items most similar to each, on the same
+matrix: an independent twin of item CF with weighted cosine and all of a user's items. `ratio` is
+the recall@100 of the last merge over that of the best channel, the smallest of the four.
 `--quick`: one seed, few epochs.
 """
 
@@ -24,12 +25,12 @@ from tutorial import finish
 from worlds import add_folders
 
 import tf_recall as tr
-from tf_recall.channels.ranked import Popularity
 from tf_recall.channels.similarity import WeightedCosine
-from tf_recall.data.movielens import movielens
-from tf_recall.data.online_retail import online_retail
+from tf_recall.data.sources.movielens import movielens
+from tf_recall.data.sources.online_retail import online_retail
 from tf_recall.features import Categorical, Id, MultiValued, Text
 from tf_recall.index import Exact
+from tf_recall.recommend.rankings import Popularity
 
 DEPTH, KS, DIM = 400, (20, 100), 64
 
@@ -38,7 +39,13 @@ class World:
     """A split with what its models are made of."""
 
     def __init__(self, split, attributes, items, sessions, epochs):
-        self.split, self.attributes, self.items, self.sessions, self.epochs = split, attributes, items, sessions, epochs
+        self.split, self.attributes, self.items, self.sessions, self.epochs = (
+            split,
+            attributes,
+            items,
+            sessions,
+            epochs,
+        )
         self.catalog = tr.Catalog.fit(split.train)
 
     def counted(self):
@@ -50,16 +57,23 @@ class World:
             "swing": tr.Swing(last=50),
             "user CF": tr.UserCF(top=50),
         }
-        fitted = {name: channel.fit(self.split.train, self.catalog) for name, channel in channels.items()}
+        fitted = {
+            name: channel.fit(self.split.train, self.catalog) for name, channel in channels.items()
+        }
         return fitted, tr.ItemCF(WeightedCosine()).fit(self.split.train, self.catalog)
 
     def trained(self, quick):
         query = tr.FeatureTower("user", [Id(DIM, unknown_rate=0.1)])
         features = [Id(DIM), *(kind(column, 16) for kind, column in self.items)]
-        towers = tr.TwoTower(query, tr.FeatureTower("item", features, [DIM]), loss=tr.SampledSoftmax(0.1))
+        towers = tr.TwoTower(
+            query, tr.FeatureTower("item", features, [DIM]), loss=tr.SampledSoftmax(0.1)
+        )
         windows = tr.Item2Vec(DIM, positives=tr.ShrinkingWindows(self.sessions, window=20))
         epochs = (1, 2) if quick else self.epochs
-        return {"two-tower": self.fit(towers, 2048, epochs[0]), "Item2Vec": self.fit(windows, 1024, epochs[1])}
+        return {
+            "two-tower": self.fit(towers, 2048, epochs[0]),
+            "Item2Vec": self.fit(windows, 1024, epochs[1]),
+        }
 
     def fit(self, model, batch_size, epochs):
         model.adapt(self.split.train, self.catalog).compile()
@@ -75,8 +89,15 @@ class World:
 
     def merged(self, channels):
         """The merges of the channels, the last one's weights from the validation part."""
-        merges = {"in turns": tr.RoundRobin(), "reciprocal rank": tr.ReciprocalRank(), "marginal": tr.MarginalRank()}
-        merged = {name: tr.MultiChannel(channels, self.catalog, merge, DEPTH) for name, merge in merges.items()}
+        merges = {
+            "in turns": tr.RoundRobin(),
+            "reciprocal rank": tr.ReciprocalRank(),
+            "marginal": tr.MarginalRank(),
+        }
+        merged = {
+            name: tr.MultiChannel(channels, self.catalog, merge, DEPTH)
+            for name, merge in merges.items()
+        }
         cases = tr.cases_by_user(self.split.validation, self.catalog)
         merges["marginal"].fit(tr.compare(channels, merged["marginal"], cases, self.catalog))
         return merged
@@ -86,39 +107,64 @@ class Implicit:
     """implicit's cosine recommender over the likes of an `ItemCF`."""
 
     def __init__(self, channel):
-        from implicit.nearest_neighbours import CosineRecommender
+        from implicit.nearest_neighbors import CosineRecommender
 
         self.catalog, self.likes = channel.catalog, channel.likes[:, 1:].tocsr()
-        self.model = CosineRecommender(K=channel.top + 1)  # which counts the item itself among its own
+        # which counts the item itself among its own
+        self.model = CosineRecommender(K=channel.top + 1)
         self.model.fit(self.likes, show_progress=False)
 
     def recommend_rows(self, user_id, k, exclude_seen=False, **context):
         users = self.catalog.users.encode(user_id)
-        items, scores = self.model.recommend(users, self.likes[users], N=k, filter_already_liked_items=exclude_seen)
+        items, scores = self.model.recommend(
+            users, self.likes[users], N=k, filter_already_liked_items=exclude_seen
+        )
         there = (items >= 0) & (scores > 0)
-        return np.where(there, items + 1, 0).astype(np.int32), np.where(there, scores, -np.inf).astype(np.float32)
+        return np.where(there, items + 1, 0).astype(np.int32), np.where(
+            there, scores, -np.inf
+        ).astype(np.float32)
 
 
 def worlds(options):
-    films, retail = movielens("latest-small", manual_dir=options.manual_dir), online_retail(options.retail)
-    ours = [{"column": "genres", "separator": "|"}], [(Text, "title"), (MultiValued, "genres")], tr.ByUser(), (10, 30)
-    shop = ["price_band"], [(Text, "description"), (Categorical, "price_band")], tr.ByColumn("invoice"), (4, 30)
+    films, retail = (
+        movielens("latest-small", manual_dir=options.manual_dir),
+        online_retail(options.retail),
+    )
+    ours = (
+        [{"column": "genres", "separator": "|"}],
+        [(Text, "title"), (MultiValued, "genres")],
+        tr.ByUser(),
+        (10, 30),
+    )
+    shop = (
+        ["price_band"],
+        [(Text, "description"), (Categorical, "price_band")],
+        tr.ByColumn("invoice"),
+        (4, 30),
+    )
     return {
         "MovieLens, last film": World(tr.leave_last_out(films, validation=True), *ours),
         "MovieLens, by time": World(tr.by_time(films, 0.1, 0.1), *ours),
-        "Online Retail, last invoice": World(tr.leave_last_session_out(retail, "invoice", validation=True), *shop),
+        "Online Retail, last invoice": World(
+            tr.leave_last_session_out(retail, "invoice", validation=True), *shop
+        ),
         "Online Retail, by time": World(tr.by_time(retail, 0.1, 0.1), *shop),
     }
 
 
 def show(name, values):
     """A line of means and deviations over the seeds."""
-    cells = (f"{mean:.4f} +- {spread:.4f}" for mean, spread in zip(values.mean(0), values.std(0), strict=True))
+    cells = (
+        f"{mean:.4f} +- {spread:.4f}"
+        for mean, spread in zip(values.mean(0), values.std(0), strict=True)
+    )
     print(f"{name:<28}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one seed, few epochs")
     add_folders(parser)
     options = parser.parse_args()
@@ -145,7 +191,9 @@ def main():
             {name: round(each, 2) for name, each in merged["marginal"].merge.weights.items()},
         )
         found[title] = {name: np.mean(values, axis=0).tolist() for name, values in figures.items()}
-        ratios[title] = found[title]["marginal"][1] / max(found[title][name][1] for name in channels)
+        ratios[title] = found[title]["marginal"][1] / max(
+            found[title][name][1] for name in channels
+        )
     finish(ratio=min(ratios.values()), **ratios, found=found, recall_apart_from_implicit=max(apart))
 
 

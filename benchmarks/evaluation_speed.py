@@ -1,13 +1,17 @@
-"""Exact evaluation of the tutorial's test set beside TFRS's `FactorizedTopK`: whole call each, and the same hits.
+"""Exact evaluation of the tutorial's test set beside TFRS's `FactorizedTopK`: whole call each, and
+the same hits.
 
     python benchmarks/evaluation_speed.py [--quick] [--manual-dir FOLDER]
 
-Ours: encode the catalogue, build the index, encode every query, rank, all metrics, popularity beside it. TFRS twice:
+Ours: encode the catalog, build the index, encode every query, rank, all metrics, popularity beside
+it. TFRS twice:
 
-- `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against batches of 128
-  candidates: `ratio`. It must count the same hits, `same_hits`; a hair of noise on the vectors keeps films of the same
-  title from tying, since ties count against us and as they fall there.
-- The tutorial's `model.evaluate`, which compiles all that and encodes the candidates too: `ratio_evaluate`.
+- `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against
+  batches of 128 candidates: `ratio`. It must count the same hits, `same_hits`; a hair of noise on
+  the vectors keeps films of the same title from tying, since ties count against us and as they fall
+  there.
+- The tutorial's `model.evaluate`, which compiles all that and encodes the candidates too:
+  `ratio_evaluate`.
 
 `--quick` gives TFRS a tenth of the rows and scales its times up.
 """
@@ -27,7 +31,13 @@ def main():
     split, catalog = read(options.manual_dir)
     model = our_model(split, catalog)
     batches = our_batches(split, catalog, model)
-    model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=3, verbose=0, shuffle=False)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=3,
+        verbose=0,
+        shuffle=False,
+    )
     known = split.test.select(catalog.items.encode(split.test.frame["item_id"]) > 0)
     rows = catalog.items.encode(known.frame["item_id"])
     cases = tr.cases_by_row(known, catalog)
@@ -43,23 +53,35 @@ def main():
 
     service = tr.Service.build(model, catalog)
     items = model.embed_catalog()
-    items += np.random.default_rng(0).normal(scale=1e-4 * items.std(), size=items.shape).astype(np.float32)
+    items += (
+        np.random.default_rng(0)
+        .normal(scale=1e-4 * items.std(), size=items.shape)
+        .astype(np.float32)
+    )
     service.index.vectors.assign(items)
     metrics = tr.evaluate(service, cases, catalog, ks=KS, exclude_seen=False).metrics
     hits = [round(metrics[f"recall@{k}"] * len(rows)) for k in KS]
 
     count = len(rows) // 10 if options.quick else len(rows)
     scale = len(rows) / count
-    queries = service.embed_query(known.frame["user_id"].to_numpy(), timestamp=known.frame["timestamp"].to_numpy())
+    queries = service.embed_query(
+        known.frame["user_id"].to_numpy(), timestamp=known.frame["timestamp"].to_numpy()
+    )
     time_metric, their_hits = tfrs_top_k(queries[:count], rows[:count], items)
     time_evaluate = tfrs_evaluate(split, known.select(np.arange(count)), catalog)
 
     same = None if options.quick else hits == their_hits
     print(f"{'':<26}{'seconds':>10}   hits at {KS}")
     print(f"{'tf_recall':<26}{time_ours:>10.3f}   {hits}")
-    print(f"{'TFRS FactorizedTopK':<26}{time_metric * scale:>10.3f}   {their_hits}{' (of a tenth)' * options.quick}")
+    print(
+        f"{'TFRS FactorizedTopK':<26}{time_metric * scale:>10.3f}   "
+        f"{their_hits}{' (of a tenth)' * options.quick}"
+    )
     print(f"{'TFRS model.evaluate':<26}{time_evaluate * scale:>10.3f}   (its own model)")
-    ratios = {"ratio": time_metric * scale / time_ours, "ratio_evaluate": time_evaluate * scale / time_ours}
+    ratios = {
+        "ratio": time_metric * scale / time_ours,
+        "ratio_evaluate": time_evaluate * scale / time_ours,
+    }
     finish(**ratios, same_hits=same, ours=hits, theirs=their_hits)
 
 
@@ -69,7 +91,9 @@ def tfrs_evaluate(split, part, catalog):
     import tensorflow_recommenders as tfrs
 
     model = tfrs_model(split, catalog)
-    titles = tf.data.Dataset.from_tensor_slices(catalog.item_table["title"].to_numpy(dtype=object).astype(str))
+    titles = tf.data.Dataset.from_tensor_slices(
+        catalog.item_table["title"].to_numpy(dtype=object).astype(str)
+    )
     metric = tfrs.metrics.FactorizedTopK(candidates=titles.batch(128).map(model.item), ks=KS)
     model.task.factorized_metrics = [metric]
     rows = tfrs_columns(part, catalog).batch(4096).cache()
@@ -80,7 +104,9 @@ def tfrs_evaluate(split, part, catalog):
 
 
 def tfrs_top_k(queries, rows, items):
-    """Seconds and hits of TFRS's exact metric over batches of 4,096 queries and 128 candidates, as in the tutorial."""
+    """Seconds and hits of TFRS's exact metric over batches of 4,096 queries and 128 candidates, as
+    in the tutorial.
+    """
     import tensorflow as tf
     import tensorflow_recommenders as tfrs
 

@@ -2,10 +2,11 @@
 
     python benchmarks/graph_overlap.py [--quick] [--manual-dir FOLDER]
 
-Each model trains on the stream that its `batches` make: threads draw a batch's part of the graph while the model
-computes. `waited` is the share of the time that the loop stood waiting for the next batch, `longest` the longest such
-wait over a step. For comparison the same batches one after the other: made in the loop itself, then computed; `ratio`
-is its seconds over the stream's, the smallest of the models. On two cores both share the machine.
+Each model trains on the stream that its `batches` make: threads draw a batch's part of the graph
+while the model computes. `waited` is the share of the time that the loop stood waiting for the next
+batch, `longest` the longest such wait over a step. For comparison the same batches one after the
+other: made in the loop itself, then computed; `ratio` is its seconds over the stream's, the
+smallest of the models. On two cores both share the machine.
 
 `--quick`: fewer steps.
 """
@@ -44,7 +45,9 @@ def timed(step, batches):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer steps")
     add_folders(parser)
     options = parser.parse_args()
@@ -52,7 +55,9 @@ def main():
     print(f"{'':<16}{'ms a step':>12}{'ms a wait':>12}{'waited':>10}{'longest':>10}{'in turn':>10}")
     for name, make in MODELS.items():
         keras.utils.set_random_seed(0)
-        items = tr.FeatureTower("item", [Id(64), *(kind(column, 16) for kind, column in world.items)], [64])
+        items = tr.FeatureTower(
+            "item", [Id(64), *(kind(column, 16) for kind, column in world.items)], [64]
+        )
         model = make(items).adapt(world.split.train, world.catalog)
         model.compile()
         batches = model.batches(world.split.train, world.catalog, 1024)

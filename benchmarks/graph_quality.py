@@ -1,23 +1,28 @@
-"""Quality of the graph models on Online Retail and MovieLens latest-small: recall@20 and NDCG@20, and cold items.
+"""Quality of the graph models on Online Retail and MovieLens latest-small: recall@20 and NDCG@20,
+and cold items.
 
     python benchmarks/graph_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-Online Retail: each customer's last invoice is the test. MovieLens: the last film is the test. Three seeds each, the
-whole catalogue ranked without what the user has. Beside popularity, a `TwoTower` on ids alone and one on features:
+Online Retail: each customer's last invoice is the test. MovieLens: the last film is the test. Three
+seeds each, the whole catalog ranked without what the user has. Beside popularity, a `TwoTower` on
+ids alone and one on features:
 
-- `GraphSAGE` over users and items, `GraphSAGEI2I` over what follows what, `PinSage`; a user of the last two is the mean
-  of the items taken.
-- `PinSage` as in its paper, where items have features and no ids; of that one without importance, with as many
-  neighbours drawn evenly from all that share a user; and without hard negatives, with evenly drawn ones alone.
+- `GraphSAGE` over users and items, `GraphSAGEI2I` over what follows what, `PinSage`; a user of the
+  last two is the mean of the items taken.
+- `PinSage` as in its paper, where items have features and no ids; of that one without importance,
+  with as many neighbors drawn uniformly from all that share a user; and without hard negatives,
+  with uniformly drawn ones alone.
 
-`rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among users with fewer than
-five.
+`rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among
+users with fewer than five.
 
-Cold items: a tenth of the items is taken out of the log with all its edges; the models train on the rest, and the items
-come back with their features alone. Asked are the users who took them: `all` ranks the whole catalogue, `cold` only the
-cold ones. There the baseline is popularity that knows how often each of them will be taken, and chance.
+Cold items: a tenth of the items is taken out of the log with all its edges; the models train on the
+rest, and the items come back with their features alone. Asked are the users who took them: `all`
+ranks the whole catalog, `cold` only the cold ones. There the baseline is popularity that knows how
+often each of them will be taken, and chance.
 
-`ratio` is GraphSAGE's recall@20 over popularity's, the smaller of the two data sets. `--quick`: one seed, few epochs.
+`ratio` is GraphSAGE's recall@20 over popularity's, the smaller of the two data sets. `--quick`: one
+seed, few epochs.
 """
 
 import argparse
@@ -30,10 +35,10 @@ from tutorial import finish
 from worlds import add_folders, real_worlds, show
 
 import tf_recall as tr
-from tf_recall.channels.ranked import Popularity
 from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
+from tf_recall.recommend.rankings import Popularity
 
 DIM, COLD = 64, 0.1
 EPOCHS = {"Online Retail": 4, "MovieLens": 10}  # about as many steps
@@ -74,16 +79,20 @@ def pin_sage(world, epochs, **of_id):
 def without_ids(world, epochs, kind=tr.PinSage, negatives=None):
     features = [of_column(column, 32) for of_column, column in world.items]
     tower = tr.FeatureTower("item", features, [DIM])
-    return world.fit(kind(tower, positives=tr.ItemPairs(world.sessions), negatives=negatives), epochs, 1024)
+    return world.fit(
+        kind(tower, positives=tr.ItemPairs(world.sessions), negatives=negatives), epochs, 1024
+    )
 
 
-class EvenNeighbours(tr.PinSage):
-    """PinSage whose neighbours are drawn evenly from all items that share a user with an item, and weigh the same."""
+class EvenNeighbors(tr.PinSage):
+    """PinSage whose neighbors are drawn uniformly from all items that share a user with an item,
+    and weigh the same.
+    """
 
     def make_graph(self, train, catalog):
         to_user, to_item = self.hops(train, catalog)
         rng, rows = np.random.default_rng(0), np.arange(catalog.items.size, dtype=np.int32)
-        users = even(to_user).draw(rows, self.num_neighbours, rng)
+        users = even(to_user).draw(rows, self.num_neighbors, rng)
         near = even(to_item).draw(users.ravel(), 1, rng).reshape(users.shape)
         near[near == rows[:, None]] = 0
         return TypedGraph({("item", "item"): Graph.from_table(near, None, catalog.items.size)})
@@ -101,8 +110,10 @@ MODELS = {
     "GraphSAGEI2I": graph_sage_i2i,
     "PinSage": pin_sage,
     "PinSage, no ids": without_ids,
-    "  and even neighbours": lambda world, epochs: without_ids(world, epochs, EvenNeighbours),
-    "  or no hard negatives": lambda world, epochs: without_ids(world, epochs, negatives=tr.Uniform(500)),
+    "  and even neighbors": lambda world, epochs: without_ids(world, epochs, EvenNeighbors),
+    "  or no hard negatives": lambda world, epochs: without_ids(
+        world, epochs, negatives=tr.Uniform(500)
+    ),
 }
 INDUCTIVE = {
     "two-tower, features": two_tower,
@@ -136,11 +147,15 @@ class Foresight:
     """Popularity that knows how often each cold item will be taken."""
 
     def __init__(self, world):
-        self.rows = 1 + np.argsort(-np.bincount(world.cases.rows, minlength=world.catalog.items.size)[1:])
+        self.rows = 1 + np.argsort(
+            -np.bincount(world.cases.rows, minlength=world.catalog.items.size)[1:]
+        )
 
     def recommend_rows(self, user_id, k, exclude_seen=False, **context):
         shape = (len(user_id), k)
-        return np.broadcast_to(self.rows[:k], shape), np.broadcast_to(-np.arange(k, dtype=np.float32), shape)
+        return np.broadcast_to(self.rows[:k], shape), np.broadcast_to(
+            -np.arange(k, dtype=np.float32), shape
+        )
 
 
 def recall(world, recommender):
@@ -148,7 +163,9 @@ def recall(world, recommender):
 
 
 def cold_items(world, seeds, epochs):
-    """recall@20 of cold items in the whole catalogue, and among the cold alone, by model: `{name: [seeds, 2]}`."""
+    """recall@20 of cold items in the whole catalog, and among the cold alone, by model:
+    `{name: [seeds, 2]}`.
+    """
     found = {}
     for seed in tqdm(seeds, "cold items", leave=False):
         part, cold = without_some(world, seed)
@@ -165,7 +182,9 @@ def cold_items(world, seeds, epochs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one seed, one epoch")
     add_folders(parser)
     options = parser.parse_args()
@@ -174,8 +193,14 @@ def main():
     worlds, found, cold = real_worlds(options), {}, {}
     for name, world in worlds.items():
         epochs = 1 if options.quick else EPOCHS[name]
-        print(f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; {len(world.rare.rows)} rare pairs")
-        print(f"{'':<28}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
+        print(
+            f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; "
+            f"{len(world.rare.rows)} rare pairs"
+        )
+        print(
+            f"{'':<28}"
+            + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users"))
+        )
         found[name, "popularity"] = np.array([world.measure(Popularity().fit(None, world.catalog))])
         show("popularity", found[name, "popularity"])
         for who, make in MODELS.items():
@@ -191,7 +216,9 @@ def main():
             show(who, values)
 
     finish(
-        ratio=min(float(found[n, "GraphSAGE"][:, 0].mean() / found[n, "popularity"][0, 0]) for n in worlds),
+        ratio=min(
+            float(found[n, "GraphSAGE"][:, 0].mean() / found[n, "popularity"][0, 0]) for n in worlds
+        ),
         found={", ".join(key): values.tolist() for key, values in found.items()},
         cold={", ".join(key): values.tolist() for key, values in cold.items()},
     )

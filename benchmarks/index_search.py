@@ -2,14 +2,15 @@
 
     python benchmarks/index_search.py [--quick]
 
-A million clustered unit vectors of 64 dimensions (`--quick`: 200,000): 10,000 clusters of unequal size, gathered around
-156 points; the queries are held-out draws of the same kind. An index is tuned at its build on 256 of them and judged on
-4,096 others. All three answer batches of 256, 1,024 and 4,096 in turn, round after round, so that a busy moment of the
-machine meets all alike; what counts is the median round of an index's best batch size. Exact search is ours: it takes
-the top 100 by groups, several times faster than `tf.math.top_k` over all scores.
+A million clustered unit vectors of 64 dimensions (`--quick`: 200,000): 10,000 clusters of unequal
+size, gathered around 156 points; the queries are held-out draws of the same kind. An index is tuned
+at its build on 256 of them and judged on 4,096 others. All three answer batches of 256, 1,024 and
+4,096 in turn, round after round, so that a busy moment of the machine meets all alike; what counts
+is the median round of an index's best batch size. Exact search is ours: it takes the top 100 by
+groups, several times faster than `tf.math.top_k` over all scores.
 
-Prints a table, and as the last line a JSON object: `ratio` is IVF's queries a second over exact's, `scann_ratio`
-ScaNN's (null where it is not installed).
+Prints a table, and as the last line a JSON object: `ratio` is IVF's queries a second over exact's,
+`scann_ratio` ScaNN's (null where it is not installed).
 """
 
 import argparse
@@ -33,8 +34,12 @@ TUNED, JUDGED = 256, 4096
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="200,000 vectors in place of a million")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="200,000 vectors in place of a million"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     items, rounds = (200_000, 3) if options.quick else (1_000_000, 7)
@@ -58,7 +63,10 @@ def main() -> None:
         )
 
     truth = searches["exact"](judged, tf.constant(K))[1].numpy()
-    recalls = {name: recall(search(judged, tf.constant(K))[1].numpy(), truth) for name, search in searches.items()}
+    recalls = {
+        name: recall(search(judged, tf.constant(K))[1].numpy(), truth)
+        for name, search in searches.items()
+    }
     rates = measure(searches, judged, rounds)
     best = {name: max(rates[name].values()) for name in searches}
 
@@ -67,11 +75,15 @@ def main() -> None:
     print(f"{'':8}{columns}{'recall@100':>14}{'over exact':>12}{'build, s':>10}")
     for name in searches:
         row = "".join(f"{rates[name][size]:14,.0f}" for size in BATCHES)
-        print(f"{name:8}{row}{recalls[name]:14.3f}{best[name] / best['exact']:12.1f}{builds[name]:10.1f}")
+        print(
+            f"{name:8}{row}{recalls[name]:14.3f}{best[name] / best['exact']:12.1f}"
+            f"{builds[name]:10.1f}"
+        )
     for name, value in recalls.items():
         if value < RECALL:
             raise SystemExit(
-                f"{name} found {value:.3f} of the true nearest {K}, under {RECALL}: its rate does not count"
+                f"{name} found {value:.3f} of the true nearest {K}, under {RECALL}: its rate does "
+                "not count"
             )
     result = {
         "ratio": round(best["ivf"] / best["exact"], 2),
@@ -85,14 +97,22 @@ def main() -> None:
 
 
 def clustered(number: int) -> np.ndarray:
-    """Unit vectors [number, 64]: a point, a cluster near it (popular ones drawn more often), a member near that."""
+    """Unit vectors [number, 64]: a point, a cluster near it (popular ones drawn more often), a
+    member near that.
+    """
     generator = np.random.default_rng(0)
     points, clusters = 156, 10_000
-    near = unit(generator.standard_normal((points, DIM), dtype=np.float32))[generator.integers(points, size=clusters)]
-    centres = unit(near + 0.7 / DIM**0.5 * generator.standard_normal((clusters, DIM), dtype=np.float32))
+    near = unit(generator.standard_normal((points, DIM), dtype=np.float32))[
+        generator.integers(points, size=clusters)
+    ]
+    centers = unit(
+        near + 0.7 / DIM**0.5 * generator.standard_normal((clusters, DIM), dtype=np.float32)
+    )
     popularity = np.arange(1, clusters + 1) ** -0.5
-    members = centres[generator.choice(clusters, number, p=popularity / popularity.sum())]
-    return unit(members + 0.7 / DIM**0.5 * generator.standard_normal((number, DIM), dtype=np.float32))
+    members = centers[generator.choice(clusters, number, p=popularity / popularity.sum())]
+    return unit(
+        members + 0.7 / DIM**0.5 * generator.standard_normal((number, DIM), dtype=np.float32)
+    )
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -100,11 +120,17 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def recall(positions: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean([len(set(found) & set(true)) / K for found, true in zip(positions, truth, strict=True)]))
+    return float(
+        np.mean(
+            [len(set(found) & set(true)) / K for found, true in zip(positions, truth, strict=True)]
+        )
+    )
 
 
 def measure(searches: dict, queries: np.ndarray, rounds: int) -> dict[str, dict[int, float]]:
-    """Queries a second by index and batch size: the median over rounds in which each takes its turn."""
+    """Queries a second by index and batch size: the median over rounds in which each takes its
+    turn.
+    """
     times = {(name, size): [] for name in searches for size in BATCHES}
     k = tf.constant(K)
     for turn in range(rounds + 1):
@@ -114,7 +140,10 @@ def measure(searches: dict, queries: np.ndarray, rounds: int) -> dict[str, dict[
             searches[name](batch, k)[0].numpy()
             if turn:  # the first traces
                 taken.append(time.perf_counter() - start)
-    return {name: {size: size / statistics.median(times[name, size]) for size in BATCHES} for name in searches}
+    return {
+        name: {size: size / statistics.median(times[name, size]) for size in BATCHES}
+        for name in searches
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Pairs a second that reach a training step: batches by block gather beside tf.data's shuffle and batch of elements.
+"""Pairs a second that reach a training step: batches by block gather beside tf.data's shuffle and
+batch of elements.
 
     python benchmarks/input_speed.py [--quick]
 
-Pairs of a user and an item row, batch 4,096, one epoch each with its shuffle; a step here only adds up what
-it gets. tf.data shuffles within a buffer of 100,000, ours over all rows. The memory maps lie in the page cache.
-Prints a table, and as the last line a JSON object whose `ratio` is ours in memory over tf.data's.
+Pairs of a user and an item row, batch 4,096, one epoch each with its shuffle; a step here only adds
+up what it gets. tf.data shuffles within a buffer of 100,000, ours over all rows. The memory maps
+lie in the page cache. Prints a table, and as the last line a JSON object whose `ratio` is ours in
+memory over tf.data's.
 """
 
 import argparse
@@ -42,7 +44,14 @@ def main() -> None:
     for name, rate in rates.items():
         print(f"{name:24}{rate:14,.0f} pairs/s")
     rounded = {name: round(rate) for name, rate in rates.items()}
-    print(json.dumps({"ratio": round(rates["in memory"] / rates["tf.data elements"], 2), "pairs_per_second": rounded}))
+    print(
+        json.dumps(
+            {
+                "ratio": round(rates["in memory"] / rates["tf.data elements"], 2),
+                "pairs_per_second": rounded,
+            }
+        )
+    )
 
 
 def epoch(batches: Batches):
@@ -62,7 +71,9 @@ def pairs_per_second(dataset) -> float:
 
     def step(state, batch):
         read, checksum = state
-        return read + BATCH, checksum + tf.reduce_sum(batch["query"]["user"]) + tf.reduce_sum(batch["item"]["item"])
+        return read + BATCH, checksum + tf.reduce_sum(batch["query"]["user"]) + tf.reduce_sum(
+            batch["item"]["item"]
+        )
 
     started = time.perf_counter()
     read, _ = dataset.reduce((0, 0), step)

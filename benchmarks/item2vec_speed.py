@@ -1,17 +1,21 @@
-"""Item2Vec beside gensim's skip-gram: words a second, and how good the neighbours are after as many epochs.
+"""Item2Vec beside gensim's skip-gram: words a second, and how good the neighbors are after as many
+epochs.
 
     python benchmarks/item2vec_speed.py [--quick]
 
-50,000 items by Zipf's law in 500 clusters; 100,000 sessions of 20 items, of one cluster but for a tenth. Both learn 64
-numbers an item from windows of 5 that shrink, 5 negatives by popularity to the power 0.75, no subsampling, and take an
-epoch in turn: gensim with 2 threads and its rate falling from 0.025 to 0.0001, tf_recall with its default optimizer and
-batches of 4,096 centres. An epoch's time has everything in it: cutting windows, drawing, updating.
+50,000 items by Zipf's law in 500 clusters; 100,000 sessions of 20 items, of one cluster but for a
+tenth. Both learn 64 numbers an item from windows of 5 that shrink, 5 negatives by popularity to the
+power 0.75, no subsampling, and take an epoch in turn: gensim with 2 threads and its rate falling
+from 0.025 to 0.0001, tf_recall with its default optimizer and batches of 4,096 centers. An epoch's
+time has everything in it: cutting windows, drawing, updating.
 
-Quality: of the 10 nearest neighbours of 1,000 items, among items with at least 5 events, the share of the own cluster.
+Quality: of the 10 nearest neighbors of 1,000 items, among items with at least 5 events, the share
+of the own cluster.
 
-`ratio` is our words a second over gensim's, the median over epochs; `quality` is ours and gensim's after each epoch.
-Beside them, words a second of `tf.nn.nce_loss` alone, plain stochastic gradient descent and no input: single pairs, and
-six contexts to a centre, to each of which it gives the target 1/6. `--quick`: 400,000 words, two epochs.
+`ratio` is our words a second over gensim's, the median over epochs; `quality` is ours and gensim's
+after each epoch. Beside them, words a second of `tf.nn.nce_loss` alone, plain stochastic gradient
+descent and no input: single pairs, and six contexts to a center, to each of which it gives the
+target 1/6. `--quick`: 400,000 words, two epochs.
 """
 
 import argparse
@@ -36,14 +40,16 @@ def corpus(num_words, generator):
     order = np.argsort(cluster, kind="stable")
     running = np.concatenate([[0], np.cumsum(share[order])])
     begins = running[np.searchsorted(cluster[order], np.arange(CLUSTERS + 1))]
-    topic = generator.choice(CLUSTERS, num_words // LENGTH, p=np.diff(begins) / running[-1])[:, None]
+    topic = generator.choice(CLUSTERS, num_words // LENGTH, p=np.diff(begins) / running[-1])[
+        :, None
+    ]
     u = begins[topic] + generator.random((len(topic), LENGTH)) * (begins[topic + 1] - begins[topic])
     u = np.where(generator.random(u.shape) < NOISE, generator.random(u.shape) * running[-1], u)
     return order[np.minimum(np.searchsorted(running, u, side="right") - 1, ITEMS - 1)], cluster
 
 
 def quality(vectors, cluster, counts):
-    """The share of near neighbours that are of the item's own cluster."""
+    """The share of near neighbors that are of the item's own cluster."""
     items = np.flatnonzero(counts >= LEAST)
     vectors = vectors[items] / np.linalg.norm(vectors[items], axis=1, keepdims=True)
     shown = np.random.default_rng(1).choice(len(items), min(SHOWN, len(items)), replace=False)
@@ -57,15 +63,30 @@ class Theirs:
     """gensim's skip-gram."""
 
     def __init__(self, sessions, epochs):
-        self.sentences, self.epochs, self.epoch = [[str(item) for item in session] for session in sessions], epochs, 0
-        settings = {"vector_size": DIM, "window": WINDOW, "negative": NEGATIVES, "sg": 1, "sample": 0, "min_count": 1}
+        self.sentences, self.epochs, self.epoch = (
+            [[str(item) for item in session] for session in sessions],
+            epochs,
+            0,
+        )
+        settings = {
+            "vector_size": DIM,
+            "window": WINDOW,
+            "negative": NEGATIVES,
+            "sg": 1,
+            "sample": 0,
+            "min_count": 1,
+        }
         self.model = Word2Vec(**settings, workers=2, seed=0)
         self.model.build_vocab(self.sentences)
 
     def train(self):
-        first, last = (0.025 - (0.025 - 0.0001) * at / self.epochs for at in (self.epoch, self.epoch + 1))
+        first, last = (
+            0.025 - (0.025 - 0.0001) * at / self.epochs for at in (self.epoch, self.epoch + 1)
+        )
         num = len(self.sentences)
-        self.model.train(self.sentences, total_examples=num, epochs=1, start_alpha=first, end_alpha=last)
+        self.model.train(
+            self.sentences, total_examples=num, epochs=1, start_alpha=first, end_alpha=last
+        )
         self.epoch += 1
 
     def vectors(self):
@@ -80,13 +101,18 @@ class Ours:
     def __init__(self, sessions):
         keras.utils.set_random_seed(0)
         users = np.repeat(np.arange(len(sessions)), LENGTH)
-        log = Interactions.from_columns(user_id=users, item_id=sessions.ravel(), timestamp=np.arange(sessions.size))
+        log = Interactions.from_columns(
+            user_id=users, item_id=sessions.ravel(), timestamp=np.arange(sessions.size)
+        )
         self.catalog = tr.Catalog.fit(log)
-        self.model = tr.Item2Vec(DIM, tr.ShrinkingWindows(window=WINDOW), tr.Popularity(64), tr.NEG(NEGATIVES))
+        self.model = tr.Item2Vec(
+            DIM, tr.ShrinkingWindows(window=WINDOW), tr.Popularity(64), tr.NEG(NEGATIVES)
+        )
         self.model.adapt(log, self.catalog).compile()
         self.batches = self.model.batches(log, self.catalog, batch_size=4096)
         self.steps, self.epoch = self.batches.steps_per_epoch, 0
-        self.model.fit(self.batches.dataset(), steps_per_epoch=1, verbose=0, shuffle=False)  # traced, as gensim is
+        # traced, as gensim is
+        self.model.fit(self.batches.dataset(), steps_per_epoch=1, verbose=0, shuffle=False)
 
     def train(self):
         data = self.batches.dataset(self.epoch * self.steps)
@@ -100,7 +126,9 @@ class Ours:
 
 
 def nce_words(counts, num_true, rounds):
-    """Words a second of `tf.nn.nce_loss` with `num_true` contexts a row: a centre has six in the mean."""
+    """Words a second of `tf.nn.nce_loss` with `num_true` contexts a row: a center has six in the
+    mean.
+    """
     import tensorflow as tf
 
     rows, sampled = 12_288 // num_true, 64
@@ -110,11 +138,16 @@ def nce_words(counts, num_true, rounds):
 
     @tf.function
     def step(at):
-        centres, labels = sampler.rows([rows], [at, 1]), sampler.rows([rows, num_true], [at, 2])
+        centers, labels = sampler.rows([rows], [at, 1]), sampler.rows([rows, num_true], [at, 2])
         drawn, ones = sampler.sampled_values(labels, [at, 3])[0], tf.ones
         with tf.GradientTape() as tape:
             loss = tf.nn.nce_loss(
-                *(tables[1], tf.zeros([ITEMS + 1]), tf.cast(labels, tf.int64), tf.gather(tables[0], centres)),
+                *(
+                    tables[1],
+                    tf.zeros([ITEMS + 1]),
+                    tf.cast(labels, tf.int64),
+                    tf.gather(tables[0], centers),
+                ),
                 *(sampled, ITEMS + 1, num_true, (drawn, ones([rows, num_true]), ones([sampled]))),
                 remove_accidental_hits=True,
             )
@@ -130,7 +163,9 @@ def nce_words(counts, num_true, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="under two minutes")
     quick = parser.parse_args().quick
     num_words, epochs = (400_000, 2) if quick else (2_000_000, 5)
@@ -144,7 +179,10 @@ def main():
             learner.train()
             speed[name].append(num_words / (time.perf_counter() - start))
             good[name].append(quality(learner.vectors(), cluster, counts))
-            print(f"epoch {epoch + 1}  {name:<12}{speed[name][-1]:>12,.0f} words/s   quality {good[name][-1]:.3f}")
+            print(
+                f"epoch {epoch + 1}  {name:<12}{speed[name][-1]:>12,.0f} words/s   quality "
+                f"{good[name][-1]:.3f}"
+            )
     for num_true in (1, 6):
         words = nce_words(np.concatenate([[0], counts]), num_true, 10 if quick else 40)
         speed[f"tf.nn.nce_loss, num_true {num_true}"] = [words]

@@ -1,15 +1,18 @@
-"""What item CF costs beside implicit's cosine recommender: counting the similarities, and recommending to everybody.
+"""What item CF costs beside implicit's cosine recommender: counting the similarities, and
+recommending to everybody.
 
     python benchmarks/itemcf_speed.py [--quick | --large]
 
-2 million interactions of 100,000 users and 50,000 items, popular as Zipf's law has it. Both sides start from the same
-matrix of likes, keep the 100 items most similar to each, and give every user 100 items that he has not had; both use
-two threads. The similarities are compared: they must agree to rounding, the length of each list included.
-`ratio` is implicit's time over ours for both together, `build` and `recommend` each by itself. Figures are medians
-of rounds in which both take turns; the first is not counted.
+2 million interactions of 100,000 users and 50,000 items, popular as Zipf's law has it. Both sides
+start from the same matrix of likes, keep the 100 items most similar to each, and give every user
+100 items that he has not had; both use two threads. The similarities are compared: they must agree
+to rounding, the length of each list included. `ratio` is implicit's time over ours for both
+together, `build` and `recommend` each by itself. Figures are medians of rounds in which both take
+turns; the first is not counted.
 
-`--large`: a million users, 100,000 items and 50 million interactions; no peer. The time from a table of interactions
-to similarities, a user's latest 500 items counting, and the most memory the process ever had, in GiB.
+`--large`: a million users, 100,000 items and 50 million interactions; no peer. The time from a
+table of interactions to similarities, a user's latest 500 items counting, and the most memory the
+process ever had, in GiB.
 """
 
 import argparse
@@ -40,7 +43,7 @@ def table(users, items, events):
 
 
 def compare(num_rounds, users, items, events):
-    from implicit.nearest_neighbours import CosineRecommender
+    from implicit.nearest_neighbors import CosineRecommender
 
     products.THREADS = THREADS
     train = table(users, items, events)
@@ -49,15 +52,18 @@ def compare(num_rounds, users, items, events):
     channel.likes.data[:] = 1  # implicit's cosine is of what it is given
     likes, everybody = channel.likes[1:, 1:].tocsr(), np.arange(catalog.users.size - 1)
     print(f"{likes.nnz:,} pairs of {likes.shape[0]:,} users and {likes.shape[1]:,} items")
-    peer = CosineRecommender(K=TOP + 1, num_threads=THREADS)  # which counts the item itself among its own
+    # which counts the item itself among its own
+    peer = CosineRecommender(K=TOP + 1, num_threads=THREADS)
 
     def build_ours():
-        channel.right = channel.similarity.neighbours(channel.likes, TOP)
+        channel.right = channel.similarity.neighbors(channel.likes, TOP)
 
     ways = {
         ("ours", "build"): build_ours,
         ("implicit", "build"): lambda: peer.fit(likes, show_progress=False),
-        ("ours", "recommend"): lambda: channel.recommend_rows(catalog.users.ids, TOP, exclude_seen=True),
+        ("ours", "recommend"): lambda: channel.recommend_rows(
+            catalog.users.ids, TOP, exclude_seen=True
+        ),
         ("implicit", "recommend"): lambda: peer.recommend(everybody, likes, N=TOP),
     }
     seconds = {name: [] for name in ways}
@@ -71,14 +77,17 @@ def compare(num_rounds, users, items, events):
 
 
 def agree(ours, theirs):
-    """Whether both found similarities that are the same, item by item, up to the order of equal ones."""
+    """Whether both found similarities that are the same, item by item, up to the order of equal
+    ones.
+    """
     theirs = theirs - sparse.diags_array(theirs.diagonal())
     theirs.eliminate_zeros()
     short = 0
     for item in range(ours.shape[0]):
         mine = ours.data[ours.indptr[item] : ours.indptr[item + 1]]
         other = np.sort(theirs.data[theirs.indptr[item] : theirs.indptr[item + 1]])[::-1][:TOP]
-        # Where more than 100 others are exactly alike, the item itself may have lost its place in implicit's list.
+        # Where more than 100 others are exactly alike, the item itself may have lost its place in
+        # implicit's list.
         short += len(mine) != len(other)
         assert np.allclose(mine[: len(other)], other[: len(mine)], rtol=1e-5, atol=1e-6), item
     print(f"the similarities agree; {short} lists differ in length")
@@ -95,23 +104,35 @@ def measure_large():
     channel.recommend_rows(catalog.users.ids[:10_000], TOP, exclude_seen=True)
     asked = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{len(train):,} interactions, {len(catalog.seen.rows):,} pairs, {channel.right.nnz:,} similarities")
-    print(f"catalogue {fitted - start:.0f} s, channel {counted - fitted:.0f} s, 10,000 users {asked - counted:.1f} s")
+    print(
+        f"{len(train):,} interactions, {len(catalog.seen.rows):,} pairs, {channel.right.nnz:,} "
+        "similarities"
+    )
+    print(
+        f"catalog {fitted - start:.0f} s, channel {counted - fitted:.0f} s, 10,000 users "
+        f"{asked - counted:.1f} s"
+    )
     finish(
         ratio=8 / peak,
         peak_gib=peak,
         table_gib=before / 2**20,
-        catalogue_seconds=fitted - start,
+        catalog_seconds=fitted - start,
         channel_seconds=counted - fitted,
         users_per_second=10_000 / (asked - counted),
     )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="a tenth of the interactions, fewer rounds")
-    size.add_argument("--large", action="store_true", help="50 million interactions, without a peer")
+    size.add_argument(
+        "--quick", action="store_true", help="a tenth of the interactions, fewer rounds"
+    )
+    size.add_argument(
+        "--large", action="store_true", help="50 million interactions, without a peer"
+    )
     options = parser.parse_args()
     if options.large:
         return measure_large()
@@ -119,7 +140,9 @@ def main():
     seconds = compare(rounds, USERS, ITEMS, events)
     for (who, what), each in seconds.items():
         print(f"{who:<10}{what:<12}{each:8.2f} s")
-    ratios = {what: seconds["implicit", what] / seconds["ours", what] for what in ("build", "recommend")}
+    ratios = {
+        what: seconds["implicit", what] / seconds["ours", what] for what in ("build", "recommend")
+    }
     both = [sum(seconds[who, what] for what in ratios) for who in ("implicit", "ours")]
     finish(ratio=both[0] / both[1], **ratios, users_per_second=USERS / seconds["ours", "recommend"])
 

@@ -2,21 +2,23 @@
 
     python benchmarks/layerwise_speed.py [--quick]
 
-Graphs of 1 million nodes and some 20 million edges, degrees by a power law at both ends: the r-th node by r^(-2/3), as
-is common, or by 1/r (Zipf), where the same few nodes are everybody's neighbours. Two layers of 64 numbers, one set of
-weights for all ways. `layerwise` hears all neighbours of every node. Its peers take 1,024 nodes at a time, each node
-of a batch computed once, and some batches spread over all nodes; their seconds are those times what all nodes would
-need:
+Graphs of 1 million nodes and some 20 million edges, degrees by a power law at both ends: the r-th
+node by r^(-2/3), as is common, or by 1/r (Zipf), where the same few nodes are everybody's
+neighbors. Two layers of 64 numbers, one set of weights for all ways. `layerwise` hears all
+neighbors of every node. Its peers take 1,024 nodes at a time, each node of a batch computed once,
+and some batches spread over all nodes; their seconds are those times what all nodes would need:
 
-- `exact` hears all neighbours and all of theirs, and so gives the vectors that `layerwise` gives.
-- `sampled` hears 15 drawn neighbours and 10 of each of these, the next batch's nodes put together while one computes:
-  less work, and vectors that depend on the draw.
+- `exact` hears all neighbors and all of theirs, and so gives the vectors that `layerwise` gives.
+- `sampled` hears 15 drawn neighbors and 10 of each of these, the next batch's nodes put together
+  while one computes: less work, and vectors that depend on the draw.
 
-`ratio` is the exact peer's seconds over ours where least is gained, the aim is 5; `sampled_ratio` the other's. Each
-figure is the median of rounds in which all take turns; the first is not counted. `peak_gib` is the most memory that a
-process of its own held which reads the graph from memory maps and runs `layerwise`; the aim is under 8.
+`ratio` is the exact peer's seconds over ours where least is gained, the aim is 5; `sampled_ratio`
+the other's. Each figure is the median of rounds in which all take turns; the first is not counted.
+`peak_gib` is the most memory that a process of its own held which reads the graph from memory maps
+and runs `layerwise`; the aim is under 8.
 
-`--quick`: a tenth of the nodes and edges, one round; batches then share more of their nodes, and less is gained.
+`--quick`: a tenth of the nodes and edges, one round; batches then share more of their nodes, and
+less is gained.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from tutorial import finish
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.expand import expand
 from tf_recall.graph.layerwise import layerwise
-from tf_recall.graph.neighbours import UniformNeighbours
+from tf_recall.graph.neighbors import UniformNeighbors
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.towers.aggregators import MaxPool, Mean
 from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
@@ -45,19 +47,26 @@ KINDS = {
     "GraphSAGE, MaxPool": lambda: SAGEConvolution(DIM, MaxPool(DIM)),
     "PinSage": lambda: PinSageConvolution(DIM, DIM),
 }
-GRAPHS = {  # from numbers even in 0 to 1: ranks from 0 to 1; how many edges to draw for a node, so that 20 differ
+# from numbers even in 0 to 1: ranks from 0 to 1; how many edges to draw for a node, so that 20
+# differ
+GRAPHS = {
     "r^(-2/3)": (lambda even, size: even**3, 20.2),
     "1/r": (lambda even, size: size ** (even - 1), 30.5),
 }
 
 
 def make_graph(kind, num_nodes):
-    """Each node has an edge, and the others follow the power law; ids are mixed. What is drawn twice weighs 2."""
+    """Each node has an edge, and the others follow the power law; ids are mixed. What is drawn
+    twice weighs 2.
+    """
     generator = np.random.default_rng(0)
     rank, per_node = GRAPHS[kind]
     num_edges = int(per_node * num_nodes)
     ids = 1 + generator.permutation(num_nodes).astype(np.int32)
-    ends = [ids[(num_nodes * rank(generator.random(num), num_nodes)).astype(int)] for num in (num_edges,) * 2]
+    ends = [
+        ids[(num_nodes * rank(generator.random(num), num_nodes)).astype(int)]
+        for num in (num_edges,) * 2
+    ]
     ends[0][:num_nodes] = ids
     return Graph.from_edges(*ends, None, num_nodes + 1)
 
@@ -71,23 +80,30 @@ def make_layers(kind):
 
 def layer_by_layer(vectors, layers, graph):
     """The vectors of all nodes."""
-    said = layerwise({"item": vectors}, [{"item": layer} for layer in layers], TypedGraph({("item", "item"): graph}))
+    said = layerwise(
+        {"item": vectors},
+        [{"item": layer} for layer in layers],
+        TypedGraph({("item", "item"): graph}),
+    )
     return said[-1]["vectors"]["item"]
 
 
 class MiniBatches:
-    """The peer: vectors of some nodes, of drawn neighbours."""
+    """The peer: vectors of some nodes, of drawn neighbors."""
 
     def __init__(self, vectors, layers, graph):
         self.vectors, self.size = tf.constant(vectors), graph.num_nodes
-        self.near = [{"item": UniformNeighbours(graph, num)} for num in NEAR]
+        self.near = [{"item": UniformNeighbors(graph, num)} for num in NEAR]
 
         @tf.function(reduce_retracing=True)
         def encode(batch):
             known = tf.gather(self.vectors, batch["rows"]["item"])
             for number, layer in enumerate(layers, 1):
                 edges = batch["layers"][str(number)]["item"]
-                own, near = known[: tf.shape(edges["place"])[0]], tf.gather(layer.messages(known), edges["place"])
+                own, near = (
+                    known[: tf.shape(edges["place"])[0]],
+                    tf.gather(layer.messages(known), edges["place"]),
+                )
                 known = layer.update(own, layer.pool(own, near, edges["weight"]))
             return known
 
@@ -123,13 +139,19 @@ def compare(graph, vectors, num_rounds, num_batches):
             begin = time.perf_counter()
             layer_by_layer(vectors, layers[kind], graph)
             times[kind][0].append(time.perf_counter() - begin)
-            times[kind][1].append(exact_seconds(vectors, layers[kind], graph, max(2, num_batches // 20)))
+            times[kind][1].append(
+                exact_seconds(vectors, layers[kind], graph, max(2, num_batches // 20))
+            )
             times[kind][2].append(peers[kind].seconds(num_batches, generator))
-    return {kind: tuple(float(np.median(each[1:])) for each in ways) for kind, ways in times.items()}
+    return {
+        kind: tuple(float(np.median(each[1:])) for each in ways) for kind, ways in times.items()
+    }
 
 
 def exact_seconds(vectors, layers, graph, num_batches):
-    """What all nodes would take batch by batch, all neighbours heard, by `num_batches` batches spread over them."""
+    """What all nodes would take batch by batch, all neighbors heard, by `num_batches` batches
+    spread over them.
+    """
     lower, upper = ([{"item": layer}] for layer in layers)
     starts = np.linspace(1, graph.num_nodes - BATCH, num_batches).astype(int)
     begin = time.perf_counter()
@@ -143,14 +165,14 @@ def exact_seconds(vectors, layers, graph, num_batches):
 
 
 def reached(graph, nodes):
-    """Some nodes and all their neighbours, rising."""
+    """Some nodes and all their neighbors, rising."""
     there = np.zeros(graph.num_nodes, bool)
     there[graph.subgraph(nodes).targets] = there[nodes] = True
     return np.flatnonzero(there)
 
 
 def hear(graph, nodes, near, own, vectors, layer):
-    """The next vectors of nodes from vectors of all their neighbours: `[len(nodes), dim]`."""
+    """The next vectors of nodes from vectors of all their neighbors: `[len(nodes), dim]`."""
     edges = TypedGraph({("node", "item"): graph.subgraph(nodes, near)})
     vectors = {"node": np.pad(own, [(1, 0), (0, 0)]), "item": np.pad(vectors, [(1, 0), (0, 0)])}
     return layerwise(vectors, [{"node": layer[0]["item"]}], edges)[0]["vectors"]["node"][1:]
@@ -178,7 +200,9 @@ def peaks(graph, vectors):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="under two minutes")
     num_nodes, num_rounds, num_batches = NODES, 2, 50
     if parser.parse_args().quick:
@@ -188,8 +212,13 @@ def main():
         graph = make_graph(of_graph, num_nodes)
         vectors = np.random.default_rng(2).normal(size=(graph.num_nodes, DIM)).astype(np.float32)
         memory = peaks(graph, vectors)
-        print(f"{of_graph}: {num_nodes:,} nodes, {graph.num_edges:,} edges, degrees up to {graph.degrees.max():,}")
-        for kind, (ours, exact, sampled) in compare(graph, vectors, num_rounds, num_batches).items():
+        print(
+            f"{of_graph}: {num_nodes:,} nodes, {graph.num_edges:,} edges, degrees up to "
+            f"{graph.degrees.max():,}"
+        )
+        for kind, (ours, exact, sampled) in compare(
+            graph, vectors, num_rounds, num_batches
+        ).items():
             figures[f"{of_graph}, {kind}"] = {
                 "seconds": ours,
                 "exact_seconds": exact,
@@ -198,9 +227,12 @@ def main():
                 "sampled_ratio": sampled / ours,
                 "peak_gib": memory[kind],
             }
-            cells = f"{ours:>12.1f}{exact:>12.1f}{exact / ours:>8.1f}{sampled:>12.1f}{sampled / ours:>8.1f}"
+            cells = f"{ours:>12.1f}{exact:>12.1f}{exact / ours:>8.1f}"
+            cells += f"{sampled:>12.1f}{sampled / ours:>8.1f}"
             lines.append(f"{of_graph:<10}{kind:<20}{cells}{memory[kind]:>10.1f}")
-    titles = f"{'layerwise':>12}{'exact':>12}{'ratio':>8}{'sampled':>12}{'ratio':>8}{'peak GiB':>10}"
+    titles = (
+        f"{'layerwise':>12}{'exact':>12}{'ratio':>8}{'sampled':>12}{'ratio':>8}{'peak GiB':>10}"
+    )
     print(f"\n{'seconds for all nodes':<30}{titles}")
     print("\n".join(lines))
     finish(

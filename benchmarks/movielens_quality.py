@@ -1,15 +1,18 @@
-"""Quality on MovieLens latest-small: beside popularity on two honest splits, beside TFRS on its tutorial's random one.
+"""Quality on MovieLens latest-small: beside popularity on two honest splits, beside TFRS on its
+tutorial's random one.
 
     python benchmarks/movielens_quality.py [--quick] [--manual-dir FOLDER]
 
-1. `configs/two_tower_movielens.yaml` by global time and leave-last-out: recall@20 and NDCG@20 over the whole
-   catalogue, three seeds.
-2. The tutorial's features and its random 80/20 split: accuracy among the top 100, each library at the best of its
-   epochs on the same held-out rows, so that neither is stopped at a bad moment. TFRS learns as the tutorial has it;
-   ours learns with log q.
+1. `configs/two_tower_movielens.yaml` by global time and leave-last-out: recall@20 and NDCG@20 over
+  the whole
+   catalog, three seeds.
+2. The tutorial's features and its random 80/20 split: accuracy among the top 100, each library at
+the best of its
+   epochs on the same held-out rows, so that neither is stopped at a bad moment. TFRS learns as the
+   tutorial has it; ours learns with log q.
 
-`ratio` is the smaller of our recall@20 over popularity's; `gain` is our top-100 accuracy less TFRS's. `--quick`: one
-seed, fewer epochs.
+`ratio` is the smaller of our recall@20 over popularity's; `gain` is our top-100 accuracy less
+TFRS's. `--quick`: one seed, fewer epochs.
 """
 
 import keras
@@ -40,14 +43,26 @@ def main():
     for name, split in SPLITS.items():
         reports = [honest(options.manual_dir, split, seed) for seed in seeds]
         for who in ("metrics", "baseline"):
-            values = np.array([[getattr(report, who)[metric] for metric in METRICS] for report in reports])
-            cells = [f"{mean:.4f} +- {spread:.4f}" for mean, spread in zip(values.mean(0), values.std(0), strict=True)]
+            values = np.array(
+                [[getattr(report, who)[metric] for metric in METRICS] for report in reports]
+            )
+            cells = [
+                f"{mean:.4f} +- {spread:.4f}"
+                for mean, spread in zip(values.mean(0), values.std(0), strict=True)
+            ]
             label = {"metrics": "two-tower", "baseline": "popularity"}[who]
             print(f"{name:<18}{label:<12}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
-        ratios.append(np.mean([report.metrics["recall@20"] / report.baseline["recall@20"] for report in reports]))
+        ratios.append(
+            np.mean(
+                [report.metrics["recall@20"] / report.baseline["recall@20"] for report in reports]
+            )
+        )
 
     ours, theirs = tutorial(options.manual_dir, epochs=6 if options.quick else 30)
-    print(f"\ntop-100 accuracy on the tutorial's random split: tf_recall {ours:.4f}, TFRS {theirs:.4f}")
+    print(
+        f"\ntop-100 accuracy on the tutorial's random split: tf_recall {ours:.4f}, TFRS "
+        f"{theirs:.4f}"
+    )
     finish(ratio=float(min(ratios)), gain=ours - theirs, accuracy=[ours, theirs])
 
 
@@ -58,10 +73,15 @@ def tutorial(manual_dir, epochs):
     ours = our_model(split, catalog)
     batches = our_batches(split, catalog, ours)
     stream = batches.dataset()
-    theirs, rows = tfrs_model(split, catalog), tfrs_columns(split.train, catalog).shuffle(100_000, seed=42).batch(BATCH)
+    theirs, rows = (
+        tfrs_model(split, catalog),
+        tfrs_columns(split.train, catalog).shuffle(100_000, seed=42).batch(BATCH),
+    )
     best = [0.0, 0.0]
     for epoch in range(3, epochs + 1, 3):
-        ours.fit(stream, steps_per_epoch=batches.steps_per_epoch, epochs=3, verbose=0, shuffle=False)
+        ours.fit(
+            stream, steps_per_epoch=batches.steps_per_epoch, epochs=3, verbose=0, shuffle=False
+        )
         theirs.fit(rows, epochs=3, verbose=0)
         now = our_accuracy(ours, split, catalog), tfrs_accuracy(theirs, split, catalog)
         best = [max(pair) for pair in zip(best, now, strict=True)]

@@ -1,13 +1,15 @@
-"""Which negatives with which loss: recall@20 on MovieLens latest-small, leave-last-out and by global time.
+"""Which negatives with which loss: recall@20 on MovieLens latest-small, leave-last-out and by
+global time.
 
     python benchmarks/negatives_quality.py [--quick] [--manual-dir FOLDER]
 
-`configs/two_tower_movielens.yaml` with its negatives and loss replaced, three seeds, each at the best of its epochs on
-the validation part. Two samplers meet every loss; the other samplers meet the sampled softmax. Temperatures and the
-margin are fixed: those that did best in a look at leave-last-out.
+`configs/two_tower_movielens.yaml` with its negatives and loss replaced, three seeds, each at the
+best of its epochs on the validation part. Two samplers meet every loss; the other samplers meet the
+sampled softmax. Temperatures and the margin are fixed: those that did best in a look at
+leave-last-out.
 
-`ratio` is the best pair's recall@20 over that of the plain in-batch softmax without correction, the smaller of the two
-splits. `--quick`: one seed, three epochs, four pairs.
+`ratio` is the best pair's recall@20 over that of the plain in-batch softmax without correction, the
+smaller of the two splits. `--quick`: one seed, three epochs, four pairs.
 """
 
 import json
@@ -16,7 +18,10 @@ import numpy as np
 from tqdm.auto import tqdm
 from tutorial import SPLITS, arguments, finish, honest
 
-UNIFORM, GENRES = {"name": "uniform", "num": 1024}, {"name": "same_group", "column": "genres", "separator": "|"}
+UNIFORM, GENRES = (
+    {"name": "uniform", "num": 1024},
+    {"name": "same_group", "column": "genres", "separator": "|"},
+)
 SAMPLERS = {
     "in-batch": "in_batch",
     "uniform": UNIFORM,
@@ -24,13 +29,21 @@ SAMPLERS = {
     "popularity^0.75": {"name": "popularity", "num": 1024},
     "log-uniform": {"name": "log_uniform", "num": 1024},
     "in-batch, streaming Q": {"name": "in_batch", "frequency": "streaming"},
-    "in-batch + cache": {"name": "mixture", "samplers": ["in_batch", {"name": "cross_batch", "size": 2048}]},
+    "in-batch + cache": {
+        "name": "mixture",
+        "samplers": ["in_batch", {"name": "cross_batch", "size": 2048}],
+    },
     "in-batch + genre 100:1": {"name": "easy_hard", "easy": "in_batch", "hard": GENRES},
-    "in-batch + highest 500:1": {"name": "easy_hard", "easy": "in_batch", "hard": "highest_in_batch", "ratio": 500},
+    "in-batch + highest 500:1": {
+        "name": "easy_hard",
+        "easy": "in_batch",
+        "hard": "highest_in_batch",
+        "ratio": 500,
+    },
 }
 LOSSES = {
     "sampled softmax": {"name": "sampled_softmax", "temperature": 0.2},
-    "full softmax": {"name": "full_softmax", "temperature": 0.2},
+    "full softmax": {"name": "uncorrected_softmax", "temperature": 0.2},
     "BPR": {"name": "bpr", "temperature": 0.2},
     "hinge": {"name": "hinge", "margin": 0.2},
     "pointwise": {"name": "pointwise_cross_entropy", "temperature": 0.2},
@@ -61,7 +74,11 @@ def main():
         best = max(pairs, key=lambda pair: np.mean(recall[(split, *pair)]))
         ratios[split] = float(np.mean(recall[(split, *best)]) / np.mean(recall[(split, *PLAIN)]))
         print(f"best: {best[0]}, {best[1]}; {ratios[split]:.2f} times {', '.join(PLAIN)}")
-    finish(ratio=min(ratios.values()), ratios=ratios, recall={", ".join(key): value for key, value in recall.items()})
+    finish(
+        ratio=min(ratios.values()),
+        ratios=ratios,
+        recall={", ".join(key): value for key, value in recall.items()},
+    )
 
 
 def run(options, split, negatives, loss, seed):

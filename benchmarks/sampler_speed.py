@@ -2,18 +2,20 @@
 
     python benchmarks/sampler_speed.py [--quick] [--manual-dir FOLDER]
 
-Draws: a million at a time from 10,000, 1 million and 10 million items with Zipf's counts, by `Popularity` in a
-`tf.function`, alone and with their log q. The peers, in turn: `tf.random.fixed_unigram_candidate_sampler` (it counts
-what it expects, too; 10 million weights are more than its attribute should hold), and NumPy's `Generator.choice` and
-`searchsorted` in the running sums of the same masses. `ratio` is our draws with log q over the fastest peer's, at a
+Draws: a million at a time from 10,000, 1 million and 10 million items with Zipf's counts, by
+`Popularity` in a `tf.function`, alone and with their log q. The peers, in turn:
+`tf.random.fixed_unigram_candidate_sampler` (it counts what it expects, too; 10 million weights are
+more than its attribute should hold), and NumPy's `Generator.choice` and `searchsorted` in the
+running sums of the same masses. `ratio` is our draws with log q over the fastest peer's, at a
 million items. The aim is 10 million draws a second.
 
-Steps: `TwoTower` on id towers of 64 numbers, in-batch negatives alone, then with an eighth of the batch drawn evenly,
-then with a cache of an eighth more, then with a quarter of each. Batches of 2,048 and 4,096; each model takes a step in
-turn. Once among a million users and items, all of a batch different, once as MovieLens latest-small's training part
-has them (by Zipf's law where it is not at hand), where equal rivals are merged. `step_ratio` is the median of the step
-with an eighth of each over the step in-batch alone, pair by pair, the worse of the two batch sizes, all items
-different; the aim is at most 1.3.
+Steps: `TwoTower` on id towers of 64 numbers, in-batch negatives alone, then with an eighth of the
+batch drawn uniformly, then with a cache of an eighth more, then with a quarter of each. Batches of
+2,048 and 4,096; each model takes a step in turn. Once among a million users and items, all of a
+batch different, once as MovieLens latest-small's training part has them (by Zipf's law where it is
+not at hand), where equal negatives are merged. `step_ratio` is the median of the step with an
+eighth of each over the step in-batch alone, pair by pair, the worse of the two batch sizes, all
+items different; the aim is at most 1.3.
 """
 
 import time
@@ -53,14 +55,18 @@ def samplers(num_items):
     if num_items <= PEERS_AT:
         unigrams, none = shares.tolist(), tf.zeros([1, 1], tf.int64)
         unigram = tf.function(
-            lambda: tf.random.fixed_unigram_candidate_sampler(none, 1, DRAWS, False, num_items, unigrams=unigrams)
+            lambda: tf.random.fixed_unigram_candidate_sampler(
+                none, 1, DRAWS, False, num_items, unigrams=unigrams
+            )
         )
         ways["fixed_unigram"] = lambda seed: unigram()
     return ways
 
 
 def draws_per_second(ways, num_rounds):
-    """The median draws a second by name: a round of each, again and again; the first is not counted."""
+    """The median draws a second by name: a round of each, again and again; the first is not
+    counted.
+    """
     seconds = {name: [] for name in ways}
     for seed in range(1 + num_rounds):
         for name, draw in ways.items():
@@ -71,12 +77,16 @@ def draws_per_second(ways, num_rounds):
 
 
 def kinds(num):
-    """The samplers to compare, by name; `num` draws of each but the batch itself, at the end twice as many."""
+    """The samplers to compare, by name; `num` draws of each but the batch itself, at the end twice
+    as many.
+    """
     return {
         "in-batch": tr.InBatch(),
         "+ uniform": tr.Mixture([tr.InBatch(), tr.Uniform(num)]),
         "+ cache": tr.Mixture([tr.InBatch(), tr.Uniform(num), tr.CrossBatch(num, warm_up=0)]),
-        "twice both": tr.Mixture([tr.InBatch(), tr.Uniform(2 * num), tr.CrossBatch(2 * num, warm_up=0)]),
+        "twice both": tr.Mixture(
+            [tr.InBatch(), tr.Uniform(2 * num), tr.CrossBatch(2 * num, warm_up=0)]
+        ),
     }
 
 
@@ -90,7 +100,7 @@ def build(negatives, users, items):
     item.adapt(items)
     negatives.adapt(items.counts, dim=DIM)
     model.built = True
-    model.compile(tr.RowwiseAdagrad(0.1))
+    model.compile(tr.SparseAdagrad(0.1))
     return model
 
 
@@ -99,12 +109,16 @@ def vocabulary(counts):
 
 
 def steps(models, batch_size, num_users, num_items, shares, num_steps, num_warm=3):
-    """Seconds `[num_steps, models]`, a step of each in turn; items by `shares`, or all different where it is None."""
+    """Seconds `[num_steps, models]`, a step of each in turn; items by `shares`, or all different
+    where it is None.
+    """
     generator = np.random.default_rng(0)
     seconds = np.zeros((num_warm + num_steps, len(models)))
     for taken in seconds:
         users = generator.integers(1, 1 + num_users, batch_size, dtype=np.int32)
-        items = 1 + generator.choice(num_items, batch_size, replace=shares is not None, p=shares).astype(np.int32)
+        items = 1 + generator.choice(
+            num_items, batch_size, replace=shares is not None, p=shares
+        ).astype(np.int32)
         batch = {"query": {"user": users}, "item": {"item": items}}
         for k, model in enumerate(models):
             start = time.perf_counter()
@@ -119,31 +133,48 @@ def compare_draws(num_rounds):
     for num_items in SIZES:
         found[num_items] = draws_per_second(samplers(num_items), num_rounds)
         if num_items == SIZES[0]:
-            print(f"\n{'million draws/s, items':<24}" + "".join(f"{name:>20}" for name in found[num_items]))
+            print(
+                f"\n{'million draws/s, items':<24}"
+                + "".join(f"{name:>20}" for name in found[num_items])
+            )
         cells = (found[num_items].get(name) for name in found[SIZES[0]])
-        print(f"{num_items:<24,}" + "".join(f"{cell / 1e6:>20.1f}" if cell else f"{'-':>20}" for cell in cells))
+        print(
+            f"{num_items:<24,}"
+            + "".join(f"{cell / 1e6:>20.1f}" if cell else f"{'-':>20}" for cell in cells)
+        )
     return found
 
 
 def compare_steps(manual_dir, num_steps):
-    """Prints median steps, and gives `{(catalogue, batch size): (milliseconds by name, ratios by name)}`."""
+    """Prints median steps, and gives
+    `{(catalog, batch size): (milliseconds by name, ratios by name)}`.
+    """
     shares, source = popularity(manual_dir)
-    catalogues = {
+    catalogs = {
         "all different": (MILLION, np.ones(MILLION), None),
         f"by {source}'s popularity": (USERS, 1e5 * shares, shares),
     }
     found = {}
     print(f"\n{'ms a step':<28}{'batch':>8}" + "".join(f"{name:>18}" for name in kinds(1)))
-    for name, (num_users, counts, drawn_by) in catalogues.items():
+    for name, (num_users, counts, drawn_by) in catalogs.items():
         users, items = vocabulary(np.ones(num_users)), vocabulary(counts)
         for batch_size in BATCHES:
-            models = {kind: build(sampler, users, items) for kind, sampler in kinds(batch_size // 8).items()}
-            seconds = steps(list(models.values()), batch_size, num_users, len(counts), drawn_by, num_steps)
+            models = {
+                kind: build(sampler, users, items)
+                for kind, sampler in kinds(batch_size // 8).items()
+            }
+            seconds = steps(
+                list(models.values()), batch_size, num_users, len(counts), drawn_by, num_steps
+            )
             ratios = np.median(seconds / seconds[:, :1], axis=0)
             median = 1000 * np.median(seconds, axis=0)
             cells = (f"{ms:.1f} ({ratio:.2f})" for ms, ratio in zip(median, ratios, strict=True))
-            print(f"{name:<28}{batch_size:>8,}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
-            found[name, batch_size] = [dict(zip(models, each.tolist(), strict=True)) for each in (median, ratios)]
+            print(
+                f"{name:<28}{batch_size:>8,}" + "".join(f"{cell:>18}" for cell in cells), flush=True
+            )
+            found[name, batch_size] = [
+                dict(zip(models, each.tolist(), strict=True)) for each in (median, ratios)
+            ]
     return found
 
 
@@ -154,13 +185,16 @@ def main():
     at = draws[PEERS_AT]
     worst = {
         (kind, wanted): max(
-            ratios[kind] for (name, _), (_, ratios) in found.items() if (name == "all different") is wanted
+            ratios[kind]
+            for (name, _), (_, ratios) in found.items()
+            if (name == "all different") is wanted
         )
         for kind in ("+ cache", "twice both")
         for wanted in (True, False)
     }
     finish(
-        ratio=at["Popularity, log q"] / max(at[peer] for peer in ("fixed_unigram", "choice", "searchsorted")),
+        ratio=at["Popularity, log q"]
+        / max(at[peer] for peer in ("fixed_unigram", "choice", "searchsorted")),
         draws_per_second=at["Popularity"],
         step_ratio=worst["+ cache", True],
         popular_step_ratio=worst["+ cache", False],

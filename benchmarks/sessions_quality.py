@@ -1,20 +1,23 @@
-"""Quality of the Word2Vec family and of FM on Online Retail and MovieLens latest-small: recall@20 and NDCG@20.
+"""Quality of the Word2Vec family and of FM on Online Retail and MovieLens latest-small: recall@20
+and NDCG@20.
 
     python benchmarks/sessions_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-Online Retail: an invoice is a session, each customer's last invoice is the test. MovieLens: a user is a session, the
-last film is the test. Three seeds each, the whole catalogue ranked without what the user has. Beside popularity and
-item-to-item cosine (the sum over what the user has of the cosine between columns of the user-item matrix):
+Online Retail: an invoice is a session, each customer's last invoice is the test. MovieLens: a user
+is a session, the last film is the test. Three seeds each, the whole catalog ranked without what the
+user has. Beside popularity and item-to-item cosine (the sum over what the user has of the cosine
+between columns of the user-item matrix):
 
-- gensim's skip-gram and `Item2Vec` on the same sessions, window, size and epochs; the user is the mean direction of the
-  last 50 items for both.
+- gensim's skip-gram and `Item2Vec` on the same sessions, window, size and epochs; the user is the
+  mean direction of the last 50 items for both.
 - `EGES` with the description's words and the price band, or the title's words and the genres.
-- `TwoTower` on ids alone, and `FM` on ids and features: country, words, price band; genres and words.
+- `TwoTower` on ids alone, and `FM` on ids and features: country, words, price band; genres and
+  words.
 
-`rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among users with fewer than
-five. `ratio` is Item2Vec's recall@20 over gensim's, the smaller of the two data sets; `eges_rare` EGES's over
-Item2Vec's on rare items, `fm_new_users` FM's over the two-tower's for users with few events, on Online Retail.
-`--quick`: one seed, few epochs.
+`rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among
+users with fewer than five. `ratio` is Item2Vec's recall@20 over gensim's, the smaller of the two
+data sets; `eges_rare` EGES's over Item2Vec's on rare items, `fm_new_users` FM's over the
+two-tower's for users with few events, on Online Retail. `--quick`: one seed, few epochs.
 """
 
 import argparse
@@ -28,8 +31,8 @@ from tutorial import finish
 from worlds import RARE, add_folders, real_worlds, show
 
 import tf_recall as tr
-from tf_recall.channels.ranked import Popularity
 from tf_recall.features import Id
+from tf_recall.recommend.rankings import Popularity
 
 DIM, WINDOW, EPOCHS = 64, 20, 30
 
@@ -40,7 +43,9 @@ class ItemCosine:
     def __init__(self, world):
         self.catalog, seen = world.catalog, world.catalog.seen
         shape = (self.catalog.users.size, self.catalog.items.size)
-        self.taken = sparse.csr_array((np.ones(len(seen.rows), np.float32), seen.rows, seen.offsets), shape=shape)
+        self.taken = sparse.csr_array(
+            (np.ones(len(seen.rows), np.float32), seen.rows, seen.offsets), shape=shape
+        )
         scaled = self.taken.multiply(1 / np.sqrt(np.maximum(self.taken.sum(0), 1))).tocsr()
         self.like = (scaled.T @ scaled).toarray()
         np.fill_diagonal(self.like, 0)
@@ -59,8 +64,18 @@ class ItemCosine:
 def gensim(world, seed, epochs):
     """gensim's vectors in our service."""
     sessions = world.sessions(world.split.train, world.catalog)
-    sentences = [[str(row) for row in session] for session in np.split(sessions.items, sessions.offsets[1:-1])]
-    settings = {"vector_size": DIM, "window": WINDOW, "negative": 5, "sg": 1, "sample": 0, "min_count": 1}
+    sentences = [
+        [str(row) for row in session]
+        for session in np.split(sessions.items, sessions.offsets[1:-1])
+    ]
+    settings = {
+        "vector_size": DIM,
+        "window": WINDOW,
+        "negative": 5,
+        "sg": 1,
+        "sample": 0,
+        "min_count": 1,
+    }
     vectors = Word2Vec(sentences, **settings, epochs=epochs, workers=2, seed=seed).wv
     model = tr.Item2Vec(DIM).adapt(world.split.train, world.catalog)
     table = model.item_tower.features[0].table.embeddings
@@ -72,7 +87,7 @@ def gensim(world, seed, epochs):
 
 def rate(learning_rate):
     """Skip-gram's own optimizer at another rate."""
-    return tr.RowwiseAdagrad(learning_rate, initial_accumulator_value=1e-10, epsilon=1e-10)
+    return tr.SparseAdagrad(learning_rate, initial_accumulator_value=1e-10, epsilon=1e-10)
 
 
 def item2vec(world, seed, epochs):
@@ -94,14 +109,26 @@ def two_tower(world, seed, epochs):
 def fm(world, seed, epochs):
     users = tr.FMQueryTower("user", [Id(), *(kind(column) for kind, column in world.users)], DIM)
     items = tr.FMItemTower("item", [Id(), *(kind(column) for kind, column in world.items)], DIM)
-    return world.fit(tr.FM(users, items, None, tr.Popularity(1024), tr.SampledSoftmax()), max(1, epochs // 3), 2048)
+    return world.fit(
+        tr.FM(users, items, None, tr.Popularity(1024), tr.SampledSoftmax()),
+        max(1, epochs // 3),
+        2048,
+    )
 
 
-MODELS = {"gensim": gensim, "Item2Vec": item2vec, "EGES": eges, "two-tower, ids": two_tower, "FM": fm}
+MODELS = {
+    "gensim": gensim,
+    "Item2Vec": item2vec,
+    "EGES": eges,
+    "two-tower, ids": two_tower,
+    "FM": fm,
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="under five minutes")
     add_folders(parser)
     options = parser.parse_args()
@@ -109,9 +136,18 @@ def main():
 
     worlds, found = real_worlds(options), {}
     for name, world in worlds.items():
-        print(f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; {len(world.rare.rows)} rare pairs")
-        print(f"{'':<28}" + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users")))
-        baselines = {"popularity": Popularity().fit(None, world.catalog), "item cosine": ItemCosine(world)}
+        print(
+            f"\n{name}: {len(world.cases)} users, of them {len(world.new)} new; "
+            f"{len(world.rare.rows)} rare pairs"
+        )
+        print(
+            f"{'':<28}"
+            + "".join(f"{title:>20}" for title in ("recall@20", "NDCG@20", "rare", "new users"))
+        )
+        baselines = {
+            "popularity": Popularity().fit(None, world.catalog),
+            "item cosine": ItemCosine(world),
+        }
         for who, recommender in baselines.items():
             found[name, who] = np.array([world.measure(recommender)])
             show(who, found[name, who])

@@ -1,13 +1,16 @@
-"""The memory of the in-batch softmax: 65,536 rows, all items different, 64 numbers each, forward and backward.
+"""The memory of the in-batch softmax: 65,536 rows, all items different, 64 numbers each, forward
+and backward.
 
     python benchmarks/softmax_memory.py [--quick] [--tfrs-rows 16384]
 
-With log q and weights, accidental hits removed. Each size runs in a process of its own that does nothing else; the
-figure is that process' peak resident memory (`ru_maxrss`), TensorFlow itself and the inputs included, which `before`
-shows alone. Beside it seconds a step, the best of three. TFRS holds some 16 matrices of all pairs at once, 64 bytes a
-pair: 17 GiB at 16,384 rows, which only a machine with that much to spare should be asked for.
+With log q and weights, accidental hits removed. Each size runs in a process of its own that does
+nothing else; the figure is that process' peak resident memory (`ru_maxrss`), TensorFlow itself and
+the inputs included, which `before` shows alone. Beside it seconds a step, the best of three. TFRS
+holds some 16 matrices of all pairs at once, 64 bytes a pair: 17 GiB at 16,384 rows, which only a
+machine with that much to spare should be asked for.
 
-`ratio` is 4 GiB over our peak at the largest size. `--quick` stops at 16,384 rows: its `ratio` is of that size.
+`ratio` is 4 GiB over our peak at the largest size. `--quick` stops at 16,384 rows: its `ratio` is
+of that size.
 """
 
 import argparse
@@ -23,7 +26,9 @@ SIZES, DIM, TEMPERATURE, AIM_GIB = (4096, 8192, 16_384, 65_536), 64, 0.1, 4
 
 
 def one(side, num_rows, num_steps):
-    """Runs steps in this process and prints one JSON object: the peak before and after, seconds of the best step."""
+    """Runs steps in this process and prints one JSON object: the peak before and after, seconds of
+    the best step.
+    """
     import numpy as np
     import softmax_speed
     import tensorflow as tf
@@ -32,7 +37,10 @@ def one(side, num_rows, num_steps):
     prices = np.full(num_rows, -np.log(num_rows), np.float32)
     query, item = generator.standard_normal((2, num_rows, DIM), dtype=np.float32) / DIM**0.5
     ids = generator.permutation(num_rows).astype(np.int32)
-    inputs = [tf.constant(array) for array in (query, item, ids, generator.random(num_rows, dtype=np.float32))]
+    inputs = [
+        tf.constant(array)
+        for array in (query, item, ids, generator.random(num_rows, dtype=np.float32))
+    ]
     step = {"tf_recall": softmax_speed.ours, "TFRS": softmax_speed.theirs}[side](prices)
     before, seconds = peak_gib(), []
     for _ in range(num_steps):
@@ -55,9 +63,13 @@ def run(side, num_rows, num_steps):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="under two minutes")
-    parser.add_argument("--tfrs-rows", type=int, default=SIZES[1], help="the largest batch that TFRS is given")
+    parser.add_argument(
+        "--tfrs-rows", type=int, default=SIZES[1], help="the largest batch that TFRS is given"
+    )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -71,14 +83,18 @@ def main():
             if side == "TFRS" and num_rows > options.tfrs_rows:
                 continue
             taken = found[side, num_rows] = run(side, num_rows, 3)
-            cells = "".join(f"{cell:>12.2f}" for cell in taken.values()) if taken else "   did not end"
+            cells = (
+                "".join(f"{cell:>12.2f}" for cell in taken.values()) if taken else "   did not end"
+            )
             print(f"{num_rows:>8,}{side:>12}{cells}", flush=True)
 
     ours = found["tf_recall", sizes[-1]]
     if ours is None:
         raise SystemExit(f"{sizes[-1]:,} rows did not fit")
     above = [
-        n for (side, n), taken in found.items() if side == "TFRS" and taken and taken["peak_gib"] > ours["peak_gib"]
+        n
+        for (side, n), taken in found.items()
+        if side == "TFRS" and taken and taken["peak_gib"] > ours["peak_gib"]
     ]
     finish(
         ratio=AIM_GIB / ours["peak_gib"],

@@ -1,16 +1,18 @@
-"""The in-batch softmax, forward and backward, beside `tfrs.tasks.Retrieval`: 4,096 rows, 64 numbers each.
+"""The in-batch softmax, forward and backward, beside `tfrs.tasks.Retrieval`: 4,096 rows, 64 numbers
+each.
 
     python benchmarks/softmax_speed.py [--quick] [--manual-dir FOLDER]
 
-Temperature 0.1, log q, accidental hits removed; from vectors and ids to the gradients of both sides' vectors, as
-`Retriever.call` goes about it. No towers, no optimizer. Both run in a `tf.function` without XLA, as in `fit`, on the
-same inputs, in turn, a new batch each time; the figure is the median step, the ratio the median of theirs over ours,
-pair by pair.
+Temperature 0.1, log q, accidental hits removed; from vectors and ids to the gradients of both
+sides' vectors, as `Retriever.call` goes about it. No towers, no optimizer. Both run in a
+`tf.function` without XLA, as in `fit`, on the same inputs, in turn, a new batch each time; the
+figure is the median step, the ratio the median of theirs over ours, pair by pair.
 
-`ratio`: all 4,096 items differ. `popular_ratio`: items as MovieLens latest-small's training part has them, or by Zipf's
-law where it is not at hand. We make one rival of an item that comes several times; TFRS scores each copy. On the first
-batch both must agree to 1e-4: the value (ours is a mean, theirs a sum) and the gradients, those of equal items summed,
-since merged copies are differentiated as one.
+`ratio`: all 4,096 items differ. `popular_ratio`: items as MovieLens latest-small's training part
+has them, or by Zipf's law where it is not at hand. We make one negative of an item that comes
+several times; TFRS scores each copy. On the first batch both must agree to 1e-4: the value (ours is
+a mean, theirs a sum) and the gradients, those of equal items summed, since merged copies are
+differentiated as one.
 """
 
 import functools
@@ -26,11 +28,13 @@ ITEMS = 9742  # of MovieLens latest-small
 
 
 def ours(prices):
-    """`query, item, ids, weight -> loss, its gradients` with `SampledSoftmax`; `prices` `[V]` is log q by id."""
+    """`query, item, ids, weight -> loss, its gradients` with `SampledSoftmax`; `prices` `[V]` is
+    log q by id.
+    """
     import tensorflow as tf
 
+    from tf_recall.losses.scores import Scores
     from tf_recall.negatives.base import Candidates
-    from tf_recall.scores import Scores
 
     loss = tr.SampledSoftmax(TEMPERATURE)
     log_q = functools.partial(tf.gather, tf.constant(prices))
@@ -39,7 +43,9 @@ def ours(prices):
     def step(query, item, ids, weight=None):
         with tf.GradientTape() as tape:
             tape.watch([query, item])
-            scores = Scores.of(query, item, ids, [Candidates(ids, item)], TEMPERATURE, log_q, merge=True)
+            scores = Scores.of(
+                query, item, ids, [Candidates(ids, item)], TEMPERATURE, log_q, merge=True
+            )
             value = loss.of(scores, weight)
         return value, tape.gradient(value, [query, item])
 
@@ -51,7 +57,10 @@ def theirs(prices):
     import tensorflow as tf
     import tensorflow_recommenders as tfrs
 
-    task, shares = tfrs.tasks.Retrieval(temperature=TEMPERATURE, remove_accidental_hits=True), tf.exp(prices)
+    task, shares = (
+        tfrs.tasks.Retrieval(temperature=TEMPERATURE, remove_accidental_hits=True),
+        tf.exp(prices),
+    )
 
     @tf.function
     def step(query, item, ids, weight=None):
@@ -65,7 +74,9 @@ def theirs(prices):
 
 
 def batch(generator, table, shares):
-    """Unit vectors of queries and items, and the items' ids: drawn by `shares`, or all different where it is None."""
+    """Unit vectors of queries and items, and the items' ids: drawn by `shares`, or all different
+    where it is None.
+    """
     ids = generator.choice(len(table), BATCH, replace=shares is not None, p=shares).astype(np.int32)
     return unit(generator.standard_normal((BATCH, DIM), dtype=np.float32)), table[ids], ids
 
@@ -77,7 +88,10 @@ def unit(vectors):
 def check(ids, mine, other):
     """Raises unless value and gradients agree."""
     value, (query, item) = mine[0].numpy(), (gradient.numpy() for gradient in mine[1])
-    their_value, (their_query, their_item) = other[0].numpy() / BATCH, (g.numpy() / BATCH for g in other[1])
+    their_value, (their_query, their_item) = (
+        other[0].numpy() / BATCH,
+        (g.numpy() / BATCH for g in other[1]),
+    )
     pairs = {
         "values": (value, their_value),
         "query gradients": (query, their_query),
@@ -86,7 +100,10 @@ def check(ids, mine, other):
     for name, (one, two) in pairs.items():
         gap = np.linalg.norm(one - two) / np.linalg.norm(two)
         if not gap < TOLERANCE:
-            raise SystemExit(f"{name} differ by {gap:.1e} of their size, more than {TOLERANCE}: the times do not count")
+            raise SystemExit(
+                f"{name} differ by {gap:.1e} of their size, more than {TOLERANCE}: the times do "
+                "not count"
+            )
 
 
 def by_id(ids, gradient):
@@ -97,11 +114,15 @@ def by_id(ids, gradient):
 
 
 def measure(shares, num_steps, num_warm=3):
-    """Seconds `[num_steps, 2]`, ours and theirs in turn, and how many different items a batch has in the mean."""
+    """Seconds `[num_steps, 2]`, ours and theirs in turn, and how many different items a batch has
+    in the mean.
+    """
     generator = np.random.default_rng(0)
     num_items = ITEMS if shares is None else len(shares)
     table = unit(generator.standard_normal((num_items, DIM), dtype=np.float32))
-    prices = np.log(np.full(num_items, 1 / num_items) if shares is None else shares).astype(np.float32)
+    prices = np.log(np.full(num_items, 1 / num_items) if shares is None else shares).astype(
+        np.float32
+    )
     steps = ours(prices), theirs(prices)
     seconds, different = np.zeros((num_warm + num_steps, 2)), []
     for at in range(num_warm + num_steps):
@@ -144,9 +165,17 @@ def main():
     figures = {}
     for name, drawn_by in (("all different", None), (f"by {source}'s popularity", shares)):
         seconds, different = measure(drawn_by, 15 if options.quick else 60)
-        ratio, (mine, other) = np.median(seconds[:, 1] / seconds[:, 0]), 1000 * np.median(seconds, axis=0)
+        ratio, (mine, other) = (
+            np.median(seconds[:, 1] / seconds[:, 0]),
+            1000 * np.median(seconds, axis=0),
+        )
         print(f"{name:<24}{different:>10,.0f}{mine:>14.1f}{other:>10.1f}{ratio:>8.2f}")
-        figures[name] = {"different": different, "ours_ms": mine, "tfrs_ms": other, "ratio": float(ratio)}
+        figures[name] = {
+            "different": different,
+            "ours_ms": mine,
+            "tfrs_ms": other,
+            "ratio": float(ratio),
+        }
     first, second = figures.values()
     finish(ratio=first["ratio"], popular_ratio=second["ratio"], popularity=source, steps=figures)
 

@@ -2,19 +2,22 @@
 
     python benchmarks/swing_speed.py [--quick]
 
-Users like 20 items on average, of 20,000 by Zipf's law. Measured is the time from a sparse matrix of likes to each
-item's 100 most similar, by `tf_recall.channels.swing.swinging`.
+Users like 20 items on average, of 20,000 by Zipf's law. Measured is the time from a sparse matrix
+of likes to each item's 100 most similar, by `tf_recall.channels.swing.swinging`.
 
-Beside two ways in NumPy, on as many users as these can do in a while. `pairs` is the formula: each two users who have
-liked anything in common, `np.intersect1d` of their items, and `1 / (alpha + overlap)` added for each two of them; the
-matrix of similarities is there whole. `items` knows that matrices are fast: for each item the rows of its users as a
-dense matrix M of float32, W from `M @ M.T`, and the sums of `M * (W @ M)`. All three must name the same similarities.
-`ratio` is the time of `pairs` over ours, `ratio_items` of `items`; all take turns, each figure is the median of rounds.
-`items` spends its time in BLAS, which has one thread here: with as many as cores it took ten times as long on a machine
-that others use too. Ours has a thread per core and needs no BLAS.
+Beside two ways in NumPy, on as many users as these can do in a while. `pairs` is the formula: each
+two users who have liked anything in common, `np.intersect1d` of their items, and
+`1 / (alpha + overlap)` added for each two of them; the matrix of similarities is there whole.
+`items` knows that matrices are fast: for each item the rows of its users as a dense matrix M of
+float32, W from `M @ M.T`, and the sums of `M * (W @ M)`. All three must name the same similarities.
+`ratio` is the time of `pairs` over ours, `ratio_items` of `items`; all take turns, each figure is
+the median of rounds. `items` spends its time in BLAS, which has one thread here: with as many as
+cores it took ten times as long on a machine that others use too. Ours has a thread per core and
+needs no BLAS.
 
-Then ours alone with growing users at the same mean: without limits; with the 20 latest items of a user and the 500
-latest users of an item, thinning included. The order in which users came to items is drawn.
+Then ours alone with growing users at the same mean: without limits; with the 20 latest items of a
+user and the 500 latest users of an item, thinning included. The order in which users came to items
+is drawn.
 """
 
 import argparse
@@ -27,8 +30,8 @@ import numpy as np
 from scipy import sparse
 from tutorial import finish
 
-from tf_recall.channels.likes import Likes
 from tf_recall.channels.swing import swinging
+from tf_recall.data.likes import Likes
 
 ITEMS, MEAN, TOP, ALPHA = 20_000, 20, 100, 1.0
 USER_LIMIT, ITEM_LIMIT = 20, 500
@@ -97,7 +100,10 @@ def compare(num_users, num_items, num_rounds):
         np.testing.assert_allclose(first_rows(ours), best, rtol=1e-4, err_msg=name)
         where = np.repeat(np.arange(ours.shape[0]), np.diff(ours.indptr)), ours.indices
         np.testing.assert_allclose(ours.data, answers[name][where], rtol=1e-4, err_msg=name)
-    print(f"{likes.nnz:,} likes of {num_users:,} users and {num_items:,} items: the same {ours.nnz:,} similarities")
+    print(
+        f"{likes.nnz:,} likes of {num_users:,} users and {num_items:,} items: the same "
+        f"{ours.nnz:,} similarities"
+    )
     return {name: float(np.median(each)) for name, each in seconds.items()}
 
 
@@ -122,13 +128,19 @@ def grow(nums):
             swinging(counted, ALPHA, TOP)
             seconds.append(time.perf_counter() - start)
         left_out = 1 - counted.nnz / whole
-        print(f"{num_users:>10,}{whole:>12,}{seconds[0]:>10.1f} s{seconds[1]:>10.1f} s{left_out:>18.0%}", flush=True)
+        print(
+            f"{num_users:>10,}{whole:>12,}{seconds[0]:>10.1f} s{seconds[1]:>10.1f} "
+            f"s{left_out:>18.0%}",
+            flush=True,
+        )
         table[num_users] = [round(each, 2) for each in seconds]
     return table
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="under a minute")
     quick = parser.parse_args().quick
     seconds = compare(500, 2_000, 1) if quick else compare(1_000, 5_000, 3)

@@ -1,11 +1,13 @@
-"""Training examples a second beside TensorFlow Recommenders, on the set-up of its deep retrieval tutorial.
+"""Training examples a second beside TensorFlow Recommenders, on the set-up of its deep retrieval
+tutorial.
 
     python benchmarks/train_speed.py [--quick] [--manual-dir FOLDER]
 
-All train in one process, an epoch in turn; the first epoch of each, which traces, is not counted. `ratio` is the
-median of our examples a second over the tutorial's, pair by pair. With tf.data's autotuning on, its default, an epoch
-often ends in a wait of a second or more for the tuning thread; our batches switch it off. `ratio_untuned` is against
-the tutorial with that mended as well: what the computation alone makes.
+All train in one process, an epoch in turn; the first epoch of each, which traces, is not counted.
+`ratio` is the median of our examples a second over the tutorial's, pair by pair. With tf.data's
+autotuning on, its default, an epoch often ends in a wait of a second or more for the tuning thread;
+our batches switch it off. `ratio_untuned` is against the tutorial with that mended as well: what
+the computation alone makes.
 """
 
 import time
@@ -30,14 +32,20 @@ def main():
     options = arguments(__doc__)
     epochs = 4 if options.quick else 20
     split, catalog = read(options.manual_dir)
-    ours, theirs, mended = our_model(split, catalog), tfrs_model(split, catalog), tfrs_model(split, catalog)
+    ours, theirs, mended = (
+        our_model(split, catalog),
+        tfrs_model(split, catalog),
+        tfrs_model(split, catalog),
+    )
     batches = our_batches(split, catalog, ours)
     stream = batches.dataset()
     rows = tfrs_columns(split.train, catalog).shuffle(100_000, seed=42).batch(BATCH)
     untuned = tf.data.Options()
     untuned.autotune.enabled = False
     ways = {
-        "tf_recall": lambda: ours.fit(stream, steps_per_epoch=batches.steps_per_epoch, verbose=0, shuffle=False),
+        "tf_recall": lambda: ours.fit(
+            stream, steps_per_epoch=batches.steps_per_epoch, verbose=0, shuffle=False
+        ),
         "TFRS": lambda: theirs.fit(rows, verbose=0),
         "TFRS, untuned": lambda: mended.fit(rows.with_options(untuned), verbose=0),
     }
@@ -50,7 +58,9 @@ def main():
             start = time.perf_counter()
             train()
             speeds[-1].append(count / (time.perf_counter() - start))
-        print(f"epoch {epoch}:" + "".join(f"{speed:>10,.0f}" for speed in speeds[-1]) + " examples/s")
+        print(
+            f"epoch {epoch}:" + "".join(f"{speed:>10,.0f}" for speed in speeds[-1]) + " examples/s"
+        )
     speeds = np.array(speeds[1:])
     accuracy = [
         our_accuracy(ours, split, catalog),
@@ -60,7 +70,11 @@ def main():
     for name, speed, share in zip(ways, np.median(speeds, axis=0), accuracy, strict=True):
         print(f"{name:<16}{speed:>12,.0f}{share:>18.4f}")
     ratio, ratio_untuned = np.median(speeds[:, :1] / speeds[:, 1:], axis=0).tolist()
-    figures = {"examples_per_second": np.median(speeds, axis=0).tolist(), "accuracy": accuracy, "epochs": epochs}
+    figures = {
+        "examples_per_second": np.median(speeds, axis=0).tolist(),
+        "accuracy": accuracy,
+        "epochs": epochs,
+    }
     finish(ratio=ratio, ratio_untuned=ratio_untuned, **figures)
 
 

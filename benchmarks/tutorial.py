@@ -1,8 +1,9 @@
-"""The set-up of TensorFlow Recommenders' deep retrieval tutorial, once with TFRS and once with tf_recall.
+"""The set-up of TensorFlow Recommenders' deep retrieval tutorial, once with TFRS and once with
+tf_recall.
 
-Features: the user's id and the time of the rating, in 1,000 buckets and normalised; the title, as an id and as words.
-A tower each side with one layer of 32 units. Adagrad 0.1, batches of 2,048, a random 80/20 split, accuracy among the
-top 100.
+Features: the user's id and the time of the rating, in 1,000 buckets and normalized; the title, as
+an id and as words. A tower each side with one layer of 32 units. Adagrad 0.1, batches of 2,048, a
+random 80/20 split, accuracy among the top 100.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import tf_recall as tr
-from tf_recall.data.movielens import movielens
+from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.splits import random
 from tf_recall.features import Buckets, Categorical, Id, Numeric, Text
 
@@ -34,7 +35,9 @@ def arguments(description):
     parser.add_argument("--quick", action="store_true", help="under two minutes")
     nearby = Path(__file__).resolve().parents[2] / "shared" / "data" / "movielens"
     parser.add_argument(
-        "--manual-dir", default=str(nearby) if nearby.is_dir() else None, help="folder of ml-latest-small.zip"
+        "--manual-dir",
+        default=str(nearby) if nearby.is_dir() else None,
+        help="folder of ml-latest-small.zip",
     )
     return parser.parse_args()
 
@@ -48,9 +51,15 @@ def read(manual_dir, test=0.2, seed=42):
 
 def honest(manual_dir, split, seed, *sets):
     """The report of the package's MovieLens config on one split, with further changes `sets`."""
-    from tf_recall.training import assess, fit
+    from tf_recall.runs.model import assess, fit
 
-    sets = ["data.variant=latest-small", f"data.manual_dir={manual_dir}", split, f"train.seed={seed}", *sets]
+    sets = [
+        "data.variant=latest-small",
+        f"data.manual_dir={manual_dir}",
+        split,
+        f"train.seed={seed}",
+        *sets,
+    ]
     config = tr.Config.load("two_tower_movielens", sets)
     parts = config.make_split(config.make("data"))
     catalog = tr.Catalog.fit(parts.train)
@@ -62,11 +71,16 @@ def honest(manual_dir, split, seed, *sets):
 def our_model(split, catalog, normalize=False, loss=None, negatives=None):
     """The tutorial's features and sizes in tf_recall."""
     query = tr.FeatureTower(
-        "user", [Id(DIM), Buckets("timestamp", DIM, 1000), Numeric("timestamp")], [DIM], normalize=normalize
+        "user",
+        [Id(DIM), Buckets("timestamp", DIM, 1000), Numeric("timestamp")],
+        [DIM],
+        normalize=normalize,
     )
-    item = tr.FeatureTower("item", [Categorical("title", DIM), Text("title", DIM)], [DIM], normalize=normalize)
+    item = tr.FeatureTower(
+        "item", [Categorical("title", DIM), Text("title", DIM)], [DIM], normalize=normalize
+    )
     model = tr.TwoTower(query, item, negatives=negatives, loss=loss).adapt(split.train, catalog)
-    model.compile(tr.RowwiseAdagrad(0.1))
+    model.compile(tr.SparseAdagrad(0.1))
     return model
 
 
@@ -80,7 +94,9 @@ def tfrs_columns(split_part, catalog):
     import tensorflow as tf
 
     frame = split_part.frame
-    titles = catalog.item_table["title"].to_numpy(dtype=object)[catalog.items.encode(frame["item_id"]) - 1]
+    titles = catalog.item_table["title"].to_numpy(dtype=object)[
+        catalog.items.encode(frame["item_id"]) - 1
+    ]
     return tf.data.Dataset.from_tensor_slices(
         {
             "user_id": frame["user_id"].to_numpy(dtype=object).astype(str),
@@ -91,7 +107,9 @@ def tfrs_columns(split_part, catalog):
 
 
 def tfrs_model(split, catalog):
-    """The tutorial's model: string lookups inside, Adagrad, in-batch softmax by `tfrs.tasks.Retrieval`."""
+    """The tutorial's model: string lookups inside, Adagrad, in-batch softmax by
+    `tfrs.tasks.Retrieval`.
+    """
     import tensorflow as tf
     import tensorflow_recommenders as tfrs
 
@@ -100,9 +118,13 @@ def tfrs_model(split, catalog):
     titles = catalog.item_table["title"].to_numpy(dtype=object).astype(str)
     users = catalog.users.ids.astype(str)
 
-    user_embedding = tf.keras.Sequential([layers.StringLookup(vocabulary=users), layers.Embedding(len(users) + 1, DIM)])
+    user_embedding = tf.keras.Sequential(
+        [layers.StringLookup(vocabulary=users), layers.Embedding(len(users) + 1, DIM)]
+    )
     boundaries = np.linspace(times.min(), times.max(), num=1000).tolist()
-    time_embedding = tf.keras.Sequential([layers.Discretization(boundaries), layers.Embedding(1001, DIM)])
+    time_embedding = tf.keras.Sequential(
+        [layers.Discretization(boundaries), layers.Embedding(1001, DIM)]
+    )
     normalization = layers.Normalization(axis=None)
     normalization.adapt(times)
     distinct = np.unique(titles)
@@ -119,19 +141,31 @@ def tfrs_model(split, catalog):
     class Tutorial(tfrs.Model):
         def __init__(self):
             super().__init__()
-            self.parts = [user_embedding, time_embedding, normalization, title_embedding, word_embedding]
+            self.parts = [
+                user_embedding,
+                time_embedding,
+                normalization,
+                title_embedding,
+                word_embedding,
+            ]
             self.query_dense, self.item_dense = query_dense, item_dense
             self.task = tfrs.tasks.Retrieval()
 
         def query(self, row):
             time = tf.reshape(normalization(row["timestamp"]), (-1, 1))
-            return query_dense(tf.concat([user_embedding(row["user_id"]), time_embedding(row["timestamp"]), time], 1))
+            return query_dense(
+                tf.concat(
+                    [user_embedding(row["user_id"]), time_embedding(row["timestamp"]), time], 1
+                )
+            )
 
         def item(self, title):
             return item_dense(tf.concat([title_embedding(title), word_embedding(title)], 1))
 
         def compute_loss(self, row, training=False):
-            return self.task(self.query(row), self.item(row["movie_title"]), compute_metrics=not training)
+            return self.task(
+                self.query(row), self.item(row["movie_title"]), compute_metrics=not training
+            )
 
     model = Tutorial()
     model.compile(optimizer=tf.keras.optimizers.Adagrad(0.1))
@@ -139,16 +173,26 @@ def tfrs_model(split, catalog):
 
 
 def tfrs_accuracy(model, split, catalog, k=100):
-    """The tutorial's accuracy: the share of held-out rows whose film is among the k best of all films."""
+    """The tutorial's accuracy: the share of held-out rows whose film is among the k best of all
+    films.
+    """
     titles = catalog.item_table["title"].to_numpy(dtype=object).astype(str)
-    items = np.concatenate([model.item(titles[at : at + 1024]).numpy() for at in range(0, len(titles), 1024)])
+    items = np.concatenate(
+        [model.item(titles[at : at + 1024]).numpy() for at in range(0, len(titles), 1024)]
+    )
     hits = total = 0
     known = split.test.select(catalog.items.encode(split.test.frame["item_id"]) > 0)
     for row in tfrs_columns(known, catalog).batch(4096):
-        rows = catalog.items.encode(known.frame["item_id"].to_numpy()[total : total + len(row["user_id"])]) - 1
+        rows = (
+            catalog.items.encode(
+                known.frame["item_id"].to_numpy()[total : total + len(row["user_id"])]
+            )
+            - 1
+        )
         scores = model.query(row).numpy() @ items.T
         own = scores[np.arange(len(rows)), rows]
-        hits += int((np.sum(scores >= own[:, None], axis=1) <= k).sum())  # ties count against, as ours do
+        # ties count against, as ours do
+        hits += int((np.sum(scores >= own[:, None], axis=1) <= k).sum())
         total += len(rows)
     return hits / len(split.test)
 
@@ -165,6 +209,7 @@ def finish(**figures):
     import tensorflow as tf
 
     machine = (
-        f"{os.cpu_count()} cores, {platform.machine()}, TensorFlow {tf.__version__}, Python {platform.python_version()}"
+        f"{os.cpu_count()} cores, {platform.machine()}, TensorFlow {tf.__version__}, "
+        f"Python {platform.python_version()}"
     )
     print(json.dumps({**figures, "machine": machine}))

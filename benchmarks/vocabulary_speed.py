@@ -2,8 +2,8 @@
 
     python benchmarks/vocabulary_speed.py [--quick]
 
-Prints a table, and as the last line a JSON object. The peer is a plain dictionary read id by id; `ratio` is the rate of
-the vocabulary over the dictionary's, of the dtype where it is smaller.
+Prints a table, and as the last line a JSON object. The peer is a plain dictionary read id by id;
+`ratio` is the rate of the vocabulary over the dictionary's, of the dtype where it is smaller.
 """
 
 import argparse
@@ -23,21 +23,32 @@ def seconds(call) -> float:
 
 def copies(ids: np.ndarray) -> np.ndarray:
     """Strings equal to these and no longer the same objects, as ids arrive from outside."""
-    return np.array([name.encode().decode() for name in ids], dtype=object) if ids.dtype == object else ids.copy()
+    return (
+        np.array([name.encode().decode() for name in ids], dtype=object)
+        if ids.dtype == object
+        else ids.copy()
+    )
 
 
 def measure(size: int, block: int, as_text: bool, repeats: int = 5) -> dict:
-    """Every row once, in random order: the hardest order for the caches. The middle of the repeats counts."""
+    """Every row once, in random order: the hardest order for the caches. The middle of the repeats
+    counts.
+    """
     random = np.random.default_rng(0)
     numbers = random.permutation(size) * 7 + 1_000_003
     ids = np.array([f"user-{number}" for number in numbers], dtype=object) if as_text else numbers
     fitting = seconds(lambda: Vocabulary.fit(ids))
     vocabulary = Vocabulary(ids, np.zeros(size, np.int64))
     blocks = [copies(ids[random.integers(0, size, block)]) for _ in range(repeats)]
-    rate = block / np.median([seconds(lambda asked=asked: vocabulary.encode(asked)) for asked in blocks])
+    rate = block / np.median(
+        [seconds(lambda asked=asked: vocabulary.encode(asked)) for asked in blocks]
+    )
     dictionary = {name: row for row, name in enumerate(ids.tolist(), start=1)}
     peer = block / np.median(
-        [seconds(lambda asked=asked: [dictionary.get(name, 0) for name in asked.tolist()]) for asked in blocks]
+        [
+            seconds(lambda asked=asked: [dictionary.get(name, 0) for name in asked.tolist()])
+            for asked in blocks
+        ]
     )
     rows = dict(zip(blocks[0].tolist(), vocabulary.encode(blocks[0]).tolist(), strict=False))
     assert all(dictionary[name] == row for name, row in rows.items())

@@ -1,15 +1,17 @@
-"""What positives from sequences cost: steps of random walks, and centres of windows.
+"""What positives from sequences cost: steps of random walks, and centers of windows.
 
     python benchmarks/walk_speed.py [--quick]
 
-Walks: 10 steps from each of 100,000 nodes of a graph by `Graph.walk`: 2 million different edges with uneven weights,
-degrees by a power law at both ends. The peer is the loop that one writes first, `Generator.choice` among a node's edges
-by their probabilities, which are computed beforehand; it takes fewer walks, as many as last about a second. `ratio` is
-our steps a second over the peer's, `steps_per_second` ours; the aim is 10 million.
+Walks: 10 steps from each of 100,000 nodes of a graph by `Graph.walk`: 2 million different edges
+with uneven weights, degrees by a power law at both ends. The peer is the loop that one writes
+first, `Generator.choice` among a node's edges by their probabilities, which are computed
+beforehand; it takes fewer walks, as many as last about a second. `ratio` is our steps a second over
+the peer's, `steps_per_second` ours; the aim is 10 million.
 
-Windows: 2 million events in sessions of 20 on average, of 100,000 items by Zipf's law, an epoch of batches of 2,048
-read from the `tf.data.Dataset` of `ShrinkingWindows` with and without subsampling, `Windows`, and `Walks` over the same
-sessions. `events_per_second` counts the centres of `ShrinkingWindows(window=5)`; the aim is 4 million.
+Windows: 2 million events in sessions of 20 on average, of 100,000 items by Zipf's law, an epoch of
+batches of 2,048 read from the `tf.data.Dataset` of `ShrinkingWindows` with and without subsampling,
+`Windows`, and `Walks` over the same sessions. `events_per_second` counts the centers of
+`ShrinkingWindows(window=5)`; the aim is 4 million.
 
 Each figure is the median of rounds in which all take turns; the first is not counted.
 """
@@ -38,7 +40,9 @@ def graph(generator):
     sources = np.concatenate([np.arange(1, NODES), zipf(generator, NODES, EDGES - NODES + 1)])
     targets = zipf(generator, NODES, EDGES)
     ids = 1 + generator.permutation(NODES)
-    return Graph.from_edges(ids[sources - 1], ids[targets - 1], generator.pareto(1.5, EDGES) + 0.1, NODES + 1)
+    return Graph.from_edges(
+        ids[sources - 1], ids[targets - 1], generator.pareto(1.5, EDGES) + 0.1, NODES + 1
+    )
 
 
 def choice_loop(graph, shares, starts, generator):
@@ -73,7 +77,7 @@ def compare_walks(num_rounds):
 
 
 def compare_windows(num_rounds):
-    """Median centres a second by name."""
+    """Median centers a second by name."""
     generator = np.random.default_rng(0)
     ends = np.cumsum(generator.geometric(1 / SESSION, EVENTS // SESSION))
     items, users = zipf(generator, ITEMS, ends[-1]), np.ones(len(ends), np.int32)
@@ -102,18 +106,20 @@ def show(what, speeds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="under a minute")
     num_rounds = 3 if parser.parse_args().quick else 9
     walks = compare_walks(num_rounds)
     show("steps a second", walks)
     windows = compare_windows(num_rounds)
-    show("centres a second", windows)
+    show("centers a second", windows)
     finish(
         ratio=walks["Graph.walk"] / walks["choice"],
         steps_per_second=walks["Graph.walk"],
         events_per_second=windows["ShrinkingWindows"],
-        centres=windows,
+        centers=windows,
     )
 
 

@@ -1,12 +1,14 @@
-"""The worlds in which benchmarks compare models: a split of real data, its catalogue, and the cases that are asked."""
+"""The worlds in which benchmarks compare models: a split of real data, its catalog, and the cases
+that are asked.
+"""
 
 from pathlib import Path
 
 import numpy as np
 
 import tf_recall as tr
-from tf_recall.data.movielens import movielens
-from tf_recall.data.online_retail import online_retail
+from tf_recall.data.sources.movielens import movielens
+from tf_recall.data.sources.online_retail import online_retail
 from tf_recall.evaluation.cases import Cases
 from tf_recall.features import Categorical, MultiValued, Text
 from tf_recall.index import Exact
@@ -16,7 +18,7 @@ RARE, NEW = 10, 5  # fewer events make an item rare, a user new
 
 
 class World:
-    """A split, its catalogue, and the cases that are asked."""
+    """A split, its catalog, and the cases that are asked."""
 
     def __init__(self, split, sessions, items, users):
         self.split, self.sessions, self.items, self.users = split, sessions, items, users
@@ -54,17 +56,25 @@ def part(cases, kept):
     left = count > 0
     context = {name: values[left] for name, values in cases.context.items()}
     offsets = np.concatenate([[0], np.cumsum(count[left])])
-    return Cases(cases.user_id[left], context, offsets, cases.rows[kept], np.zeros(left.sum(), np.int64))
+    return Cases(
+        cases.user_id[left], context, offsets, cases.rows[kept], np.zeros(left.sum(), np.int64)
+    )
 
 
 def add_folders(parser):
     """The options that say where the data is."""
-    parser.add_argument("--manual-dir", default=DATA / "movielens", help="folder of ml-latest-small.zip")
-    parser.add_argument("--retail", default=DATA / "online-retail", help="folder of online_retail.csv.gz")
+    parser.add_argument(
+        "--manual-dir", default=DATA / "movielens", help="folder of ml-latest-small.zip"
+    )
+    parser.add_argument(
+        "--retail", default=DATA / "online-retail", help="folder of online_retail.csv.gz"
+    )
 
 
 def real_worlds(options):
-    """Online Retail, each customer's last invoice held out, and MovieLens latest-small, the last film held out."""
+    """Online Retail, each customer's last invoice held out, and MovieLens latest-small, the last
+    film held out.
+    """
     retail = tr.leave_last_session_out(online_retail(options.retail), "invoice")
     films = tr.leave_last_out(movielens("latest-small", manual_dir=options.manual_dir))
     words = [(Text, "description"), (Categorical, "price_band")]
@@ -76,5 +86,8 @@ def real_worlds(options):
 
 def show(name, values):
     """A line of means and deviations over the seeds."""
-    cells = (f"{mean:.4f} +- {spread:.4f}" for mean, spread in zip(values.mean(0), values.std(0), strict=True))
+    cells = (
+        f"{mean:.4f} +- {spread:.4f}"
+        for mean, spread in zip(values.mean(0), values.std(0), strict=True)
+    )
     print(f"{name:<28}" + "".join(f"{cell:>20}" for cell in cells), flush=True)

@@ -1,7 +1,9 @@
-"""Six channels on MovieLens, five of them only counted, and one list of them: what each finds, and why a film came up.
+"""Six channels on MovieLens, five of them only counted, and one list of them: what each finds, and
+why a film came up.
 
-python examples/channels_movielens.py --manual-dir FOLDER   # the folder of GroupLens' ml-latest-small.zip; a minute
-python examples/channels_movielens.py --smoke               # a planted world: no files, seconds
+python examples/channels_movielens.py --manual-dir FOLDER   # the folder of GroupLens'
+ml-latest-small.zip; a minute python examples/channels_movielens.py --smoke               # a
+planted world: no files, seconds
 """
 
 import argparse
@@ -10,13 +12,15 @@ import logging
 import keras
 
 import tf_recall as tr
-from tf_recall.channels.ranked import Popularity
-from tf_recall.channels.saved import save
-from tf_recall.data.movielens import movielens
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.movielens import movielens
+from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.export.channels import save
 from tf_recall.features import Id, MultiValued
+from tf_recall.recommend.rankings import Popularity
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--manual-dir", help="the folder of ml-latest-small.zip")
 parser.add_argument("--smoke", action="store_true", help="a planted world, one epoch")
 parser.add_argument("--out", default="saved_models/channels_example")
@@ -26,7 +30,8 @@ if not (options.manual_dir or options.smoke):
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 keras.utils.set_random_seed(0)
 
-# 1. Data: everybody's last film is the test, the one before that tells the merge which channels to listen to.
+# 1. Data: everybody's last film is the test, the one before that tells the merge which channels to
+# listen to.
 small = synthetic(300, 300, 9_000).interactions if options.smoke else None
 log = small or movielens("latest-small", manual_dir=options.manual_dir)
 split = tr.leave_last_out(log, validation=True)
@@ -46,14 +51,23 @@ model = tr.TwoTower(tr.FeatureTower("user", [Id(64)]), item, loss=tr.SampledSoft
 model.adapt(split.train, catalog).compile()
 batches = model.batches(split.train, catalog, batch_size=2048)
 epochs = 1 if options.smoke else 10
-model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=epochs, shuffle=False, verbose=2)
+model.fit(
+    batches.dataset(),
+    steps_per_epoch=batches.steps_per_epoch,
+    epochs=epochs,
+    shuffle=False,
+    verbose=2,
+)
 channels["two_tower"] = tr.Service.build(model, catalog, k_max=250)
 
 # 3. One list. A channel counts by what only it finds among the films held out for this.
 multi = tr.MultiChannel(channels, catalog, tr.MarginalRank(), depth=200)
 cases = tr.cases_by_user(split.validation, catalog)
 multi.merge.fit(tr.compare(channels, multi, cases, catalog, k=100))
-print("what the channels count:", {name: round(weight, 2) for name, weight in multi.merge.weights.items()})
+print(
+    "what the channels count:",
+    {name: round(weight, 2) for name, weight in multi.merge.weights.items()},
+)
 
 # 4. Side by side on the test, as a table and a plot; and the merge beside popularity. Export.
 cases = tr.cases_by_user(split.test, catalog)

@@ -1,7 +1,9 @@
-"""Item2Vec and EGES on shopping baskets: more like this, also for an article that nobody has bought yet.
+"""Item2Vec and EGES on shopping baskets: more like this, also for an article that nobody has bought
+yet.
 
-python examples/online_retail_baskets.py --data FOLDER   # the folder of UCI's online_retail.csv.gz; some minutes
-python examples/online_retail_baskets.py --smoke         # a planted world: no files, seconds
+python examples/online_retail_baskets.py --data FOLDER   # the folder of UCI's online_retail.csv.gz;
+some minutes python examples/online_retail_baskets.py --smoke         # a planted world: no files,
+seconds
 """
 
 import argparse
@@ -9,11 +11,13 @@ import argparse
 import keras
 
 import tf_recall as tr
-from tf_recall.data.online_retail import online_retail
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.online_retail import online_retail
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Categorical, Id, Text
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 parser.add_argument("--data", help="the folder of online_retail.csv.gz")
 parser.add_argument("--smoke", action="store_true", help="a planted world, two epochs")
 parser.add_argument("--out", default="saved_models/baskets_example")
@@ -22,17 +26,30 @@ if not (options.data or options.smoke):
     parser.error("give --data FOLDER, or --smoke")
 keras.utils.set_random_seed(0)
 
-# 1. Data: an invoice is a session, and each customer's last one is the test. The planted world has users' sequences.
+# 1. Data: an invoice is a session, and each customer's last one is the test. The planted world has
+# users' sequences.
 if options.smoke:
-    log, baskets, words, band = synthetic(300, 300, 9_000).interactions, tr.ByUser(), "title", "genres"
+    log, baskets, words, band = (
+        synthetic(300, 300, 9_000).interactions,
+        tr.ByUser(),
+        "title",
+        "genres",
+    )
     split = tr.leave_last_out(log)
 else:
-    log, baskets, words, band = online_retail(options.data), tr.ByColumn("invoice"), "description", "price_band"
+    log, baskets, words, band = (
+        online_retail(options.data),
+        tr.ByColumn("invoice"),
+        "description",
+        "price_band",
+    )
     split = tr.leave_last_session_out(log, "invoice")
 catalog = tr.Catalog.fit(split.train)
 
 # 2. Two models: one knows articles by number alone, the other by their words and price as well.
-articles = tr.WeightedTower("item", [Id(64, unknown_rate=0.3, min_count=10), Text(words, 64), Categorical(band, 64)])
+articles = tr.WeightedTower(
+    "item", [Id(64, unknown_rate=0.3, min_count=10), Text(words, 64), Categorical(band, 64)]
+)
 models = {
     "item2vec": (tr.Item2Vec(64, tr.ShrinkingWindows(baskets, window=20)), 30, 0.2),
     "eges": (tr.EGES(articles, tr.Walks(baskets, num_walks=10, length=10)), 10, 0.3),
@@ -41,25 +58,37 @@ models = {
 # 3. Fit. Rows of few events have small gradients: the accumulators start below them.
 for model, epochs, rate in models.values():
     model.adapt(split.train, catalog)
-    model.compile(tr.RowwiseAdagrad(rate, initial_accumulator_value=1e-10, epsilon=1e-10))
+    model.compile(tr.SparseAdagrad(rate, initial_accumulator_value=1e-10, epsilon=1e-10))
     batches = model.batches(split.train, catalog, batch_size=1024)
     epochs = 2 if options.smoke else epochs
-    model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=epochs, shuffle=False, verbose=2)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=epochs,
+        shuffle=False,
+        verbose=2,
+    )
 
-# 4. Evaluate through the services that will answer, beside popularity; export. A user is the mean of what it took.
+# 4. Evaluate through the services that will answer, beside popularity; export. A user is the mean
+# of what it took.
 paths = {}
 for name, (model, *_) in models.items():
     service = tr.Service.build(model, catalog)
     report = tr.evaluate(service, tr.cases_by_user(split.test, catalog), catalog, ks=(20, 100))
     print(f"\n{name}", report, sep="\n")
-    paths[name] = service.export(f"{options.out}/{name}", metrics=report.to_dict(), model=model)
+    paths[name] = tr.save(service, f"{options.out}/{name}", metrics=report.to_dict(), model=model)
 
-# 5. Load the exports as a client would, ask: for an article, for a basket without a customer, for a new article.
+# 5. Load the exports as a client would, ask: for an article, for a basket without a customer, for a
+# new article.
 known = log.items.set_index("item_id")[words]
 article, basket = catalog.items.ids[0], [catalog.items.ids[:2].tolist()]
 for name, path in paths.items():
     served = tr.load(path)
-    print(f"\n{name}: more like {known[article]!r}", *known.loc[served.similar([article], k=5)[0][0]], sep="\n  ")
+    print(
+        f"\n{name}: more like {known[article]!r}",
+        *known.loc[served.similar([article], k=5)[0][0]],
+        sep="\n  ",
+    )
     found, _ = served.recommend([""], k=5, history=basket, exclude_seen=True)
     print(f"{name}: beside", *known.loc[basket[0]], "may go", *known.loc[found[0]], sep="\n  ")
 text = known[catalog.items.ids[5]]

@@ -1,4 +1,6 @@
-"""What every test shares: the package first (it sets up the environment for TensorFlow), and the real data."""
+"""What every test shares: the package first (it sets up the environment for TensorFlow), and the
+real data.
+"""
 
 import socket
 from pathlib import Path

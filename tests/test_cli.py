@@ -9,13 +9,18 @@ import yaml
 from click.testing import CliRunner
 
 from tf_recall.cli import main
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.synthetic import synthetic
 
 CONFIG = {
     "split": {"name": "by_time", "test": 0.1},
     "model": {
         "name": "two_tower",
-        "query_tower": {"features": [{"name": "id", "dim": 8}, {"name": "categorical", "column": "device", "dim": 2}]},
+        "query_tower": {
+            "features": [
+                {"name": "id", "dim": 8},
+                {"name": "categorical", "column": "device", "dim": 2},
+            ]
+        },
         "item_tower": {
             "features": [{"name": "id", "dim": 8}, {"name": "text", "column": "title", "dim": 4}],
             "units": [10],
@@ -28,20 +33,26 @@ CONFIG = {
 
 def run(*arguments):
     """The command in this process: its standard output, read as JSON."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        main, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def refused(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(
+        main, [str(argument) for argument in arguments], catch_exceptions=False
+    )
     assert result.exit_code == 1
     return result.stderr
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One's own files: a log with other column names, an item table, a held-out file, a config for them."""
+    """One's own files: a log with other column names, an item table, a held-out file, a config for
+    them.
+    """
     folder = tmp_path_factory.mktemp("cli")
     planted = synthetic(200, 150, 5000).interactions
     frame = planted.frame.rename(columns={"user_id": "u", "item_id": "i", "timestamp": "t"})
@@ -67,24 +78,36 @@ def trained(folder):
 
 def test_train_prints_metrics_baseline_and_model(trained, folder):
     assert trained["model"] == str(folder / "models" / "clicks" / "1")
-    assert set(trained["metrics"]) == set(trained["baseline"]) and 0 < trained["metrics"]["recall@20"] < 1
-    assert sorted(path.name for path in (folder / "models" / "clicks").iterdir()) == ["1"]  # no checkpoints are left
+    assert (
+        set(trained["metrics"]) == set(trained["baseline"])
+        and 0 < trained["metrics"]["recall@20"] < 1
+    )
+    # no checkpoints are left
+    assert sorted(path.name for path in (folder / "models" / "clicks").iterdir()) == ["1"]
 
 
 def test_evaluate_agrees_with_train(trained, folder):
     again = run("evaluate", trained["model"], folder / "clicks.yaml")
-    assert again["metrics"] == pytest.approx(trained["metrics"]) and again["baseline"] == trained["baseline"]
+    assert (
+        again["metrics"] == pytest.approx(trained["metrics"])
+        and again["baseline"] == trained["baseline"]
+    )
 
 
 def test_query_answers_and_filters(trained):
     answer = run("query", trained["model"], "--user-id", "u1", "-k", 5, "--feature", "device=ios")
     assert len(answer["item_id"]) == 5 and answer["score"] == sorted(answer["score"], reverse=True)
     first, second = answer["item_id"][:2]
-    assert first not in run("query", trained["model"], "--user-id", "u1", "--exclude", first)["item_id"]
-    assert run("query", trained["model"], "--user-id", "u1", "--allow", f"{second},none", "--seen")["item_id"] == [
-        second
+    assert (
+        first
+        not in run("query", trained["model"], "--user-id", "u1", "--exclude", first)["item_id"]
+    )
+    assert run("query", trained["model"], "--user-id", "u1", "--allow", f"{second},none", "--seen")[
+        "item_id"
+    ] == [second]
+    both = run("query", trained["model"], "--user-id", "u1", "--user-id", "nobody", "-k", 3)[
+        "answers"
     ]
-    both = run("query", trained["model"], "--user-id", "u1", "--user-id", "nobody", "-k", 3)["answers"]
     assert [len(one["item_id"]) for one in both] == [3, 3]
 
 
@@ -92,12 +115,18 @@ def test_query_says_why(trained):
     answer = run("query", trained["model"], "--user-id", "u1", "-k", 3)
     assert [reason["kind"] for reason in answer["why"][0]] == ["item"] * 3
     assert run("query", trained["model"], "--user-id", "nobody", "-k", 2)["why"] == [[], []]
-    history = run("query", trained["model"], "--user-id", "u1", "-k", 1, "--exclude", answer["item_id"][0])
+    history = run(
+        "query", trained["model"], "--user-id", "u1", "-k", 1, "--exclude", answer["item_id"][0]
+    )
     assert history["why"][0]
 
 
 def test_several_channels_from_the_shell(folder):
-    channels = {"popular": "popularity", "items": {"name": "item_cf", "last": 20}, "users": "user_cf"}
+    channels = {
+        "popular": "popularity",
+        "items": {"name": "item_cf", "last": 20},
+        "users": "user_cf",
+    }
     values = yaml.safe_load((folder / "clicks.yaml").read_text())
     del values["model"]
     (folder / "many.yaml").write_text(yaml.safe_dump({**values, "channels": channels}))
@@ -111,7 +140,10 @@ def test_several_channels_from_the_shell(folder):
         assert best == sorted(best) and best and all(channel["reasons"] for channel in each)
     assert run("doctor", folder / "many.yaml", "--model", trained["model"])["findings"] is not None
     for wrong, message in (
-        (("query", trained["model"], "--item-id", "i1"), "holds several channels, which answer users: give --user-id"),
+        (
+            ("query", trained["model"], "--item-id", "i1"),
+            "holds several channels, which answer users: give --user-id",
+        ),
         (("export", trained["model"], "--index", "ivf"), "holds several channels"),
     ):
         assert message in refused(*wrong)
@@ -130,47 +162,71 @@ def test_query_answers_with_items_like_an_item(trained, folder):
     title = pd.read_csv(folder / "items.csv").set_index("item_id")["title"][first]
     both = run(*ask, "--item-id", "nothing", "--feature", f"title={title}", "-k", 3)["answers"]
     assert [len(one["similar"]) for one in both] == [3, 3]
-    assert both[1]["similar"] != run("query", trained["model"], "--item-id", "nothing", "-k", 3)["similar"]
+    assert (
+        both[1]["similar"]
+        != run("query", trained["model"], "--item-id", "nothing", "-k", 3)["similar"]
+    )
 
 
 def test_query_asks_for_users_or_for_items(trained):
     for some in ((), ("--user-id", "u1", "--item-id", "i1")):
-        assert "query takes --user-id or --item-id, one of the two" in refused("query", trained["model"], *some)
+        assert "query takes --user-id or --item-id, one of the two" in refused(
+            "query", trained["model"], *some
+        )
     item = "query", trained["model"], "--item-id", "i1"
     assert "--seen and --no-seen are about users" in refused(*item, "--seen")
     assert "no input device; this model takes allow, exclude, item_id, title" in refused(
         *item, "--feature", "device=ios"
     )
-    assert "no input history" in refused("query", trained["model"], "--user-id", "u1", "--history", "i1,i2")
+    assert "no input history" in refused(
+        "query", trained["model"], "--user-id", "u1", "--history", "i1,i2"
+    )
 
 
 def test_export_with_another_index(trained, folder):
     path = run("export", trained["model"], "--index", "exact", "--out", folder / "models")["model"]
     assert path == str(folder / "models" / "clicks_exact" / "1")
-    assert run("query", path, "--user-id", "u1") == run("query", trained["model"], "--user-id", "u1")
+    assert run("query", path, "--user-id", "u1") == run(
+        "query", trained["model"], "--user-id", "u1"
+    )
 
 
 def test_doctor_lists_what_it_found(trained, folder):
     found = run("doctor", folder / "clicks.yaml", "--model", trained["model"])["findings"]
     assert all({"name", "message", "severity"} == set(finding) for finding in found)
     (folder / "leaky.csv").write_text((folder / "clicks.csv").read_text())
-    found = run("doctor", folder / "clicks.yaml", "--set", f"split.test={folder / 'leaky.csv'}")["findings"]
+    found = run("doctor", folder / "clicks.yaml", "--set", f"split.test={folder / 'leaky.csv'}")[
+        "findings"
+    ]
     assert "target_in_history" in [finding["name"] for finding in found]
 
 
 @pytest.mark.parametrize("split", ["by_time", "leave_last_out", "random", "by_user"])
 def test_the_other_splits_by_config_alone(split, folder):
+    # fmt: skip
     trained = run(
-        "train", folder / "clicks.yaml", "--set", f"split={{name: {split}}}", "--set", "train.epochs=1", "--set",
-        f"name={split}", "--out", folder / "models",
-    )  # fmt: skip
+        "train",
+        folder / "clicks.yaml",
+        "--set",
+        f"split={{name: {split}}}",
+        "--set",
+        "train.epochs=1",
+        "--set",
+        f"name={split}",
+        "--out",
+        folder / "models",
+    )
     assert trained["metrics"]["recall@20"] >= 0
 
 
 def test_negatives_precision_and_rejections_by_config_alone(folder):
-    """Rejected items become each row's rivals, beside mixed negatives, in half precision, on every device there is."""
+    """Rejected items become each row's negatives, beside mixed negatives, in half precision, on
+    every device there is.
+    """
     clicks = pd.read_csv(folder / "clicks.csv")
-    clicks.assign(i=clicks["i"].sample(frac=1, random_state=0).to_numpy()).to_csv(folder / "rejected.csv", index=False)
+    clicks.assign(i=clicks["i"].sample(frac=1, random_state=0).to_numpy()).to_csv(
+        folder / "rejected.csv", index=False
+    )
     negatives = {
         "name": "easy_hard",
         "easy": {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 64}]},
@@ -189,17 +245,28 @@ def test_negatives_precision_and_rejections_by_config_alone(folder):
     assert trained["metrics"]["recall@20"] > 0
     answer = run("query", trained["model"], "--user-id", "u1", "--feature", "device=ios", "-k", 3)
     assert len(answer["item_id"]) == 3
-    assert "rivals" in refused("train", folder / "clicks.yaml", "--set", "model.negatives=given")
+    assert "negatives" in refused("train", folder / "clicks.yaml", "--set", "model.negatives=given")
 
 
 @pytest.mark.slow
 def test_two_worker_processes_train_and_the_chief_exports(folder, free_ports):
     ports = free_ports(2)
-    command = [sys.executable, "-m", "tf_recall.cli", "train", str(folder / "clicks.yaml"), "--set", "name=workers"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_recall.cli",
+        "train",
+        str(folder / "clicks.yaml"),
+        "--set",
+        "name=workers",
+    ]
     command += ["--set", "train.strategy=multi_worker", "--out", str(folder / "models")]
     processes = []
     for index in range(2):
-        task = {"cluster": {"worker": [f"localhost:{port}" for port in ports]}, "task": {"type": "worker"}}
+        task = {
+            "cluster": {"worker": [f"localhost:{port}" for port in ports]},
+            "task": {"type": "worker"},
+        }
         task["task"]["index"] = index
         env = {**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": "-1"}
         pipe = subprocess.PIPE
@@ -213,24 +280,43 @@ def test_two_worker_processes_train_and_the_chief_exports(folder, free_ports):
     chief, other = (json.loads(out) for out, _ in results)
     assert chief["metrics"] == other["metrics"]
     assert other["model"] is None
-    assert len(run("query", chief["model"], "--user-id", "u1", "--feature", "device=ios", "-k", 3)["item_id"]) == 3
+    assert (
+        len(
+            run("query", chief["model"], "--user-id", "u1", "--feature", "device=ios", "-k", 3)[
+                "item_id"
+            ]
+        )
+        == 3
+    )
 
 
 def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):
-    assert "did you mean 'epochs'" in refused("train", folder / "clicks.yaml", "--set", "train.epoch=1")
+    assert "did you mean 'epochs'" in refused(
+        "train", folder / "clicks.yaml", "--set", "train.epoch=1"
+    )
     assert "there is no config 'nothing'" in refused("train", "nothing")
     assert "k must be" in refused("query", trained["model"], "--user-id", "u1", "-k", 100_000)
-    assert "device" in refused("query", trained["model"], "--user-id", "u1", "--feature", "devise=ios")
-    assert "NAME=VALUE" in refused("query", trained["model"], "--user-id", "u1", "--feature", "device")
-    missing = refused("train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'nowhere.csv'}")
+    assert "device" in refused(
+        "query", trained["model"], "--user-id", "u1", "--feature", "devise=ios"
+    )
+    assert "NAME=VALUE" in refused(
+        "query", trained["model"], "--user-id", "u1", "--feature", "device"
+    )
+    missing = refused(
+        "train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'nowhere.csv'}"
+    )
     assert "nowhere.csv" in missing
     pd.DataFrame({"u": [], "i": [], "t": []}).to_csv(folder / "empty.csv", index=False)
-    assert "no rows" in refused("train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'empty.csv'}")
+    assert "no rows" in refused(
+        "train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'empty.csv'}"
+    )
 
 
 def test_integer_ids_are_typed_as_they_are(folder):
     planted = synthetic(100, 80, 2000).interactions.frame
-    numbers = planted.assign(**{key: planted[key].str[1:].astype(int) for key in ("user_id", "item_id")})
+    numbers = planted.assign(
+        **{key: planted[key].str[1:].astype(int) for key in ("user_id", "item_id")}
+    )
     numbers.to_csv(folder / "numbers.csv", index=False)
     data = {"name": "files", "interactions": str(folder / "numbers.csv")}
     tower = {"features": [{"name": "id", "dim": 8}]}
@@ -243,12 +329,26 @@ def test_integer_ids_are_typed_as_they_are(folder):
     assert not {1, 2} & set(answer["item_id"])
     assert "whole numbers, not seven" in refused("query", path, "--user-id", "seven")
     answer = run("query", path, "--item-id", 7, "-k", 3, "--exclude", "1,2")
-    assert answer["item_id"] == 7 and len(answer["similar"]) == 3 and not {1, 2, 7} & set(answer["similar"])
+    assert (
+        answer["item_id"] == 7
+        and len(answer["similar"]) == 3
+        and not {1, 2, 7} & set(answer["similar"])
+    )
 
 
 def test_only_json_reaches_standard_output(folder):
-    command = [sys.executable, "-m", "tf_recall.cli", "train", str(folder / "clicks.yaml"), "--set", "train.epochs=1"]
-    result = subprocess.run([*command, "--out", str(folder / "other")], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "tf_recall.cli",
+        "train",
+        str(folder / "clicks.yaml"),
+        "--set",
+        "train.epochs=1",
+    ]
+    result = subprocess.run(
+        [*command, "--out", str(folder / "other")], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     assert list(json.loads(result.stdout)) == ["metrics", "baseline", "slices", "counts", "model"]
     assert "recall@20" in result.stderr and "loss" in result.stderr

@@ -9,14 +9,14 @@ from click.testing import CliRunner
 
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.channels.ranked import Popularity
-from tf_recall.channels.saved import save
 from tf_recall.cli import main
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.export.channels import save
 from tf_recall.lists import redis_load, redis_store
-from tf_recall.lists.stored import Lists
-from tf_recall.runs import load
+from tf_recall.lists.read import Lists
+from tf_recall.recommend.rankings import Popularity
+from tf_recall.runs.run import load
 
 
 def run(*arguments):
@@ -43,7 +43,7 @@ def model(request, tmp_path_factory):
     return save(MultiChannel(channels, catalog), tmp_path_factory.mktemp("models") / "many")
 
 
-def test_all_users_of_the_catalogue(model, tmp_path):
+def test_all_users_of_the_catalog(model, tmp_path):
     answer = run(model, "--out", tmp_path / "l.parquet", "-k", 7)
     served, lists = load(model), Lists.load(tmp_path / "l.parquet")
     users = served.catalog.users.ids
@@ -52,7 +52,9 @@ def test_all_users_of_the_catalogue(model, tmp_path):
     assert (lists.recommend(users, 7)[0] == served.recommend(users, 7, exclude_seen=True)[0]).all()
     run(model, "--out", tmp_path / "l.parquet", "-k", 7, "--seen")
     seen = Lists.load(tmp_path / "l.parquet").recommend(users, 7)[0]
-    assert (seen == served.recommend(users, 7)[0]).all() and (seen != lists.recommend(users, 7)[0]).any()
+    assert (seen == served.recommend(users, 7)[0]).all() and (
+        seen != lists.recommend(users, 7)[0]
+    ).any()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -69,23 +71,40 @@ def test_on_to_redis(model, tmp_path, monkeypatch):
     monkeypatch.setattr(redis_store, "connect", lambda url: loads.append(url))
     monkeypatch.setattr(redis_load, "to_redis", lambda *arguments: loads.append(arguments) or 30)
     path = tmp_path / "l.parquet"
-    answer = run(model, "--out", path, "-k", 3, "--redis", "redis://h", "--name", "home", "--ttl", 60)
+    answer = run(
+        model, "--out", path, "-k", 3, "--redis", "redis://h", "--name", "home", "--ttl", 60
+    )
     assert loads == ["redis://h", (path, "redis://h", "home", 60.0)] and path.is_file()
-    assert answer["redis"].pop("users_per_second") > 0 and answer["redis"] == {"name": "home", "users": 30}
+    assert answer["redis"].pop("users_per_second") > 0 and answer["redis"] == {
+        "name": "home",
+        "users": 30,
+    }
 
 
 def test_mistakes_are_one_line_and_come_before_the_work(model, tmp_path, free_ports):
     out, (port,) = ("--out", tmp_path / "l.parquet"), free_ports(1)
-    assert "--redis takes a --name for the lists" in refused(model, *out, "--redis", "redis://localhost")
-    assert "--name and --ttl are about Redis: they go with --redis" in refused(model, *out, "--ttl", 5)
+    assert "--redis takes a --name for the lists" in refused(
+        model, *out, "--redis", "redis://localhost"
+    )
+    assert "--name and --ttl are about Redis: they go with --redis" in refused(
+        model, *out, "--ttl", 5
+    )
     pytest.importorskip("redis")
     told = refused(model, *out, "--redis", f"redis://:geheim@127.0.0.1:{port}", "--name", "home")
-    assert f"Redis at redis://***@127.0.0.1:{port}" in told and "geheim" not in told and told.count("\n") == 1
+    assert (
+        f"Redis at redis://***@127.0.0.1:{port}" in told
+        and "geheim" not in told
+        and told.count("\n") == 1
+    )
     pd.DataFrame({"u": [1]}).to_csv(tmp_path / "users.csv", index=False)
-    assert "has no column user_id; it has u" in refused(model, *out, "--users", tmp_path / "users.csv")
+    assert "has no column user_id; it has u" in refused(
+        model, *out, "--users", tmp_path / "users.csv"
+    )
     assert "no such file" in refused(model, *out, "--users", tmp_path / "no.csv").lower()
     if load(model).id_types["user_id"] == "int64":
         pd.DataFrame({"user_id": ["a"]}).to_csv(tmp_path / "users.csv", index=False)
-        assert "this model's user_id are whole numbers" in refused(model, *out, "--users", tmp_path / "users.csv")
+        assert "this model's user_id are whole numbers" in refused(
+            model, *out, "--users", tmp_path / "users.csv"
+        )
     assert "k must be a whole number from 1 to" in refused(model, *out, "-k", 5000)
     assert not (tmp_path / "l.parquet").exists()

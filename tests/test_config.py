@@ -25,7 +25,9 @@ def changed(**sections):
     return {**VALUES, **sections}
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in REGISTRY for name in REGISTRY[kind]])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in REGISTRY for name in REGISTRY[kind]]
+)
 def test_every_registered_name_resolves(kind, name):
     assert callable(find(kind, name)) and find(kind, name).__doc__
 
@@ -34,7 +36,11 @@ def test_every_config_of_the_package_loads():
     for file in (find_config("two_tower_quickstart").parent).glob("*.yaml"):
         config = Config.load(file)
         assert config.name == file.stem
-        assert config.make_model() if config.channels is None else config.make_channels() and config.make_merge()
+        assert (
+            config.make_model()
+            if config.channels is None
+            else config.make_channels() and config.make_merge()
+        )
         assert len(file.read_text().splitlines()) <= 20
 
 
@@ -46,7 +52,9 @@ def test_the_model_is_made_as_written():
 
 
 def test_a_saved_config_is_the_same_config(tmp_path):
-    config = Config.from_dict(changed(index={"name": "ivf"}, train={"epochs": 3, "patience": 2}, k_max=7, name="n"))
+    config = Config.from_dict(
+        changed(index={"name": "ivf"}, train={"epochs": 3, "patience": 2}, k_max=7, name="n")
+    )
     config.save(tmp_path / "c.yaml")
     assert Config.load(tmp_path / "c.yaml") == config
     fields = {field.name for field in dataclasses.fields(Config)}
@@ -66,7 +74,11 @@ def test_set_changes_one_value():
     values = {"a": {"b": 1, "keep": 2}, "none": None}
     for change in ("a.b=1e-2", "new.deep.key=[1, x]", "none.name=ivf"):
         apply(values, change)
-    assert values == {"a": {"b": 0.01, "keep": 2}, "new": {"deep": {"key": [1, "x"]}}, "none": {"name": "ivf"}}
+    assert values == {
+        "a": {"b": 0.01, "keep": 2},
+        "new": {"deep": {"key": [1, "x"]}},
+        "none": {"name": "ivf"},
+    }
     with pytest.raises(ValueError, match="takes a.b=c"):
         apply(values, "a.b")
     with pytest.raises(ValueError, match="'b' is no section"):
@@ -78,9 +90,18 @@ def test_set_changes_one_value():
     [
         (changed(trian={}), "no 'trian'; did you mean 'train'.*there are: data, split"),
         ({"data": {"name": "synthetic"}, "model": {}}, "lacks split"),
-        ({"data": {}, "split": {}}, "either a section `model:` or a section `channels:`, one of the two"),
-        (changed(channels={"popular": "popularity"}), "either a section `model:` or a section `channels:`"),
-        ({"data": {}, "split": {}, "channels": ["popularity"]}, "channels holds recommenders by name"),
+        (
+            {"data": {}, "split": {}},
+            "either a section `model:` or a section `channels:`, one of the two",
+        ),
+        (
+            changed(channels={"popular": "popularity"}),
+            "either a section `model:` or a section `channels:`",
+        ),
+        (
+            {"data": {}, "split": {}, "channels": ["popularity"]},
+            "channels holds recommenders by name",
+        ),
         (changed(train={"epoch": 3}), "train has no 'epoch'; did you mean 'epochs'"),
         (changed(train={"epochs": 0}), "epochs must be a whole number of at least 1, not 0"),
         (changed(train={"monitor": "loss"}), "such as recall@20, not 'loss'"),
@@ -102,7 +123,10 @@ def test_sections_and_keys_are_checked(values, message):
             {**VALUES["model"], "loss": {"name": "sampled_softmax", "temprature": 1}},
             "no 'temprature'; did you mean 'temp",
         ),
-        ({**VALUES["model"], "loss": {"name": "hinge2"}}, "loss 'hinge2' is unknown.*sampled_softmax"),
+        (
+            {**VALUES["model"], "loss": {"name": "hinge2"}},
+            "loss 'hinge2' is unknown.*sampled_softmax",
+        ),
         (
             {**VALUES["model"], "item_tower": {"features": [{"name": "text"}]}},
             "feature 'text': missing.*it takes: column",

@@ -12,35 +12,44 @@ import pytest
 
 from tf_recall.config import Config, find_config
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
-from tf_recall.data.synthetic import synthetic
 from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.export.write import save
+from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find
-from tf_recall.service import Service
-from tf_recall.training import fit
+from tf_recall.runs.model import fit
 
-CONFIGS = [Config.load(file) for file in sorted(find_config("two_tower_quickstart").parent.glob("*.yaml"))]
+CONFIGS = [
+    Config.load(file) for file in sorted(find_config("two_tower_quickstart").parent.glob("*.yaml"))
+]
 PLANTED = ("synthetic", "movielens")  # data with the columns of the planted world
 
 
 @pytest.fixture(scope="module", params=REGISTRY["model"])
 def config(request):
     """A config of a model of the registry; one that fits the planted world, where there is one."""
-    of_model = [config for config in CONFIGS if config.model and config.model["name"] == request.param]
+    of_model = [
+        config for config in CONFIGS if config.model and config.model["name"] == request.param
+    ]
     assert of_model, f"{request.param} has no file in configs/"
     return min(of_model, key=lambda config: config.data["name"] not in PLANTED)
 
 
 @pytest.fixture(scope="module")
 def world(config):
-    """The planted world; for a model that needs other columns the one that its config names, whose best is unknown."""
+    """The planted world; for a model that needs other columns the one that its config names, whose
+    best is unknown.
+    """
     if config.data["name"] in PLANTED:
         planted = synthetic(num_users=400, num_items=300, num_interactions=20_000, seed=1)
         split = by_time(planted.interactions, test=0.15)
     else:
         planted, split = None, config.make_split(config.make("data"))
     catalog = Catalog.fit(split.train)
-    return SimpleNamespace(planted=planted, split=split, catalog=catalog, users=[*catalog.users.ids[:2], "nobody"])
+    return SimpleNamespace(
+        planted=planted, split=split, catalog=catalog, users=[*catalog.users.ids[:2], "nobody"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,9 @@ def trained(config, world, tmp_path_factory):
     short = {**config.to_dict()["train"], "epochs": 8, "batch_size": 512, "patience": None}
     config = Config.from_dict({**config.to_dict(), "train": short, "name": name})
     folder = tmp_path_factory.mktemp(name)
-    model = fit(config, replace(world.split, validation=None), world.catalog, folder / "checkpoints")
+    model = fit(
+        config, replace(world.split, validation=None), world.catalog, folder / "checkpoints"
+    )
     service = Service.build(model, world.catalog, k_max=50)
     return SimpleNamespace(name=name, config=config, model=model, service=service, folder=folder)
 
@@ -75,7 +86,7 @@ def test_a_keras_file_gives_the_same_vectors(trained):
 
 
 def test_it_answers_the_same_in_a_process_that_does_not_know_the_package(trained, world):
-    path = trained.service.export(trained.folder / "saved")
+    path = save(trained.service, trained.folder / "saved")
     code = f"""
 import sys, numpy as np, tensorflow as tf
 serve = tf.saved_model.load({str(path)!r}).signatures["serving_default"]
@@ -85,14 +96,16 @@ given = {{name: tf.zeros([3] + [0] * (spec.shape.rank - 1), spec.dtype) if spec.
 given["user_id"] = tf.constant({world.users!r})
 assert "tf_recall" not in sys.modules
 answer = serve(**given)
-np.savez({str(trained.folder / "answer.npz")!r}, **{{k: v.numpy().astype("U" if v.dtype == tf.string else "f")
+dtypes = {{k: "U" if v.dtype == tf.string else "f" for k, v in answer.items()}}
+np.savez({str(trained.folder / "answer.npz")!r}, **{{k: v.numpy().astype(dtypes[k])
          for k, v in answer.items()}})
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     answer = np.load(trained.folder / "answer.npz")
     given = {
-        name: [""] * 3 if spec.dtype == "string" else [0.0] * 3 for name, spec in trained.service.query_columns.items()
+        name: [""] * 3 if spec.dtype == "string" else [0.0] * 3
+        for name, spec in trained.service.query_columns.items()
     }
     ids, scores = trained.service.recommend(world.users, k=50, **given)
     np.testing.assert_allclose(answer["score"], scores, atol=1e-6)
@@ -132,5 +145,14 @@ class Oracle:
 
 def test_the_docstring_is_complete(trained):
     doc = inspect.getdoc(find("model", trained.name))
-    for line in ("Positives:", "Negatives:", "Towers:", "Loss:", "METHODS.md M", "Args:", "Example:", "Paper:"):
+    for line in (
+        "Positives:",
+        "Negatives:",
+        "Towers:",
+        "Loss:",
+        "METHODS.md M",
+        "Args:",
+        "Example:",
+        "Paper:",
+    ):
         assert line in doc, f"the docstring of {trained.name} lacks {line!r}"

@@ -10,12 +10,20 @@ ROOT = Path(__file__).parents[1]
 
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-LONG = {"airbnb_stays", "fm_movielens", "temperature_and_log_q"}  # what others show as well, or what takes many rounds
+# what others show as well, or what takes many rounds
+LONG = {
+    "airbnb_stays",
+    "fm_movielens",
+    "temperature_and_log_q",
+}
 
 
 @pytest.mark.parametrize(
     "script",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in SCRIPTS],
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG))
+        for path in SCRIPTS
+    ],
 )
 def test_smoke(script, tmp_path):
     command = [sys.executable, script, "--smoke", "--out", tmp_path / "out.png"]

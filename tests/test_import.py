@@ -10,7 +10,8 @@ def python(code):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, tf_recall; print([m for m in ('tensorflow', 'keras', 'pandas', 'numpy') if m in sys.modules])"
+    heavy = "('tensorflow', 'keras', 'pandas', 'numpy')"
+    code = f"import sys, tf_recall; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).stdout.strip() == "[]"
 
 
@@ -30,13 +31,15 @@ def test_too_late_says_what_to_type():
 
 def test_importing_tensorflow_first_is_fine_as_long_as_tf_keras_was_not_touched():
     result = python(
-        "import tensorflow as tf; import tf_recall; import tensorflow_recommenders; tf.keras.layers; print('fine')"
+        "import tensorflow as tf; import tf_recall; import tensorflow_recommenders; "
+        "tf.keras.layers; print('fine')"
     )
     assert result.stdout.strip() == "fine", result.stderr[-500:]
 
 
 def test_every_public_name_resolves():
-    code = "import tf_recall; print(all(getattr(tf_recall, name) is not None for name in tf_recall.__all__))"
+    found = "all(getattr(tf_recall, name) is not None for name in tf_recall.__all__)"
+    code = f"import tf_recall; print({found})"
     assert python(code).stdout.strip() == "True"
 
 

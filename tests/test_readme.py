@@ -9,7 +9,7 @@ import yaml
 import tf_recall as tr
 from tf_recall.cli import main
 from tf_recall.config import Config
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.synthetic import synthetic
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text()
@@ -21,7 +21,11 @@ def block(language, at=0):
 
 def fitted(code):
     """The code with the batches and the fit that it says are as in the first example."""
-    lines = [line for line in block("python").splitlines() if line.startswith(("batches =", "model.fit("))]
+    lines = [
+        line
+        for line in block("python").splitlines()
+        if line.startswith(("batches =", "model.fit("))
+    ]
     start, said, end = re.split(r"(model\.compile\(\).*then batches and fit, as above\n)", code)
     return "\n".join([start + said, *lines, end]).replace("epochs=10", "epochs=1")
 
@@ -50,8 +54,15 @@ def test_the_example_of_sessions_runs():
 def test_the_example_of_graphs_runs():
     world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
     split = tr.leave_last_out(world)
-    names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train), "interactions": world}
-    exec(f"from tf_recall.features import Id, MultiValued, Text\n{fitted(block('python', 2))}", names)
+    names = {
+        "tr": tr,
+        "split": split,
+        "catalog": tr.Catalog.fit(split.train),
+        "interactions": world,
+    }
+    exec(
+        f"from tf_recall.features import Id, MultiValued, Text\n{fitted(block('python', 2))}", names
+    )
     assert names["service"].similar(["i3"], k=10)[0].shape == (1, 10)
 
 
@@ -60,7 +71,12 @@ def test_the_example_of_channels_runs(tmp_path, monkeypatch):
     world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
     split = tr.leave_last_out(world)
     catalog = tr.Catalog.fit(split.train)
-    names = {"tr": tr, "split": split, "catalog": catalog, "service": tr.ItemCF().fit(split.train, catalog)}
+    names = {
+        "tr": tr,
+        "split": split,
+        "catalog": catalog,
+        "service": tr.ItemCF().fit(split.train, catalog),
+    }
     exec(block("python", 3), names)
     assert names["item_ids"].shape == (1, 20) and "item_cf" in str(names["report"])
     assert (tmp_path / "channels.png").is_file()
@@ -85,7 +101,9 @@ def test_every_command_and_option_exists():
 
 
 def test_every_file_it_names_exists():
-    for path in re.findall(r"\]\(([^)]+)\)", TEXT) + re.findall(r"`((?:examples|configs|benchmarks)/[\w/.]+)`", TEXT):
+    for path in re.findall(r"\]\(([^)]+)\)", TEXT) + re.findall(
+        r"`((?:examples|configs|benchmarks)/[\w/.]+)`", TEXT
+    ):
         assert (README.parent / path).exists(), path
 
 

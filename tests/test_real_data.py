@@ -5,8 +5,8 @@ import pytest
 
 import tf_recall as tr
 from tf_recall.config import Config
-from tf_recall.data.movielens import movielens
-from tf_recall.training import assess, fit
+from tf_recall.data.sources.movielens import movielens
+from tf_recall.runs.model import assess, fit
 
 
 def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
@@ -19,7 +19,12 @@ def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
     ]
     trained = tr.train(Config.load("two_tower_movielens", sets), tmp_path)
     counts = trained.report.counts
-    assert (counts["cases"], counts["pairs"], counts["items"]) == (610, 610, 9742)  # a last film for every user
+    # a last film for every user
+    assert (counts["cases"], counts["pairs"], counts["items"]) == (
+        610,
+        610,
+        9742,
+    )
     for metric in ("recall@20", "ndcg@20", "recall@100"):
         assert trained.report.metrics[metric] > 1.3 * trained.report.baseline[metric]
     served = tr.load(trained.path)
@@ -34,7 +39,10 @@ def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_pa
     recall = {}
     for name, changes in {
         "corrected": ["model.loss.temperature=0.2"],
-        "uncorrected": ["model.loss={name: full_softmax, temperature: 0.2}", "model.negatives=in_batch"],
+        "uncorrected": [
+            "model.loss={name: uncorrected_softmax, temperature: 0.2}",
+            "model.negatives=in_batch",
+        ],
     }.items():
         sets = [
             "data.variant=latest-small",
@@ -47,7 +55,9 @@ def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_pa
         split = config.make_split(config.make("data"))
         catalog = tr.Catalog.fit(split.train)
         model = fit(config, split, catalog, tmp_path / name)
-        recall[name] = assess(tr.Service.build(model, catalog), config, split.test, catalog).metrics["recall@20"]
+        recall[name] = assess(
+            tr.Service.build(model, catalog), config, split.test, catalog
+        ).metrics["recall@20"]
     assert recall["corrected"] > 1.3 * recall["uncorrected"]
 
 
@@ -55,20 +65,32 @@ def test_baskets_beat_popularity_and_answer(shared_data, tmp_path):
     sets = [f"data.path={shared_data / 'online-retail'}", "train.epochs=5"]
     trained = tr.train(Config.load("item2vec_online_retail", sets), tmp_path)
     report = trained.report
-    assert (report.counts["items"], report.counts["cases"] + report.counts["seen_cases"]) == (3665, 2845)
+    assert (report.counts["items"], report.counts["cases"] + report.counts["seen_cases"]) == (
+        3665,
+        2845,
+    )
     for metric in ("recall@20", "ndcg@20", "recall@100"):
         assert report.metrics[metric] > 1.2 * report.baseline[metric]
     served = tr.load(trained.path)
-    names = tr.Config.load("item2vec_online_retail", sets).make("data").items.set_index("item_id")["description"]
+    names = (
+        tr.Config.load("item2vec_online_retail", sets)
+        .make("data")
+        .items.set_index("item_id")["description"]
+    )
     found, scores = served.similar(["22423"], k=10)  # a cake stand
     assert "22423" not in found[0] and np.isfinite(scores).all()
-    assert names.loc[found[0]].str.contains("CAKE|TEA|PLATE|CUP|REGENCY|KITCHEN|TIN", regex=True).sum() >= 3
+    assert (
+        names.loc[found[0]].str.contains("CAKE|TEA|PLATE|CUP|REGENCY|KITCHEN|TIN", regex=True).sum()
+        >= 3
+    )
     basket, _ = served.recommend([""], k=10, history=[["22423", "22699"]], exclude_seen=True)
     assert not {"22423", "22699"} & set(basket[0])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, epochs", [("graph_sage", 4), ("graph_sage_i2i", 4), ("pin_sage", 10)])
+@pytest.mark.parametrize(
+    "name, epochs", [("graph_sage", 4), ("graph_sage_i2i", 4), ("pin_sage", 10)]
+)
 def test_graphs_of_films_beat_popularity(shared_data, tmp_path, name, epochs):
     sets = [
         "data.variant=latest-small",
@@ -86,7 +108,11 @@ def test_counted_channels_beat_popularity_and_say_why(shared_data, tmp_path):
     films = movielens("latest-small", manual_dir=shared_data / "movielens", data_dir=tmp_path)
     split = tr.leave_last_out(films)
     catalog = tr.Catalog.fit(split.train)
-    channels = {"items": tr.ItemCF(last=50), "circles": tr.Swing(last=50), "users": tr.UserCF(top=50)}
+    channels = {
+        "items": tr.ItemCF(last=50),
+        "circles": tr.Swing(last=50),
+        "users": tr.UserCF(top=50),
+    }
     channels = {name: channel.fit(split.train, catalog) for name, channel in channels.items()}
     multi = tr.MultiChannel(channels, catalog)
     cases = tr.cases_by_user(split.test, catalog)
@@ -94,7 +120,10 @@ def test_counted_channels_beat_popularity_and_say_why(shared_data, tmp_path):
     popularity = tr.evaluate(multi, cases, catalog, ks=(100,)).baseline["recall@100"]
     for name, line in report.lines.items():
         assert line["recall"] > 1.3 * popularity, name
-    user, (first, *_) = catalog.users.ids[0], multi.recommend(catalog.users.ids[:1], k=3, exclude_seen=True)[0][0]
+    user, (first, *_) = (
+        catalog.users.ids[0],
+        multi.recommend(catalog.users.ids[:1], k=3, exclude_seen=True)[0][0],
+    )
     liked = set(catalog.items.decode(catalog.seen.of(int(catalog.users.encode([user])[0]))))
     found = {each["channel"]: each for each in multi.explain(user, first, exclude_seen=True)}
     assert min(each["place"] for each in found.values() if each["place"]) == 1

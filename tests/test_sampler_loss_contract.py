@@ -1,4 +1,6 @@
-"""What every sampler and every loss must do, together and compiled; it asks the registry which there are."""
+"""What every sampler and every loss must do, together and compiled; it asks the registry which
+there are.
+"""
 
 import functools
 import itertools
@@ -11,13 +13,13 @@ import tensorflow as tf
 
 from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.negatives.base import Batch
-from tf_recall.optimizers import RowwiseAdagrad
 from tf_recall.positives import user_item
 from tf_recall.registry import REGISTRY, find, keywords, make
+from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.towers.features import FeatureTower
 
 EPOCH, STEPS = 25, 3  # steps of an epoch, and those that are compared with XLA's
@@ -37,9 +39,13 @@ SAMPLERS = {  # every argument, none at its default
     "uniform": lambda: dict(num=48, seed=3),
     "popularity": lambda: dict(num=48, power=0.5, seed=3),
     "log_uniform": lambda: dict(num=48, seed=3),
-    "whole_catalogue": dict,
+    "whole_catalog": dict,
     "mixture": lambda: dict(
-        samplers=[sampler("in_batch"), sampler("uniform", num=32), sampler("cross_batch", size=100, warm_up=1)]
+        samplers=[
+            sampler("in_batch"),
+            sampler("uniform", num=32),
+            sampler("cross_batch", size=100, warm_up=1),
+        ]
     ),
     "easy_hard": lambda: dict(
         easy=sampler("in_batch"), hard=sampler("curriculum", **SAMPLERS["curriculum"]()), ratio=20
@@ -53,7 +59,7 @@ SAMPLERS = {  # every argument, none at its default
     ),
 }
 LOSSES = {
-    "full_softmax": lambda: dict(temperature=0.2),
+    "uncorrected_softmax": lambda: dict(temperature=0.2),
     "sampled_softmax": lambda: dict(temperature=0.2),
     "hinge": lambda: dict(temperature=0.5, margin=0.2),
     "bpr": lambda: dict(temperature=0.2),
@@ -62,9 +68,13 @@ LOSSES = {
     "neg": lambda: dict(temperature=0.2, negatives=3.0),
     "nce": lambda: dict(temperature=0.2, negatives=3.0),
 }
-EACH = [(name, "sampled_softmax") for name in REGISTRY["negatives"]] + [("in_batch", name) for name in REGISTRY["loss"]]
+EACH = [(name, "sampled_softmax") for name in REGISTRY["negatives"]] + [
+    ("in_batch", name) for name in REGISTRY["loss"]
+]
 EACH = list(dict.fromkeys(EACH))
-PAIRS = [pair for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"]) if pair not in EACH]
+PAIRS = [
+    pair for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"]) if pair not in EACH
+]
 ALL = [*EACH, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS)]
 POLICIES = ["mixed_bfloat16", "bfloat16", "mixed_float16"]
 
@@ -87,7 +97,7 @@ def make_model(world):
         keras.utils.set_random_seed(0)
         towers = (FeatureTower("user", [Id(8)]), FeatureTower("item", [Id(8)]))
         model = TwoTower(*towers, make_part("negatives", negatives), make_part("loss", loss))
-        model.adapt(world.train, world.catalog).compile(RowwiseAdagrad(0.1), jit_compile=jit)
+        model.adapt(world.train, world.catalog).compile(SparseAdagrad(0.1), jit_compile=jit)
         return model
 
     return adapted
@@ -97,8 +107,10 @@ def make_model(world):
 def batches(world):
     def of(model):
         columns = user_item(world.train, world.catalog, model.query_tower)
-        if num := model.negatives.num_rivals:
-            columns["rivals"] = np.random.default_rng(0).integers(0, 81, [len(world.train), num], np.int32)
+        if num := model.negatives.num_given:
+            columns["negatives"] = np.random.default_rng(0).integers(
+                0, 81, [len(world.train), num], np.int32
+            )
         return Batches(columns, batch_size=64)
 
     return of
@@ -109,7 +121,9 @@ def train(batches):
     def losses(model, steps, epochs):
         """The mean loss of each epoch."""
         data = batches(model).dataset(int(model.optimizer.iterations))
-        return model.fit(data, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0).history["loss"]
+        return model.fit(
+            data, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0
+        ).history["loss"]
 
     return losses
 
@@ -119,11 +133,15 @@ def drawn(model):
     table = tf.random.stateless_normal([81, 8], [0, 0])
     positives = tf.range(1, 5)
     items = tf.gather(table, positives)
-    rivals = tf.constant([[5, 6], [7, 0], [0, 0], [8, 9]])
+    negatives = tf.constant([[5, 6], [7, 0], [0, 0], [8, 9]])
     embed = functools.partial(tf.gather, table)
-    batch = Batch(items, positives, items, embed, 5, 2, rivals, training=False)
+    batch = Batch(items, positives, items, embed, 5, 2, negatives, training=False)
     candidates = model.negatives.draw(batch)
-    return [*(c.ids for c in candidates), *(c.vectors for c in candidates), model.negatives.log_q(range(81), batch)]
+    return [
+        *(c.ids for c in candidates),
+        *(c.vectors for c in candidates),
+        model.negatives.log_q(range(81), batch),
+    ]
 
 
 def assert_same(ours, theirs):
@@ -162,7 +180,8 @@ LESS = [case for case in itertools.product(POLICIES, FEW, REGISTRY["loss"]) if c
 
 
 @pytest.mark.parametrize(
-    "policy, negatives, loss", [*PRECISE, *(pytest.param(*case, marks=pytest.mark.slow) for case in LESS)]
+    "policy, negatives, loss",
+    [*PRECISE, *(pytest.param(*case, marks=pytest.mark.slow) for case in LESS)],
 )
 def test_half_precision_trains(policy, negatives, loss, make_model, train):
     keras.config.set_dtype_policy(policy)
@@ -178,12 +197,15 @@ def test_half_precision_trains(policy, negatives, loss, make_model, train):
 
 
 @pytest.mark.parametrize(
-    "kind, name", [("negatives", n) for n in REGISTRY["negatives"]] + [("loss", n) for n in REGISTRY["loss"]]
+    "kind, name",
+    [("negatives", n) for n in REGISTRY["negatives"]] + [("loss", n) for n in REGISTRY["loss"]],
 )
 def test_every_argument_survives_the_config(kind, name):
     part = make_part(kind, name)
     given = {"negatives": SAMPLERS, "loss": LOSSES}[kind][name]()
-    assert set(given) == set(keywords(find(kind, name))) - {"kwargs"}, "name every argument in this file"
+    assert set(given) == set(keywords(find(kind, name))) - {"kwargs"}, (
+        "name every argument in this file"
+    )
     config = part.get_config()
     assert set(given) <= set(config)
     again = type(part).from_config(config)

@@ -1,8 +1,9 @@
-"""Candidate retrieval on Keras 3: from a table of interactions to trained vectors to a served index.
+"""Candidate retrieval on Keras 3: from a table of interactions to trained vectors to a served
+index.
 
-Every method answers four questions: which pairs are positive, which negative, how both sides become vectors, what loss
-ties them. The modules `positives`, `negatives`, `towers` and `losses` hold the answers; a model of `models` is a recipe
-of four.
+Every method answers four questions: which pairs are positive, which negative, how both sides become
+vectors, what loss ties them. The modules `positives`, `negatives`, `towers` and `losses` hold the
+answers; a model of `models` is a recipe of four.
 
 Importing the package loads nothing heavy: a name is imported when it is first used.
 """
@@ -14,13 +15,17 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-# The one place that asks for legacy tf.keras: tensorflow-recommenders needs it. Our own models `import keras`, Keras 3.
+# The one place that asks for legacy tf.keras: tensorflow-recommenders needs it. Our own models
+# `import keras`, Keras 3.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-_loaded = vars(sys.modules.get("tensorflow", os)).get("keras")  # a lazy loader until somebody touches it
+# a lazy loader until somebody touches it
+_loaded = vars(sys.modules.get("tensorflow", os)).get("keras")
 if type(_loaded) is ModuleType and not _loaded.__name__.startswith("tf_keras"):
     raise ImportError(
-        "tf.keras was already loaded as Keras 3, and tensorflow-recommenders cannot work beside it. Write "
-        "`import tf_recall` before `import tensorflow`, or start Python with TF_USE_LEGACY_KERAS=1 in the environment."
+        "tf.keras was already loaded as Keras 3, and tensorflow-recommenders cannot work beside "
+        "it. Write "
+        "`import tf_recall` before `import tensorflow`, or start Python with TF_USE_LEGACY_KERAS=1 "
+        "in the environment."
     )
 
 _HOMES = {
@@ -29,13 +34,13 @@ _HOMES = {
     "Attention": "towers.aggregators",
     "BPR": "losses",
     "Batches": "data.batches",
-    "Booked": "data.sessions",
+    "WithConversion": "data.sessions",
     "ByColumn": "data.sessions",
     "ByGap": "data.sessions",
     "ByUser": "data.sessions",
     "Catalog": "data.catalog",
-    "CatalogueRecall": "callbacks",
-    "Checkpoint": "callbacks",
+    "CatalogRecall": "runs.callbacks",
+    "Checkpoint": "runs.callbacks",
     "Concat": "towers.aggregators",
     "Config": "config",
     "Counts": "negatives",
@@ -47,7 +52,7 @@ _HOMES = {
     "FMItemTower": "towers.fm",
     "FMQueryTower": "towers.fm",
     "FeatureTower": "towers.features",
-    "FullSoftmax": "losses",
+    "UncorrectedSoftmax": "losses",
     "Given": "negatives",
     "Graph": "graph.csr",
     "GraphSAGE": "models.graph_sage",
@@ -60,9 +65,9 @@ _HOMES = {
     "Item2Vec": "models.item2vec",
     "ItemCF": "channels.item_cf",
     "ItemPairs": "positives",
-    "LazyAdam": "optimizers",
-    "LearnedTemperature": "temperature",
-    "Lists": "lists.stored",
+    "LazyAdam": "retrievers.optimizers",
+    "LearnedTemperature": "losses.temperature",
+    "Lists": "lists.read",
     "LogUniform": "negatives",
     "MarginalRank": "channels.merge",
     "MaxPool": "towers.aggregators",
@@ -79,13 +84,13 @@ _HOMES = {
     "Quotas": "channels.merge",
     "RankWindow": "negatives",
     "ReciprocalRank": "channels.merge",
-    "Retriever": "retriever",
+    "Retriever": "retrievers.base",
     "RoundRobin": "channels.merge",
-    "RowwiseAdagrad": "optimizers",
+    "SparseAdagrad": "retrievers.optimizers",
     "SAGEConvolution": "towers.convolutions",
     "SameGroup": "negatives",
     "SampledSoftmax": "losses",
-    "Service": "service",
+    "Service": "recommend.service",
     "Sessions": "data.sessions",
     "ShrinkingWindows": "positives",
     "Streaming": "negatives",
@@ -100,7 +105,7 @@ _HOMES = {
     "WalkPairs": "positives",
     "Walks": "positives",
     "WeightedTower": "towers.side_info",
-    "WholeCatalogue": "negatives",
+    "WholeCatalog": "negatives",
     "Windows": "positives",
     "by_time": "data.splits",
     "by_user": "data.splits",
@@ -110,10 +115,11 @@ _HOMES = {
     "evaluate": "evaluation",
     "leave_last_out": "data.splits",
     "leave_last_session_out": "data.splits",
-    "load": "runs",
-    "train": "runs",
+    "load": "runs.run",
+    "save": "export.write",
+    "train": "runs.run",
     "user_item": "positives",
-    "write_lists": "lists.written",
+    "write_lists": "lists.write",
 }
 
 __all__ = sorted(_HOMES)
@@ -121,5 +127,7 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name):
     if name not in _HOMES:
-        raise AttributeError(f"module 'tf_recall' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'tf_recall' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(f"tf_recall.{_HOMES[name]}"), name)

@@ -1,4 +1,6 @@
-"""`tf-recall`: logs and progress on standard error; the last thing on standard output is one JSON object."""
+"""`tf-recall`: logs and progress on standard error; the last thing on standard output is one JSON
+object.
+"""
 
 import contextlib
 import functools
@@ -10,12 +12,15 @@ import time
 
 import click
 
-os.environ.setdefault(
-    "TF_CPP_MIN_LOG_LEVEL", "2"
-)  # before TensorFlow is loaded; its start-up notes say nothing to a user
+# before TensorFlow is loaded; its start-up notes say nothing to a user
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-SET = click.option("--set", "sets", multiple=True, metavar="A.B=C", help="Change one value of the config.")
-OUT = click.option("--out", default="saved_models", show_default=True, metavar="DIR", help="The model repository.")
+SET = click.option(
+    "--set", "sets", multiple=True, metavar="A.B=C", help="Change one value of the config."
+)
+OUT = click.option(
+    "--out", default="saved_models", show_default=True, metavar="DIR", help="The model repository."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +32,9 @@ def main():
 
 
 def answers_json(command):
-    """A command whose result is JSON on standard output; all else goes to standard error, and a mistake is one line."""
+    """A command whose result is JSON on standard output; all else goes to standard error, and a
+    mistake is one line.
+    """
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
@@ -47,17 +54,22 @@ def answers_json(command):
 @answers_json
 def quickstart(out, sets):
     """Train, evaluate, export and query a two-tower model on embedded data."""
-    from tf_recall.runs import load
+    from tf_recall.runs.run import load
 
     trained = _train("two_tower_quickstart", sets, out)
     catalog, user = trained.service.catalog, "u1"
     items, scores = load(trained.path).recommend([user], k=5, exclude_seen=True)
     click.echo(f"{user} has not seen, and may like:")
-    for item, title in zip(items[0], catalog.item_table["title"][catalog.items.encode(items[0]) - 1], strict=True):
+    for item, title in zip(
+        items[0], catalog.item_table["title"][catalog.items.encode(items[0]) - 1], strict=True
+    ):
         click.echo(f"  {item:<8}{title}")
     click.echo(f"the model: {trained.path}")
     click.echo(f"ask it:    tf-recall query {trained.path} --user-id u2")
-    return {**trained.summary(), "query": {"user_id": user, **_kept("item_id", items[0], scores[0])}}
+    return {
+        **trained.summary(),
+        "query": {"user_id": user, **_kept("item_id", items[0], scores[0])},
+    }
 
 
 @main.command()
@@ -68,13 +80,15 @@ def quickstart(out, sets):
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
 @answers_json
 def train(config, out, sets, resume, tensorboard):
-    """Train CONFIG (a YAML file, or the name of one that comes with the package), evaluate and export."""
+    """Train CONFIG (a YAML file, or the name of one that comes with the package), evaluate and
+    export.
+    """
     return _train(config, sets, out, resume, tensorboard).summary()
 
 
 def _train(config, sets, out, resume=False, tensorboard=None):
     from tf_recall.config import Config
-    from tf_recall.runs import train
+    from tf_recall.runs.run import train
 
     trained = train(Config.load(config, sets), out, resume, tensorboard)
     click.echo(f"\n{trained.report}\n")
@@ -89,7 +103,7 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 def evaluate(model, config, sets):
     """Evaluate the exported MODEL on the test part of CONFIG, beside popularity."""
     from tf_recall.config import Config
-    from tf_recall.runs import judge
+    from tf_recall.runs.run import judge
 
     report = judge(model, Config.load(config, sets))
     click.echo(f"\n{report}\n")
@@ -105,7 +119,7 @@ def evaluate(model, config, sets):
 def export(model, name, out, sets):
     """Export a trained MODEL once more, with another index, as <OUT>/<its name>_<index>."""
     from tf_recall.config import apply
-    from tf_recall.training import reindex
+    from tf_recall.runs.model import reindex
 
     index = {"name": name}
     for change in sets:
@@ -115,27 +129,48 @@ def export(model, name, out, sets):
 
 @main.command()
 @click.argument("model")
-@click.option("--user-id", "users", multiple=True, metavar="ID", help="Whom to answer; may be repeated.")
-@click.option("--item-id", "items", multiple=True, metavar="ID", help="Or: what to find more of; may be repeated.")
+@click.option(
+    "--user-id", "users", multiple=True, metavar="ID", help="Whom to answer; may be repeated."
+)
+@click.option(
+    "--item-id",
+    "items",
+    multiple=True,
+    metavar="ID",
+    help="Or: what to find more of; may be repeated.",
+)
 @click.option("-k", default=10, show_default=True, help="How many items.")
 @click.option("--exclude", default="", metavar="ID,ID", help="Items to leave out.")
 @click.option("--allow", default="", metavar="ID,ID", help="The only items that may be answered.")
-@click.option("--history", default="", metavar="ID,ID", help="Items the user took, where the model embeds them.")
 @click.option(
-    "--seen/--no-seen", default=None, help="Whether items the user has seen may be answered; if not said, no."
+    "--history",
+    default="",
+    metavar="ID,ID",
+    help="Items the user took, where the model embeds them.",
 )
 @click.option(
-    "--feature", "features", multiple=True, metavar="NAME=VALUE", help="What is known of the user, moment or item."
+    "--seen/--no-seen",
+    default=None,
+    help="Whether items the user has seen may be answered; if not said, no.",
+)
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is known of the user, moment or item.",
 )
 @answers_json
 def query(model, users, items, k, exclude, allow, history, seen, features):
     """Ask the exported MODEL what suits users, and why, or what is like items."""
-    from tf_recall.runs import load
+    from tf_recall.runs.run import load
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
     if items and seen is not None:
-        raise ValueError("--seen and --no-seen are about users: they go with --user-id, not with --item-id")
+        raise ValueError(
+            "--seen and --no-seen are about users: they go with --user-id, not with --item-id"
+        )
     served = load(model)
     asked = _ids(served, "user_id", users) if users else _ids(served, "item_id", items)
     lists = {"exclude": exclude, "allow": allow, "history": history}
@@ -144,17 +179,27 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
         name, value = _pair(feature)
         given[name] = [value] * len(asked)
     if users:
-        key, column, answers = "user_id", "item_id", served.recommend(asked, k=k, exclude_seen=not seen, **given)
+        key, column, answers = (
+            "user_id",
+            "item_id",
+            served.recommend(asked, k=k, exclude_seen=not seen, **given),
+        )
     elif hasattr(served, "similar"):
         key, column, answers = "item_id", "similar", served.similar(asked, k=k, **given)
     else:
         raise ValueError(f"{model} holds several channels, which answer users: give --user-id")
-    answers = [{key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)]
+    answers = [
+        {key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)
+    ]
     if users:
         request = {name: given[name] for name in ("history", "exclude", "allow") if name in given}
-        with contextlib.suppress(FileNotFoundError):  # exported without what its users had: no reasons
+        # exported without what its users had: no reasons
+        with contextlib.suppress(FileNotFoundError):
             for answer in answers:
-                answer["why"] = [_why(served, answer["user_id"], item, request, not seen) for item in answer["item_id"]]
+                answer["why"] = [
+                    _why(served, answer["user_id"], item, request, not seen)
+                    for item in answer["item_id"]
+                ]
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
 
@@ -162,18 +207,36 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
 @click.argument("model")
 @click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
 @click.option("-k", default=100, show_default=True, help="How many items, at most.")
-@click.option("--seen/--no-seen", default=False, show_default=True, help="Whether lists hold items the user has seen.")
-@click.option("--users", default="all", show_default=True, metavar="FILE", help="A table with user_id, whom to answer.")
+@click.option(
+    "--seen/--no-seen",
+    default=False,
+    show_default=True,
+    help="Whether lists hold items the user has seen.",
+)
+@click.option(
+    "--users",
+    default="all",
+    show_default=True,
+    metavar="FILE",
+    help="A table with user_id, whom to answer.",
+)
 @click.option("--redis", "url", metavar="URL", help="Load the lists into this server too.")
 @click.option("--name", help="What the lists are called in Redis.")
-@click.option("--ttl", type=float, metavar="SECONDS", help="When Redis forgets them, from the start of the load.")
+@click.option(
+    "--ttl",
+    type=float,
+    metavar="SECONDS",
+    help="When Redis forgets them, from the start of the load.",
+)
 @answers_json
 def lists(model, out, k, seen, users, url, name, ttl):
-    """Write what the exported MODEL recommends to all its users, or to those of a file, to Parquet and to Redis."""
+    """Write what the exported MODEL recommends to all its users, or to those of a file, to Parquet
+    and to Redis.
+    """
     from tf_recall.lists.redis_load import to_redis
     from tf_recall.lists.redis_store import connect
-    from tf_recall.lists.written import write_lists
-    from tf_recall.runs import load
+    from tf_recall.lists.write import write_lists
+    from tf_recall.runs.run import load
 
     if url is None and (name is not None or ttl is not None):
         raise ValueError("--name and --ttl are about Redis: they go with --redis")
@@ -185,7 +248,12 @@ def lists(model, out, k, seen, users, url, name, ttl):
     asked = served.catalog.users.ids if users == "all" else _users(served, users)
     start = time.perf_counter()
     path = write_lists(served, asked, out, k, exclude_seen=not seen)
-    answer = {"lists": str(path), "users": len(asked), "k": k, "users_per_second": _rate(len(asked), start)}
+    answer = {
+        "lists": str(path),
+        "users": len(asked),
+        "k": k,
+        "users_per_second": _rate(len(asked), start),
+    }
     if url is not None:
         start = time.perf_counter()
         count = to_redis(path, url, name, ttl)
@@ -199,9 +267,11 @@ def lists(model, out, k, seen, users, url, name, ttl):
 @SET
 @answers_json
 def doctor(config, model, sets):
-    """Look for what would spoil a model: leakage, duplicates, unscaled numbers, the same answer for everyone."""
+    """Look for what would spoil a model: leakage, duplicates, unscaled numbers, the same answer for
+    everyone.
+    """
     from tf_recall.config import Config
-    from tf_recall.runs import diagnose
+    from tf_recall.runs.run import diagnose
 
     findings = diagnose(Config.load(config, sets), model)
     for finding in findings:
@@ -211,7 +281,9 @@ def doctor(config, model, sets):
 
 
 def _why(served, user, item, request, exclude_seen):
-    """The reasons for an item; of several channels, their places in the lists of this very request."""
+    """The reasons for an item; of several channels, their places in the lists of this very
+    request.
+    """
     if hasattr(served, "channels"):
         return served.explain(user, item, exclude_seen=exclude_seen, **request)
     return served.explain(user, item, history=request.get("history"))
@@ -257,7 +329,11 @@ def _rate(count, start):
 
 def _kept(column, items, scores):
     """The items of an answer under `column` and their scores, without the padding."""
-    kept = [(item, float(score)) for item, score in zip(items.tolist(), scores, strict=True) if score > float("-inf")]
+    kept = [
+        (item, float(score))
+        for item, score in zip(items.tolist(), scores, strict=True)
+        if score > float("-inf")
+    ]
     return {column: [item for item, _ in kept], "score": [score for _, score in kept]}
 
 

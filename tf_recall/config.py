@@ -1,4 +1,6 @@
-"""A YAML file to frozen dataclasses to constructors. Defaults live once: in the constructors and the dataclasses."""
+"""A YAML file to frozen dataclasses to constructors. Defaults live once: in the constructors and
+the dataclasses.
+"""
 
 import dataclasses
 import difflib
@@ -47,14 +49,17 @@ class Train:
         epochs: the most epochs.
         batch_size: rows of a batch; every other row's item is a negative.
         optimizer: `{name: ..., **its arguments}`; None: the model's own.
-        monitor: what early stopping and the choice of the best epoch look at, on the validation part.
-        patience: epochs without a better `monitor` after which to stop (asks for a validation part); None: never.
+        monitor: what early stopping and the choice of the best epoch look at, on the validation
+            part.
+        patience: epochs without a better `monitor` after which to stop (asks for a validation
+            part); None: never.
         seed: of the initial weights and the order of the batches.
         jit_compile: compile the step with XLA.
-        precision: what layers compute in, a Keras dtype policy: float32, mixed_bfloat16, mixed_float16. Scores, prices
-            and losses are float32 in any case.
-        strategy: where to train: one_device, mirrored (all GPUs of this machine), multi_worker (the processes in
-            TF_CONFIG), tpu. The batch is split between them, and the items of all of it are rivals.
+        precision: what layers compute in, a Keras dtype policy: float32, mixed_bfloat16,
+            mixed_float16. Scores, prices and losses are float32 in any case.
+        strategy: where to train: one_device, mirrored (all GPUs of this machine), multi_worker (the
+            processes in TF_CONFIG), tpu. The batch is split between them, and the items of all of
+            it are negatives.
     """
 
     epochs: int = 10
@@ -69,10 +74,15 @@ class Train:
 
     def __post_init__(self):
         if not re.fullmatch(r"[a-z_]+@\d+", self.monitor):
-            raise ValueError(f"train.monitor is a metric at a list length, such as recall@20, not {self.monitor!r}")
+            raise ValueError(
+                "train.monitor is a metric at a list length, such as recall@20, not "
+                f"{self.monitor!r}"
+            )
         for key in ("epochs", "batch_size"):
             if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise ValueError(f"train.{key} must be a whole number of at least 1, not {getattr(self, key)!r}")
+                raise ValueError(
+                    f"train.{key} must be a whole number of at least 1, not {getattr(self, key)!r}"
+                )
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,8 @@ class Evaluate:
 
     Args:
         ks: list lengths.
-        cases: "by_user" (a user's held-out items together) or "by_row" (each held-out row with its own context).
+        cases: "by_user" (a user's held-out items together) or "by_row" (each held-out row with its
+            own context).
         exclude_seen: leave out what the user has in the training part.
     """
 
@@ -97,11 +108,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. `data`, `split`, `model` and `index` name a part and its arguments: `{name: by_time, test: 0.1}`.
+    """A whole run. `data`, `split`, `model` and `index` name a part and its arguments:
+    `{name: by_time, test: 0.1}`.
 
     Args:
-        data, split, model, index: parts; without an index one is chosen from the size of the catalogue.
-        channels: in place of a model, several recommenders by name, each a part: `{popular: popularity, ...}`.
+        data, split, model, index: parts; without an index one is chosen from the size of the
+            catalog.
+        channels: in place of a model, several recommenders by name, each a part:
+            `{popular: popularity, ...}`.
         merge: what makes one list of the channels', a part.
         depth: how many items each channel is asked for; None: as many as the answer has.
         train, evaluate: see `Train` and `Evaluate`.
@@ -123,9 +137,15 @@ class Config:
 
     def __post_init__(self):
         if (self.model is None) == (self.channels is None):
-            raise ValueError("the config needs either a section `model:` or a section `channels:`, one of the two")
+            raise ValueError(
+                "the config needs either a section `model:` or a section `channels:`, one of the "
+                "two"
+            )
         if self.channels is not None and not (isinstance(self.channels, dict) and self.channels):
-            raise ValueError(f"channels holds recommenders by name, `{{popular: popularity}}`, not {self.channels!r}")
+            raise ValueError(
+                f"channels holds recommenders by name, `{{popular: popularity}}`, not "
+                f"{self.channels!r}"
+            )
 
     @classmethod
     def from_dict(cls, values):
@@ -154,7 +174,9 @@ class Config:
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is no valid YAML: {error}") from None
         if not isinstance(values, dict):
-            raise ValueError(f"{path} must hold sections such as `data:`, not {type(values).__name__}")
+            raise ValueError(
+                f"{path} must hold sections such as `data:`, not {type(values).__name__}"
+            )
         for change in sets:
             apply(values, change)
         values.setdefault("name", path.stem)
@@ -178,7 +200,8 @@ class Config:
         """The interactions, split."""
         arguments = dict(self.split)
         name = _name(arguments, "split")
-        if name == "files" and "columns" in self.data:  # the held-out file is a piece of the same log
+        # the held-out file is a piece of the same log
+        if name == "files" and "columns" in self.data:
             arguments.setdefault("columns", self.data["columns"])
         return make("split", name, interactions, **arguments)
 
@@ -187,8 +210,12 @@ class Config:
         arguments = dict(self.model)
         for key, tower in find("model", _name(dict(arguments), "model")).towers.items():
             if not isinstance(arguments.get(key), dict):
-                raise ValueError(f"model needs {key}: {{features: [...]}}, and has {arguments.get(key)!r}")
-            arguments[key] = part("tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key])
+                raise ValueError(
+                    f"model needs {key}: {{features: [...]}}, and has {arguments.get(key)!r}"
+                )
+            arguments[key] = part(
+                "tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key]
+            )
         return part("model", arguments)
 
     def make_channels(self):
@@ -217,7 +244,9 @@ def find_config(path):
         if candidate.is_file():
             return candidate
     names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
-    raise FileNotFoundError(f"there is no config {str(path)!r}: give a YAML file, or one of {', '.join(names)}")
+    raise FileNotFoundError(
+        f"there is no config {str(path)!r}: give a YAML file, or one of {', '.join(names)}"
+    )
 
 
 def _construct(kind, values, where):
@@ -228,7 +257,9 @@ def _construct(kind, values, where):
         near = difflib.get_close_matches(str(unknown[0]), fields, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"{where} has no {unknown[0]!r}; {hint}there are: {', '.join(fields)}")
-    required = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
+    required = [
+        f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING
+    ]
     if missing := [key for key in required if key not in values]:
         raise ValueError(f"{where} lacks {', '.join(missing)}")
     return kind(**values)
@@ -236,7 +267,9 @@ def _construct(kind, values, where):
 
 def _name(arguments, section):
     if "name" not in arguments:
-        raise ValueError(f"{section} needs a name, as in `{section}: {{name: ...}}`, and has {arguments}")
+        raise ValueError(
+            f"{section} needs a name, as in `{section}: {{name: ...}}`, and has {arguments}"
+        )
     return arguments.pop("name")
 
 

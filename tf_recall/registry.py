@@ -1,4 +1,6 @@
-"""Every part that a config can name: kind and name to the class or function that makes it, imported when asked for."""
+"""Every part that a config can name: kind and name to the class or function that makes it, imported
+when asked for.
+"""
 
 import difflib
 import importlib
@@ -6,11 +8,11 @@ import inspect
 
 REGISTRY = {
     "data": {
-        "files": "tf_recall.data.files:files",
-        "movielens": "tf_recall.data.movielens:movielens",
-        "online_retail": "tf_recall.data.online_retail:online_retail",
-        "synthetic": "tf_recall.data.files:planted",
-        "stays": "tf_recall.data.stays:stays_log",
+        "files": "tf_recall.data.sources.files:files",
+        "movielens": "tf_recall.data.sources.movielens:movielens",
+        "online_retail": "tf_recall.data.sources.online_retail:online_retail",
+        "synthetic": "tf_recall.data.sources.files:planted",
+        "stays": "tf_recall.data.sources.stays:stays_log",
     },
     "split": {
         "by_time": "tf_recall.data.splits:by_time",
@@ -43,7 +45,7 @@ REGISTRY = {
         "by_gap": "tf_recall.data.sessions:ByGap",
         "by_column": "tf_recall.data.sessions:ByColumn",
         "by_user": "tf_recall.data.sessions:ByUser",
-        "booked": "tf_recall.data.sessions:Booked",
+        "with_conversion": "tf_recall.data.sessions:WithConversion",
     },
     "positives": {
         "user_item": "tf_recall.positives:UserItem",
@@ -59,7 +61,7 @@ REGISTRY = {
         "uniform": "tf_recall.negatives:Uniform",
         "popularity": "tf_recall.negatives:Popularity",
         "log_uniform": "tf_recall.negatives:LogUniform",
-        "whole_catalogue": "tf_recall.negatives:WholeCatalogue",
+        "whole_catalog": "tf_recall.negatives:WholeCatalog",
         "mixture": "tf_recall.negatives:Mixture",
         "easy_hard": "tf_recall.negatives:EasyHard",
         "same_group": "tf_recall.negatives:SameGroup",
@@ -74,9 +76,12 @@ REGISTRY = {
         "attention": "tf_recall.towers.aggregators:Attention",
         "concat": "tf_recall.towers.aggregators:Concat",
     },
-    "frequency": {"counts": "tf_recall.negatives:Counts", "streaming": "tf_recall.negatives:Streaming"},
+    "frequency": {
+        "counts": "tf_recall.negatives:Counts",
+        "streaming": "tf_recall.negatives:Streaming",
+    },
     "loss": {
-        "full_softmax": "tf_recall.losses:FullSoftmax",
+        "uncorrected_softmax": "tf_recall.losses:UncorrectedSoftmax",
         "sampled_softmax": "tf_recall.losses:SampledSoftmax",
         "hinge": "tf_recall.losses:Hinge",
         "bpr": "tf_recall.losses:BPR",
@@ -86,7 +91,7 @@ REGISTRY = {
         "nce": "tf_recall.losses:NCE",
     },
     "temperature": {
-        "learned": "tf_recall.temperature:LearnedTemperature",
+        "learned": "tf_recall.losses.temperature:LearnedTemperature",
         "exponential_decay": "keras.optimizers.schedules:ExponentialDecay",
         "polynomial_decay": "keras.optimizers.schedules:PolynomialDecay",
         "cosine_decay": "keras.optimizers.schedules:CosineDecay",
@@ -104,15 +109,15 @@ REGISTRY = {
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
     },
     "channel": {
-        "popularity": "tf_recall.channels.ranked:Popularity",
-        "trending": "tf_recall.channels.ranked:Trending",
-        "recent": "tf_recall.channels.ranked:Recent",
-        "operational": "tf_recall.channels.ranked:Operational",
+        "popularity": "tf_recall.recommend.rankings:Popularity",
+        "trending": "tf_recall.recommend.rankings:Trending",
+        "recent": "tf_recall.recommend.rankings:Recent",
+        "operational": "tf_recall.recommend.rankings:Operational",
         "inverted_index": "tf_recall.channels.inverted_index:InvertedIndex",
         "item_cf": "tf_recall.channels.item_cf:ItemCF",
         "swing": "tf_recall.channels.swing:Swing",
         "user_cf": "tf_recall.channels.user_cf:UserCF",
-        "trained": "tf_recall.channels.trained:TrainedChannel",
+        "trained": "tf_recall.runs.trained:TrainedChannel",
     },
     "similarity": {
         "cosine": "tf_recall.channels.similarity:Cosine",
@@ -133,14 +138,14 @@ REGISTRY = {
         "marginal_rank": "tf_recall.channels.merge:MarginalRank",
     },
     "optimizer": {
-        "rowwise_adagrad": "tf_recall.optimizers:RowwiseAdagrad",
-        "lazy_adam": "tf_recall.optimizers:LazyAdam",
+        "sparse_adagrad": "tf_recall.retrievers.optimizers:SparseAdagrad",
+        "lazy_adam": "tf_recall.retrievers.optimizers:LazyAdam",
     },
     "strategy": {
-        "one_device": "tf_recall.distribution:one_device",
-        "mirrored": "tf_recall.distribution:mirrored",
-        "multi_worker": "tf_recall.distribution:multi_worker",
-        "tpu": "tf_recall.distribution:tpu",
+        "one_device": "tf_recall.retrievers.distribution:one_device",
+        "mirrored": "tf_recall.retrievers.distribution:mirrored",
+        "multi_worker": "tf_recall.retrievers.distribution:multi_worker",
+        "tpu": "tf_recall.retrievers.distribution:tpu",
     },
     "index": {
         "exact": "tf_recall.index:Exact",
@@ -160,7 +165,8 @@ def find(kind, name):
     if name not in names:
         near = difflib.get_close_matches(str(name), names, n=1)
         raise ValueError(
-            f"{kind} {name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}there are: {', '.join(names)}"
+            f"{kind} {name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}there "
+            f"are: {', '.join(names)}"
         )
     module, attribute = names[name].split(":")
     return getattr(importlib.import_module(module), attribute)
@@ -169,7 +175,11 @@ def find(kind, name):
 def keywords(make):
     """The keywords that a class or function takes from a config: `{name: inspect.Parameter}`."""
     named = inspect.signature(make).parameters.values()
-    return {p.name: p for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"}
+    return {
+        p.name: p
+        for p in named
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+    }
 
 
 def make(kind, name, *positional, **arguments):
@@ -183,7 +193,9 @@ def make(kind, name, *positional, **arguments):
     if unknown := [key for key in arguments if key not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{kind} {name!r} takes no {unknown[0]!r}; {hint}it takes: {', '.join(known)}")
+        raise ValueError(
+            f"{kind} {name!r} takes no {unknown[0]!r}; {hint}it takes: {', '.join(known)}"
+        )
     try:
         inspect.signature(maker).bind(*positional, **arguments)
     except TypeError as error:
@@ -192,7 +204,8 @@ def make(kind, name, *positional, **arguments):
 
 
 def described(kind, part):
-    """A part as a config names it: `{name: ..., **its arguments}`; of a part that keeps them under their own names.
+    """A part as a config names it: `{name: ..., **its arguments}`; of a part that keeps them under
+    their own names.
 
     Raises:
         ValueError: the part's class is not registered among those of its kind.
@@ -200,7 +213,9 @@ def described(kind, part):
     homes = {home: name for name, home in REGISTRY[kind].items()}
     home = f"{type(part).__module__}:{type(part).__name__}"
     if home not in homes:
-        raise ValueError(f"{type(part).__name__} is no registered {kind}; there are: {', '.join(REGISTRY[kind])}")
+        raise ValueError(
+            f"{type(part).__name__} is no registered {kind}; there are: {', '.join(REGISTRY[kind])}"
+        )
     values = {name: getattr(part, name) for name in keywords(type(part))}
     parts = {name: described(name, value) for name, value in values.items() if name in REGISTRY}
     return {"name": homes[home], **values, **parts}

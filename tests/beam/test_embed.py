@@ -1,4 +1,6 @@
-"""A catalogue's vectors on Beam: the service's own, of every item once, however often the run was interrupted."""
+"""A catalog's vectors on Beam: the service's own, of every item once, however often the run was
+interrupted.
+"""
 
 import json
 
@@ -11,12 +13,15 @@ import pytest
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.export.write import save
 from tf_recall.features import Categorical, Id, Numeric, Pretrained
 from tf_recall.models.two_tower import TwoTower
-from tf_recall.service import Service
+from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
-pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
+pytest.importorskip(
+    "apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'"
+)
 
 from tf_recall.beam import embed as module  # noqa: E402
 from tf_recall.beam.embed import embed, main  # noqa: E402
@@ -26,10 +31,14 @@ NUM_ITEMS = 60
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """An untrained model of 60 items, its export, and a catalogue of 20 items more: `(service, export, frame)`."""
+    """An untrained model of 60 items, its export, and a catalog of 20 items more:
+    `(service, export, frame)`.
+    """
     rng = np.random.default_rng(0)
     num = NUM_ITEMS + 20
-    items = pd.DataFrame({"item_id": [f"item {at} ü" for at in range(num)], "brand": rng.choice(list("abc"), num)})
+    items = pd.DataFrame(
+        {"item_id": [f"item {at} ü" for at in range(num)], "brand": rng.choice(list("abc"), num)}
+    )
     items["price"] = np.where(rng.random(num) < 0.2, np.nan, rng.integers(1, 90, num))
     items["picture"] = list(rng.normal(size=(num, 3)))
     items.loc[::7, "brand"] = None
@@ -42,15 +51,17 @@ def world(tmp_path_factory):
     keras.utils.set_random_seed(0)
     catalog = Catalog.fit(log)
     features = [Id(4), Categorical("brand"), Numeric("price"), Pretrained("picture")]
-    model = TwoTower(FeatureTower("user", [Id(4)], units=[6]), FeatureTower("item", features, units=[6]))
+    model = TwoTower(
+        FeatureTower("user", [Id(4)], units=[6]), FeatureTower("item", features, units=[6])
+    )
     model.adapt(log, catalog)
     service = Service.build(model, catalog)
-    return service, service.export(tmp_path_factory.mktemp("models") / "two"), items
+    return service, save(service, tmp_path_factory.mktemp("models") / "two"), items
 
 
 def write(frame, folder, rows_per_group=10, **changes):
     folder.mkdir()
-    table = pa.Table.from_pandas(frame.assign(colour="red", **changes), preserve_index=False)
+    table = pa.Table.from_pandas(frame.assign(color="red", **changes), preserve_index=False)
     half = len(table) // 2
     pq.write_table(table[:half], folder / "a.parquet", row_group_size=rows_per_group)
     pq.write_table(table[half:], folder / "b.parquet", row_group_size=rows_per_group)
@@ -76,7 +87,9 @@ def same(found, expected):
 def test_they_are_the_services_own(world, tmp_path, monkeypatch):
     service, export, frame = world
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
-    done = embed(write(frame, tmp_path / "items"), export.parent, tmp_path / "out", rows_per_shard=20)
+    done = embed(
+        write(frame, tmp_path / "items"), export.parent, tmp_path / "out", rows_per_shard=20
+    )
     same(read(tmp_path / "out"), wanted(service, frame))
     # 40 rows in groups of 10, 20 in a shard: two shards of each of the two files.
     assert len(list((tmp_path / "out").glob("embeddings-*-of-00004.parquet"))) == 4
@@ -107,8 +120,12 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(world, tmp_path, m
         embed(items, export, out, 20)
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
     assert len(finished) == 2
-    (out / "embeddings-00003-of-00004.parquet.abc.part").write_bytes(b"half a file of a worker that was killed")
-    with pytest.raises(ValueError, match="begun with other inputs, these differ: rows_per_shard. Choose another"):
+    (out / "embeddings-00003-of-00004.parquet.abc.part").write_bytes(
+        b"half a file of a worker that was killed"
+    )
+    with pytest.raises(
+        ValueError, match="begun with other inputs, these differ: rows_per_shard. Choose another"
+    ):
         embed(items, export, out, 30)
 
     monkeypatch.setattr(module, "load", lambda path: Fragile(load(path), fails=False))
@@ -117,7 +134,9 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(world, tmp_path, m
     assert {name: (out / name).stat().st_mtime_ns for name in finished} == finished
     assert not list(out.glob("*.part"))
     assert embed(items, export, out, 20)["counted"] == {}
-    pq.write_table(pq.read_table(tmp_path / "items" / "a.parquet"), tmp_path / "items" / "a.parquet")
+    pq.write_table(
+        pq.read_table(tmp_path / "items" / "a.parquet"), tmp_path / "items" / "a.parquet"
+    )
     with pytest.raises(ValueError, match="these differ: items"):
         embed(items, export, out, 20)
 
@@ -125,7 +144,10 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(world, tmp_path, m
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"item_id": 1.5}, r"items: column 'item_id' of .* must hold strings or whole numbers, not double"),
+        (
+            {"item_id": 1.5},
+            r"items: column 'item_id' of .* must hold strings or whole numbers, not double",
+        ),
         ({"item_id": "one"}, r"items: item_id 'one' comes more than once"),
         ({"item_id": ["", *"abcdefghi"]}, r"items: .*a.parquet has rows without an item_id"),
         ({"item_id": range(10)}, r"item_id must hold string ids, as the training data did"),
@@ -143,10 +165,26 @@ def test_bad_arguments_are_named(world, tmp_path):
     items = write(frame, tmp_path / "items")
     for given, error, message in [
         ((items, tmp_path, tmp_path / "out"), FileNotFoundError, "no export at"),
-        ((str(tmp_path / "nothing"), export, tmp_path / "out"), FileNotFoundError, "no files .*nothing"),
-        ((items, export, tmp_path / "items"), ValueError, "holds files and no manifest.json of an earlier run"),
-        ((write(frame[:0], tmp_path / "b"), export, tmp_path / "out"), ValueError, "items: there are no rows in"),
-        ((items, export, tmp_path / "out", 0), ValueError, "rows_per_shard must be at least 1, got 0"),
+        (
+            (str(tmp_path / "nothing"), export, tmp_path / "out"),
+            FileNotFoundError,
+            "no files .*nothing",
+        ),
+        (
+            (items, export, tmp_path / "items"),
+            ValueError,
+            "holds files and no manifest.json of an earlier run",
+        ),
+        (
+            (write(frame[:0], tmp_path / "b"), export, tmp_path / "out"),
+            ValueError,
+            "items: there are no rows in",
+        ),
+        (
+            (items, export, tmp_path / "out", 0),
+            ValueError,
+            "rows_per_shard must be at least 1, got 0",
+        ),
     ]:
         with pytest.raises(error, match=message):
             embed(*given)

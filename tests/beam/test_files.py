@@ -1,4 +1,6 @@
-"""Files on Beam's file systems: whole or not there, and none of it by the local machine's own means."""
+"""Files on Beam's file systems: whole or not there, and none of it by the local machine's own
+means.
+"""
 
 import json
 
@@ -6,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
+pytest.importorskip(
+    "apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'"
+)
 
 from apache_beam.io.filesystem import FileMetadata, FileSystem  # noqa: E402
 from apache_beam.io.localfilesystem import LocalFileSystem  # noqa: E402
@@ -50,7 +54,9 @@ class Elsewhere(FileSystem):
         return self.local.open(path.removeprefix(SCHEME), *args, **kwargs)
 
     def rename(self, sources, targets):
-        self.local.rename(*([path.removeprefix(SCHEME) for path in paths] for paths in (sources, targets)))
+        self.local.rename(
+            *([path.removeprefix(SCHEME) for path in paths] for paths in (sources, targets))
+        )
 
     def exists(self, path):
         return self.local.exists(path.removeprefix(SCHEME))
@@ -77,19 +83,28 @@ def test_tables_and_progress_are_where_beam_says(tmp_path, scheme):
         with written(f"{folder}/in/{name}.parquet") as file:
             pq.write_table(pa.table({"row": [1, 2, 3, 4, 5]}), file, row_group_size=2)
     for pattern in (f"{folder}/in", f"{folder}/in/*.parquet", f"{folder}/in/?.parquet"):
-        assert [file.path for file in found(pattern)] == [f"{folder}/in/a.parquet", f"{folder}/in/b.parquet"]
+        assert [file.path for file in found(pattern)] == [
+            f"{folder}/in/a.parquet",
+            f"{folder}/in/b.parquet",
+        ]
     table = Table(f"{folder}/in", "rows", {"row": WHOLE})
     # Groups of 2, 2 and 1 rows in each file; a piece of work never spans two files.
     assert table.rows == 10 and [block.groups for block in table.blocks(4)] == [(0, 1), (2,)] * 2
-    assert [row["row"] for batch in table.blocks(3)[1].batches(["row"], 9) for row in batch.to_pylist()] == [3, 4, 5]
+    assert [
+        row["row"] for batch in table.blocks(3)[1].batches(["row"], 9) for row in batch.to_pylist()
+    ] == [3, 4, 5]
 
     with pytest.raises(ValueError, match="holds files and no manifest.json of an earlier run"):
         Progress(f"{folder}/in", {})
     progress = Progress(f"{folder}/out", {"a": 1, "b": 2})
     progress.finish("layer-1", {"rows": 5})
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["finished"] == {"layer-1": {"rows": 5}}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["finished"] == {
+        "layer-1": {"rows": 5}
+    }
     assert Progress(f"{folder}/out", {"a": 1, "b": 2}).finished == {"layer-1": {"rows": 5}}
-    with pytest.raises(ValueError, match="begun with other inputs, these differ: c, b. Choose another folder"):
+    with pytest.raises(
+        ValueError, match="begun with other inputs, these differ: c, b. Choose another folder"
+    ):
         Progress(f"{folder}/out", {"c": 3, "a": 1})
     with written(f"{folder}/out/layer-2/item/a.parquet") as file:
         file.write(b"half")
@@ -100,7 +115,9 @@ def test_tables_and_progress_are_where_beam_says(tmp_path, scheme):
 def test_bad_tables_are_named(tmp_path):
     pq.write_table(pa.table({"row": [1], "weight": [1.0]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"row": [1]}), tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match="some files have the column 'weight', and .*b.parquet does not"):
+    with pytest.raises(
+        ValueError, match="some files have the column 'weight', and .*b.parquet does not"
+    ):
         Table(tmp_path, "edges", {"row": WHOLE}, {"weight": NUMBERS})
     (tmp_path / "b.parquet").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match="b.parquet is no Parquet file, or is damaged"):

@@ -19,7 +19,7 @@ def make(kind):
     item = FeatureTower("item", [Id(8)])
     if kind == "graph_sage":
         return GraphSAGE(FeatureTower("user", [Id(8)]), item, 8, [3, 2])
-    return PinSage(item, 8, 16, num_neighbours=4, num_walks=20)
+    return PinSage(item, 8, 16, num_neighbors=4, num_walks=20)
 
 
 @pytest.mark.parametrize("kind", ["graph_sage", "pin_sage"])
@@ -28,12 +28,18 @@ def test_beam_computes_what_is_served(kind, tmp_path):
     from tf_recall.beam.layerwise import layerwise
 
     rng = np.random.default_rng(0)
-    log = Interactions.from_columns(user_id=rng.integers(1, 40, 300), item_id=rng.integers(1, 60, 300))
+    log = Interactions.from_columns(
+        user_id=rng.integers(1, 40, 300), item_id=rng.integers(1, 60, 300)
+    )
     model, catalog = make(kind), Catalog.fit(log)
     model.adapt(log, catalog)
-    done = layerwise(**write_inputs(model, tmp_path / "graph"), out=str(tmp_path / "out"), rows_per_shard=25)
+    done = layerwise(
+        **write_inputs(model, tmp_path / "graph"), out=str(tmp_path / "out"), rows_per_shard=25
+    )
     folder = next((tmp_path / "out").glob("layer-2/item"))
-    found = pd.concat([pq.read_table(file).to_pandas() for file in folder.glob("*.parquet")]).sort_values("row")
+    found = pd.concat(
+        [pq.read_table(file).to_pandas() for file in folder.glob("*.parquet")]
+    ).sort_values("row")
     assert done["finished"] and found["row"].tolist() == list(range(catalog.items.size))
     vectors = model.encoder.finish(np.stack(found["vector"]))[1:]
     np.testing.assert_allclose(vectors, model.embed_catalog(), atol=1e-5)

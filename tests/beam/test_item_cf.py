@@ -1,4 +1,6 @@
-"""ItemCF on Beam: the similarities of one machine, whatever the shards and the order, limits that are reported."""
+"""ItemCF on Beam: the similarities of one machine, whatever the shards and the order, limits that
+are reported.
+"""
 
 import json
 from types import SimpleNamespace
@@ -15,7 +17,9 @@ from tf_recall.channels.similarity import Cosine, Jaccard, WeightedCosine
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 
-pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
+pytest.importorskip(
+    "apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'"
+)
 
 from apache_beam.utils.shared import Shared  # noqa: E402
 
@@ -64,7 +68,10 @@ def in_memory(frame, **settings):
     ids = sorted(set(frame["item_id"][frame["weight"] > 0]))
     similar, similarity = channel.similar(ids, min(settings["top"], len(ids)))
     there = np.isfinite(similarity)
-    return {item: [similar[at][there[at]].tolist(), similarity[at][there[at]]] for at, item in enumerate(ids)}
+    return {
+        item: [similar[at][there[at]].tolist(), similarity[at][there[at]]]
+        for at, item in enumerate(ids)
+    }
 
 
 def same(found, wanted):
@@ -79,30 +86,54 @@ def same(found, wanted):
 
 
 def test_by_hand(tmp_path):
-    # ann likes tea and cup, bob tea, cup and pot, cat tea, as she said twice; her pot weighs nothing.
-    # tea and cup: 2 / sqrt(3 * 2) = 0.8165; tea and pot: 1 / sqrt(3 * 1) = 0.5774; cup and pot: 1 / sqrt(2) = 0.7071.
-    rows = ["ann tea 1", "ann cup 1", "bob tea 1", "bob cup 1", "bob pot 1", "cat tea 1", "cat tea 1", "cat pot 0"]
+    # ann likes tea and cup, bob tea, cup and pot, cat tea, as she said twice; her pot weighs
+    # nothing. tea and cup: 2 / sqrt(3 * 2) = 0.8165; tea and pot: 1 / sqrt(3 * 1) = 0.5774; cup and
+    # pot: 1 / sqrt(2) = 0.7071.
+    rows = [
+        "ann tea 1",
+        "ann cup 1",
+        "bob tea 1",
+        "bob cup 1",
+        "bob pot 1",
+        "cat tea 1",
+        "cat tea 1",
+        "cat pot 0",
+    ]
     frame = pd.DataFrame([row.split() for row in rows], columns=["user_id", "item_id", "weight"])
-    done = item_cf(write(frame.astype({"weight": float}), tmp_path / "in"), tmp_path / "out", items_per_shard=2)
+    done = item_cf(
+        write(frame.astype({"weight": float}), tmp_path / "in"), tmp_path / "out", items_per_shard=2
+    )
     found = read(tmp_path / "out")
     assert {item: similar for item, (similar, _) in found.items()} == {
         "tea": ["cup", "pot"],
         "cup": ["tea", "pot"],
         "pot": ["cup", "tea"],
     }
-    for item, wanted in {"tea": [0.8165, 0.5774], "cup": [0.8165, 0.7071], "pot": [0.7071, 0.5774]}.items():
+    for item, wanted in {
+        "tea": [0.8165, 0.5774],
+        "cup": [0.8165, 0.7071],
+        "pot": [0.7071, 0.5774],
+    }.items():
         np.testing.assert_allclose(found[item][1], wanted, atol=1e-4)
     assert done["rows"] == 3 and done["similar"] == str(tmp_path / "out" / "similar" / "*.parquet")
     assert done["counted"]["interactions"] == 8 and done["counted"]["likes"] == 6
     assert len(list((tmp_path / "out" / "similar").iterdir())) == 2
 
 
-@pytest.mark.parametrize(("similarity", "text", "top"), [(Cosine(), True, 7), (WeightedCosine(), False, 60)])
+@pytest.mark.parametrize(
+    ("similarity", "text", "top"), [(Cosine(), True, 7), (WeightedCosine(), False, 60)]
+)
 def test_it_is_the_one_of_one_machine(tmp_path, monkeypatch, similarity, text, top):
     monkeypatch.setattr(likes, "ROWS_AT_ONCE", 200)  # a row group of 300 is read in two goes
     frame = drawn(text=text)
     settings = {"similarity": similarity, "top": top, "user_limit": 9}
-    done = item_cf(write(frame, tmp_path / "in"), tmp_path / "out", **settings, rows_per_shard=450, items_per_shard=11)
+    done = item_cf(
+        write(frame, tmp_path / "in"),
+        tmp_path / "out",
+        **settings,
+        rows_per_shard=450,
+        items_per_shard=11,
+    )
     found = read(tmp_path / "out")
     same(found, in_memory(frame, **settings))
     for similar, similarity in found.values():  # falling, equal ones by id
@@ -121,9 +152,11 @@ def test_it_is_the_one_of_one_machine(tmp_path, monkeypatch, similarity, text, t
 
 
 def test_the_latest_count_by_time_then_by_line():
-    # Group 0: times 5, 5, 3, 9 on the lines 0, 1, 2, 3: the latest two are line 3, and line 1 before line 0.
-    # Group 1 has one entry.
-    kept, capped = latest(np.array([0, 0, 1, 0, 0]), np.array([3, 5, 1, 9, 5]), np.array([2, 1, 9, 3, 0]), 2)
+    # Group 0: times 5, 5, 3, 9 on the lines 0, 1, 2, 3: the latest two are line 3, and line 1
+    # before line 0. Group 1 has one entry.
+    kept, capped = latest(
+        np.array([0, 0, 1, 0, 0]), np.array([3, 5, 1, 9, 5]), np.array([2, 1, 9, 3, 0]), 2
+    )
     assert kept.tolist() == [False, True, True, True, False] and capped == 1
 
 
@@ -147,7 +180,9 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypa
     given |= {"out": tmp_path / "out", "items_per_shard": 9, "top": 50}
 
     def fragile(path, columns):
-        """Fails at the fourth of the 3 + 3 files of likes and items, and later at the third of similarities."""
+        """Fails at the fourth of the 3 + 3 files of likes and items, and later at the third of
+        similarities.
+        """
         written.append(path)
         if len(written) in (4, 4 + 6 + 3):
             raise MemoryError("the worker is gone")
@@ -157,9 +192,13 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypa
     for _ in range(2):
         with pytest.raises((MemoryError, RuntimeError), match="the worker is gone"):
             item_cf(**given)
-    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "similar").glob("*.parquet")}
+    first = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "similar").glob("*.parquet")
+    }
     assert len(first) == 2
-    (tmp_path / "out" / "similar" / "similar-00003-of-00005.parquet.abc.part").write_bytes(b"half a file")
+    (tmp_path / "out" / "similar" / "similar-00003-of-00005.parquet.abc.part").write_bytes(
+        b"half a file"
+    )
 
     done = item_cf(**given)
     wanted = in_memory(frame, top=50, user_limit=9)
@@ -169,9 +208,13 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypa
     assert not list((tmp_path / "out").rglob("*.part"))
     num = len(written)
     assert item_cf(**given) == done and len(written) == num
-    with pytest.raises(ValueError, match="begun with other inputs, these differ: user_limit. Choose another folder"):
+    with pytest.raises(
+        ValueError, match="begun with other inputs, these differ: user_limit. Choose another folder"
+    ):
         item_cf(**given | {"user_limit": 8})
-    with pytest.raises(ValueError, match="begun with other inputs, these differ: similarity. Choose another folder"):
+    with pytest.raises(
+        ValueError, match="begun with other inputs, these differ: similarity. Choose another folder"
+    ):
         item_cf(**given, similarity=WeightedCosine())
 
 
@@ -181,7 +224,10 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypa
         ({"item_id": None}, "lacks the column 'item_id'; it has"),
         ({"user_id": 1.5}, "column 'user_id' of .* must hold strings or whole numbers, not double"),
         ({"weight": "much"}, "column 'weight' of .* must hold numbers, not "),
-        ({"timestamp": "today"}, "column 'timestamp' of .* must hold seconds since 1970, or datetimes, not "),
+        (
+            {"timestamp": "today"},
+            "column 'timestamp' of .* must hold seconds since 1970, or datetimes, not ",
+        ),
     ],
 )
 def test_bad_tables_are_named(tmp_path, changes, message):
@@ -195,7 +241,10 @@ def test_bad_tables_are_named(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"item_id": ["a", None]}, "1 of 2 item_id in interactions are missing .*the first in row 1"),
+        (
+            {"item_id": ["a", None]},
+            "1 of 2 item_id in interactions are missing .*the first in row 1",
+        ),
         ({"user_id": [-1, 2]}, "1 of 2 user_id in interactions are missing .*the first in row 0"),
         ({"weight": [1, np.nan]}, "weight must be a number of at least 0, got 'nan' in row 1"),
         ({"weight": [-0.5, 1]}, "weight must be a number of at least 0, got '-0.5' in row 0"),
@@ -204,12 +253,17 @@ def test_bad_tables_are_named(tmp_path, changes, message):
 )
 def test_bad_rows_are_named(tmp_path, changes, message):
     table = interactions_table(write(drawn(num=2).assign(**changes), tmp_path / "in", files=1))
-    with pytest.raises(ValueError, match=f"0.parquet: {message}.* Rows are counted from line 70 of all files"):
+    with pytest.raises(
+        ValueError, match=f"0.parquet: {message}.* Rows are counted from line 70 of all files"
+    ):
         list(Read(table.schema.names, 3).process((70, table.blocks(10)[0])))
 
 
 def test_bad_arguments_and_what_workers_find_are_named(tmp_path):
-    interactions, empty = write(drawn(num=20), tmp_path / "in"), write(drawn(num=0, text=False), tmp_path / "empty")
+    interactions, empty = (
+        write(drawn(num=20), tmp_path / "in"),
+        write(drawn(num=0, text=False), tmp_path / "empty"),
+    )
     mixed = write(drawn(num=20), tmp_path / "mixed")
     drawn(num=9, text=False).to_parquet(tmp_path / "mixed" / "1.parquet")
     nobody = write(drawn(num=20).assign(weight=0.0), tmp_path / "nobody")
@@ -217,7 +271,11 @@ def test_bad_arguments_and_what_workers_find_are_named(tmp_path):
     for source, settings, message in [
         (empty, {}, "interactions: there are no rows in"),
         (mixed, {}, "item_id is text in .*0.parquet and whole numbers in .*1.parquet"),
-        (interactions, {"similarity": Jaccard()}, r"similarity is Cosine\(\) or WeightedCosine\(\) here, got Jaccard"),
+        (
+            interactions,
+            {"similarity": Jaccard()},
+            r"similarity is Cosine\(\) or WeightedCosine\(\) here, got Jaccard",
+        ),
         (interactions, {"top": 0}, "top is a whole number of at least 1, got 0"),
         (interactions, {"user_limit": 0}, "user_limit is a whole number of at least 1, got 0"),
         (interactions, {"items_per_shard": 0}, "items_per_shard must be at least 1, got 0"),
@@ -231,7 +289,14 @@ def test_bad_arguments_and_what_workers_find_are_named(tmp_path):
 def test_on_the_command_line_by_two_workers(tmp_path, capsys):
     frame = drawn(2)
     frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
-    given = ["--interactions", write(frame, tmp_path / "in"), "--out", str(tmp_path / "out"), "--top", "5"]
+    given = [
+        "--interactions",
+        write(frame, tmp_path / "in"),
+        "--out",
+        str(tmp_path / "out"),
+        "--top",
+        "5",
+    ]
     given += [
         "--user-limit",
         "9",
@@ -242,7 +307,14 @@ def test_on_the_command_line_by_two_workers(tmp_path, capsys):
         "--similarity",
         "WeightedCosine",
     ]
-    main([*given, "--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"])
+    main(
+        [
+            *given,
+            "--runner=FnApiRunner",
+            "--direct_num_workers=2",
+            "--direct_running_mode=multi_threading",
+        ]
+    )
     assert json.loads(capsys.readouterr().out)["counted"]["capped_users"] > 0
     same(read(tmp_path / "out"), in_memory(frame, similarity=WeightedCosine(), top=5, user_limit=9))
     with pytest.raises(SystemExit):

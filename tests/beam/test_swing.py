@@ -13,7 +13,9 @@ from tf_recall.channels.swing import Swing
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 
-pytest.importorskip("apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'")
+pytest.importorskip(
+    "apache_beam", reason="tf_recall.beam needs apache-beam: pip install 'tf-recall[beam]'"
+)
 
 from apache_beam.utils.shared import Shared  # noqa: E402
 
@@ -34,7 +36,9 @@ def read(out):
     """`{item: {similar: similarity}}`, each item once, the similar ones in their order."""
     columns = pq.read_table(out / "similar").to_pydict()
     pairs = zip(columns["similar"], columns["similarity"], strict=True)
-    found = dict(zip(columns["item_id"], [dict(zip(*pair, strict=True)) for pair in pairs], strict=True))
+    found = dict(
+        zip(columns["item_id"], [dict(zip(*pair, strict=True)) for pair in pairs], strict=True)
+    )
     assert len(found) == len(columns["item_id"])
     return found
 
@@ -42,7 +46,10 @@ def read(out):
 def drawn(num=700):
     """Interactions of skewed popularity: pairs and times repeat."""
     rng = np.random.default_rng(0)
-    users, items = (50 * rng.random(num) ** 1.5).astype(int) + 1, (30 * rng.random(num) ** 2).astype(int)
+    users, items = (
+        (50 * rng.random(num) ** 1.5).astype(int) + 1,
+        (30 * rng.random(num) ** 2).astype(int),
+    )
     items = np.array([f"item {item} ü" for item in items], object)
     return pd.DataFrame({"user_id": users, "item_id": items, "timestamp": rng.integers(0, 90, num)})
 
@@ -50,7 +57,9 @@ def drawn(num=700):
 def twin(frame, alpha, user_limit, item_limit):
     """Loops over the formula: `({item: {similar: similarity}}, what the limits left out)`."""
     last = {}
-    for line, (user, item, time) in enumerate(frame[["user_id", "item_id", "timestamp"]].itertuples(index=False)):
+    for line, (user, item, time) in enumerate(
+        frame[["user_id", "item_id", "timestamp"]].itertuples(index=False)
+    ):
         last[user, item] = max(last.get((user, item), (0, 0)), (time, line))
     counted = {"likes": len(last), "items": frame["item_id"].nunique()}
     for at, (of, limit) in enumerate([("user", user_limit), ("item", item_limit)]):
@@ -58,7 +67,9 @@ def twin(frame, alpha, user_limit, item_limit):
         for pair in sorted(last, key=last.get, reverse=True):
             mine.setdefault(pair[at], []).append(pair)
         counted[f"capped_{of}s"] = sum(len(pairs) > limit for pairs in mine.values())
-        counted[f"left_out_by_{of}_limit"] = sum(max(0, len(pairs) - limit) for pairs in mine.values())
+        counted[f"left_out_by_{of}_limit"] = sum(
+            max(0, len(pairs) - limit) for pairs in mine.values()
+        )
         last = {pair: last[pair] for pairs in mine.values() for pair in pairs[:limit]}
     likes = {}
     for user, item in last:
@@ -79,11 +90,24 @@ def same(found, wanted):
 
 
 def test_by_hand(tmp_path):
-    # ann and bob both like tea, cup and pot, and nothing else: a pair counts 1 / (1 + 3). cat likes tea and cup: with
-    # ann and with bob 1 / (1 + 2) each. tea and cup: 1/4 + 1/3 + 1/3 = 0.9167; tea and pot, cup and pot: 1/4.
-    rows = ["ann tea", "ann cup", "ann pot", "bob tea", "bob cup", "bob pot", "cat tea", "cat cup", "cat hat"]
+    # ann and bob both like tea, cup and pot, and nothing else: a pair counts 1 / (1 + 3). cat likes
+    # tea and cup: with ann and with bob 1 / (1 + 2) each. tea and cup: 1/4 + 1/3 + 1/3 = 0.9167;
+    # tea and pot, cup and pot: 1/4.
+    rows = [
+        "ann tea",
+        "ann cup",
+        "ann pot",
+        "bob tea",
+        "bob cup",
+        "bob pot",
+        "cat tea",
+        "cat cup",
+        "cat hat",
+    ]
     frame = pd.DataFrame([row.split() for row in rows], columns=["user_id", "item_id"])
-    done = swing(write(frame, tmp_path / "in"), tmp_path / "out", rows_per_shard=2, items_per_shard=2)
+    done = swing(
+        write(frame, tmp_path / "in"), tmp_path / "out", rows_per_shard=2, items_per_shard=2
+    )
     same(
         read(tmp_path / "out"),
         {
@@ -117,11 +141,15 @@ def test_it_is_the_one_of_one_machine(tmp_path):
     log = Interactions.from_frame(frame)
     ids, found = sorted(frame["item_id"].unique()), read(tmp_path / "out")
     similar, similarity = Swing(**settings).fit(log, Catalog.fit(log)).similar(ids, 4)
-    wanted, _ = twin(frame, **{name: settings[name] for name in ("alpha", "user_limit", "item_limit")})
+    wanted, _ = twin(
+        frame, **{name: settings[name] for name in ("alpha", "user_limit", "item_limit")}
+    )
     for at, item in enumerate(ids):
         there = np.isfinite(similarity[at])
         np.testing.assert_allclose(list(found[item].values()), similarity[at][there], rtol=1e-5)
-        for other, value in found[item].items():  # which of equal ones are there is another matter in memory
+        for other, value in found[
+            item
+        ].items():  # which of equal ones are there is another matter in memory
             assert value == pytest.approx(wanted[item][other], rel=1e-5)
 
 
@@ -138,7 +166,12 @@ def test_sums_do_not_depend_on_the_order_of_the_lists():
 
 def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypatch):
     frame, write_table, written = drawn(), tables.write_table, []
-    given = {"interactions": write(frame, tmp_path / "in"), "out": tmp_path / "out", "alpha": 1, "items_per_shard": 9}
+    given = {
+        "interactions": write(frame, tmp_path / "in"),
+        "out": tmp_path / "out",
+        "alpha": 1,
+        "items_per_shard": 9,
+    }
     given |= {"user_limit": 9, "item_limit": 12}
 
     def fragile(path, columns):
@@ -151,14 +184,18 @@ def test_interrupted_and_run_again_nothing_is_lost_or_doubled(tmp_path, monkeypa
     monkeypatch.setattr(tables, "write_table", fragile)
     with pytest.raises((MemoryError, RuntimeError), match="the worker is gone"):
         swing(**given)
-    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "similar").glob("*.parquet")}
+    first = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "similar").glob("*.parquet")
+    }
     monkeypatch.setattr(tables, "write_table", write_table)
     done = swing(**given)
     wanted, counted = twin(frame, 1, 9, 12)
     same(read(tmp_path / "out"), wanted)
     assert done["counted"] == counted
     assert len(first) == 2 and {path: path.stat().st_mtime_ns for path in first} == first
-    with pytest.raises(ValueError, match="begun with other inputs, these differ: alpha, item_limit. Choose another"):
+    with pytest.raises(
+        ValueError, match="begun with other inputs, these differ: alpha, item_limit. Choose another"
+    ):
         swing(**given | {"alpha": 2, "item_limit": 13})
 
 
@@ -166,7 +203,14 @@ def test_on_the_command_line(tmp_path, capsys):
     frame = drawn()
     given = ["--interactions", write(frame, tmp_path / "in"), "--out", str(tmp_path / "out")]
     given += ["--alpha", "0", "--user-limit", "7", "--item-limit", "9"]
-    main([*given, "--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"])
+    main(
+        [
+            *given,
+            "--runner=FnApiRunner",
+            "--direct_num_workers=2",
+            "--direct_running_mode=multi_threading",
+        ]
+    )
     wanted, counted = twin(frame, 0, 7, 9)
     assert json.loads(capsys.readouterr().out)["counted"] == counted
     same(read(tmp_path / "out"), wanted)

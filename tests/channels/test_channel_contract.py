@@ -1,4 +1,6 @@
-"""What every registered channel that is counted keeps to; none is known here by name but for what it must be told."""
+"""What every registered channel that is counted keeps to; none is known here by name but for what
+it must be told.
+"""
 
 import inspect
 
@@ -7,10 +9,13 @@ import pytest
 
 import tf_recall as tr
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.registry import REGISTRY, described, find, keywords, make
 
-GIVEN = {"inverted_index": {"attributes": [{"column": "genres", "separator": "|"}]}, "operational": {"column": "year"}}
+GIVEN = {
+    "inverted_index": {"attributes": [{"column": "genres", "separator": "|"}]},
+    "operational": {"column": "year"},
+}
 NAMES = [name for name in REGISTRY["channel"] if name != "trained"]
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
@@ -36,7 +41,12 @@ def fitted(world):
 
 
 def check(rows, score, k):
-    assert rows.shape == score.shape and rows.shape[1] == k and rows.dtype == np.int32 and score.dtype == np.float32
+    assert (
+        rows.shape == score.shape
+        and rows.shape[1] == k
+        and rows.dtype == np.int32
+        and score.dtype == np.float32
+    )
     assert ((rows > 0) == (score > -np.inf)).all() and (score[rows > 0] > 0).all()
     with np.errstate(invalid="ignore"):
         assert not (score[:, :-1] < score[:, 1:]).any()
@@ -90,7 +100,9 @@ def test_a_user_gets_the_same_alone_as_among_others(name, fitted):
 def test_a_history_stands_for_the_user(name, fitted):
     channel = fitted(name)
     items = channel.catalog.items.ids[[3, 30, 60]].tolist()
-    known, stranger = channel.recommend([channel.catalog.users.ids[0], "nobody"], 10, history=items)[0]
+    known, stranger = channel.recommend(
+        [channel.catalog.users.ids[0], "nobody"], 10, history=items
+    )[0]
     assert known.tolist() == stranger.tolist()
     rows, score = channel.recommend_rows(["nobody"], 10, exclude_seen=True, history=items)
     check(rows, score, 10)
@@ -109,11 +121,17 @@ def test_it_tells_what_brought_an_item(name, fitted):
     for item in channel.recommend([user], 5)[0][0]:
         reasons = channel.explain(user, item, num=4)
         shares = [reason["share"] for reason in reasons]
-        assert 1 <= len(reasons) <= 4 and shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1 + 1e-6
+        assert (
+            1 <= len(reasons) <= 4
+            and shares == sorted(shares, reverse=True)
+            and 0 < sum(shares) <= 1 + 1e-6
+        )
         assert all(list(reason) == ["kind", "id", "share"] and reason["kind"] for reason in reasons)
         whole = channel.explain(user, item, num=10_000)
         assert sum(reason["share"] for reason in whole) == pytest.approx(1)
-    with pytest.raises(ValueError, match="item 'nowhere' is unknown: it is not among the 150 of the catalogue"):
+    with pytest.raises(
+        ValueError, match="item 'nowhere' is unknown: it is not among the 150 of the catalog"
+    ):
         channel.explain(user, "nowhere")
 
 
@@ -131,7 +149,10 @@ def test_it_comes_back_from_a_folder_and_its_settings(name, fitted, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
-    user, item = channel.catalog.users.ids[0], channel.recommend([channel.catalog.users.ids[0]], 1)[0][0, 0]
+    user, item = (
+        channel.catalog.users.ids[0],
+        channel.recommend([channel.catalog.users.ids[0]], 1)[0][0, 0],
+    )
     assert again.explain(user, item) == channel.explain(user, item)
 
 
@@ -167,7 +188,11 @@ def test_it_forgets_what_it_was_fitted_on_before(name, world):
         ({"user_id": ["u1"], "k": 151}, ValueError, "151.*1 to 150|1 to 150.*151"),
         ({"user_id": [7], "k": 3}, TypeError, "user_id must hold string ids"),
         ({"user_id": ["u1"], "k": 3, "exclude": [[1]]}, TypeError, "exclude must hold string ids"),
-        ({"user_id": ["u1"], "k": 3, "allow": [["i1"], ["i2"]]}, ValueError, "allow must have one list for each"),
+        (
+            {"user_id": ["u1"], "k": 3, "allow": [["i1"], ["i2"]]},
+            ValueError,
+            "allow must have one list for each",
+        ),
     ],
 )
 def test_requests_that_cannot_be(name, fitted, request_, error, message):
@@ -179,9 +204,14 @@ def test_numbers_are_ids_too(name):
     import pandas as pd
 
     rng = np.random.default_rng(0)
-    items = pd.DataFrame({"item_id": np.arange(30), "genres": ["a|b", "b", "c"] * 10, "year": np.arange(30) + 1990})
+    items = pd.DataFrame(
+        {"item_id": np.arange(30), "genres": ["a|b", "b", "c"] * 10, "year": np.arange(30) + 1990}
+    )
     train = Interactions.from_columns(
-        user_id=rng.integers(0, 40, 600), item_id=rng.integers(0, 30, 600), timestamp=np.arange(600), items=items
+        user_id=rng.integers(0, 40, 600),
+        item_id=rng.integers(0, 30, 600),
+        timestamp=np.arange(600),
+        items=items,
     )
     channel = make("channel", name, **GIVEN.get(name, {})).fit(train, tr.Catalog.fit(train))
     item_id, _ = channel.recommend([3, 999], 30, exclude_seen=True)

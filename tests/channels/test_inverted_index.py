@@ -1,4 +1,6 @@
-"""The inverted index by hand, against a loop, what leads whom; reasons, requests, a folder; and on real films."""
+"""The inverted index by hand, against a loop, what leads whom; reasons, requests, a folder; and on
+real films.
+"""
 
 import math
 import zipfile
@@ -22,7 +24,16 @@ ITEMS = pd.DataFrame(
         "year": [1999.0, 2001, 1999, None, None],
     }
 )
-LOG = [("ann", "a"), ("ann", "b"), ("bob", "c"), ("bob", "b"), ("cid", "c"), ("dan", "c"), ("dan", "a"), ("dan", "e")]
+LOG = [
+    ("ann", "a"),
+    ("ann", "b"),
+    ("bob", "c"),
+    ("bob", "b"),
+    ("cid", "c"),
+    ("dan", "c"),
+    ("dan", "a"),
+    ("dan", "e"),
+]
 
 
 def fitted(log=LOG, items=ITEMS, attributes=(GENRES,), **settings):
@@ -33,22 +44,30 @@ def fitted(log=LOG, items=ITEMS, attributes=(GENRES,), **settings):
 
 def scores(channel, user, **request):
     items, score = channel.recommend([user], k=channel.catalog.num_items, **request)
-    return {item: value for item, value in zip(items[0].tolist(), score[0].tolist(), strict=True) if item}
+    return {
+        item: value
+        for item, value in zip(items[0].tolist(), score[0].tolist(), strict=True)
+        if item
+    }
 
 
 def test_by_hand():
-    # Of 8 likes 4 have Comedy (a, b, b, a), 5 Drama (a, c, c, c, a). Ann's 2: Comedy both, Drama one of them.
+    # Of 8 likes 4 have Comedy (a, b, b, a), 5 Drama (a, c, c, c, a). Ann's 2: Comedy both, Drama
+    # one of them.
     channel = fitted(strength=2)
     comedy = (2 + 2 * 4 / 8) / (2 + 2)  # 0.75 where everybody has 0.5
     affinity = comedy * math.log(comedy / 0.5)
     assert (1 + 2 * 5 / 8) / (2 + 2) < 5 / 8  # less Drama than others: no affinity
-    assert scores(channel, "ann") == pytest.approx({"a": affinity * 2, "b": affinity * 2})  # 2 interactions each
+    # 2 interactions each
+    assert scores(channel, "ann") == pytest.approx({"a": affinity * 2, "b": affinity * 2})
     assert [reason["id"] for reason in channel.explain("ann", "a")] == ["genres=Comedy"]
 
 
 def test_the_lists():
     channel = fitted(attributes=(GENRES, "year"), top=1)
-    lists = {name: row.indices.tolist() for name, row in zip(channel.values, channel.right, strict=True)}
+    lists = {
+        name: row.indices.tolist() for name, row in zip(channel.values, channel.right, strict=True)
+    }
     a, b, c = channel.catalog.items.encode(["a", "b", "c"]).tolist()
     # c has 3 interactions, a and b 2 each: by row, which is by id; nobody came to d, the only War
     assert lists == {
@@ -62,8 +81,13 @@ def test_the_lists():
 
 def planted(seed=0):
     rng = np.random.default_rng(seed)
-    genres, authors = np.array(["Comedy", "Drama", "War", "Crime"]), np.array([f"w{n}" for n in range(8)])
-    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(60)], "author": authors[rng.integers(0, 8, 60)]})
+    genres, authors = (
+        np.array(["Comedy", "Drama", "War", "Crime"]),
+        np.array([f"w{n}" for n in range(8)]),
+    )
+    items = pd.DataFrame(
+        {"item_id": [f"i{n}" for n in range(60)], "author": authors[rng.integers(0, 8, 60)]}
+    )
     items["genres"] = [list(rng.choice(genres, rng.integers(0, 4))) for _ in range(60)]
     items["shown"] = rng.integers(50, 100, 60)
     items["clicks"] = rng.integers(0, 50, 60)
@@ -78,7 +102,10 @@ def test_against_a_loop(metric, top):
     channel = fitted(log, items, [GENRES, "author"], metric=metric, top=top, strength=4.0)
     catalog = channel.catalog
     quality = dict(zip(catalog.items.ids, metric(None, catalog)[1:].tolist(), strict=True))
-    values = {item: {f"author={a}", *(f"genres={g}" for g in gs)} for item, a, gs in items.iloc[:, :3].values}
+    values = {
+        item: {f"author={a}", *(f"genres={g}" for g in gs)}
+        for item, a, gs in items.iloc[:, :3].values
+    }
     row = {item: place for place, item in enumerate(catalog.items.ids)}
     lists = {}
     for value in set().union(*values.values()):
@@ -107,15 +134,21 @@ def test_who_agrees_on_the_author_is_led_by_the_author():
     assert reasons["fay"][0]["id"] == "author=p" and reasons["guy"][0]["id"] == "genres=C"
     assert all(reason[0]["share"] > 0.9 for reason in reasons.values())
     found = {user: channel.recommend([user], k=8, exclude_seen=True)[0][0] for user in reasons}
-    assert {item[1] for item in found["fay"]} == {"p"} and {item[0] for item in found["guy"]} == {"C"}
+    assert {item[1] for item in found["fay"]} == {"p"} and {item[0] for item in found["guy"]} == {
+        "C"
+    }
     left = channel.left(np.array([0]), channel.likes[channel.catalog.users.encode(["fay"])])
-    assert not any(name.startswith("genres") for name in channel.names(left.indices[left.data > 0.02]))
+    assert not any(
+        name.startswith("genres") for name in channel.names(left.indices[left.data > 0.02])
+    )
 
 
 def test_what_all_items_have_leads_nowhere():
-    items = ITEMS.assign(colour="brown")
-    assert not scores(fitted(items=items, attributes=["colour"]), "ann")
-    assert scores(fitted(items=items, attributes=[GENRES, "colour"]), "ann") == scores(fitted(items=items), "ann")
+    items = ITEMS.assign(color="brown")
+    assert not scores(fitted(items=items, attributes=["color"]), "ann")
+    assert scores(fitted(items=items, attributes=[GENRES, "color"]), "ann") == scores(
+        fitted(items=items), "ann"
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -124,9 +157,12 @@ def test_nor_does_rounding(seed):
     users, item_ids = zip(*log, strict=True)
     weight = np.random.default_rng(seed).random(len(log))
     train = Interactions.from_columns(
-        user_id=list(users), item_id=list(item_ids), weight=weight, items=items.assign(colour="brown")
+        user_id=list(users),
+        item_id=list(item_ids),
+        weight=weight,
+        items=items.assign(color="brown"),
     )
-    channel = InvertedIndex(["colour"]).fit(train, Catalog.fit(train))
+    channel = InvertedIndex(["color"]).fit(train, Catalog.fit(train))
     assert not channel.left(np.arange(16), channel.likes).data.any()
 
 
@@ -147,7 +183,9 @@ def test_more_of_a_kind_tells_more():
     assert by_number[1] > by_number[0] > 0
     assert not scores(channel, "nobody")
     latest = fitted(last=1)  # bob's is b, no Drama any more
-    assert scores(fitted(), "bob") != scores(latest, "bob") == scores(latest, "nobody", history=["b"])
+    assert (
+        scores(fitted(), "bob") != scores(latest, "bob") == scores(latest, "nobody", history=["b"])
+    )
 
 
 def test_requests():
@@ -167,11 +205,13 @@ def test_save_and_load(tmp_path):
     catalog = Catalog.load(tmp_path / "catalog")  # its side tables stay behind
     again = InvertedIndex([GENRES, "author"]).load(tmp_path / "channel", catalog)
     users = [*catalog.users.ids, "nobody"]
-    for one, other in zip(channel.recommend(users, k=20), again.recommend(users, k=20), strict=True):
+    for one, other in zip(
+        channel.recommend(users, k=20), again.recommend(users, k=20), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
     item = channel.recommend(["u1"], k=1)[0][0, 0]
     assert again.explain("u1", item) == channel.explain("u1", item) != []
-    with pytest.raises(ValueError, match="knows 60 items, the catalogue 5"):
+    with pytest.raises(ValueError, match="knows 60 items, the catalog 5"):
         InvertedIndex(["author"]).load(tmp_path / "channel", fitted().catalog)
     (tmp_path / "channel" / "values.json").write_text('["genres=')
     with pytest.raises(ValueError, match="values.json is damaged"):
@@ -179,18 +219,23 @@ def test_save_and_load(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "attributes", [[], [GENRES, {"separator": "|"}], [{**GENRES, "sep": ","}], [{"column": 3}], [""]]
+    "attributes",
+    [[], [GENRES, {"separator": "|"}], [{**GENRES, "sep": ","}], [{"column": 3}], [""]],
 )
 def test_bad_attributes(attributes):
-    with pytest.raises(ValueError, match="attributes are columns of the item table, each a name or"):
+    with pytest.raises(
+        ValueError, match="attributes are columns of the item table, each a name or"
+    ):
         InvertedIndex(attributes)
 
 
 def test_errors():
     with pytest.raises(ValueError, match="each attribute is named once, got genres, genres"):
         InvertedIndex(["genres", GENRES])
-    with pytest.raises(ValueError, match="the item table has no column 'colour'; it has genres, year"):
-        fitted(attributes=["colour"])
+    with pytest.raises(
+        ValueError, match="the item table has no column 'color'; it has genres, year"
+    ):
+        fitted(attributes=["color"])
     with pytest.raises(ValueError, match="column 'genres' of the item table is empty"):
         fitted(items=ITEMS.assign(genres=" | "))
     with pytest.raises(ValueError, match="top is a whole number of at least 1, got 0"):
@@ -202,7 +247,9 @@ def test_errors():
 def test_films_by_genre(shared_data):
     """Of 9,742 films chance finds 1 in 100 in lists of 100."""
     with zipfile.ZipFile(shared_data / "movielens" / "ml-latest-small.zip") as files:
-        ratings, films = (pd.read_csv(files.open(f"ml-latest-small/{name}.csv")) for name in ("ratings", "movies"))
+        ratings, films = (
+            pd.read_csv(files.open(f"ml-latest-small/{name}.csv")) for name in ("ratings", "movies")
+        )
     log = Interactions.from_frame(ratings, {"user_id": "userId", "item_id": "movieId"}, films)
     split = leave_last_out(log)
     catalog = Catalog.fit(split.train)
@@ -213,4 +260,6 @@ def test_films_by_genre(shared_data):
     genres = films.set_index("movieId")["genres"]
     for item in channel.recommend([1], k=5, exclude_seen=True)[0][0]:
         reasons = channel.explain(1, item)
-        assert reasons and {reason["id"] for reason in reasons} <= {f"genres={g}" for g in genres[item].split("|")}
+        assert reasons and {reason["id"] for reason in reasons} <= {
+            f"genres={g}" for g in genres[item].split("|")
+        }

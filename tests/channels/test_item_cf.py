@@ -5,14 +5,14 @@ import pytest
 from scipy import sparse
 
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.channels.likes import Likes
 from tf_recall.channels.similarity import Cosine, Jaccard, WeightedCosine
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.likes import Likes
 
 
 def world(seed=0, num_users=60, num_items=40, events=600):
-    """Interactions with times and weights, popular items first, and the catalogue."""
+    """Interactions with times and weights, popular items first, and the catalog."""
     rng = np.random.default_rng(seed)
     train = Interactions.from_columns(
         user_id=[f"u{at}" for at in rng.integers(0, num_users, events)],
@@ -29,14 +29,16 @@ class Given:
     def __init__(self, values):
         self.values = values
 
-    def neighbours(self, likes, num):
+    def neighbors(self, likes, num):
         return sparse.csr_matrix(np.float32(self.values))
 
 
 def test_the_worked_example():
     """Likes (2, 1, 4, 3) and similarities (0.1, 0.4, 0.2, 0.6): 0.2 + 0.4 + 0.8 + 1.8 = 3.2."""
     train = Interactions.from_columns(
-        user_id=["u"] * 4 + ["v"], item_id=["a", "b", "c", "d", "e"], weight=[2.0, 1.0, 4.0, 3.0, 1.0]
+        user_id=["u"] * 4 + ["v"],
+        item_id=["a", "b", "c", "d", "e"],
+        weight=[2.0, 1.0, 4.0, 3.0, 1.0],
     )
     catalog = Catalog.fit(train)
     rows = dict(zip("abcde", catalog.items.encode(list("abcde")), strict=True))
@@ -49,11 +51,15 @@ def test_the_worked_example():
     np.testing.assert_allclose(score, [[3.2, -np.inf]], rtol=1e-6)
     reasons = channel.explain("u", "e", num=2)
     assert [(reason["kind"], reason["id"]) for reason in reasons] == [("item", "d"), ("item", "c")]
-    np.testing.assert_allclose([reason["share"] for reason in reasons], [1.8 / 3.2, 0.8 / 3.2], rtol=1e-6)
+    np.testing.assert_allclose(
+        [reason["share"] for reason in reasons], [1.8 / 3.2, 0.8 / 3.2], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("settings", [{}, {"top": 3}, {"last": 2}, {"user_limit": 4}, {"half_life": 5, "last": 6}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"top": 3}, {"last": 2}, {"user_limit": 4}, {"half_life": 5, "last": 6}]
+)
 def test_against_a_loop(seed, settings):
     train, catalog = world(seed)
     channel = ItemCF(WeightedCosine(), **settings).fit(train, catalog)
@@ -79,9 +85,15 @@ def test_against_a_loop(seed, settings):
         np.testing.assert_allclose(values[there], expected[line[there]], rtol=1e-4)
 
 
-def test_a_candidate_gets_the_whole_sum_not_that_of_the_neighbour_who_found_it():
+def test_a_candidate_gets_the_whole_sum_not_that_of_the_neighbor_who_found_it():
     # both a and b have c among their similar items; c's score is the sum over both, and beats d's
-    log = [("u", "a"), ("u", "b"), *((v, i) for v in ("v", "w") for i in "abc"), ("x", "a"), ("x", "d")]
+    log = [
+        ("u", "a"),
+        ("u", "b"),
+        *((v, i) for v in ("v", "w") for i in "abc"),
+        ("x", "a"),
+        ("x", "d"),
+    ]
     users, items = zip(*log, strict=True)
     train = Interactions.from_columns(user_id=list(users), item_id=list(items))
     channel = ItemCF().fit(train, Catalog.fit(train))
@@ -130,6 +142,9 @@ def test_cosine_is_what_is_not_chosen():
 def test_an_item_given_twice_in_a_history_is_one():
     train, catalog = world()
     channel = ItemCF().fit(train, catalog)
-    once, twice = (channel.recommend(["nobody"], 10, history=given) for given in (["i1", "i4"], ["i1", "i4", "i1"]))
+    once, twice = (
+        channel.recommend(["nobody"], 10, history=given)
+        for given in (["i1", "i4"], ["i1", "i4", "i1"])
+    )
     assert once[0].tolist() == twice[0].tolist()
     np.testing.assert_array_equal(once[1], twice[1])

@@ -1,4 +1,6 @@
-"""Merges by hand, against loops from the docstrings, and nobody starves in whatever order the channels stand."""
+"""Merges by hand, against loops from the docstrings, and nobody starves in whatever order the
+channels stand.
+"""
 
 import itertools
 
@@ -22,15 +24,18 @@ def merge(kind, lists, k, begins=None) -> Merged:
 def world(seed, count=40, num=5, items=30, width=12):
     """Lists that overlap, some with repeats, holes, or nothing at all, of different lengths."""
     rng = np.random.default_rng(seed)
-    lists = {name: rng.integers(0, items, (count, width - 2 * at)) for at, name in enumerate("abcde"[:num])}
+    lists = {
+        name: rng.integers(0, items, (count, width - 2 * at))
+        for at, name in enumerate("abcde"[:num])
+    }
     for rows in lists.values():
         rows[rng.random(count) < 0.15] = 0
     return lists, rng.integers(0, num, count)
 
 
 def test_turns_by_hand():
-    # 4 of a, 5 of b; a has 6 left (4 and 5 are taken), b 9 (5 and 4 are); then nobody has anything. c is empty.
-    # In the second row a gives 1, b 2, c 3; a 4 and nothing more, b nothing new, c 5.
+    # 4 of a, 5 of b; a has 6 left (4 and 5 are taken), b 9 (5 and 4 are); then nobody has anything.
+    # c is empty. In the second row a gives 1, b 2, c 3; a 4 and nothing more, b nothing new, c 5.
     lists = {"a": [[4, 5, 6], [1, 4, 0]], "b": [[5, 4, 9], [2, 1, 2]], "c": [[0, 0], [3, 5]]}
     rows, places = merge(RoundRobin(), lists, k=6)
     assert rows.tolist() == [[4, 5, 6, 9, 0, 0], [1, 2, 3, 4, 5, 0]]
@@ -38,12 +43,17 @@ def test_turns_by_hand():
     second = [[1, 2, 0], [0, 1, 0], [0, 0, 1], [2, 0, 0], [0, 0, 2], [0, 0, 0]]
     assert places.tolist() == [first, second]
     assert rows.dtype == places.dtype == np.int32
-    # b begins, then c that has nothing, then a: 5, 4, and b's 9 before a's 6. In the second row c begins.
-    assert merge(RoundRobin(), lists, 6, [1, 2]).rows.tolist() == [[5, 4, 9, 6, 0, 0], [3, 1, 2, 5, 4, 0]]
+    # b begins, then c that has nothing, then a: 5, 4, and b's 9 before a's 6. In the second row c
+    # begins.
+    assert merge(RoundRobin(), lists, 6, [1, 2]).rows.tolist() == [
+        [5, 4, 9, 6, 0, 0],
+        [3, 1, 2, 5, 4, 0],
+    ]
 
 
 def test_quotas_by_hand():
-    # b may give two and c one: b 5, c 5 is taken so 6, b 7; then all take turns: a 1, b 8, c (6, 5 taken) nothing, a 2.
+    # b may give two and c one: b 5, c 5 is taken so 6, b 7; then all take turns: a 1, b 8, c (6, 5
+    # taken) nothing, a 2.
     lists = {"a": [[1, 2, 3]] * 2, "b": [[5, 7, 8]] * 2, "c": [[5, 6, 0]] * 2}
     rows, places = merge(Quotas({"b": 2, "c": 1}), lists, k=6)
     assert rows.tolist() == [[5, 6, 7, 1, 8, 2]] * 2
@@ -55,15 +65,20 @@ def test_quotas_by_hand():
 
 
 def test_reciprocal_ranks_by_hand():
-    # With constant 1: 7 has 1/2 of a and 1/4 of b, 3/4; 8 has 1/3 + 1/2 = 5/6; 9 has 1/4 of a and 1/3 of b = 7/12.
+    # With constant 1: 7 has 1/2 of a and 1/4 of b, 3/4; 8 has 1/3 + 1/2 = 5/6; 9 has 1/4 of a and
+    # 1/3 of b = 7/12.
     lists = {"a": [[7, 8, 9], [1, 2, 0]], "b": [[8, 9, 7], [3, 4, 0]]}
     rows, places = merge(ReciprocalRank(1), lists, k=4)
     # In the second row nothing is shared: of equal scores a's comes first, its turn is sooner.
     assert rows.tolist() == [[8, 7, 9, 0], [1, 3, 2, 4]]
     assert places[0].tolist() == [[2, 1], [1, 3], [3, 2], [0, 0]]
     assert merge(ReciprocalRank(1), lists, 4, [1, 1]).rows.tolist() == [[8, 7, 9, 0], [3, 1, 4, 2]]
-    # a twice: 7 has 1 + 1/4 = 5/4, 8 has 2/3 + 1/2 = 7/6, 9 has 1/2 + 1/3 = 5/6; 1, 2 have 1, 2/3 and 3, 4 1/2, 1/3.
-    assert merge(ReciprocalRank(1, {"a": 2}), lists, k=4).rows.tolist() == [[7, 8, 9, 0], [1, 2, 3, 4]]
+    # a twice: 7 has 1 + 1/4 = 5/4, 8 has 2/3 + 1/2 = 7/6, 9 has 1/2 + 1/3 = 5/6; 1, 2 have 1, 2/3
+    # and 3, 4 1/2, 1/3.
+    assert merge(ReciprocalRank(1, {"a": 2}), lists, k=4).rows.tolist() == [
+        [7, 8, 9, 0],
+        [1, 2, 3, 4],
+    ]
 
 
 def slow(kind, lists, k, begins):
@@ -77,7 +92,9 @@ def slow(kind, lists, k, begins):
     if isinstance(kind, ReciprocalRank):
 
         def key(item):
-            score = sum(kind.weights.get(name, 1) / (kind.constant + at) for name, at in place[item].items())
+            score = sum(
+                kind.weights.get(name, 1) / (kind.constant + at) for name, at in place[item].items()
+            )
             return -round(score, 9), min(
                 (at, (names.index(name) - begins) % len(names)) for name, at in place[item].items()
             )
@@ -85,7 +102,9 @@ def slow(kind, lists, k, begins):
         merged = sorted(place, key=key)[:k]
     else:
         merged, turns = [], names[begins:] + names[:begins]
-        for quotas in ([kind.quotas] if isinstance(kind, Quotas) else []) + [dict.fromkeys(names, k)]:
+        for quotas in ([kind.quotas] if isinstance(kind, Quotas) else []) + [
+            dict.fromkeys(names, k)
+        ]:
             left, going = {name: quotas.get(name, 0) for name in names}, True
             while going:
                 going = False
@@ -111,7 +130,10 @@ def test_against_a_loop(name, k):
 
 def test_nobody_starves_in_any_order():
     rng = np.random.default_rng(0)
-    lists = {name: np.stack([rng.choice(40, 25, replace=False) + 1 for _ in range(30)]) for name in "abcd"}
+    lists = {
+        name: np.stack([rng.choice(40, 25, replace=False) + 1 for _ in range(30)])
+        for name in "abcd"
+    }
     for order in itertools.permutations(lists):
         rows, _ = merge(RoundRobin(), {name: lists[name] for name in order}, k=23)
         for n in (4, 10, 23):
@@ -130,7 +152,8 @@ def test_what_channels_give_differs_by_one_at_most():
     }
     for order in itertools.permutations(lists):
         _, places = merge(RoundRobin(), {name: lists[name] for name in order}, k=41)
-        gave = dict(zip(order, np.cumsum(places[0] > 0, axis=0).T, strict=True))  # among the first 1, 2, ...
+        # among the first 1, 2, ...
+        gave = dict(zip(order, np.cumsum(places[0] > 0, axis=0).T, strict=True))
         assert gave["c"][-1] == 2
         most = np.max([gave[name] - gave[other] for name in "abd" for other in "abd"])
         assert most == 1 and (gave["c"] >= np.minimum(2, gave["a"] - 1)).all()
@@ -155,13 +178,19 @@ def test_the_order_of_channels_is_nothing_to_ranks_but_where_they_tie():
         np.testing.assert_array_equal(there.rows, other.rows)
         np.testing.assert_array_equal(there.places[:, :, list(order)], other.places)
     # Without weights the scores are the same, and so whoever has the same places ties exactly.
-    turned = merge(ReciprocalRank(), {name: lists[name] for name in names[1:] + names[:1]}, 20, (begins - 1) % 5)
+    turned = merge(
+        ReciprocalRank(),
+        {name: lists[name] for name in names[1:] + names[:1]},
+        20,
+        (begins - 1) % 5,
+    )
     np.testing.assert_array_equal(rows, turned.rows)
     np.testing.assert_array_equal(places, np.roll(turned.places, 1, axis=2))
 
 
 def test_sums_of_the_same_terms_tie_whatever_order_they_are_added_in():
-    # Each of 11 items is first of one channel, second of another, and so on: all tie, and come turn by turn.
+    # Each of 11 items is first of one channel, second of another, and so on: all tie, and come turn
+    # by turn.
     lists = {f"c{at}": np.roll(np.arange(1, 12), -at)[None] for at in range(11)}
     for begin in range(11):
         rows, _ = merge(ReciprocalRank(), lists, 11, [begin])
@@ -173,7 +202,9 @@ def test_a_row_is_merged_by_itself_and_shorter_lists_are_the_beginning(name, mon
     lists, begins = world(5)
     whole = merge(MERGES[name], lists, 15, begins)
     lines = np.array([31, 2, 2, 17])
-    some = merge(MERGES[name], {name: rows[lines] for name, rows in lists.items()}, 15, begins[lines])
+    some = merge(
+        MERGES[name], {name: rows[lines] for name, rows in lists.items()}, 15, begins[lines]
+    )
     np.testing.assert_array_equal(some.rows, whole.rows[lines])
     np.testing.assert_array_equal(merge(MERGES[name], lists, 6, begins).rows, whole.rows[:, :6])
     monkeypatch.setattr("tf_recall.channels.merge.BLOCK", 7)
@@ -184,7 +215,9 @@ def test_a_row_is_merged_by_itself_and_shorter_lists_are_the_beginning(name, mon
 @pytest.mark.parametrize("name", ["turns", "quotas"])
 def test_the_first_k_of_each_list_are_enough(name):
     rng = np.random.default_rng(7)
-    lists = {each: np.stack([rng.choice(9, 7, replace=False) + 1 for _ in range(40)]) for each in "abcde"}
+    lists = {
+        each: np.stack([rng.choice(9, 7, replace=False) + 1 for _ in range(40)]) for each in "abcde"
+    }
     begins = rng.integers(0, 5, 40)
     shorter = {name: rows[:, :3] for name, rows in lists.items()}
     np.testing.assert_array_equal(
@@ -196,7 +229,12 @@ def test_nothing_at_all():
     nothing = {"a": np.zeros((2, 0)), "c": np.zeros((2, 3), int), "d": np.zeros((2, 0), int)}
     for kind in (RoundRobin(), Quotas({"c": 4}), ReciprocalRank()):
         rows, places = kind.merge(nothing, 4)
-        assert not rows.any() and not places.any() and rows.shape == (2, 4) and places.shape == (2, 4, 3)
+        assert (
+            not rows.any()
+            and not places.any()
+            and rows.shape == (2, 4)
+            and places.shape == (2, 4, 3)
+        )
         assert kind.merge({"c": np.zeros((0, 3), int)}, 4).rows.shape == (0, 4)
 
 
@@ -210,9 +248,15 @@ def test_nothing_at_all():
         (lambda: RoundRobin().merge({}, 3), "no channel to merge"),
         (lambda: RoundRobin().merge({"a": [[1]]}, 0), "k is 0"),
         (lambda: RoundRobin().merge({"a": [[1]]}, 1, [1]), "a number from 0 to 0"),
-        (lambda: Quotas({"z": 1}).merge({"a": [[1]], "b": [[1]]}, 1), "names the channel 'z'; there are: 'a', 'b'"),
+        (
+            lambda: Quotas({"z": 1}).merge({"a": [[1]], "b": [[1]]}, 1),
+            "names the channel 'z'; there are: 'a', 'b'",
+        ),
         (lambda: ReciprocalRank(weights={"z": 1}).merge({"a": [[1]]}, 1), "names the channel 'z'"),
-        (lambda: RoundRobin().merge({"a": [[1]], "b": [[1], [2]]}, 1), r"lists of 'b' .* shape \[1, W\]"),
+        (
+            lambda: RoundRobin().merge({"a": [[1]], "b": [[1], [2]]}, 1),
+            r"lists of 'b' .* shape \[1, W\]",
+        ),
         (lambda: RoundRobin().merge({"a": [[-1]]}, 1), "at least 0"),
         (lambda: RoundRobin().merge({"a": [[0.5]]}, 1), "whole numbers"),
     ],
@@ -226,13 +270,17 @@ class Told:
     """A report whose marginal recalls and recalls are given."""
 
     def __init__(self, **figures):
-        self.lines = {name: {"marginal": marginal, "recall": recall} for name, (marginal, recall) in figures.items()}
+        self.lines = {
+            name: {"marginal": marginal, "recall": recall}
+            for name, (marginal, recall) in figures.items()
+        }
 
 
 def test_a_channel_counts_by_what_only_it_finds_and_how_often_it_finds():
     merge = MarginalRank(constant=0)
     lists = {"a": np.array([[1, 2]]), "b": np.array([[3, 4]]), "c": np.array([[4, 3]])}
-    assert merge.merge(lists, 2).rows.tolist() == [[3, 4]]  # two agree: 1 + 1/2 each, where a's first has 1
+    # two agree: 1 + 1/2 each, where a's first has 1
+    assert merge.merge(lists, 2).rows.tolist() == [[3, 4]]
     merge.fit(Told(a=(0.04, 0.2), b=(0.02, 0.2), c=(0.0, 0.9), merged=(None, 0.3)))
     assert merge.weights == {"a": 1.0, "b": 0.5, "c": 0.01}
     # 1: 1; 2: 1/2; 3: 0.5 + 0.01 / 2; 4: 0.25 + 0.01

@@ -1,4 +1,6 @@
-"""Several channels as one: sources, filters that nothing slips through, the same answer in any batch."""
+"""Several channels as one: sources, filters that nothing slips through, the same answer in any
+batch.
+"""
 
 import numpy as np
 import pytest
@@ -6,11 +8,11 @@ import pytest
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.merge import Quotas, ReciprocalRank, RoundRobin
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.channels.ranked import Popularity
 from tf_recall.channels.user_cf import UserCF
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.recommend.rankings import Popularity
 
 
 class Fixed:
@@ -48,7 +50,9 @@ def world():
     rng = np.random.default_rng(0)
     share = 1 / np.arange(1, 61)
     users, items = rng.integers(0, 80, 1200), rng.choice(60, 1200, p=share / share.sum())
-    log = Interactions.from_columns(user_id=[f"u{user}" for user in users], item_id=[f"i{item}" for item in items])
+    log = Interactions.from_columns(
+        user_id=[f"u{user}" for user in users], item_id=[f"i{item}" for item in items]
+    )
     held = rng.random(1200) < 0.2
     train, test = log.select(~held), log.select(held)
     catalog = Catalog.fit(train)
@@ -65,7 +69,8 @@ def both(catalog, **settings):
 def test_by_hand(catalog):
     multi, users = both(catalog), [f"user {number}" for number in range(40)]
     item_id, score = multi.recommend(users, k=6)
-    # One begins: a, d; b, h (d and a are taken); c. Two begins: d, a; h, b; c. Which of them is the user's own.
+    # One begins: a, d; b, h (d and a are taken); c. Two begins: d, a; h, b; c. Which of them is the
+    # user's own.
     assert {"".join(line) for line in item_id} == {"adbhc", "dahbc"}
     assert score.tolist() == [np.float32([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, -np.inf]).tolist()] * 40
     rows, places = multi.lists(users, k=6)
@@ -98,11 +103,19 @@ def test_nothing_slips_through(catalog, merge):
 
     assert sets() == ["abcdh"] * 3
     assert sets(exclude_seen=True) == ["cdh", "abdh", "abcdh"]
-    assert sets(exclude_seen=[False, True, True], history=[["d"], ["d"], ["a"]]) == ["abcdh", "abh", "bcdh"]
+    assert sets(exclude_seen=[False, True, True], history=[["d"], ["d"], ["a"]]) == [
+        "abcdh",
+        "abh",
+        "bcdh",
+    ]
     assert sets(exclude=["a", "x"]) == ["bcdh"] * 3
     assert sets(exclude=[["a"], ["d", "h"], []]) == ["bcdh", "abc", "abcdh"]
     assert sets(allow=[["a", "h", "e"], ["x"], []]) == ["ah", "", "abcdh"]
-    assert sets(allow=[list("ach"), ["c"], []], exclude=["h"], exclude_seen=True) == ["c", "", "abcd"]
+    assert sets(allow=[list("ach"), ["c"], []], exclude=["h"], exclude_seen=True) == [
+        "c",
+        "",
+        "abcd",
+    ]
     rows, _ = multi.lists(users, 8, exclude_seen=True)
     assert (np.diff((rows > 0).astype(int), axis=1) <= 0).all()  # no holes
 
@@ -124,9 +137,9 @@ def test_an_item_that_scores_nothing_is_not_there(catalog):
             rows, score = super().recommend_rows(user_id, k, **request)
             return rows, np.where(np.arange(k) < 2, score, -np.inf)
 
-    assert MultiChannel({"one": Short(catalog, list("abcd"))}, catalog).recommend("ann", 3)[0].tolist() == [
-        ["a", "b", ""]
-    ]
+    assert MultiChannel({"one": Short(catalog, list("abcd"))}, catalog).recommend("ann", 3)[
+        0
+    ].tolist() == [["a", "b", ""]]
 
 
 def test_everyone_is_asked_the_same(catalog):
@@ -137,7 +150,10 @@ def test_everyone_is_asked_the_same(catalog):
     multi.recommend(["ann", "bob"], 5, exclude_seen=[True, False], **request)
     asked, other = counted.requests[0], trained.requests[0]
     assert asked["k"] == 5 and other["k"] == 3
-    assert asked["history"].tolist() == [["h", ""], ["g", "f"]] and asked["exclude"].tolist() == [["e"], ["e"]]
+    assert asked["history"].tolist() == [["h", ""], ["g", "f"]] and asked["exclude"].tolist() == [
+        ["e"],
+        ["e"],
+    ]
     # Who takes no history leaves out what it holds, where that is asked.
     assert "history" not in other and other["exclude"].tolist() == [["e", "h", ""], ["e", "", ""]]
     for each in (asked, other):
@@ -145,7 +161,7 @@ def test_everyone_is_asked_the_same(catalog):
     multi.recommend(["ann"], 2)
     assert set(counted.requests[1]) == set(trained.requests[1]) == {"k", "exclude_seen"}
     MultiChannel({"counted": counted}, catalog, depth=100).recommend(["ann"], 2)
-    assert counted.requests[2]["k"] == 8  # the catalogue
+    assert counted.requests[2]["k"] == 8  # the catalog
 
 
 def test_explain(catalog):
@@ -176,7 +192,8 @@ def test_on_channels_that_count(world):
     rows, places = multi.lists(users, 12, exclude_seen=True)
     for at, channel in enumerate(channels.values()):
         alone, score = channel.recommend_rows(users, 12, exclude_seen=True)
-        assert (alone[:, :4][:, :, None] == rows[:, None]).any(axis=2)[score[:, :4] > -np.inf].all()  # a third each
+        # a third each
+        assert (alone[:, :4][:, :, None] == rows[:, None]).any(axis=2)[score[:, :4] > -np.inf].all()
         line, column = np.nonzero(places[..., at])
         np.testing.assert_array_equal(alone[line, places[line, column, at] - 1], rows[line, column])
     # What explains an item is what brought it.
@@ -206,7 +223,10 @@ def test_numbers_for_ids():
     log = Interactions.from_columns(user_id=[1, 1, 2], item_id=[7, 8, 9])
     catalog = Catalog.fit(log)
     multi = MultiChannel({"popular": Popularity().fit(log, catalog)}, catalog)
-    assert multi.recommend([1, 5], 3, exclude_seen=True, exclude=[8])[0].tolist() == [[9, -1, -1], [7, 9, -1]]
+    assert multi.recommend([1, 5], 3, exclude_seen=True, exclude=[8])[0].tolist() == [
+        [9, -1, -1],
+        [7, 9, -1],
+    ]
 
 
 def test_refused(catalog, world):
@@ -214,12 +234,27 @@ def test_refused(catalog, world):
     fixed = {"one": Fixed(catalog, ["a"])}
     for make, message in [
         (lambda: MultiChannel({}, catalog), "no channel to merge"),
-        (lambda: MultiChannel(fixed, catalog, Quotas({"tow": 3})), "names the channel 'tow'; there are: 'one'"),
+        (
+            lambda: MultiChannel(fixed, catalog, Quotas({"tow": 3})),
+            "names the channel 'tow'; there are: 'one'",
+        ),
         (lambda: MultiChannel(fixed, catalog, depth=0), "depth is a whole number of at least 1"),
-        (lambda: MultiChannel(channels, catalog), f"'item_cf' knows {larger.num_items} items, the catalogue 8"),
-        (lambda: MultiChannel(fixed, catalog).recommend(["ann"], 9), "k must be a whole number from 1 to 8"),
-        (lambda: MultiChannel(fixed, catalog).recommend(["ann"], 0), "k must be a whole number from 1 to 8"),
-        (lambda: MultiChannel(fixed, catalog).recommend(["ann"], 1, exclude=[["a"], ["b"]]), "one list for each"),
+        (
+            lambda: MultiChannel(channels, catalog),
+            f"'item_cf' knows {larger.num_items} items, the catalog 8",
+        ),
+        (
+            lambda: MultiChannel(fixed, catalog).recommend(["ann"], 9),
+            "k must be a whole number from 1 to 8",
+        ),
+        (
+            lambda: MultiChannel(fixed, catalog).recommend(["ann"], 0),
+            "k must be a whole number from 1 to 8",
+        ),
+        (
+            lambda: MultiChannel(fixed, catalog).recommend(["ann"], 1, exclude=[["a"], ["b"]]),
+            "one list for each",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             make()

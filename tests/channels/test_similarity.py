@@ -31,7 +31,10 @@ def twin(kind, likes, i, j):
         return 1 / (1 + math.sqrt(sum((user[i] - user[j]) ** 2 for user in likes)))
     mean = {i: 0.0, j: 0.0}
     if isinstance(kind, Pearson):
-        mean = {i: sum(likes[u][i] for u in ours) / len(ours), j: sum(likes[u][j] for u in theirs) / len(theirs)}
+        mean = {
+            i: sum(likes[u][i] for u in ours) / len(ours),
+            j: sum(likes[u][j] for u in theirs) / len(theirs),
+        }
     product = sum((likes[u][i] - mean[i]) * (likes[u][j] - mean[j]) for u in both)
     length = math.sqrt(sum((likes[u][i] - mean[i]) ** 2 for u in ours))
     length *= math.sqrt(sum((likes[u][j] - mean[j]) ** 2 for u in theirs))
@@ -46,26 +49,35 @@ def test_against_a_loop(kind, blocks, monkeypatch):
         monkeypatch.setattr(products, "MULTIPLICATIONS", 40)
         monkeypatch.setattr(products, "HELD", 40)
     rng = np.random.default_rng(0)
-    likes = (rng.uniform(0.5, 5, (40, 15)) * (rng.random((40, 15)) < np.linspace(0.6, 0.05, 15))).astype(np.float32)
-    found = kind.neighbours(matrix(likes), 6)
+    likes = (
+        rng.uniform(0.5, 5, (40, 15)) * (rng.random((40, 15)) < np.linspace(0.6, 0.05, 15))
+    ).astype(np.float32)
+    found = kind.neighbors(matrix(likes), 6)
     assert found.shape == (15, 15) and found.dtype == np.float32
     for i in range(15):
         expected = [(j, twin(kind, likes.tolist(), i, j)) for j in range(15) if j != i]
         expected = sorted((-value for _, value in expected if value > 1e-7))[:6]
         line = slice(*found.indptr[i : i + 2])
-        np.testing.assert_allclose(found.data[line], [-value for value in expected], rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            found.data[line], [-value for value in expected], rtol=2e-4, atol=1e-6
+        )
         values = [twin(kind, likes.tolist(), i, j) for j in found.indices[line]]
         np.testing.assert_allclose(found.data[line], values, rtol=2e-4, atol=1e-6)
 
 
 def test_by_hand():
-    # users a, b, c; items 0, 1, 2: a likes 0 (2) and 1 (1); b likes 0 (1), 1 (3) and 2 (2); c likes 0 (2)
+    # users a, b, c; items 0, 1, 2: a likes 0 (2) and 1 (1); b likes 0 (1), 1 (3) and 2 (2); c likes
+    # 0 (2)
     likes = matrix([[2, 1, 0], [1, 3, 2], [2, 0, 0]])
-    found = {type(kind).__name__: kind.neighbours(likes, 5).toarray()[0] for kind in ALL}
-    np.testing.assert_allclose(found["Cosine"], [0, 2 / math.sqrt(3 * 2), 1 / math.sqrt(3 * 1)], rtol=1e-6)
+    found = {type(kind).__name__: kind.neighbors(likes, 5).toarray()[0] for kind in ALL}
+    np.testing.assert_allclose(
+        found["Cosine"], [0, 2 / math.sqrt(3 * 2), 1 / math.sqrt(3 * 1)], rtol=1e-6
+    )
     np.testing.assert_allclose(found["Jaccard"], [0, 2 / 3, 1 / 3], rtol=1e-6)
     # lengths: 3, sqrt 10, 2; products: 2 * 1 + 1 * 3 = 5 and 1 * 2 = 2
-    np.testing.assert_allclose(found["WeightedCosine"], [0, 5 / (3 * math.sqrt(10)), 2 / (3 * 2)], rtol=1e-6)
+    np.testing.assert_allclose(
+        found["WeightedCosine"], [0, 5 / (3 * math.sqrt(10)), 2 / (3 * 2)], rtol=1e-6
+    )
     # squared distances: 9 + 10 - 10 = 9 and 9 + 4 - 4 = 9
     np.testing.assert_allclose(found["Euclidean"], [0, 1 / 4, 1 / 4], rtol=1e-6)
 
@@ -73,23 +85,27 @@ def test_by_hand():
 def test_pearson_by_hand():
     # means 2, 3, 3; item 0 deviates by 1, -1, 0; item 1 by 2, -2; item 2 by -1, 1
     likes = matrix([[3, 5, 2], [1, 1, 4], [2, 0, 0]])
-    found = Pearson(shrinkage=0).neighbours(likes, 5).toarray()
+    found = Pearson(shrinkage=0).neighbors(likes, 5).toarray()
     # product 0 with 1: 2 + 2 = 4, lengths sqrt 2 and sqrt 8: 1; with 2: -2, opposite: left out
     np.testing.assert_allclose(found[0], [0, 1, 0], atol=1e-6)
-    np.testing.assert_allclose(Pearson(shrinkage=4).neighbours(likes, 5).toarray()[0, 1], 4 / (4 + 4), rtol=1e-6)
+    np.testing.assert_allclose(
+        Pearson(shrinkage=4).neighbors(likes, 5).toarray()[0, 1], 4 / (4 + 4), rtol=1e-6
+    )
 
 
 def test_pearson_needs_likes_that_differ():
-    assert Pearson(0).neighbours(matrix(np.ones((5, 4))), 3).nnz == 0
+    assert Pearson(0).neighbors(matrix(np.ones((5, 4))), 3).nnz == 0
 
 
 def test_weights_play_a_part_where_they_should():
     likes, scaled = matrix([[2, 1], [1, 5]]), matrix([[20, 10], [10, 50]])
     for kind in (Cosine(), Jaccard()):
-        assert (kind.neighbours(likes, 1) != kind.neighbours(binary_of(likes), 1)).nnz == 0
-    assert WeightedCosine().neighbours(likes, 1)[0, 1] < Cosine().neighbours(likes, 1)[0, 1]
+        assert (kind.neighbors(likes, 1) != kind.neighbors(binary_of(likes), 1)).nnz == 0
+    assert WeightedCosine().neighbors(likes, 1)[0, 1] < Cosine().neighbors(likes, 1)[0, 1]
     np.testing.assert_allclose(
-        WeightedCosine().neighbours(scaled, 1).data, WeightedCosine().neighbours(likes, 1).data, rtol=1e-6
+        WeightedCosine().neighbors(scaled, 1).data,
+        WeightedCosine().neighbors(likes, 1).data,
+        rtol=1e-6,
     )
 
 
@@ -101,22 +117,23 @@ def test_sums_of_many_equal_terms_are_exact():
     likes = matrix(np.ones((50_000, 2)))
     likes.data[1] = 0  # the first user has not item 1
     likes.eliminate_zeros()
-    found = Cosine().neighbours(likes, 1)[0, 1]
+    found = Cosine().neighbors(likes, 1)[0, 1]
     assert found == pytest.approx(49_999 / math.sqrt(50_000 * 49_999), rel=2e-7)
 
 
 def test_a_popular_item_is_not_like_everything():
-    # all 100 users have item 0; item 2 shares 10 of its 10 users with 0, and 8 with item 1, which has 10 as well
+    # all 100 users have item 0; item 2 shares 10 of its 10 users with 0, and 8 with item 1, which
+    # has 10 as well
     likes = np.zeros((100, 3), np.float32)
     likes[:, 0] = likes[:10, 2] = likes[2:12, 1] = 1
     for kind in (Cosine(), Jaccard()):
-        assert kind.neighbours(matrix(likes), 1)[[2]].indices.tolist() == [1]
+        assert kind.neighbors(matrix(likes), 1)[[2]].indices.tolist() == [1]
 
 
-def test_identical_items_are_neighbours_and_none_is_its_own():
+def test_identical_items_are_neighbors_and_none_is_its_own():
     likes = matrix(np.ones((3, 6)))
     for kind in (Cosine(), Jaccard(), WeightedCosine(), Euclidean()):
-        found = kind.neighbours(likes, 5)
+        found = kind.neighbors(likes, 5)
         assert not found.diagonal().any() and np.diff(found.indptr).tolist() == [5] * 6
         np.testing.assert_allclose(found.data, 1, rtol=1e-6)
 

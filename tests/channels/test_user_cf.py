@@ -21,7 +21,9 @@ def fitted(log, **settings):
 
 def test_the_worked_example():
     """Similarities (0.9, 0.5, 0.5, 0.3), likes (0, 4, 2, 0): 0 + 2 + 1 + 0 = 3."""
-    channel, catalog = fitted([("u", "a", 1.0), ("p", "a", 1.0), ("q", "x", 4.0), ("r", "x", 2.0), ("s", "a", 1.0)])
+    channel, catalog = fitted(
+        [("u", "a", 1.0), ("p", "a", 1.0), ("q", "x", 4.0), ("r", "x", 2.0), ("s", "a", 1.0)]
+    )
     similar = np.zeros((6, 6), np.float32)
     u, *others = catalog.users.encode(["u", "p", "q", "r", "s"])
     similar[u, others] = [0.9, 0.5, 0.5, 0.3]
@@ -35,7 +37,9 @@ def test_the_worked_example():
 
 def test_similarities_by_hand():
     # n_a = 3, n_b = 2; ann has a and b, bob a and b and c, cid a
-    channel, catalog = fitted([("ann", "a"), ("ann", "b"), ("bob", "a"), ("bob", "b"), ("bob", "c"), ("cid", "a")])
+    channel, catalog = fitted(
+        [("ann", "a"), ("ann", "b"), ("bob", "a"), ("bob", "b"), ("bob", "c"), ("cid", "a")]
+    )
     ann, bob, cid = catalog.users.encode(["ann", "bob", "cid"])
     a, b = 1 / math.log(4), 1 / math.log(3)
     found = channel.users.toarray()
@@ -48,7 +52,11 @@ def test_similarities_by_hand():
 @pytest.mark.parametrize("settings", [{}, {"top": 4}, {"last": 3}, {"item_limit": 12}])
 def test_against_a_loop(settings):
     rng = np.random.default_rng(1)
-    pairs = zip(rng.integers(0, 30, 400).tolist(), np.minimum(rng.geometric(0.06, 400), 40).tolist(), strict=True)
+    pairs = zip(
+        rng.integers(0, 30, 400).tolist(),
+        np.minimum(rng.geometric(0.06, 400), 40).tolist(),
+        strict=True,
+    )
     log = [(f"u{user}", f"i{item}", float(rng.integers(1, 5))) for user, item in pairs]
     channel, catalog = fitted(log, **settings)
     likes, kept = channel.likes.toarray(), channel.right.toarray()
@@ -58,7 +66,11 @@ def test_against_a_loop(settings):
     for user in range(1, catalog.users.size):
         similar = {}
         for other in range(1, catalog.users.size):
-            common = [i for i in taken[user] & taken[other] if count[i] <= settings.get("item_limit", 1000)]
+            common = [
+                i
+                for i in taken[user] & taken[other]
+                if count[i] <= settings.get("item_limit", 1000)
+            ]
             if other != user and common:
                 norm = math.sqrt(len(taken[user]) * len(taken[other]))
                 similar[other] = sum(1 / math.log(1 + count[i]) for i in common) / norm
@@ -67,8 +79,12 @@ def test_against_a_loop(settings):
         expected[list(taken[user])] = 0
         there = rows[user - 1] > 0
         assert there.sum() == min(30, (expected > 0).sum())
-        np.testing.assert_allclose(score[user - 1][there], np.sort(expected)[::-1][: there.sum()], rtol=1e-4)
-        np.testing.assert_allclose(score[user - 1][there], expected[rows[user - 1][there]], rtol=1e-4)
+        np.testing.assert_allclose(
+            score[user - 1][there], np.sort(expected)[::-1][: there.sum()], rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            score[user - 1][there], expected[rows[user - 1][there]], rtol=1e-4
+        )
 
 
 def test_what_everybody_likes_says_little():
@@ -80,14 +96,27 @@ def test_what_everybody_likes_says_little():
 
 
 def test_somebody_unknown_is_compared_by_his_history():
-    log = [("ann", "a"), ("ann", "b"), ("ann", "x"), ("bob", "c"), ("bob", "y"), ("cid", "a"), ("cid", "b")]
+    log = [
+        ("ann", "a"),
+        ("ann", "b"),
+        ("ann", "x"),
+        ("bob", "c"),
+        ("bob", "y"),
+        ("cid", "a"),
+        ("cid", "b"),
+    ]
     channel, _ = fitted(log)
     item_id, _ = channel.recommend(["nobody", "cid"], k=2, exclude_seen=True, history=[["c"], []])
     assert item_id.tolist() == [["y", ""], ["x", ""]]
     known, _ = fitted([*log, ("new", "a"), ("new", "b")])
     expected = known.recommend(["new"], k=1, exclude_seen=True)[0]
-    assert channel.recommend(["nobody"], k=1, exclude_seen=True, history=["a", "b"])[0].tolist() == expected.tolist()
-    assert channel.explain("nobody", "y", history=["c"]) == [{"kind": "user", "id": "bob", "share": 1.0}]
+    assert (
+        channel.recommend(["nobody"], k=1, exclude_seen=True, history=["a", "b"])[0].tolist()
+        == expected.tolist()
+    )
+    assert channel.explain("nobody", "y", history=["c"]) == [
+        {"kind": "user", "id": "bob", "share": 1.0}
+    ]
 
 
 def test_a_limit_that_leaves_nothing_finds_nobody():

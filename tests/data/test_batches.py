@@ -1,4 +1,6 @@
-"""Batches: every row at most once an epoch, orders that follow the seed, and a resume that reads the same."""
+"""Batches: every row at most once an epoch, orders that follow the seed, and a resume that reads
+the same.
+"""
 
 import keras
 import numpy as np
@@ -11,7 +13,10 @@ from tf_recall.data.batches import Batches
 
 def columns(num_rows):
     rows = np.arange(num_rows, dtype=np.int32)
-    return {"query": {"user": rows, "history": np.stack([rows, -rows], 1)}, "item": {"item": rows + 1}}
+    return {
+        "query": {"user": rows, "history": np.stack([rows, -rows], 1)},
+        "item": {"item": rows + 1},
+    }
 
 
 def rows_of(batches, epoch):
@@ -66,7 +71,9 @@ def test_the_columns_stay_together():
 
 
 def test_the_shuffle_is_uniform():
-    """Over many seeds each row is as often in each place: 2000 draws of 12 places, six deviations allowed."""
+    """Over many seeds each row is as often in each place: 2000 draws of 12 places, six deviations
+    allowed.
+    """
     places = np.zeros((12, 12))
     for seed in range(2000):
         order = Batches({"row": np.arange(12)}, batch_size=12, seed=seed).at(0)["row"]
@@ -75,22 +82,31 @@ def test_the_shuffle_is_uniform():
 
 
 def test_runs_are_mixed():
-    """Runs of 64 rows in pools of 64 runs: a batch of 256 should hold few rows of any run, and no run is told apart."""
+    """Runs of 64 rows in pools of 64 runs: a batch of 256 should hold few rows of any run, and no
+    run is told apart.
+    """
     batches = Batches({"row": np.arange(64 * 64 * 4)}, batch_size=256, run=64)
-    shares = [np.bincount(batches.at(step)["row"] // 64, minlength=256) for step in range(batches.steps_per_epoch)]
+    shares = [
+        np.bincount(batches.at(step)["row"] // 64, minlength=256)
+        for step in range(batches.steps_per_epoch)
+    ]
     assert np.max(shares) <= 12  # 4 on average were 64 runs mixed, 1 were all 256.
     order = np.concatenate([batches.at(step)["row"] for step in range(batches.steps_per_epoch)])
     assert np.mean(np.abs(np.diff(order)) == 1) < 0.05
 
 
-def test_other_rows_are_neighbours_each_epoch(monkeypatch):
-    """With a pool of one run, every ten places hold one run: ten neighbours, which start elsewhere each epoch."""
+def test_other_rows_are_neighbors_each_epoch(monkeypatch):
+    """With a pool of one run, every ten places hold one run: ten neighbors, which start elsewhere
+    each epoch.
+    """
     monkeypatch.setattr(batches_module, "POOL_ROWS", 10)
     batches = Batches({"row": np.arange(100)}, batch_size=10, run=10)
     starts = set()
     for epoch in range(20):
         rows = np.sort(batches.at(epoch * 10)["row"])
-        start = rows[0] if rows[-1] - rows[0] == 9 else rows[np.flatnonzero(np.diff(rows) > 1)[0] + 1]
+        start = (
+            rows[0] if rows[-1] - rows[0] == 9 else rows[np.flatnonzero(np.diff(rows) > 1)[0] + 1]
+        )
         assert set((start + np.arange(10)) % 100) == set(rows)
         starts.add(int(start) % 10)
     assert len(starts) > 5
@@ -101,7 +117,9 @@ def test_start_is_skip(small_blocks, run):
     batches = Batches(columns(103), batch_size=10, run=run)
     for start in (0, 2, 7, 10, 23):
         ours, skipped = batches.dataset(start=start), batches.dataset().skip(start)
-        for step, (one, other) in enumerate(zip(ours.take(25), skipped.take(25), strict=True), start):
+        for step, (one, other) in enumerate(
+            zip(ours.take(25), skipped.take(25), strict=True), start
+        ):
             at = batches.at(step)
             for side, name in (("query", "user"), ("query", "history"), ("item", "item")):
                 np.testing.assert_array_equal(one[side][name], other[side][name])
@@ -111,11 +129,17 @@ def test_start_is_skip(small_blocks, run):
 def test_two_iterations_at_once(small_blocks):
     """Epochs apart, so that neither may rely on the order the other has just computed."""
     batches = Batches(columns(103), batch_size=10, run=4)
-    for one, other in zip(batches.dataset().take(30), batches.dataset(start=15).take(30), strict=True):
+    for one, other in zip(
+        batches.dataset().take(30), batches.dataset(start=15).take(30), strict=True
+    ):
         assert not np.array_equal(one["query"]["user"], other["query"]["user"])
-    for step, (one, other) in enumerate(zip(batches.dataset().take(30), batches.dataset(15), strict=False)):
+    for step, (one, other) in enumerate(
+        zip(batches.dataset().take(30), batches.dataset(15), strict=False)
+    ):
         np.testing.assert_array_equal(one["query"]["user"], batches.at(step)["query"]["user"])
-        np.testing.assert_array_equal(other["query"]["user"], batches.at(step + 15)["query"]["user"])
+        np.testing.assert_array_equal(
+            other["query"]["user"], batches.at(step + 15)["query"]["user"]
+        )
 
 
 def test_the_dataset_is_endless_with_static_shapes():
@@ -168,13 +192,17 @@ class Recorder(keras.Model):
 
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
 def test_fit_reads_every_batch_and_resumes(steps_per_execution):
-    """A model not built yet loses no batch to the building; the optimizer's iterations are the step to go on at.
+    """A model not built yet loses no batch to the building; the optimizer's iterations are the step
+    to go on at.
 
-    With steps_per_execution 4, Keras makes 12 steps of an epoch of 10: the iterations count, not the epochs.
+    With steps_per_execution 4, Keras makes 12 steps of an epoch of 10: the iterations count, not
+    the epochs.
     """
     batches = Batches({"user": np.arange(100, dtype=np.int32)}, 10)
     model = Recorder()
-    model.compile(keras.optimizers.SGD(1e-9), steps_per_execution=steps_per_execution, jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(1e-9), steps_per_execution=steps_per_execution, jit_compile=False
+    )
     for epoch in range(3):
         model.fit(
             batches.dataset(start=int(model.optimizer.iterations)),
@@ -209,7 +237,10 @@ def test_sizes_out_of_range(given, message):
         ({}, "no columns"),
         ({"query": {}}, "no columns"),
         ({"user": np.zeros(0, np.int32)}, "no rows"),
-        ({"query": {"user": np.zeros(3)}, "item": {"item": np.zeros(4)}}, "'query/user': 3, 'item/item': 4"),
+        (
+            {"query": {"user": np.zeros(3)}, "item": {"item": np.zeros(4)}},
+            "'query/user': 3, 'item/item': 4",
+        ),
         ({"title": np.array(["a", "b"])}, "'title'.*Vocabulary.encode"),
         ({"title": np.array(["a", None], dtype=object)}, "'title'.*Vocabulary.encode"),
         ({"user": 7}, "first axis"),
@@ -255,9 +286,13 @@ def test_rows_that_may_be_dropped_are_drawn_anew_and_by_the_seed():
     assert order(0, 0) != sorted(order(0, 0))
 
 
-@pytest.mark.parametrize("keep, num", [([0.5] * 21, 10), ([0.75] * 30 + [1.0] * 3, 25), ([0.1] * 100, 10)])
+@pytest.mark.parametrize(
+    "keep, num", [([0.5] * 21, 10), ([0.75] * 30 + [1.0] * 3, 25), ([0.1] * 100, 10)]
+)
 def test_every_epoch_has_as_many_rows(keep, num):
-    """Rounded down: 10.5 are 10. A tenth is none in binary; a hundred of them are 10 all the same."""
+    """Rounded down: 10.5 are 10. A tenth is none in binary; a hundred of them are 10 all the
+    same.
+    """
     batches = thinned(keep, batch_size=1)
     assert batches.steps_per_epoch == num
     for epoch in range(20):

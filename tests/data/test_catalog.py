@@ -9,7 +9,9 @@ from tf_recall.data.interactions import Interactions
 @pytest.fixture
 def catalog():
     items = pd.DataFrame({"item_id": ["new", "a", "b"], "brand": ["n", "x", "y"]}, index=[7, 8, 9])
-    train = Interactions.from_columns(user_id=["u", "v", "u", "u"], item_id=["a", "a", "b", "a"], items=items)
+    train = Interactions.from_columns(
+        user_id=["u", "v", "u", "u"], item_id=["a", "a", "b", "a"], items=items
+    )
     return Catalog.fit(train)
 
 
@@ -26,7 +28,9 @@ def test_side_tables_are_aligned_with_rows(catalog):
 
 def test_an_item_without_a_line_in_the_table_has_missing_values():
     items = pd.DataFrame({"item_id": ["a"], "brand": ["x"]})
-    catalog = Catalog.fit(Interactions.from_columns(user_id=["u", "u"], item_id=["a", "z"], items=items))
+    catalog = Catalog.fit(
+        Interactions.from_columns(user_id=["u", "u"], item_id=["a", "z"], items=items)
+    )
     assert catalog.item_table["brand"].isna().tolist() == [False, True]
 
 
@@ -63,14 +67,19 @@ def test_a_damaged_catalog_is_refused(catalog, tmp_path):
         Catalog.load(tmp_path)
 
 
-def test_a_catalogue_grows_behind_its_rows():
+def test_a_catalog_grows_behind_its_rows():
     old = Interactions.from_columns(user_id=["u", "u", "v"], item_id=["a", "b", "b"])
     catalog = Catalog.fit(old)
     items = pd.DataFrame({"item_id": ["c", "a", "e"], "genres": ["x", "y", "z"]})
     now = Interactions.from_columns(user_id=["u", "w", "w"], item_id=["b", "c", "b"], items=items)
     grown = catalog.extended(now)
-    assert grown.items.ids.tolist() == [*catalog.items.ids, "c", "e"] and grown.users.ids.tolist()[-1] == "w"
+    assert (
+        grown.items.ids.tolist() == [*catalog.items.ids, "c", "e"]
+        and grown.users.ids.tolist()[-1] == "w"
+    )
     rows = grown.items.encode(["a", "b", "c", "e"]) - 1
     assert grown.item_table["genres"].iloc[rows].tolist()[::2] == ["y", "x"]
     assert pd.isna(grown.item_table["genres"].iloc[rows[1]])
-    assert sorted(grown.seen.of(grown.users.encode(["w"])[0])) == sorted(grown.items.encode(["b", "c"]))
+    assert sorted(grown.seen.of(grown.users.encode(["w"])[0])) == sorted(
+        grown.items.encode(["b", "c"])
+    )

@@ -10,20 +10,33 @@ import pytest
 
 from tf_recall.data import columns as columns_module
 from tf_recall.data.batches import Batches
-from tf_recall.data.columns import encode_parquet, fit_vocabularies, open_columns, read_blocks, write_columns
+from tf_recall.data.columns import (
+    encode_parquet,
+    fit_vocabularies,
+    open_columns,
+    read_blocks,
+    write_columns,
+)
 from tf_recall.data.vocabulary import Vocabulary
 
 
 def block(start, stop):
     rows = np.arange(start, stop)
     history = (rows[:, None] * 10 + np.arange(3)).astype(np.int32)
-    return {"query": {"user": rows.astype(np.int32), "history": history}, "weight": (rows / 2).astype(np.float32)}
+    return {
+        "query": {"user": rows.astype(np.int32), "history": history},
+        "weight": (rows / 2).astype(np.float32),
+    }
 
 
 def log_frame(num_rows=5000, seed=0, string_ids=True):
     rng = np.random.default_rng(seed)
     users, items = rng.zipf(1.3, num_rows) % 700, rng.zipf(1.2, num_rows) % 300
-    spell = (lambda letter, ids: [f"{letter}{i}" for i in ids]) if string_ids else (lambda letter, ids: ids)
+    spell = (
+        (lambda letter, ids: [f"{letter}{i}" for i in ids])
+        if string_ids
+        else (lambda letter, ids: ids)
+    )
     return pd.DataFrame(
         {
             "customer": spell("u", users),
@@ -59,13 +72,19 @@ def test_blocks_come_back_as_one(tmp_path):
 def test_a_header_holds_any_number_of_rows(tmp_path):
     """The header is written before the rows are known: it must not grow over the data."""
     rows = 123_456
-    write_columns(tmp_path / "store", ({"x": np.arange(i, min(i + 1000, rows))} for i in range(0, rows, 1000)))
+    write_columns(
+        tmp_path / "store", ({"x": np.arange(i, min(i + 1000, rows))} for i in range(0, rows, 1000))
+    )
     np.testing.assert_array_equal(open_columns(tmp_path / "store")["x"], np.arange(rows))
 
 
 def test_arrays_of_any_layout(tmp_path):
     whole = np.arange(24).reshape(6, 4)
-    given = {"fortran": np.asfortranarray(whole), "strided": np.repeat(whole, 2, 0)[::2], "turned": whole[:, ::-1]}
+    given = {
+        "fortran": np.asfortranarray(whole),
+        "strided": np.repeat(whole, 2, 0)[::2],
+        "turned": whole[:, ::-1],
+    }
     write_columns(tmp_path / "store", [given, given])
     opened = open_columns(tmp_path / "store")
     for name, column in given.items():
@@ -77,18 +96,30 @@ def test_parquet_by_row_groups_is_the_file_read_whole(tmp_path, small_blocks, st
     frame = log_frame(string_ids=string_ids)
     frame.to_parquet(tmp_path / "log.parquet", row_group_size=1000)
     assert pq.ParquetFile(tmp_path / "log.parquet").num_row_groups == 5
-    columns, users, items = encode_parquet(tmp_path / "log.parquet", tmp_path / "store", {"user_id": "customer"})
+    columns, users, items = encode_parquet(
+        tmp_path / "log.parquet", tmp_path / "store", {"user_id": "customer"}
+    )
     for ours, ids in ((users, frame["customer"]), (items, frame["item_id"])):
         whole = Vocabulary.fit(ids)
         np.testing.assert_array_equal(ours.ids, whole.ids)
         np.testing.assert_array_equal(ours.counts, whole.counts)
-    np.testing.assert_array_equal(users.decode(columns["query"]["user"]), frame["customer"].to_numpy())
-    np.testing.assert_array_equal(items.decode(columns["item"]["item"]), frame["item_id"].to_numpy())
+    np.testing.assert_array_equal(
+        users.decode(columns["query"]["user"]), frame["customer"].to_numpy()
+    )
+    np.testing.assert_array_equal(
+        items.decode(columns["item"]["item"]), frame["item_id"].to_numpy()
+    )
     np.testing.assert_array_equal(columns["weight"], frame["weight"])
-    in_memory = {"query": {"user": users.encode(frame["customer"])}, "item": {"item": items.encode(frame["item_id"])}}
+    in_memory = {
+        "query": {"user": users.encode(frame["customer"])},
+        "item": {"item": items.encode(frame["item_id"])},
+    }
     mapped = {name: columns[name] for name in in_memory}
     for run in (1, 64):
-        ours, expected = Batches(mapped, 128, run=run).dataset(5), Batches(in_memory, 128, run=run).dataset(5)
+        ours, expected = (
+            Batches(mapped, 128, run=run).dataset(5),
+            Batches(in_memory, 128, run=run).dataset(5),
+        )
         for one, other in zip(ours.take(50), expected.take(50), strict=True):
             np.testing.assert_array_equal(one["query"]["user"], other["query"]["user"])
             np.testing.assert_array_equal(one["item"]["item"], other["item"]["item"])
@@ -98,7 +129,9 @@ def test_a_folder_is_its_files_in_order(tmp_path, small_blocks):
     frame = log_frame().rename(columns={"customer": "user_id"})
     (tmp_path / "parts").mkdir()
     for number in range(5):
-        frame[number * 1000 : (number + 1) * 1000].to_parquet(tmp_path / "parts" / f"{number}.parquet")
+        frame[number * 1000 : (number + 1) * 1000].to_parquet(
+            tmp_path / "parts" / f"{number}.parquet"
+        )
     blocks = list(read_blocks(tmp_path / "parts", context=["unused"]))
     assert max(len(block) for block in blocks) <= 300
     for name in ("user_id", "item_id", "weight", "unused"):
@@ -199,8 +232,12 @@ def test_parquet_that_cannot_be_read(tmp_path, small_blocks):
     with pytest.raises(ValueError, match=r"rows 600 to 7\d\d.*user_id"):
         list(read_blocks(tmp_path / "missing.parquet"))
     assert not (tmp_path / "store").exists()
-    pq.write_table(pa.table({"user_id": [1, 2], "item_id": ["i", "j"]}), tmp_path / "numbers.parquet")
-    pq.write_table(pa.table({"user_id": ["a", "b"], "item_id": ["i", "j"]}), tmp_path / "strings.parquet")
+    pq.write_table(
+        pa.table({"user_id": [1, 2], "item_id": ["i", "j"]}), tmp_path / "numbers.parquet"
+    )
+    pq.write_table(
+        pa.table({"user_id": ["a", "b"], "item_id": ["i", "j"]}), tmp_path / "strings.parquet"
+    )
     blocks = (next(read_blocks(tmp_path / name)) for name in ("numbers.parquet", "strings.parquet"))
     with pytest.raises(TypeError, match="all strings or all integers"):
         fit_vocabularies(blocks)

@@ -22,7 +22,9 @@ def with_column(name, values):
     return FRAME.assign(**{name: values})
 
 
-@pytest.fixture(params=["pandas", "polars", "arrow", "csv", "gz", "tsv", "parquet", "columns", "file"])
+@pytest.fixture(
+    params=["pandas", "polars", "arrow", "csv", "gz", "tsv", "parquet", "columns", "file"]
+)
 def same(request, tmp_path):
     """The same three interactions by every way in."""
     kind = request.param
@@ -46,19 +48,33 @@ def test_every_way_in_gives_the_same_table(same):
     assert len(same) == 3 and same.items is None and same.users is None
     assert frame.index.tolist() == [0, 1, 2]
     assert [frame[name].dtype for name in frame][:4] == [object, np.int64, np.int64, np.float32]
-    assert {name: frame[name].tolist() for name in frame} == {name: FRAME[name].tolist() for name in FRAME}
+    assert {name: frame[name].tolist() for name in frame} == {
+        name: FRAME[name].tolist() for name in FRAME
+    }
     assert {type(one) for one in frame["user_id"]} == {str}
 
 
 def test_columns_are_renamed_and_a_shadowed_one_drops_out():
     theirs = pd.DataFrame(
-        {"item_id": [1, 2], "sku": ["a", "b"], "who": [4, 5], "day": ["2024-01-01", "2024-01-02"], "x": [0, 0]}
+        {
+            "item_id": [1, 2],
+            "sku": ["a", "b"],
+            "who": [4, 5],
+            "day": ["2024-01-01", "2024-01-02"],
+            "x": [0, 0],
+        }
     )
     ours = Interactions.from_frame(theirs, {"user_id": "who", "item_id": "sku", "timestamp": "day"})
     assert list(ours.frame) == ["user_id", "item_id", "timestamp", "x"]
     assert ours.frame["item_id"].tolist() == ["a", "b"]
-    swapped = Interactions.from_frame(FRAME, {"user_id": "item_id", "item_id": "user_id", "kind": "device"})
-    assert swapped.frame["user_id"].tolist() == [7, 8, 9] and swapped.frame["kind"].tolist() == ["x", "y", "x"]
+    swapped = Interactions.from_frame(
+        FRAME, {"user_id": "item_id", "item_id": "user_id", "kind": "device"}
+    )
+    assert swapped.frame["user_id"].tolist() == [7, 8, 9] and swapped.frame["kind"].tolist() == [
+        "x",
+        "y",
+        "x",
+    ]
     assert list(FRAME) == ["user_id", "item_id", "timestamp", "weight", "device"]
 
 
@@ -73,7 +89,9 @@ def test_columns_are_renamed_and_a_shadowed_one_drops_out():
         ["1/2/1970 0:00:00", "1/2/1970 1:01:01"],
         [datetime.datetime(1970, 1, 2), datetime.datetime(1970, 1, 2, 1, 1, 1)],
         pd.to_datetime(["1970-01-02 00:00:00", "1970-01-02 01:01:01.999999999"], format="ISO8601"),
-        pd.to_datetime(["1970-01-01 19:00:00", "1970-01-01 20:01:01"]).tz_localize("America/New_York"),
+        pd.to_datetime(["1970-01-01 19:00:00", "1970-01-01 20:01:01"]).tz_localize(
+            "America/New_York"
+        ),
         np.array(["1970-01-02T00:00:00", "1970-01-02T01:01:01"], "datetime64[ms]"),
         pl.Series([datetime.datetime(1970, 1, 2), datetime.datetime(1970, 1, 2, 1, 1, 1)]),
         np.array([86_400, 90_061], dtype=object),
@@ -89,11 +107,15 @@ def test_times_of_every_kind_become_seconds(times):
 
 def test_dates_and_times_before_1970():
     given = Interactions.from_columns(
-        user_id=[1, 2], item_id=[1, 2], timestamp=[datetime.date(1970, 1, 2), datetime.date(1969, 12, 31)]
+        user_id=[1, 2],
+        item_id=[1, 2],
+        timestamp=[datetime.date(1970, 1, 2), datetime.date(1969, 12, 31)],
     )
     assert given.frame["timestamp"].tolist() == [86_400, -86_400]
     for half_a_second_before in ("1969-12-31T23:59:59.5", -0.5):
-        given = Interactions.from_columns(user_id=[1], item_id=[1], timestamp=[half_a_second_before])
+        given = Interactions.from_columns(
+            user_id=[1], item_id=[1], timestamp=[half_a_second_before]
+        )
         assert given.frame["timestamp"].tolist() == [-1]
 
 
@@ -106,11 +128,23 @@ def test_dates_and_times_before_1970():
         (with_column("user_id", ["a", None, ""]), "2 of 3 user_id .*missing.* first in row 1"),
         (with_column("item_id", [1, np.nan, 3]), "1 of 3 item_id .*missing"),
         (with_column("item_id", [1, -1, 3]), "1 of 3 item_id .*missing"),
-        (with_column("timestamp", [1, np.nan, 3]), "1 of 3 timestamp are missing, the first in row 1"),
-        (with_column("timestamp", ["2024-01-01", "soon", "2024-01-01"]), "timestamp 'soon' in row 1"),
+        (
+            with_column("timestamp", [1, np.nan, 3]),
+            "1 of 3 timestamp are missing, the first in row 1",
+        ),
+        (
+            with_column("timestamp", ["2024-01-01", "soon", "2024-01-01"]),
+            "timestamp 'soon' in row 1",
+        ),
         (with_column("timestamp", ["2024-01-01", "5", "2024-01-01"]), "timestamp '5' in row 1"),
-        (with_column("timestamp", ["1/2/2024", "13/2/2024", "1/2/2024"]), "timestamp '13/2/2024' in row 1"),
-        (with_column("timestamp", [1, 1_700_000_000_000, 2]), "past the year 9999: divide milliseconds"),
+        (
+            with_column("timestamp", ["1/2/2024", "13/2/2024", "1/2/2024"]),
+            "timestamp '13/2/2024' in row 1",
+        ),
+        (
+            with_column("timestamp", [1, 1_700_000_000_000, 2]),
+            "past the year 9999: divide milliseconds",
+        ),
         (with_column("timestamp", [1, np.inf, 2]), "past the year 9999"),
         (with_column("timestamp", [1, np.iinfo(np.int64).min, 2]), "past the year 9999"),
         (with_column("weight", [1, -0.5, 2]), "weight must be .* '-0.5' in row 1"),
@@ -125,10 +159,18 @@ def test_what_is_wrong_is_named(frame, says):
 
 
 def test_other_types_are_refused():
-    with pytest.raises(TypeError, match="item_id of interactions must be all strings or all integers"):
+    with pytest.raises(
+        TypeError, match="item_id of interactions must be all strings or all integers"
+    ):
         Interactions.from_frame(with_column("item_id", ["a", 1, 2]))
-    for times in ([True] * 3, pd.to_timedelta([1, 2, 3], "s"), pd.period_range("2024-01-01", periods=3)):
-        with pytest.raises(TypeError, match="timestamp must be seconds since 1970, datetimes or text, got"):
+    for times in (
+        [True] * 3,
+        pd.to_timedelta([1, 2, 3], "s"),
+        pd.period_range("2024-01-01", periods=3),
+    ):
+        with pytest.raises(
+            TypeError, match="timestamp must be seconds since 1970, datetimes or text, got"
+        ):
             Interactions.from_frame(with_column("timestamp", times))
     with pytest.raises(TypeError, match="must be a pandas or polars dataframe, got dict"):
         Interactions.from_frame({"user_id": [1]})
@@ -145,7 +187,10 @@ def test_side_tables_come_along():
     users = pd.DataFrame({"user_id": [b"ann", b"bob"], "age": [30, 40]}, index=[4, 4])
     frame = FRAME.rename(columns={"item_id": "sku"})
     given = Interactions.from_frame(frame, {"item_id": "sku"}, items=items, users=users)
-    assert given.items.to_dict("list") == {"item_id": [9, 7, 100], "title": ["nine", "seven", "unseen"]}
+    assert given.items.to_dict("list") == {
+        "item_id": [9, 7, 100],
+        "title": ["nine", "seven", "unseen"],
+    }
     assert given.users.to_dict("list") == {"user_id": ["ann", "bob"], "age": [30, 40]}
     assert given.users.index.tolist() == [0, 1]
 
@@ -153,11 +198,17 @@ def test_side_tables_come_along():
 @pytest.mark.parametrize(
     "items, says",
     [
-        (pd.DataFrame({"item_id": [7, 8, 7]}), "item_id must differ in items, got '7' twice .*row 2"),
+        (
+            pd.DataFrame({"item_id": [7, 8, 7]}),
+            "item_id must differ in items, got '7' twice .*row 2",
+        ),
         (pd.DataFrame({"item_id": ["7", "8", "7"]}), "item_id must differ in items, got '7' twice"),
         (pd.DataFrame({"title": ["a"]}), "items has no column 'item_id'"),
         (pd.DataFrame({"item_id": [7, None]}), "1 of 2 item_id in items are missing"),
-        (pd.DataFrame({"item_id": [70, 80]}), r"share no item_id: \[70, 80\] and so on in items, \[7, 8, 9\]"),
+        (
+            pd.DataFrame({"item_id": [70, 80]}),
+            r"share no item_id: \[70, 80\] and so on in items, \[7, 8, 9\]",
+        ),
         (pd.DataFrame({"item_id": ["seven"]}), "share no item_id"),
         ("items.json", "must end in .csv"),
     ],
@@ -169,8 +220,12 @@ def test_side_tables_are_checked(items, says):
 
 def test_ids_of_two_dtypes_become_strings_in_both_tables():
     given = Interactions.from_frame(FRAME, items=pd.DataFrame({"item_id": ["7", "8", "x"]}))
-    assert given.frame["item_id"].tolist() == ["7", "8", "9"] and given.items["item_id"].tolist() == ["7", "8", "x"]
-    given = Interactions.from_frame(FRAME, users=pd.DataFrame({"user_id": ["ann"]})).with_string_ids("item_id")
+    assert given.frame["item_id"].tolist() == ["7", "8", "9"] and given.items[
+        "item_id"
+    ].tolist() == ["7", "8", "x"]
+    given = Interactions.from_frame(
+        FRAME, users=pd.DataFrame({"user_id": ["ann"]})
+    ).with_string_ids("item_id")
     assert given.frame["item_id"].tolist() == ["7", "8", "9"] and given.items is None
 
 
@@ -191,7 +246,9 @@ def test_ids_of_a_csv_are_integers_only_where_nothing_is_lost(written, expected,
 
 
 def test_files_with_their_own_names_and_side_tables(tmp_path):
-    (tmp_path / "clicks.csv").write_text("u,i,t,w\nann,22752,2024-01-01 10:00,a\nbob,85123A,2024-01-01 11:00,b\n")
+    (tmp_path / "clicks.csv").write_text(
+        "u,i,t,w\nann,22752,2024-01-01 10:00,a\nbob,85123A,2024-01-01 11:00,b\n"
+    )
     (tmp_path / "items.csv").write_text("i,title\n22752,Mug\n")
     pd.DataFrame({"user_id": ["ann"], "age": [3]}).to_parquet(tmp_path / "users.parquet")
     given = Interactions.from_csv(

@@ -24,7 +24,9 @@ def events(users, times):
 
 
 def with_gap():
-    return Interactions.from_columns(user_id=[1, 1], item_id=[1, 2], timestamp=[1, 2], visit=["a", None])
+    return Interactions.from_columns(
+        user_id=[1, 1], item_id=[1, 2], timestamp=[1, 2], visit=["a", None]
+    )
 
 
 def rows(side):
@@ -57,7 +59,9 @@ def test_every_row_is_on_one_side_in_its_order_and_twice_the_same(split):
 
 def test_by_time_by_hand():
     # times 0..9 once each: test 0.2 takes 8, 9 and validation 0.3 takes 5, 6, 7
-    done = splits.by_time(events([1] * 10, [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]), test=0.2, validation=0.3)
+    done = splits.by_time(
+        events([1] * 10, [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]), test=0.2, validation=0.3
+    )
     assert sorted(done.test.frame["timestamp"]) == [8, 9]
     assert sorted(done.validation.frame["timestamp"]) == [5, 6, 7]
     assert sorted(done.train.frame["timestamp"]) == [0, 1, 2, 3, 4]
@@ -102,7 +106,9 @@ def test_leave_last_out_agrees_with_a_loop(seed):
         in_time = sorted(history["row"], key=lambda row: (given.frame["timestamp"][row], row))
         for place, row in enumerate(in_time):
             left = len(in_time) - 1 - place
-            expected["train" if place == 0 or left > 1 else ("test", "validation")[left]].append(row)
+            expected["train" if place == 0 or left > 1 else ("test", "validation")[left]].append(
+                row
+            )
     done = splits.leave_last_out(given, validation=True)
     assert {name: sorted(side) for name, side in expected.items()} == {
         name: rows(getattr(done, name)) for name in expected
@@ -111,8 +117,9 @@ def test_leave_last_out_agrees_with_a_loop(seed):
 
 def test_leave_last_session_out_by_hand():
     given = Interactions.from_columns(
-        # user 1: a ends at 4, b at 3, so a is last though b began later; user 2: one session; user 3: x and y end at 5,
-        # y on the later line; user 4: p, q, r in this order. Sessions of one name under two users are two.
+        # user 1: a ends at 4, b at 3, so a is last though b began later; user 2: one session; user
+        # 3: x and y end at 5, y on the later line; user 4: p, q, r in this order. Sessions of one
+        # name under two users are two.
         user_id=[1, 1, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4],
         item_id=np.arange(12),
         timestamp=[1, 4, 2, 3, 7, 8, 5, 5, 5, 1, 2, 3],
@@ -158,16 +165,27 @@ def test_by_user_keeps_each_user_whole_and_ignores_the_order_of_lines():
     users = [set(side.frame["user_id"]) for side in (done.train, done.validation, done.test)]
     assert [len(side) for side in users] == [35, 5, 10] and len(set.union(*users)) == 50
     shuffled = given.select(np.random.default_rng(0).permutation(1000))
-    assert set(splits.by_user(shuffled, test=0.2, validation=0.1, seed=1).test.frame["user_id"]) == users[2]
-    assert set(splits.by_user(given, test=0.2, validation=0.1, seed=2).test.frame["user_id"]) != users[2]
+    assert (
+        set(splits.by_user(shuffled, test=0.2, validation=0.1, seed=1).test.frame["user_id"])
+        == users[2]
+    )
+    assert (
+        set(splits.by_user(given, test=0.2, validation=0.1, seed=2).test.frame["user_id"])
+        != users[2]
+    )
 
 
 def test_files_that_were_split_before(tmp_path):
-    train = Interactions.from_columns(user_id=[1, 2], item_id=[7, 8], items=pd.DataFrame({"item_id": [7, 8, 9]}))
+    train = Interactions.from_columns(
+        user_id=[1, 2], item_id=[7, 8], items=pd.DataFrame({"item_id": [7, 8, 9]})
+    )
     (tmp_path / "test.csv").write_text("u,item_id\n1,9\n3,7\n")
     pd.DataFrame({"u": [2], "item_id": [9]}).to_parquet(tmp_path / "validation.parquet")
     done = splits.files(
-        train, test=str(tmp_path / "test.csv"), validation=tmp_path / "validation.parquet", columns={"user_id": "u"}
+        train,
+        test=str(tmp_path / "test.csv"),
+        validation=tmp_path / "validation.parquet",
+        columns={"user_id": "u"},
     )
     assert done.test.frame.to_dict("list") == {"user_id": [1, 3], "item_id": [9, 7]}
     assert done.validation.frame.to_dict("list") == {"user_id": [2], "item_id": [9]}
@@ -179,32 +197,57 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
     (tmp_path / "train.csv").write_text("user_id,item_id\n1,22752\n2,21\n")
     (tmp_path / "test.csv").write_text("user_id,item_id\n1,85123A\n2,21\n")
     items = pd.DataFrame({"item_id": [22752], "title": ["Mug"]})
-    done = splits.files(Interactions.from_csv(tmp_path / "train.csv", items=items), tmp_path / "test.csv")
-    assert done.train.frame["item_id"].tolist() == ["22752", "21"] and done.train.frame["user_id"].tolist() == [1, 2]
-    assert done.test.frame["item_id"].tolist() == ["85123A", "21"] and done.test.items["item_id"].tolist() == ["22752"]
+    done = splits.files(
+        Interactions.from_csv(tmp_path / "train.csv", items=items), tmp_path / "test.csv"
+    )
+    assert done.train.frame["item_id"].tolist() == ["22752", "21"] and done.train.frame[
+        "user_id"
+    ].tolist() == [1, 2]
+    assert done.test.frame["item_id"].tolist() == ["85123A", "21"] and done.test.items[
+        "item_id"
+    ].tolist() == ["22752"]
 
 
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: splits.by_time(Interactions.from_columns(user_id=[1, 2], item_id=[1, 2])), "by_time needs timestamps"),
+        (
+            lambda: splits.by_time(Interactions.from_columns(user_id=[1, 2], item_id=[1, 2])),
+            "by_time needs timestamps",
+        ),
         (
             lambda: splits.leave_last_out(Interactions.from_columns(user_id=[1], item_id=[1])),
             "leave_last_out needs timestamps",
         ),
-        (lambda: splits.by_time(events([1, 2, 3], [5, 5, 5])), "3 events that all happened at the same time"),
+        (
+            lambda: splits.by_time(events([1, 2, 3], [5, 5, 5])),
+            "3 events that all happened at the same time",
+        ),
         (lambda: splits.by_time(events([1, 2, 3], [5, 5, 6]), validation=0.3), "same time"),
         (lambda: splits.leave_last_out(events([1, 2], [1, 2])), "test side would be empty"),
-        (lambda: splits.leave_last_out(events([1, 1], [1, 2]), validation=True), "validation side would be empty"),
         (
-            lambda: splits.leave_last_session_out(Interactions.from_columns(user_id=[1], item_id=[1]), "item_id"),
+            lambda: splits.leave_last_out(events([1, 1], [1, 2]), validation=True),
+            "validation side would be empty",
+        ),
+        (
+            lambda: splits.leave_last_session_out(
+                Interactions.from_columns(user_id=[1], item_id=[1]), "item_id"
+            ),
             "leave_last_session_out needs timestamps",
         ),
-        (lambda: splits.leave_last_session_out(events([1, 1], [1, 2]), "visit"), "needs the column 'visit'; there are"),
-        (lambda: splits.leave_last_session_out(with_gap(), "visit"), "1 of 2 rows have no 'visit'"),
-        (lambda: splits.leave_last_session_out(events([1, 2], [1, 2]), "item_id"), "test side would be empty"),
         (
-            lambda: splits.leave_last_session_out(events([1, 1], [1, 2]), "item_id", validation=True),
+            lambda: splits.leave_last_session_out(events([1, 1], [1, 2]), "visit"),
+            "needs the column 'visit'; there are",
+        ),
+        (lambda: splits.leave_last_session_out(with_gap(), "visit"), "1 of 2 rows have no 'visit'"),
+        (
+            lambda: splits.leave_last_session_out(events([1, 2], [1, 2]), "item_id"),
+            "test side would be empty",
+        ),
+        (
+            lambda: splits.leave_last_session_out(
+                events([1, 1], [1, 2]), "item_id", validation=True
+            ),
             "validation side would be empty",
         ),
         (lambda: splits.random(events([1, 2], [1, 2]), test=0.1), "test side would be empty"),

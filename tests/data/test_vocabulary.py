@@ -44,8 +44,14 @@ def test_the_order_of_the_lines_does_not_matter_and_a_counter_agrees(ids):
 def test_encode_and_lookup_agree_with_a_dictionary(ids):
     vocabulary = Vocabulary.fit(ids)
     rows = {one: row for row, one in enumerate(vocabulary.ids.tolist(), start=1)}
-    unknown = ["TEA", "", "日", "<unknown:string>", "x" * 500] if vocabulary.dtype == "string" else [-1, 4, 2**53 + 2]
-    asked = np.array((ids + unknown) * 2, dtype=object if vocabulary.dtype == "string" else np.int64)
+    unknown = (
+        ["TEA", "", "日", "<unknown:string>", "x" * 500]
+        if vocabulary.dtype == "string"
+        else [-1, 4, 2**53 + 2]
+    )
+    asked = np.array(
+        (ids + unknown) * 2, dtype=object if vocabulary.dtype == "string" else np.int64
+    )
     asked = np.random.default_rng(0).permutation(asked).reshape(2, -1)
     expected = [[rows.get(one, 0) for one in line] for line in asked.tolist()]
     encoded = vocabulary.encode(asked)
@@ -60,7 +66,8 @@ def test_encode_and_lookup_agree_with_a_dictionary(ids):
 def test_equal_hashes_of_ids_are_resolved(monkeypatch):
     real = pd.util.hash_array
 
-    def weak(values, hash_key, categorize):  # 16 hashes for 40 ids under the first two keys, real ones after
+    # 16 hashes for 40 ids under the first two keys, real ones after
+    def weak(values, hash_key, categorize):
         hashes = real(values, hash_key=hash_key, categorize=categorize)
         return hashes % np.uint64(16) if int(hash_key) < 2 else hashes
 
@@ -70,7 +77,9 @@ def test_equal_hashes_of_ids_are_resolved(monkeypatch):
 
 
 def test_an_unknown_id_with_the_hash_of_a_known_one_stays_unknown(monkeypatch):
-    monkeypatch.setattr(pd.util, "hash_array", lambda ids, **_: np.array([len(one) for one in ids], dtype=np.uint64))
+    monkeypatch.setattr(
+        pd.util, "hash_array", lambda ids, **_: np.array([len(one) for one in ids], dtype=np.uint64)
+    )
     vocabulary = Vocabulary(["a", "bb"], [2, 1])
     assert vocabulary.encode(["b", "bb", "aa", "a"]).tolist() == [0, 2, 0, 1]
     assert vocabulary.encode(["ccc", "bb"]).tolist() == [0, 2]
@@ -204,12 +213,19 @@ def test_decode_gives_ids_back_and_refuses_other_rows():
 
 @pytest.mark.parametrize("ids", [STRINGS, INTEGERS, []], ids=["string", "int64", "empty"])
 def test_save_and_load(ids, tmp_path):
-    vocabulary = Vocabulary.fit(np.array(ids, dtype=np.int64) if ids == INTEGERS else ids, extra=ids[:0])
+    vocabulary = Vocabulary.fit(
+        np.array(ids, dtype=np.int64) if ids == INTEGERS else ids, extra=ids[:0]
+    )
     vocabulary.save(tmp_path / "v.txt")
     again = Vocabulary.load(tmp_path / "v.txt")
     assert again.dtype == vocabulary.dtype and again.size == vocabulary.size
-    assert again.ids.tolist() == vocabulary.ids.tolist() and again.counts.tolist() == vocabulary.counts.tolist()
-    assert again.lookup(tf.constant(["x"] if again.dtype == "string" else [4])).numpy().tolist() == [0]
+    assert (
+        again.ids.tolist() == vocabulary.ids.tolist()
+        and again.counts.tolist() == vocabulary.counts.tolist()
+    )
+    assert again.lookup(
+        tf.constant(["x"] if again.dtype == "string" else [4])
+    ).numpy().tolist() == [0]
     assert [path.name for path in tmp_path.iterdir()] == ["v.txt"]
     lines = (tmp_path / "v.txt").read_bytes().decode().split("\n")
     assert lines[0] == f"<unknown:{vocabulary.dtype}>\t0\t{len(set(ids))}"
@@ -270,7 +286,9 @@ class Lookups(tf.Module):
         self.vocabularies = vocabularies
         self.tables = [vocabulary.table() for vocabulary in vocabularies.values()]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int64)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int64)]
+    )
     def rows(self, names, numbers):
         return {
             "names": self.vocabularies["names"].lookup(names),
@@ -281,18 +299,24 @@ class Lookups(tf.Module):
 RELOAD = """
 import sys, shutil
 import tensorflow as tf
-rows = tf.saved_model.load(sys.argv[1]).rows(tf.constant(["日本", "gin", " tea"]), tf.constant([7, 8, -9], tf.int64))
+words, numbers = tf.constant(["日本", "gin", " tea"]), tf.constant([7, 8, -9], tf.int64)
+rows = tf.saved_model.load(sys.argv[1]).rows(words, numbers)
 print([rows[name].numpy().tolist() for name in ("names", "numbers")])
 """
 
 
 def test_a_saved_model_carries_its_tables_as_assets(tmp_path):
-    module = Lookups({"names": Vocabulary.fit(["日本", "日本", " tea"]), "numbers": Vocabulary.fit([-9, 7, 7])})
+    module = Lookups(
+        {"names": Vocabulary.fit(["日本", "日本", " tea"]), "numbers": Vocabulary.fit([-9, 7, 7])}
+    )
     tf.saved_model.save(module, str(tmp_path / "model"))
     assert len(list((tmp_path / "model" / "assets").iterdir())) == 2
     (tmp_path / "model").rename(tmp_path / "moved")
     done = subprocess.run(
-        [sys.executable, "-c", RELOAD, str(tmp_path / "moved")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", RELOAD, str(tmp_path / "moved")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[[1, 0, 2], [1, 0, 2]]"
 
@@ -301,12 +325,18 @@ def test_a_saved_model_carries_its_tables_as_assets(tmp_path):
 @pytest.mark.parametrize("dtype", ["string", "int64"])
 def test_ten_million_ids(dtype):
     numbers = np.random.default_rng(0).permutation(10_000_000)
-    ids = numbers if dtype == "int64" else np.array([f"user-{number}" for number in numbers.tolist()], dtype=object)
+    ids = (
+        numbers
+        if dtype == "int64"
+        else np.array([f"user-{number}" for number in numbers.tolist()], dtype=object)
+    )
     vocabulary = Vocabulary(ids, np.zeros(len(ids)))
     rows = np.random.default_rng(1).integers(1, vocabulary.size, 1_000_000)
     assert (vocabulary.encode(vocabulary.decode(rows)) == rows).all()
     outside = (
-        rows[:1000] + 10_000_000 if dtype == "int64" else np.array([f"user-{row}x" for row in rows[:1000]], object)
+        rows[:1000] + 10_000_000
+        if dtype == "int64"
+        else np.array([f"user-{row}x" for row in rows[:1000]], object)
     )
     assert not vocabulary.encode(outside).any()
 
@@ -320,8 +350,12 @@ def test_raw_ids_keep_their_shape_and_tell_the_missing():
 
 
 def test_more_ids_get_rows_at_the_end():
-    """b twice, a once; then a three times, c twice, and d of the catalogue: b is not seen any more."""
-    vocabulary = Vocabulary.fit(["b", "a", "b"]).extended(["c", "a", "a", "c", "a"], extra=["d", "a"])
+    """b twice, a once; then a three times, c twice, and d of the catalog: b is not seen any
+    more.
+    """
+    vocabulary = Vocabulary.fit(["b", "a", "b"]).extended(
+        ["c", "a", "a", "c", "a"], extra=["d", "a"]
+    )
     assert vocabulary.ids.tolist() == ["b", "a", "c", "d"]
     assert vocabulary.counts.tolist() == [0, 0, 3, 2, 0]
     assert Vocabulary.fit([7, 5]).extended([9]).ids.tolist() == [5, 7, 9]

@@ -15,7 +15,7 @@ def catalog():
     train = Interactions.from_columns(
         user_id=["ann", "ann", "bob", "bob", "cid", "cid"],
         item_id=["tea", "rum", "tea", "gin", "tea", "rum"],
-        items=pd.DataFrame({"item_id": ["tea", "rum", "gin", "ale"], "colour": "brown"}),
+        items=pd.DataFrame({"item_id": ["tea", "rum", "gin", "ale"], "color": "brown"}),
     )
     return Catalog.fit(train)
 
@@ -35,7 +35,12 @@ def test_by_user_groups_and_takes_the_first_events_context(catalog):
     cases = cases_by_user(test, catalog)
     assert cases.user_id.tolist() == ["bob", "ann"]
     assert cases.offsets.tolist() == [0, 2, 3]
-    assert cases.rows.tolist() == [2, 4, 3]  # bob: rum and ale (twice held out, once relevant); ann: gin
+    # bob: rum and ale (twice held out, once relevant); ann: gin
+    assert cases.rows.tolist() == [
+        2,
+        4,
+        3,
+    ]
     assert cases.num_unknown.tolist() == [1, 1]  # absinthe
     assert {name: values.tolist() for name, values in cases.context.items()} == {
         "timestamp": [10, 20],  # bob's first event is his third line
@@ -59,7 +64,10 @@ def test_unknown_items_are_counted_once_each(catalog):
 
 def test_by_row_asks_every_line(catalog):
     test = Interactions.from_columns(
-        user_id=["ann", "bob", "ann"], item_id=["gin", "port", "gin"], timestamp=[3, 2, 1], device=["x", "y", "z"]
+        user_id=["ann", "bob", "ann"],
+        item_id=["gin", "port", "gin"],
+        timestamp=[3, 2, 1],
+        device=["x", "y", "z"],
     )
     cases = cases_by_row(test, catalog)
     assert cases.user_id.tolist() == ["ann", "bob", "ann"]
@@ -71,7 +79,9 @@ def test_by_row_asks_every_line(catalog):
 def test_chosen_context(catalog):
     test = Interactions.from_columns(user_id=["ann"], item_id=["gin"], timestamp=[3], device=["x"])
     assert list(cases_by_user(test, catalog, context=["device"]).context) == ["device"]
-    with pytest.raises(ValueError, match="no column mood; they have user_id, item_id, timestamp, device"):
+    with pytest.raises(
+        ValueError, match="no column mood; they have user_id, item_id, timestamp, device"
+    ):
         cases_by_row(test, catalog, context=["mood"])
 
 
@@ -82,7 +92,12 @@ def test_without_seen(catalog):
         device=list("uvwxyz"),
     )
     left = cases_by_user(test, catalog).without_seen(catalog)
-    assert left.user_id.tolist() == ["ann", "dan", "cid"]  # bob had his gin; cid is left with an unknown item
+    # bob had his gin; cid is left with an unknown item
+    assert left.user_id.tolist() == [
+        "ann",
+        "dan",
+        "cid",
+    ]
     assert left.offsets.tolist() == [0, 1, 2, 2] and left.rows.tolist() == [4, 1]
     assert left.num_unknown.tolist() == [0, 0, 1]
     assert left.context["device"].tolist() == ["u", "x", "y"]
@@ -91,8 +106,12 @@ def test_without_seen(catalog):
 @pytest.mark.parametrize("seed", range(3))
 def test_without_seen_against_sets(seed):
     rng = np.random.default_rng(seed)
-    train = Interactions.from_columns(user_id=rng.integers(0, 30, 400), item_id=rng.integers(0, 40, 400))
-    test = Interactions.from_columns(user_id=rng.integers(0, 40, 300), item_id=rng.integers(0, 50, 300))
+    train = Interactions.from_columns(
+        user_id=rng.integers(0, 30, 400), item_id=rng.integers(0, 40, 400)
+    )
+    test = Interactions.from_columns(
+        user_id=rng.integers(0, 40, 300), item_id=rng.integers(0, 50, 300)
+    )
     catalog = Catalog.fit(train)
     left = cases_by_user(test, catalog).without_seen(catalog)
     seen = set(zip(train.frame["user_id"], train.frame["item_id"], strict=True))
@@ -106,5 +125,7 @@ def test_without_seen_against_sets(seed):
 @pytest.mark.parametrize("make", [cases_by_user, cases_by_row])
 def test_empty_test(catalog, make):
     some = Interactions.from_columns(user_id=["ann"], item_id=["gin"])
-    with pytest.raises(ValueError, match="nothing to evaluate: the held-out interactions are empty"):
+    with pytest.raises(
+        ValueError, match="nothing to evaluate: the held-out interactions are empty"
+    ):
         make(some.select([False]), catalog)

@@ -12,7 +12,9 @@ def hits(rows, scores, relevant, complete=False):
     """`{(list, row): rank}` of what was found, with a list of relevant rows per list."""
     offsets = np.cumsum([0, *map(len, relevant)])
     flat = np.array([row for rows in relevant for row in sorted(rows)], np.int32)
-    pair, rank = find_hits(np.array(rows, np.int32), np.array(scores, np.float32), offsets, flat, complete)
+    pair, rank = find_hits(
+        np.array(rows, np.int32), np.array(scores, np.float32), offsets, flat, complete
+    )
     owner = np.repeat(np.arange(len(relevant)), np.diff(offsets))
     assert (np.diff(owner[pair] * 1000 + rank) > 0).all()  # ordered by list, then rank
     return {(int(owner[p]), int(flat[p])): int(r) for p, r in zip(pair, rank, strict=True)}
@@ -20,13 +22,14 @@ def hits(rows, scores, relevant, complete=False):
 
 def test_distinct_scores_keep_their_places():
     rows, scores = [[5, 7, 2, 9], [2, 5, 9, 1]], [[9, 8, 7, 6], [4, 3, 2, 1]]
-    # Row 9 stands in the last place of the first list, which may be tied with what is outside: a miss.
+    # Row 9 stands in the last place of the first list, which may be tied with what is outside: a
+    # miss.
     assert hits(rows, scores, [[7, 9], [2, 9]]) == {(0, 7): 1, (1, 2): 0, (1, 9): 2}
 
 
 def test_relevant_items_come_last_among_equals():
-    # First list: places 1 to 3 are equal and hold the relevant 7 and 4, so these have ranks 2 and 3.
-    # Second list: the relevant 2 leads a run of two: rank 1, though it stands at place 0.
+    # First list: places 1 to 3 are equal and hold the relevant 7 and 4, so these have ranks 2 and
+    # 3. Second list: the relevant 2 leads a run of two: rank 1, though it stands at place 0.
     rows, scores = [[5, 7, 4, 9, 1], [2, 5, 9, 1, 3]], [[9, 8, 8, 8, 1], [4, 4, 3, 2, 1]]
     assert hits(rows, scores, [[4, 7], [2]]) == {(0, 7): 2, (0, 4): 3, (1, 2): 1}
 
@@ -65,7 +68,8 @@ def test_repeats_move_up_what_follows():
 
 
 def test_a_run_cut_by_a_repeat_still_leaves_the_list():
-    # The last two entries are equal: with the repeat gone, 9 still stands in a run that may go on outside.
+    # The last two entries are equal: with the repeat gone, 9 still stands in a run that may go on
+    # outside.
     rows, scores = drop_repeats(np.array([[5, 9, 5]], np.int32), np.array([[3, 2, 2]], np.float32))
     assert hits(rows, scores, [[5, 9]]) == {(0, 5): 0}
 
@@ -85,7 +89,9 @@ def slow_hits(rows, scores, relevant, complete):
             run = [row for row, other in distinct if other == value]
             distinct = distinct[len(run) :]
             leaves = value == values[-1] and not complete
-            for row in [row for row in run if row not in wanted] + [row for row in run if row in wanted]:
+            for row in [row for row in run if row not in wanted] + [
+                row for row in run if row in wanted
+            ]:
                 if row in wanted and not leaves:
                     found[number, row] = rank
                 rank += 1
@@ -100,13 +106,17 @@ def test_against_a_loop(seed):
         rows = np.stack([rng.permutation(num_items)[:width] + 1 for _ in range(num_lists)])
     else:
         rows = rng.integers(1, num_items + 1, (num_lists, width))  # repeats
-    scores = -np.sort(-rng.integers(0, [3, 8, 1000][seed % 3], (num_lists, width)).astype(np.float32), axis=1)
+    scores = -np.sort(
+        -rng.integers(0, [3, 8, 1000][seed % 3], (num_lists, width)).astype(np.float32), axis=1
+    )
     for line in range(0, num_lists, 4):
         cut = rng.integers(0, width)
         rows[line, cut:], scores[line, cut:] = 0, -INF
     relevant = [rng.permutation(num_items)[: rng.integers(0, 6)] + 1 for _ in range(num_lists)]
     complete = seed % 6 == 1  # a list with repeats cannot hold every item
-    expected = slow_hits(rows.tolist(), scores.tolist(), [set(row.tolist()) for row in relevant], complete)
+    expected = slow_hits(
+        rows.tolist(), scores.tolist(), [set(row.tolist()) for row in relevant], complete
+    )
     assert hits(*drop_repeats(rows, scores), relevant, complete) == expected
     assert expected
 

@@ -9,7 +9,8 @@ from tf_recall.evaluation.metrics import gini, list_metrics, ranking_metrics
 
 
 def test_by_hand():
-    # Case 0: R = 3, hits at ranks 0 and 2. Case 1: R = 1, hit at rank 3. Case 2: R = 2, no hit. Case 3 counts not.
+    # Case 0: R = 3, hits at ranks 0 and 2. Case 1: R = 1, hit at rank 3. Case 2: R = 2, no hit.
+    # Case 3 counts not.
     case, rank = np.array([0, 0, 1]), np.array([0, 2, 3])
     metrics = ranking_metrics(case, rank, np.array([3, 1, 2, 0]), [2, 4])
     log = math.log2
@@ -41,7 +42,9 @@ def slow_metrics(ranks, num_relevant, ks):
                 continue
             gains = [1 if place in found else 0 for place in range(k)]
             ideal = sum(1 / math.log2(place + 2) for place in range(min(total, k)))
-            precisions = [sum(gains[: place + 1]) / (place + 1) for place in range(k) if gains[place]]
+            precisions = [
+                sum(gains[: place + 1]) / (place + 1) for place in range(k) if gains[place]
+            ]
             rows.append(
                 (
                     sum(gains) / total,
@@ -53,7 +56,9 @@ def slow_metrics(ranks, num_relevant, ks):
                 )
             )
         names = ("recall", "hit_rate", "ndcg", "mrr", "precision", "map")
-        metrics |= {f"{name}@{k}": sum(row[n] for row in rows) / len(rows) for n, name in enumerate(names)}
+        metrics |= {
+            f"{name}@{k}": sum(row[n] for row in rows) / len(rows) for n, name in enumerate(names)
+        }
     return metrics
 
 
@@ -64,7 +69,9 @@ def test_against_a_loop(seed):
     num_relevant = np.array([len(found) + rng.integers(0, 4) for found in ranks])
     case = np.repeat(np.arange(50), [len(found) for found in ranks])
     ours = ranking_metrics(case, np.concatenate(ranks), num_relevant, [1, 5, 30])
-    theirs = slow_metrics([set(found.tolist()) for found in ranks], num_relevant.tolist(), [1, 5, 30])
+    theirs = slow_metrics(
+        [set(found.tolist()) for found in ranks], num_relevant.tolist(), [1, 5, 30]
+    )
     assert ours == pytest.approx(theirs, abs=1e-12)
 
 
@@ -74,8 +81,10 @@ def test_nothing_relevant_gives_no_figures():
 
 
 def test_lists_by_hand():
-    # Training counts 8, 4, 2, 0. At k = 1 the first item came up 3 times; at k = 2 the four came up 3, 2, 0, 1 times.
-    recommended = np.array([[0, 3, 0, 0, 0], [9, 3, 2, 0, 1]])  # padding came up too, and is no item
+    # Training counts 8, 4, 2, 0. At k = 1 the first item came up 3 times; at k = 2 the four came up
+    # 3, 2, 0, 1 times.
+    # padding came up too, and is no item
+    recommended = np.array([[0, 3, 0, 0, 0], [9, 3, 2, 0, 1]])
     metrics = list_metrics(recommended, np.array([0, 8, 4, 2, 0]), np.array([2, 3, 3]), [1, 2])
     base = (4 + 2 + 2) / 3
     assert metrics == pytest.approx(
@@ -85,20 +94,29 @@ def test_lists_by_hand():
             "popularity_lift@1": 8 / base,
             "popularity_lift@2": (3 * 8 + 2 * 4) / 6 / base,
             "gini@1": 3 / 4,  # (V - 1) / V: one takes all
-            "gini@2": (-1 * 1 + 1 * 2 + 3 * 3) / (4 * 6) + 0,  # rising 0, 1, 2, 3 with weights -3, -1, 1, 3
+            "gini@2": (-1 * 1 + 1 * 2 + 3 * 3) / (4 * 6)
+            + 0,  # rising 0, 1, 2, 3 with weights -3, -1, 1, 3
         }
     )
 
 
 def test_lift_is_undefined_where_nothing_held_out_was_trained_on():
     recommended = np.array([[0, 3, 1]])
-    assert list_metrics(recommended, np.array([0, 8, 0]), np.array([2]), [1])["popularity_lift@1"] is None
-    assert list_metrics(recommended, np.array([0, 8, 0]), np.array([], int), [1])["popularity_lift@1"] is None
+    assert (
+        list_metrics(recommended, np.array([0, 8, 0]), np.array([2]), [1])["popularity_lift@1"]
+        is None
+    )
+    assert (
+        list_metrics(recommended, np.array([0, 8, 0]), np.array([], int), [1])["popularity_lift@1"]
+        is None
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_gini_is_half_the_mean_difference_over_the_mean(seed):
     times = np.random.default_rng(seed).poisson(1.5, 60)
-    assert gini(times) == pytest.approx(np.abs(times[:, None] - times).mean() / 2 / times.mean(), abs=1e-12)
+    assert gini(times) == pytest.approx(
+        np.abs(times[:, None] - times).mean() / 2 / times.mean(), abs=1e-12
+    )
     assert gini(np.full(7, 3)) == pytest.approx(0)
     assert gini(np.zeros(7, int)) == 0

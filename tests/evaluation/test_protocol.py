@@ -1,4 +1,6 @@
-"""The whole evaluation: planted answers, chance, effects that must not matter, and a twin that sees every score."""
+"""The whole evaluation: planted answers, chance, effects that must not matter, and a twin that sees
+every score.
+"""
 
 import json
 import math
@@ -7,17 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tf_recall.channels.ranked import Popularity
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.synthetic import synthetic
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.evaluation import Cases, cases_by_row, cases_by_user, evaluate
+from tf_recall.recommend.rankings import Popularity
 
 NAMES = ("recall", "hit_rate", "ndcg", "mrr", "precision", "map")
 
 
 class Scores:
-    """Recommends by a matrix of scores, `[user rows, items]`; `order` settles ties in the lists, as an index would."""
+    """Recommends by a matrix of scores, `[user rows, items]`; `order` settles ties in the lists, as
+    an index would.
+    """
 
     def __init__(self, catalog, scores, order=None):
         self.catalog, self.scores = catalog, np.asarray(scores)
@@ -43,7 +47,10 @@ def world():
     users, items = rng.integers(0, 300, 6000), rng.choice(200, 6000, p=share / share.sum())
     held = rng.random(6000) < 0.2
     log = Interactions.from_columns(
-        user_id=users, item_id=items, timestamp=np.arange(6000), items=pd.DataFrame({"item_id": np.arange(210)})
+        user_id=users,
+        item_id=items,
+        timestamp=np.arange(6000),
+        items=pd.DataFrame({"item_id": np.arange(210)}),
     )
     catalog = Catalog.fit(log.select(~held))
     return catalog, log.select(held)
@@ -55,15 +62,18 @@ def random_scores(catalog, seed=0, levels=None):
 
 
 def test_by_hand():
-    # Catalogue by falling count: a 1, b 2, c 3, d 4 with counts 4, 2, 1, 0.
+    # Catalog by falling count: a 1, b 2, c 3, d 4 with counts 4, 2, 1, 0.
     train = Interactions.from_columns(
         user_id=["u", "u", "v", "w", "w", "x", "x"],
         item_id=["a", "b", "a", "a", "b", "a", "c"],
-        items=pd.DataFrame({"item_id": ["a", "b", "c", "d"], "colour": 1}),
+        items=pd.DataFrame({"item_id": ["a", "b", "c", "d"], "color": 1}),
     )
     catalog = Catalog.fit(train)
-    # u has had a. Left: c, d.           v: b and one item nobody knows.        w had b: nothing left, dropped.
-    test = Interactions.from_columns(user_id=["u", "u", "u", "v", "v", "w"], item_id=["c", "d", "a", "b", "zz", "b"])
+    # u has had a. Left: c, d.           v: b and one item nobody knows.        w had b: nothing
+    # left, dropped.
+    test = Interactions.from_columns(
+        user_id=["u", "u", "u", "v", "v", "w"], item_id=["c", "d", "a", "b", "zz", "b"]
+    )
     scores = np.zeros((5, 4))
     scores[catalog.users.encode(["u"])[0]] = [9, 8, 1, 2]  # without a, b: d, c
     scores[catalog.users.encode(["v"])[0]] = [9, 5, 7, 6]  # without a: c, d, b
@@ -78,18 +88,36 @@ def test_by_hand():
         "items": 4,
     }
     # u finds d, then c; v finds nothing in two.
-    expected = {"recall@1": (1 / 2 + 0) / 2, "ndcg@1": 1 / 2, "map@2": 1 / 2, "precision@2": 1 / 2, "coverage@1": 2 / 4}
-    # At 1: d to u, c to v, counts 0 and 1 to mean 1/2; relevant c, d, b have counts 1, 0, 2 of mean 1.
+    expected = {
+        "recall@1": (1 / 2 + 0) / 2,
+        "ndcg@1": 1 / 2,
+        "map@2": 1 / 2,
+        "precision@2": 1 / 2,
+        "coverage@1": 2 / 4,
+    }
+    # At 1: d to u, c to v, counts 0 and 1 to mean 1/2; relevant c, d, b have counts 1, 0, 2 of mean
+    # 1.
     expected |= {"popularity_lift@1": 0.5, "coverage@2": 2 / 4}
     assert expected.items() <= report.metrics.items()
     # Popularity: to u c, d; to v b, c. v finds b first, one of two.
     log = 1 / math.log2(3)
-    expected = {"recall@1": 1 / 2, "recall@2": (1 + 1 / 2) / 2, "ndcg@2": (1 + 1 / (1 + log)) / 2, "mrr@2": 1}
+    expected = {
+        "recall@1": 1 / 2,
+        "recall@2": (1 + 1 / 2) / 2,
+        "ndcg@2": (1 + 1 / (1 + log)) / 2,
+        "mrr@2": 1,
+    }
     expected |= {"coverage@1": 2 / 4, "coverage@2": 3 / 4}
     assert {name: report.baseline[name] for name in expected} == pytest.approx(expected)
-    # Half of the 7 interactions is 3.5: a alone (4) is the head. All users are cold. d is the cold item.
+    # Half of the 7 interactions is 3.5: a alone (4) is the head. All users are cold. d is the cold
+    # item.
     sizes = {name: (part["cases"], part["pairs"]) for name, part in report.slices.items()}
-    assert sizes == {"cold_items": (1, 1), "cold_users": (2, 4), "head_items": (0, 0), "tail_items": (2, 3)}
+    assert sizes == {
+        "cold_items": (1, 1),
+        "cold_users": (2, 4),
+        "head_items": (0, 0),
+        "tail_items": (2, 3),
+    }
     assert report.slices["cold_items"]["metrics"]["recall@1"] == 1
     assert report.slices["cold_items"]["baseline"]["recall@1"] == 0
     assert report.slices["cold_items"]["baseline"]["mrr@2"] == 1 / 2
@@ -107,10 +135,16 @@ def test_half_of_the_interactions_exactly():
 
 
 def test_a_cold_user_has_fewer_than_five():
-    train = Interactions.from_columns(user_id=["four"] * 4 + ["five"] * 5, item_id=[1, 2, 3, 4, 1, 2, 3, 4, 5])
+    train = Interactions.from_columns(
+        user_id=["four"] * 4 + ["five"] * 5, item_id=[1, 2, 3, 4, 1, 2, 3, 4, 5]
+    )
     catalog = Catalog.fit(train)
-    test = Interactions.from_columns(user_id=["four", "five", "none", "none"], item_id=[5, 99, 1, 98])
-    report = evaluate(Popularity().fit(None, catalog), cases_by_user(test, catalog), catalog, ks=[2])
+    test = Interactions.from_columns(
+        user_id=["four", "five", "none", "none"], item_id=[5, 99, 1, 98]
+    )
+    report = evaluate(
+        Popularity().fit(None, catalog), cases_by_user(test, catalog), catalog, ks=[2]
+    )
     assert (report.slices["cold_users"]["cases"], report.slices["cold_users"]["pairs"]) == (2, 3)
 
 
@@ -126,9 +160,13 @@ def test_oracle(world):
         assert report.metrics[f"recall@{k}"] == pytest.approx(
             np.mean(np.minimum(np.diff(cases.offsets), k) / num_relevant)
         )
-        assert report.metrics[f"precision@{k}"] == pytest.approx(np.mean(np.minimum(np.diff(cases.offsets), k) / k))
+        assert report.metrics[f"precision@{k}"] == pytest.approx(
+            np.mean(np.minimum(np.diff(cases.offsets), k) / k)
+        )
         for name in ("hit_rate", "ndcg", "mrr", "map"):
-            assert report.metrics[f"{name}@{k}"] == pytest.approx(1 if cases.num_unknown.sum() == 0 else None)
+            assert report.metrics[f"{name}@{k}"] == pytest.approx(
+                1 if cases.num_unknown.sum() == 0 else None
+            )
 
 
 def test_random_scores_find_what_chance_would(world):
@@ -136,9 +174,13 @@ def test_random_scores_find_what_chance_would(world):
     cases = cases_by_row(test, catalog)
     recall = np.mean(
         [
-            evaluate(Scores(catalog, random_scores(catalog, seed)), cases, catalog, [20], exclude_seen=False).metrics[
-                "recall@20"
-            ]
+            evaluate(
+                Scores(catalog, random_scores(catalog, seed)),
+                cases,
+                catalog,
+                [20],
+                exclude_seen=False,
+            ).metrics["recall@20"]
             for seed in range(8)
         ]
     )
@@ -148,7 +190,9 @@ def test_random_scores_find_what_chance_would(world):
 
 def test_popularity_is_its_own_baseline(world):
     catalog, test = world
-    report = evaluate(Popularity().fit(None, catalog), cases_by_user(test, catalog), catalog, ks=(5, 20))
+    report = evaluate(
+        Popularity().fit(None, catalog), cases_by_user(test, catalog), catalog, ks=(5, 20)
+    )
     assert report.metrics == report.baseline
     assert report.baseline["recall@20"] > 2 * 20 / catalog.num_items
     assert report.baseline["popularity_lift@5"] > 1
@@ -169,12 +213,29 @@ def test_one_relevant_item_against_the_whole_matrix(world, levels, exclude_seen)
             line[catalog.seen.of(user) - 1] = -np.inf
         ranks.append((line >= line[row - 1]).sum() - 1)
     ranks = np.array(ranks)
-    report = evaluate(Scores(catalog, scores), cases, catalog, ks=(7, 30), exclude_seen=exclude_seen, batch_size=64)
+    report = evaluate(
+        Scores(catalog, scores),
+        cases,
+        catalog,
+        ks=(7, 30),
+        exclude_seen=exclude_seen,
+        batch_size=64,
+    )
     for k in (7, 30):
         hit = ranks < k
-        expected = [hit, hit, hit / np.log2(ranks + 2), hit / (ranks + 1), hit / k, hit / (ranks + 1)]
+        expected = [
+            hit,
+            hit,
+            hit / np.log2(ranks + 2),
+            hit / (ranks + 1),
+            hit / k,
+            hit / (ranks + 1),
+        ]
         for name, values in zip(NAMES, expected, strict=True):
-            assert report.metrics[f"{name}@{k}"] == pytest.approx(values.mean(), abs=1e-12), (name, k)
+            assert report.metrics[f"{name}@{k}"] == pytest.approx(values.mean(), abs=1e-12), (
+                name,
+                k,
+            )
 
 
 @pytest.mark.parametrize("order", ["rows", "relevant first"])
@@ -198,9 +259,12 @@ def test_the_order_of_ties_does_not_matter(world):
     cases, scores = cases_by_user(test, catalog), random_scores(catalog, 5, levels=30)
     rng = np.random.default_rng(0)
     orders = [rng.permutation(catalog.num_items) for _ in range(3)]
-    reports = [evaluate(Scores(catalog, scores, order), cases, catalog, ks=(5, 30)) for order in orders]
+    reports = [
+        evaluate(Scores(catalog, scores, order), cases, catalog, ks=(5, 30)) for order in orders
+    ]
     for name in NAMES:
-        # Which members of a run that leaves the list are in it is the order's choice; none of them counts.
+        # Which members of a run that leaves the list are in it is the order's choice; none of them
+        # counts.
         assert len({report.metrics[f"{name}@5"] for report in reports}) == 1
 
 
@@ -217,13 +281,19 @@ def test_the_order_and_batches_of_cases_change_nothing(world):
     model = Scores(catalog, random_scores(catalog, 7, levels=60))
     shuffled = test.select(np.random.default_rng(0).permutation(len(test)))
     plain = evaluate(model, cases_by_user(test, catalog), catalog, ks=(5, 30)).to_dict()
-    other = evaluate(model, cases_by_user(shuffled, catalog), catalog, ks=(5, 30), batch_size=17).to_dict()
+    other = evaluate(
+        model, cases_by_user(shuffled, catalog), catalog, ks=(5, 30), batch_size=17
+    ).to_dict()
     assert _flat(plain) == pytest.approx(_flat(other), rel=1e-12)
 
 
 def _flat(values, path=""):
     if isinstance(values, dict):
-        return {name: value for key, inner in values.items() for name, value in _flat(inner, f"{path}/{key}").items()}
+        return {
+            name: value
+            for key, inner in values.items()
+            for name, value in _flat(inner, f"{path}/{key}").items()
+        }
     return {path: values}
 
 
@@ -266,7 +336,7 @@ def test_padding_and_items_at_minus_infinity_never_count():
     assert report.metrics["recall@3"] == 0 and report.metrics["coverage@3"] == 1 / 3
 
 
-def test_ks_up_to_the_whole_catalogue(world):
+def test_ks_up_to_the_whole_catalog(world):
     catalog, test = world
     cases = cases_by_row(test, catalog).without_seen(catalog)
     collapsed = Scores(catalog, np.zeros((catalog.users.size, catalog.num_items)))
@@ -297,7 +367,13 @@ def test_context_comes_with_its_case(world):
             return super().recommend_rows(user_id, k, exclude_seen)
 
     first = test.frame.groupby("user_id")["timestamp"].min()
-    evaluate(Timed(catalog, random_scores(catalog)), cases_by_user(test, catalog), catalog, ks=[5], batch_size=50)
+    evaluate(
+        Timed(catalog, random_scores(catalog)),
+        cases_by_user(test, catalog),
+        catalog,
+        ks=[5],
+        batch_size=50,
+    )
 
 
 def test_planted_ranking_beats_popularity_which_beats_chance():
@@ -306,10 +382,13 @@ def test_planted_ranking_beats_popularity_which_beats_chance():
     held = np.random.default_rng(0).random(len(log)) < 0.15
     train, test = log.select(~held), log.select(held)
     catalog = Catalog.fit(train)
-    scores = planted.scores(catalog.users.ids.tolist())  # column n is the item of the table's line n
+    # column n is the item of the table's line n
+    scores = planted.scores(catalog.users.ids.tolist())
     lines = pd.Index(log.items["item_id"]).get_indexer(catalog.items.ids)
     scores = np.concatenate([scores.mean(0, keepdims=True), scores])[:, lines]
-    report = evaluate(Scores(catalog, np.exp(scores)), cases_by_user(test, catalog), catalog, ks=[20])
+    report = evaluate(
+        Scores(catalog, np.exp(scores)), cases_by_user(test, catalog), catalog, ks=[20]
+    )
     chance = 20 / catalog.num_items
     assert report.metrics["recall@20"] > report.baseline["recall@20"] > 1.5 * chance
     assert report.metrics["coverage@20"] > report.baseline["coverage@20"]
@@ -317,24 +396,34 @@ def test_planted_ranking_beats_popularity_which_beats_chance():
 
 def test_report_is_readable_and_json(world):
     catalog, test = world
-    report = evaluate(Scores(catalog, random_scores(catalog)), cases_by_user(test, catalog), catalog, ks=(5, 20))
+    report = evaluate(
+        Scores(catalog, random_scores(catalog)), cases_by_user(test, catalog), catalog, ks=(5, 20)
+    )
     values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert list(values) == ["metrics", "baseline", "slices", "counts"]
     assert values["metrics"].keys() == values["baseline"].keys()
     lines = str(report).splitlines()
     assert f"{report.counts['cases']:,} cases" in lines[0]
     found = next(line.split() for line in lines if line.startswith("recall@20"))
-    assert found == ["recall@20", f"{report.metrics['recall@20']:.4f}", f"{report.baseline['recall@20']:.4f}"]
+    assert found == [
+        "recall@20",
+        f"{report.metrics['recall@20']:.4f}",
+        f"{report.baseline['recall@20']:.4f}",
+    ]
     assert all(any(line.startswith(name) for line in lines) for name in report.slices)
 
 
 def test_undefined_figures_are_shown_as_such():
-    train = Interactions.from_columns(user_id=[1, 2], item_id=[5, 6], items=pd.DataFrame({"item_id": [5, 6, 7]}))
+    train = Interactions.from_columns(
+        user_id=[1, 2], item_id=[5, 6], items=pd.DataFrame({"item_id": [5, 6, 7]})
+    )
     catalog = Catalog.fit(train)
     cases = cases_by_user(Interactions.from_columns(user_id=[1], item_id=[7]), catalog)
     report = evaluate(Popularity().fit(None, catalog), cases, catalog, ks=[2])
     assert report.metrics["popularity_lift@2"] is None
-    assert next(line for line in str(report).splitlines() if line.startswith("popularity_lift")).split()[1:] == [
+    assert next(
+        line for line in str(report).splitlines() if line.startswith("popularity_lift")
+    ).split()[1:] == [
         "-",
         "-",
     ]
@@ -345,7 +434,9 @@ def test_errors(world):
     cases = cases_by_user(test, catalog)
     model = Scores(catalog, random_scores(catalog))
     for ks in ([0, 5], [5, catalog.num_items + 1], []):
-        with pytest.raises(ValueError, match=f"each k must lie between 1 and the {catalog.num_items} items"):
+        with pytest.raises(
+            ValueError, match=f"each k must lie between 1 and the {catalog.num_items} items"
+        ):
             evaluate(model, cases, catalog, ks=ks)
     none = np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="there are no cases"):
@@ -353,10 +444,19 @@ def test_errors(world):
     history = Interactions.from_columns(
         user_id=catalog.users.ids[:1], item_id=catalog.items.ids[catalog.seen.of(1)[:1] - 1]
     )
-    with pytest.raises(ValueError, match="every held-out item is in its user's training part already"):
+    with pytest.raises(
+        ValueError, match="every held-out item is in its user's training part already"
+    ):
         evaluate(model, cases_by_user(history, catalog), catalog)
-    assert evaluate(model, cases_by_user(history, catalog), catalog, exclude_seen=False).counts["cases"] == 1
+    assert (
+        evaluate(model, cases_by_user(history, catalog), catalog, exclude_seen=False).counts[
+            "cases"
+        ]
+        == 1
+    )
     model.k_max = 20
-    with pytest.raises(ValueError, match="ask for lists of 21, one more to see ties; the recommender's k_max is 20"):
+    with pytest.raises(
+        ValueError, match="ask for lists of 21, one more to see ties; the recommender's k_max is 20"
+    ):
         evaluate(model, cases, catalog, ks=[20])
     evaluate(model, cases, catalog, ks=[19])

@@ -48,14 +48,18 @@ def test_buckets_agree_with_a_slow_twin():
     rng = np.random.default_rng(1)
     feature = adapted(Buckets("x", num_buckets=10), rng.integers(0, 20, 500))  # with many ties
     for value in rng.integers(-5, 25, 50):
-        assert feature.encode(float64([value])).numpy()[0] == 1 + sum(b <= value for b in feature.boundaries.numpy())
+        assert feature.encode(float64([value])).numpy()[0] == 1 + sum(
+            b <= value for b in feature.boundaries.numpy()
+        )
 
 
 def test_timestamp_circles():
     feature = adapted(Timestamp("t"), [0, 86_400])
     codes = feature.encode(float64([0, 6 * 3600, 86_400 * 7, np.nan])).numpy()
-    np.testing.assert_allclose(codes[0, 1:], [0, 0, 1, 1], atol=1e-6)  # midnight: sines 0, cosines 1
-    np.testing.assert_allclose(codes[1, [1, 3]], [1, 0], atol=1e-6)  # six o'clock: a quarter of the day
+    # midnight: sines 0, cosines 1
+    np.testing.assert_allclose(codes[0, 1:], [0, 0, 1, 1], atol=1e-6)
+    # six o'clock: a quarter of the day
+    np.testing.assert_allclose(codes[1, [1, 3]], [1, 0], atol=1e-6)
     np.testing.assert_allclose(codes[2, 1:], codes[0, 1:], atol=1e-5)  # a week later
     assert codes[3].tolist() == [0, 0, 0, 0, 0]
 

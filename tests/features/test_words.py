@@ -16,7 +16,12 @@ def adapted(feature, values):
 def test_text_columns_keep_integers_whole_and_missing_values_empty():
     assert to_text(pd.Series([3.0, np.nan, 4.0])).tolist() == ["3", "", "4"]
     assert to_text(pd.Series([2.5, np.nan])).tolist() == ["2.5", ""]
-    assert to_text(pd.Series(["a", None, b"b", True], dtype=object)).tolist() == ["a", "", "b", "True"]
+    assert to_text(pd.Series(["a", None, b"b", True], dtype=object)).tolist() == [
+        "a",
+        "",
+        "b",
+        "True",
+    ]
 
 
 def test_categorical_rows_are_ordered_by_count_and_0_is_unseen():
@@ -33,7 +38,10 @@ def test_categorical_keeps_only_the_most_frequent():
 
 def test_a_category_with_a_line_break_is_one_category():
     feature = adapted(Categorical("c"), ["two\nlines", "tab\tbed"])
-    assert sorted(feature.encode(tf.constant(["two\nlines", "tab\tbed"])).numpy().tolist()) == [1, 2]
+    assert sorted(feature.encode(tf.constant(["two\nlines", "tab\tbed"])).numpy().tolist()) == [
+        1,
+        2,
+    ]
 
 
 def test_multi_valued_is_the_mean_of_known_values():
@@ -47,7 +55,12 @@ def test_multi_valued_is_the_mean_of_known_values():
 
 def test_multi_valued_takes_lists_and_text_alike():
     feature = MultiValued("g")
-    assert feature.to_raw([["a", "b"], "a|b", None, np.array(["c"])]).tolist() == ["a|b", "a|b", "", "c"]
+    assert feature.to_raw([["a", "b"], "a|b", None, np.array(["c"])]).tolist() == [
+        "a|b",
+        "a|b",
+        "",
+        "c",
+    ]
 
 
 def test_text_is_lower_case_words_without_punctuation():
@@ -80,7 +93,9 @@ def test_id_shows_a_share_of_the_training_rows_as_unknown():
     unknown = []
     for _ in range(2):
         unknown.append(feature(rows, training=True).numpy()[:, 0] == 0)
-        assert (unknown[-1] == (feature(rows, training=True).numpy()[:, 0] == 0)).all()  # the same within a step
+        assert (
+            unknown[-1] == (feature(rows, training=True).numpy()[:, 0] == 0)
+        ).all()  # the same within a step
         feature.advance()
     assert abs(unknown[0].mean() - 0.25) < 0.02  # deviation sqrt(.25*.75/20000) = 0.003
     assert (unknown[0] != unknown[1]).any()  # each step draws anew
@@ -88,14 +103,19 @@ def test_id_shows_a_share_of_the_training_rows_as_unknown():
 
 
 @pytest.mark.parametrize(
-    "feature", [Id(5, 0.2, 7), Categorical("c", 3, 9), MultiValued("m", 3, 9, 4, ","), Text("t", 3, 9, 4)]
+    "feature",
+    [Id(5, 0.2, 7), Categorical("c", 3, 9), MultiValued("m", 3, 9, 4, ","), Text("t", 3, 9, 4)],
 )
 def test_config_round_trip_loses_no_argument(feature):
     config = keras.saving.serialize_keras_object(feature)["config"]
     again = type(feature).from_config(config)
     assert again.get_config() == feature.get_config()
     names = {"width": "dim"}
-    fields = {k: v for k, v in vars(feature).items() if names.get(k, k) in config and not k.startswith("_")}
+    fields = {
+        k: v
+        for k, v in vars(feature).items()
+        if names.get(k, k) in config and not k.startswith("_")
+    }
     assert {k: getattr(again, k) for k in fields} == fields
 
 

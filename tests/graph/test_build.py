@@ -1,4 +1,6 @@
-"""Graphs sorted on disk: the same as in memory, in bounded memory, and what is wrong in edges named by its line."""
+"""Graphs sorted on disk: the same as in memory, in bounded memory, and what is wrong in edges named
+by its line.
+"""
 
 import tracemalloc
 
@@ -23,7 +25,8 @@ def pieces(num_edges=100_000, num_nodes=500, num_targets=3000, weighted=True, se
     targets = rng.integers(1, num_targets, num_edges)
     weights = [rng.integers(0, 9, num_edges) / 4] if weighted else []
     return [
-        [each[start : start + piece] for each in (sources, targets, *weights)] for start in range(0, num_edges, piece)
+        [each[start : start + piece] for each in (sources, targets, *weights)]
+        for start in range(0, num_edges, piece)
     ]
 
 
@@ -35,29 +38,44 @@ def whole(given):
 def assert_same(ours, expected):
     np.testing.assert_array_equal(ours.offsets, expected.offsets)
     np.testing.assert_array_equal(ours.targets, expected.targets)
-    assert (ours.weights is None) == (expected.weights is None) and ours.num_targets == expected.num_targets
+    assert (ours.weights is None) == (
+        expected.weights is None
+    ) and ours.num_targets == expected.num_targets
     if expected.weights is not None:
         np.testing.assert_array_equal(ours.weights, expected.weights)
 
 
 @pytest.mark.parametrize("weighted", [True, False])
 def test_sorted_on_disk_is_sorted_in_memory(tmp_path, weighted):
-    """In seven runs, with a quarter of all edges at one source; quarters are added up without rounding."""
+    """In seven runs, with a quarter of all edges at one source; quarters are added up without
+    rounding.
+    """
     given = pieces(weighted=weighted)
     expected = Graph.from_edges(*whole(given), 600, 4000)
-    assert expected.degrees.max() < 3000 < SMALL // build_module.EDGE_BYTES < len(whole(given)[0]) / 5
+    assert (
+        expected.degrees.max() < 3000 < SMALL // build_module.EDGE_BYTES < len(whole(given)[0]) / 5
+    )
     ours = build(iter(given), tmp_path / "graph", 600, 4000, memory=SMALL)
     assert_same(ours, expected)
+    # fmt: skip
     assert sorted(path.name for path in (tmp_path / "graph").iterdir()) == [
-        "graph.json", "offsets.npy", "tables.npy", "targets.npy", "weights.npy",
-    ]  # fmt: skip
+        "graph.json",
+        "offsets.npy",
+        "tables.npy",
+        "targets.npy",
+        "weights.npy",
+    ]
     nodes, rng = np.arange(600), np.random.default_rng
-    np.testing.assert_array_equal(ours.draw(nodes, 9, rng(1)) == 0, expected.draw(nodes, 9, rng(1)) == 0)
+    np.testing.assert_array_equal(
+        ours.draw(nodes, 9, rng(1)) == 0, expected.draw(nodes, 9, rng(1)) == 0
+    )
     assert_same(reverse(ours, tmp_path / "back", memory=SMALL), expected.reverse())
 
 
 def test_edges_of_weight_1_have_no_weights_until_one_comes_twice(tmp_path):
-    """40,000 different edges in rising order, then one again: of the last range, so that the ranges before are done."""
+    """40,000 different edges in rising order, then one again: of the last range, so that the ranges
+    before are done.
+    """
     sources, targets = np.divmod(np.arange(40_000), 200) + np.ones((2, 1), int)
     ours = build([(sources, targets)], tmp_path / "once", 202, 201, memory=SMALL)
     assert ours.weights is None and ours.num_edges == 40_000
@@ -82,16 +100,25 @@ def test_memory_is_bounded(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2**23 + 32 * 50_000 + 2**23  # sorting, nodes, and the pieces themselves with what checks them
-    assert graph.num_edges > 1_990_000 and (tmp_path / "graph" / "tables.npy").stat().st_size > 30_000_000
+    # sorting, nodes, and the pieces themselves with what checks them
+    assert peak < 2**23 + 32 * 50_000 + 2**23
+    assert (
+        graph.num_edges > 1_990_000
+        and (tmp_path / "graph" / "tables.npy").stat().st_size > 30_000_000
+    )
 
 
 def test_edges_of_weight_0_alone_make_a_graph_without_edges(tmp_path):
     graph = build([([1, 2], [2, 1], [0.0, 0.0])], tmp_path / "graph", 4)
-    assert graph.num_edges == 0 and graph.draw([1, 2], 2, np.random.default_rng(0)).tolist() == [[0, 0], [0, 0]]
+    assert graph.num_edges == 0 and graph.draw([1, 2], 2, np.random.default_rng(0)).tolist() == [
+        [0, 0],
+        [0, 0],
+    ]
 
 
-CLICKS = pd.DataFrame({"who": ["ann", "bob", "ann", "eve"], "what": [70, 80, 80, 70], "weight": [1, 2.5, 1, 0.5]})
+CLICKS = pd.DataFrame(
+    {"who": ["ann", "bob", "ann", "eve"], "what": [70, 80, 80, 70], "weight": [1, 2.5, 1, 0.5]}
+)
 USERS, ITEMS = Vocabulary(["ann", "bob", "eve"], [2, 1, 1]), Vocabulary([80, 70], [2, 2])
 COLUMNS = {"source": "who", "target": "what"}
 EXPECTED = Graph.from_edges([1, 2, 1, 3], [2, 1, 1, 2], [1, 2.5, 1, 0.5], 4, 3)
@@ -123,7 +150,9 @@ def test_files_of_raw_ids(tmp_path, write, name):
 
 def test_files_of_rows(tmp_path, write):
     path = write("e.csv", pd.DataFrame({"source": [1, 3, 2, 1], "target": [2, 1, 2, 3]}))
-    assert_same(build(path, tmp_path / "graph", 4), Graph.from_edges([1, 3, 2, 1], [2, 1, 2, 3], None, 4))
+    assert_same(
+        build(path, tmp_path / "graph", 4), Graph.from_edges([1, 3, 2, 1], [2, 1, 2, 3], None, 4)
+    )
     write("more.parquet", pd.DataFrame({"source": [2], "target": [3]}))
     assert build([path, tmp_path / "more.parquet"], tmp_path / "two", 4).num_edges == 5
     assert build(tmp_path, tmp_path / "folder", 4).num_edges == 1  # the Parquet files of a folder
@@ -134,9 +163,10 @@ def test_dangling_ids_and_bad_weights_are_counted_and_the_first_is_placed(tmp_pa
     frame = pd.concat([CLICKS, CLICKS], ignore_index=True)
     frame.loc[[5, 7], "who"], frame.loc[6, "what"], frame.loc[4, "weight"] = ["zoe", None], 99, -1
     expected = (
-        r"2 of 8 edges name a source that no node has, allowed are the 3 ids of the vocabulary, such as \['ann', "
-        r"'bob', 'eve'\]; the first is zoe at .*e.csv, line 7. 1 of 8 edges name a target .*; the first is 99 at "
-        r".*e.csv, line 8. 1 of 8 edges name a weight that is no number of at least 0; the first is -1.0 at "
+        r"2 of 8 edges name a source that no node has, allowed are the 3 ids of the vocabulary, "
+        r"such as \['ann', 'bob', 'eve'\]; the first is zoe at .*e.csv, line 7. "
+        r"1 of 8 edges name a target .*; the first is 99 at .*e.csv, line 8. "
+        r"1 of 8 edges name a weight that is no number of at least 0; the first is -1.0 at "
         r".*e.csv, line 6."
     )
     with pytest.raises(ValueError, match=expected):
@@ -154,15 +184,39 @@ def test_dangling_ids_and_bad_weights_are_counted_and_the_first_is_placed(tmp_pa
             ValueError,
             "source .* rows from 1 to 4, .* the first is 5 at piece 1, edge 1",
         ),
-        ([([1.0, np.nan], [2, 2])], ValueError, "1 of 2 edges name a source .*; the first is nan at piece 0, edge 1"),
+        (
+            [([1.0, np.nan], [2, 2])],
+            ValueError,
+            "1 of 2 edges name a source .*; the first is nan at piece 0, edge 1",
+        ),
         ([([1.0, 1.5], [2, 2])], ValueError, "the first is 1.5 at"),
-        ([(["ann"], [2])], TypeError, "sources must be rows, whole numbers, got .'ann'.: raw ids need a Vocabulary"),
-        ([([1], [2], [np.nan])], ValueError, "weight that is no number of at least 0; the first is nan"),
-        ([([1], [2], [1e300])], ValueError, "weight that is no number of at least 0; the first is 1e.300"),
-        ([([1], [2], [1]), ([1], [2])], ValueError, "need weights or none, and they differ at piece 1, edge 0"),
+        (
+            [(["ann"], [2])],
+            TypeError,
+            "sources must be rows, whole numbers, got .'ann'.: raw ids need a Vocabulary",
+        ),
+        (
+            [([1], [2], [np.nan])],
+            ValueError,
+            "weight that is no number of at least 0; the first is nan",
+        ),
+        (
+            [([1], [2], [1e300])],
+            ValueError,
+            "weight that is no number of at least 0; the first is 1e.300",
+        ),
+        (
+            [([1], [2], [1]), ([1], [2])],
+            ValueError,
+            "need weights or none, and they differ at piece 1, edge 0",
+        ),
         ([([1, 2], [2])], ValueError, "piece 0, edge 0 and on: the arrays must be of one length"),
         (iter([]), ValueError, "There are no edges to make a graph of"),
-        ((np.ones(3), np.ones(3)), TypeError, "Edges come in pieces, .*, got ndarray of .3,. as piece 0"),
+        (
+            (np.ones(3), np.ones(3)),
+            TypeError,
+            "Edges come in pieces, .*, got ndarray of .3,. as piece 0",
+        ),
         ([], ValueError, "There are no edges"),
     ],
 )
@@ -178,10 +232,18 @@ def test_the_first_is_placed_in_a_piece_looked_at_in_blocks(tmp_path, monkeypatc
 
 
 def test_bad_files(tmp_path, write):
-    with pytest.raises(ValueError, match="has no column 'source', 'target', only .'who', 'what', 'weight'.*columns="):
+    with pytest.raises(
+        ValueError,
+        match="has no column 'source', 'target', only .'who', 'what', 'weight'.*columns=",
+    ):
         build(write("e.csv", CLICKS), tmp_path / "graph", USERS, ITEMS)
     with pytest.raises(ValueError, match="has no column 'stars'"):
-        build(read_edges(write("e.parquet", CLICKS), COLUMNS | {"weight": "stars"}), tmp_path / "graph", USERS, ITEMS)
+        build(
+            read_edges(write("e.parquet", CLICKS), COLUMNS | {"weight": "stars"}),
+            tmp_path / "graph",
+            USERS,
+            ITEMS,
+        )
     with pytest.raises(ValueError, match="our source, target and weight, got .'user_id'."):
         next(read_edges("e.csv", {"user_id": "who"}))
     with pytest.raises(ValueError, match="no file has a row, of .*e.csv"):

@@ -29,12 +29,18 @@ def random_graph(num_nodes=30, num_edges=200, seed=0):
 
 
 def test_edges_from_sessions_by_hand():
-    """1 2 3 1 2, then 2 2 3, then 3: 1-2 twice, 2-3 twice, 3-1 once; 2-2 is no edge, and no session follows another."""
+    """1 2 3 1 2, then 2 2 3, then 3: 1-2 twice, 2-3 twice, 3-1 once; 2-2 is no edge, and no session
+    follows another.
+    """
     graph = Graph.from_sessions(sessions_of([1, 2, 3, 1, 2], [2, 2, 3], [3]), num_nodes=5)
     assert edges(graph) == {(1, 2): 2, (2, 3): 2, (3, 1): 1}
     assert graph.degrees.tolist() == [0, 1, 1, 1, 0]
     assert graph.num_nodes == 5 and graph.num_edges == 3
-    assert (graph.offsets.dtype, graph.targets.dtype, graph.weights.dtype) == (np.int64, np.int32, np.float32)
+    assert (graph.offsets.dtype, graph.targets.dtype, graph.weights.dtype) == (
+        np.int64,
+        np.int32,
+        np.float32,
+    )
 
 
 def test_edges_from_sessions_against_a_slow_twin_also_in_pieces(monkeypatch):
@@ -66,7 +72,10 @@ def test_walks_by_hand():
 
 def test_a_graph_without_edges_goes_nowhere():
     graph = Graph.from_edges([], [], [], num_nodes=3)
-    assert graph.walk(np.array([1, 2]), 2, np.random.default_rng(0)).tolist() == [[1, 0, 0], [2, 0, 0]]
+    assert graph.walk(np.array([1, 2]), 2, np.random.default_rng(0)).tolist() == [
+        [1, 0, 0],
+        [2, 0, 0],
+    ]
 
 
 def random_edges(weighted=True, num_nodes=12, num_targets=40, num_edges=150, seed=0):
@@ -74,7 +83,13 @@ def random_edges(weighted=True, num_nodes=12, num_targets=40, num_edges=150, see
     sources, targets = np.divmod(
         rng.choice((num_nodes - 2) * (num_targets - 1), num_edges, replace=False), num_targets - 1
     )
-    return sources + 1, targets + 1, rng.random(num_edges) + 0.1 if weighted else None, num_nodes, num_targets
+    return (
+        sources + 1,
+        targets + 1,
+        rng.random(num_edges) + 0.1 if weighted else None,
+        num_nodes,
+        num_targets,
+    )
 
 
 def test_edges_between_two_types_by_hand():
@@ -90,17 +105,25 @@ def test_edges_between_two_types_by_hand():
 
 
 def test_edges_without_weights_weigh_1_each():
-    once, twice = (Graph.from_edges(sources, [2] * len(sources), None, 4) for sources in ([3, 1], [3, 1, 3]))
-    assert once.weights is None and once.reverse().weights is None and once.targets.tolist() == [2, 2]
+    once, twice = (
+        Graph.from_edges(sources, [2] * len(sources), None, 4) for sources in ([3, 1], [3, 1, 3])
+    )
+    assert (
+        once.weights is None and once.reverse().weights is None and once.targets.tolist() == [2, 2]
+    )
     assert edges(twice) == {(1, 2): 1, (3, 2): 2}
     with pytest.raises(
-        ValueError, match=r"sources and targets must be arrays of one length, got the shapes \(2,\) and"
+        ValueError,
+        match=r"sources and targets must be arrays of one length, got the shapes \(2,\) and",
     ):
         Graph.from_edges([1, 2], [1], None, 4)
 
 
 def test_a_table_keeps_the_order_of_its_lines():
-    ids, counts = [[0, 0, 0], [5, 2, 0], [0, 0, 0], [1, 4, 3]], [[0, 0, 0], [9, 3, 7], [0, 0, 0], [2, 0, 1]]
+    ids, counts = (
+        [[0, 0, 0], [5, 2, 0], [0, 0, 0], [1, 4, 3]],
+        [[0, 0, 0], [9, 3, 7], [0, 0, 0], [2, 0, 1]],
+    )
     graph = Graph.from_table(ids, counts, num_targets=6)
     assert graph.offsets.tolist() == [0, 0, 2, 2, 4] and graph.num_targets == 6
     assert graph.targets.tolist() == [5, 2, 1, 3] and graph.weights.tolist() == [9, 3, 2, 1]
@@ -108,7 +131,10 @@ def test_a_table_keeps_the_order_of_its_lines():
     for bad, message in (
         (([[0], [6]], [[0], [1]]), "from 1 to 5, or 0 for none, got 0 to 6"),
         (([[1], [1]], [[1], [1]]), "Node 0 is the unknown and has no edges, got .1."),
-        (([[0], [1]], [[0], [np.nan]]), "Weights must be numbers of at least 0, got nan for edge 1"),
+        (
+            ([[0], [1]], [[0], [np.nan]]),
+            "Weights must be numbers of at least 0, got nan for edge 1",
+        ),
         (([[0], [1]], [1]), "tables of one shape, got .2, 1. and .1,."),
     ):
         with pytest.raises(ValueError, match=message):
@@ -121,12 +147,20 @@ def test_a_subgraph_against_a_slow_twin(weighted, targets):
     whole, sources = Graph.from_edges(*random_edges(weighted)), np.array([9, 2, 11, 5])
     part = whole.subgraph(sources, targets)
     names = np.arange(40) if targets is None else np.array([0, *targets])
-    given = edges(Graph(whole.offsets, whole.targets, whole.weights if weighted else np.ones(150), 40))
+    given = edges(
+        Graph(whole.offsets, whole.targets, whole.weights if weighted else np.ones(150), 40)
+    )
     expected = {(i, j): weight for (i, j), weight in given.items() if i in sources and j in names}
     weights = part.weights if weighted else np.ones(part.num_edges)
     found = edges(Graph(part.offsets, part.targets, weights, part.num_targets))
-    assert {([0, *sources][i], names[j]): weight for (i, j), weight in found.items()} == expected and len(expected) > 5
-    assert part.num_nodes == 5 and part.num_targets == len(names) and (part.weights is None) != weighted
+    assert {
+        ([0, *sources][i], names[j]): weight for (i, j), weight in found.items()
+    } == expected and len(expected) > 5
+    assert (
+        part.num_nodes == 5
+        and part.num_targets == len(names)
+        and (part.weights is None) != weighted
+    )
     assert list(found) == sorted(found)
     with pytest.raises(ValueError, match="sources must be whole numbers from 1 to 11, got 3 to 12"):
         whole.subgraph([3, 12])
@@ -136,7 +170,9 @@ def test_a_subgraph_against_a_slow_twin(weighted, targets):
 
 @pytest.mark.parametrize("weighted", [True, False])
 def test_draws_follow_the_shares_of_weights(weighted, monkeypatch):
-    """40,000 of each node; the eleventh has no edges, like the unknown. Drawn in pieces, from tables made in pieces."""
+    """40,000 of each node; the eleventh has no edges, like the unknown. Drawn in pieces, from
+    tables made in pieces.
+    """
     monkeypatch.setattr(graph_module, "PIECE_WALKS", 70_000)
     monkeypatch.setattr(tables_module, "PIECE_EDGES", 20)
     graph, num = Graph.from_edges(*random_edges(weighted)), 40_000
@@ -148,9 +184,14 @@ def test_draws_follow_the_shares_of_weights(weighted, monkeypatch):
         mine = slice(graph.offsets[node], graph.offsets[node + 1])
         weights = graph.weights[mine] if weighted else np.ones(graph.degrees[node])
         shares = np.bincount(own, minlength=40)[graph.targets[mine]] / num
-        np.testing.assert_allclose(shares, weights / max(weights.sum(), 1e-9), atol=5 * np.sqrt(0.25 / num))
+        np.testing.assert_allclose(
+            shares, weights / max(weights.sum(), 1e-9), atol=5 * np.sqrt(0.25 / num)
+        )
     assert graph.draw([1, 2], 0, np.random.default_rng(0)).shape == (2, 0)
-    assert Graph.from_edges([], [], None, 3).draw([0, 2], 2, np.random.default_rng(0)).tolist() == [[0, 0], [0, 0]]
+    assert Graph.from_edges([], [], None, 3).draw([0, 2], 2, np.random.default_rng(0)).tolist() == [
+        [0, 0],
+        [0, 0],
+    ]
     with pytest.raises(ValueError, match="Nodes go from 0 to 11, got nodes 3 to 12"):
         graph.draw([3, 12], 2, np.random.default_rng(0))
     with pytest.raises(ValueError, match="num must be at least 0, got -1"):
@@ -159,13 +200,17 @@ def test_draws_follow_the_shares_of_weights(weighted, monkeypatch):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_steps_follow_the_shares_of_weights(seed):
-    """From every node 20,000 steps: the chi-square of each node lies within what its degree allows."""
+    """From every node 20,000 steps: the chi-square of each node lies within what its degree
+    allows.
+    """
     graph, num = random_graph(seed=seed), 20_000
     starts = np.repeat(np.flatnonzero(graph.degrees), num)
     _, ends = graph.walk(starts, 1, np.random.default_rng(seed)).T
     for node in np.flatnonzero(graph.degrees):
         own = slice(graph.offsets[node], graph.offsets[node + 1])
-        expected = num * graph.weights[own].astype(np.float64) / graph.weights[own].sum(dtype=np.float64)
+        expected = (
+            num * graph.weights[own].astype(np.float64) / graph.weights[own].sum(dtype=np.float64)
+        )
         found = np.bincount(ends[starts == node], minlength=graph.num_nodes)
         assert found[graph.targets[own]].sum() == num  # and none to where no edge leads
         chi_square = np.sum((found[graph.targets[own]] - expected) ** 2 / expected)
@@ -174,15 +219,20 @@ def test_steps_follow_the_shares_of_weights(seed):
 
 
 def test_the_tables_hold_the_shares_exactly():
-    """What all places of a node give to each edge, added up: its weight's share, for equal weights as for skewed."""
-    equal = [np.full(num, 0.1) for num in (0, 0, *range(60))]  # of some sizes no share is as much as its place
+    """What all places of a node give to each edge, added up: its weight's share, for equal weights
+    as for skewed.
+    """
+    # of some sizes no share is as much as its place
+    equal = [np.full(num, 0.1) for num in (0, 0, *range(60))]
     parts = [*equal, np.random.default_rng(0).pareto(0.3, 1000) + 1e-3, [3, 1e-6], []]
     weights, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
     keep, alias = alias_tables(offsets, weights)
     masses = np.bincount(alias, 1 - keep, minlength=len(keep)) + keep
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
         expected = weights[start:end] / weights[start:end].sum()
-        np.testing.assert_allclose(masses[start:end], (end - start) * expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(
+            masses[start:end], (end - start) * expected, rtol=1e-6, atol=1e-9
+        )
         assert np.all((start <= alias[start:end]) & (alias[start:end] < end))
 
 

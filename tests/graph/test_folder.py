@@ -21,7 +21,9 @@ def test_a_saved_graph_is_mapped_and_draws_and_walks_alike(tmp_path, weighted):
     before.save(tmp_path / "graph")
     after = Graph.load(tmp_path / "graph")
     for name in ("offsets", "targets", *(["weights", "tables"] if weighted else [])):
-        assert isinstance(getattr(after, name), np.memmap) and not getattr(after, name).flags.writeable
+        assert (
+            isinstance(getattr(after, name), np.memmap) and not getattr(after, name).flags.writeable
+        )
     assert (after.weights is None) != weighted and after.num_targets == 50
     nodes, rng = np.arange(50), np.random.default_rng
     np.testing.assert_array_equal(after.draw(nodes, 20, rng(1)), before.draw(nodes, 20, rng(1)))
@@ -33,13 +35,17 @@ def test_a_saved_graph_is_mapped_and_draws_and_walks_alike(tmp_path, weighted):
 
 
 def test_draws_by_weight_read_the_tables_on_disk(tmp_path):
-    """With tables in which every edge leads to node 7 that is what is drawn: nothing is made anew."""
+    """With tables in which every edge leads to node 7 that is what is drawn: nothing is made
+    anew.
+    """
     before = graph()
     before.save(tmp_path / "graph")
     tables = np.load(tmp_path / "graph" / "tables.npy")
     tables["target"] = tables["other"] = 7
     np.save(tmp_path / "graph" / "tables.npy", tables)
-    drawn = Graph.load(tmp_path / "graph").draw(np.flatnonzero(before.degrees), 5, np.random.default_rng(0))
+    drawn = Graph.load(tmp_path / "graph").draw(
+        np.flatnonzero(before.degrees), 5, np.random.default_rng(0)
+    )
     assert np.all(drawn == 7)
 
 

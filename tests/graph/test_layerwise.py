@@ -1,4 +1,6 @@
-"""All nodes of a graph, layer by layer: by hand, against dense matrices, in blocks of any size, each node once."""
+"""All nodes of a graph, layer by layer: by hand, against dense matrices, in blocks of any size,
+each node once.
+"""
 
 import keras
 import numpy as np
@@ -35,12 +37,17 @@ def bipartite(seed=0):
     """Edges that are weighted one way and not the other."""
     rng = np.random.default_rng(seed)
     there = edges(rng, SIZES["user"], SIZES["item"])
-    return TypedGraph({("user", "item"): there, ("item", "user"): edges(rng, SIZES["item"], SIZES["user"], False)})
+    return TypedGraph(
+        {("user", "item"): there, ("item", "user"): edges(rng, SIZES["item"], SIZES["user"], False)}
+    )
 
 
 def features(sizes, seed=1, dims=(5, 7)):
     rng = np.random.default_rng(seed)
-    return {t: rng.normal(size=(n, dim)).astype(np.float32) for dim, (t, n) in zip(dims, sizes.items(), strict=False)}
+    return {
+        t: rng.normal(size=(n, dim)).astype(np.float32)
+        for dim, (t, n) in zip(dims, sizes.items(), strict=False)
+    }
 
 
 def layers_of(kind, sizes, num=2):
@@ -71,7 +78,9 @@ def dense_pool(layer, own, near, weights):
     said = near @ matrices[0]
     if isinstance(layer, Attention):
         scores = own @ matrices[2] + matrices[3] + (said @ matrices[1]).T
-        return np.c_[said, said @ matrices[1]], mean_of(weights * np.exp(np.where(scores > 0, 1, 0.2) * scores), said)
+        return np.c_[said, said @ matrices[1]], mean_of(
+            weights * np.exp(np.where(scores > 0, 1, 0.2) * scores), said
+        )
     said = np.maximum(said + matrices[1], 0)
     if isinstance(layer, MaxPool):
         return said, ((weights > 0)[..., None] * said).max(axis=1)
@@ -91,7 +100,9 @@ def dense_layer(layer, own, near, weights):
         return said, heard, unit(np.maximum(np.concatenate([heard, own], axis=1) @ W + w, 0))
     said, heard = dense_pool(layer.aggregator, own, near, weights)
     new = heard @ layer.of_pool.kernel.numpy() + own @ layer.of_own.kernel.numpy()
-    new = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "linear": lambda x: x}[layer.activation.__name__](new)
+    new = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "linear": lambda x: x}[
+        layer.activation.__name__
+    ](new)
     return said, heard, unit(new) if layer.normalize else new
 
 
@@ -119,14 +130,19 @@ def test_agrees_with_dense_matrices(kind, at_once, typed):
 
 
 def test_by_hand():
-    """Users 1 and 2 and items 1 to 3: user 1 took item 1 once and item 2 three times, user 2 nothing."""
+    """Users 1 and 2 and items 1 to 3: user 1 took item 1 once and item 2 three times, user 2
+    nothing.
+    """
     graph = Graph.from_edges([1, 1], [1, 2], [1, 3], num_nodes=3, num_targets=4)
     graph = TypedGraph({("user", "item"): graph, ("item", "user"): graph.reverse()})
     layer = {t: SAGEConvolution(1, Mean(), activation=None) for t in ("user", "item")}
     for own, heard, convolution in ((1, 10, layer["user"]), (1, 100, layer["item"])):
         convolution.build((None, 1), (None, None, 1))
         convolution.set_weights([np.full((1, 1), heard), np.full((1, 1), own)])
-    vectors = {"user": np.array([[0], [2], [5]], np.float32), "item": np.array([[0], [4], [8], [1]], np.float32)}
+    vectors = {
+        "user": np.array([[0], [2], [5]], np.float32),
+        "item": np.array([[0], [4], [8], [1]], np.float32),
+    }
     first, second = layerwise(vectors, [layer, layer], graph)
     # user 1 hears (1*4 + 3*8)/4 = 7: 2 + 70;  items 1 and 2 hear 2: 4 + 200, 8 + 200
     assert first["pooled"]["user"].ravel().tolist() == [0, 7, 0]
@@ -212,9 +228,13 @@ def test_errors_say_what_is_wrong():
     graph, layers, vectors = bipartite(), layers_of("mean", SIZES), features(SIZES)
     with pytest.raises(ValueError, match="edges_at_once must be at least 1, got 0"):
         layerwise(vectors, layers, graph, edges_at_once=0)
-    with pytest.raises(ValueError, match=r"layer 1 needs vectors of 'item', there are those of \['user'\]"):
+    with pytest.raises(
+        ValueError, match=r"layer 1 needs vectors of 'item', there are those of \['user'\]"
+    ):
         layerwise({"user": vectors["user"]}, layers, graph)
-    with pytest.raises(ValueError, match=r"layer 2 needs vectors of 'user', there are those of \['item'\]"):
+    with pytest.raises(
+        ValueError, match=r"layer 2 needs vectors of 'user', there are those of \['item'\]"
+    ):
         layerwise(vectors, [{"item": layers[0]["item"]}, layers[1]], graph)
     with pytest.raises(ValueError, match="31 nodes of type 'item', and 30 vectors"):
         layerwise({**vectors, "item": vectors["item"][1:]}, layers, graph)

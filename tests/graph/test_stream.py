@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_recall.data.batches import Batches
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.neighbours import UniformNeighbours
+from tf_recall.graph.neighbors import UniformNeighbors
 from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.typed import TypedGraph
 
@@ -16,21 +16,23 @@ EDGES = Graph.from_edges(USERS, ITEMS, None, 50, 80)
 GRAPH = TypedGraph({("user", "item"): EDGES, ("item", "user"): EDGES.reverse()})
 
 
-def batches_of(ahead=lambda step: [], rivals=None, seed=0, size=64):
+def batches_of(ahead=lambda step: [], negatives=None, seed=0, size=64):
     pairs = Batches({"query": {"user": USERS}, "item": {"item": ITEMS}}, size, seed)
-    layers = [{t: UniformNeighbours(GRAPH.over(t)[1], num) for t in ("user", "item")} for num in (4, 6)]
-    return GraphBatches(pairs, layers, {"user": "item", "item": "user"}, ahead, rivals, seed)
+    layers = [
+        {t: UniformNeighbors(GRAPH.over(t)[1], num) for t in ("user", "item")} for num in (4, 6)
+    ]
+    return GraphBatches(pairs, layers, {"user": "item", "item": "user"}, ahead, negatives, seed)
 
 
 def edges(batch):
-    """The edges `(type, node, neighbour)` that any layer of a batch sees."""
+    """The edges `(type, node, neighbor)` that any layer of a batch sees."""
     subgraph = batch["subgraph"]
     rows = subgraph["rows"]
     for blocks in subgraph["layers"].values():
         for of_type, block in blocks.items():
             near = rows["item" if of_type == "user" else "user"][block["place"]]
             for node, to, weights in zip(rows[of_type], near, block["weight"], strict=False):
-                yield from ((of_type, node, neighbour) for neighbour in to[weights > 0])
+                yield from ((of_type, node, neighbor) for neighbor in to[weights > 0])
 
 
 def test_no_batch_sees_the_edges_of_its_own_positives():
@@ -40,16 +42,18 @@ def test_no_batch_sees_the_edges_of_its_own_positives():
     for step in range(5):
         batch = batches.at(step)
         positives = set(zip(batch["query"]["user"], batch["item"]["item"], strict=True))
-        for of_type, node, neighbour in edges(batch):
-            assert ((node, neighbour) if of_type == "user" else (neighbour, node)) not in positives
+        for of_type, node, neighbor in edges(batch):
+            assert ((node, neighbor) if of_type == "user" else (neighbor, node)) not in positives
             drawn += 1
     assert drawn > 1000
 
 
 def test_seeds_hold_whatever_the_step_asks_for():
-    batches = batches_of(lambda step: [np.array([70 + step, 3])], lambda batch, rng: np.full((64, 2), 9, np.int32))
+    batches = batches_of(
+        lambda step: [np.array([70 + step, 3])], lambda batch, rng: np.full((64, 2), 9, np.int32)
+    )
     batch = batches.at(2)
-    assert batch["rivals"].shape == (64, 2) and batch["subgraph"]["step"] == 2
+    assert batch["negatives"].shape == (64, 2) and batch["subgraph"]["step"] == 2
     seeds = batch["subgraph"]["seeds"]
     assert {9, 72, 3, *batch["item"]["item"]} <= set(seeds["item"])
     assert set(seeds["user"]) - {2**31 - 1} == set(batch["query"]["user"])
@@ -62,7 +66,9 @@ def test_the_dataset_is_the_batches_in_order_from_any_step():
             expected, got = tf.nest.flatten(batches.at(step)), tf.nest.flatten(tensors)
             assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
     spec = batches.dataset().element_spec
-    assert spec["query"]["user"].shape == (64,) and spec["subgraph"]["rows"]["item"].shape == (None,)
+    assert spec["query"]["user"].shape == (64,) and spec["subgraph"]["rows"]["item"].shape == (
+        None,
+    )
     assert len(batches) == batches.steps_per_epoch == 9
 
 

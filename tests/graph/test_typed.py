@@ -1,4 +1,6 @@
-"""Typed graphs: edges of interactions and of attributes by hand, and types that do not fit together."""
+"""Typed graphs: edges of interactions and of attributes by hand, and types that do not fit
+together.
+"""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,9 @@ ITEMS = pd.DataFrame(
 
 def train(**columns):
     """Rows: users ann 1, bob 2; items 20, 10, 30, and 40, which nobody has."""
-    return Interactions.from_columns(["ann", "bob", "ann", "ann", "bob"], [20, 20, 10, 20, 30], items=ITEMS, **columns)
+    return Interactions.from_columns(
+        ["ann", "bob", "ann", "ann", "bob"], [20, 20, 10, 20, 30], items=ITEMS, **columns
+    )
 
 
 def edges(graph, sources, targets):
@@ -42,13 +46,17 @@ def test_users_and_items_both_ways_by_hand():
     assert (to, back_to) == ("item", "user") and has.num_targets == 5 and had_by.num_targets == 3
     expected = {("ann", 20): 2, ("ann", 10): 1, ("bob", 20): 1, ("bob", 30): 1}
     assert edges(has, catalog.users, catalog.items) == expected
-    assert edges(had_by, catalog.items, catalog.users) == {pair[::-1]: weight for pair, weight in expected.items()}
+    assert edges(had_by, catalog.items, catalog.users) == {
+        pair[::-1]: weight for pair, weight in expected.items()
+    }
     assert had_by.degrees[[0, *catalog.items.encode([40])]].tolist() == [0, 0]
 
 
 def test_weights_are_added_up_and_unknown_sides_left_out():
     catalog = Catalog.fit(train())
-    later = Interactions.from_columns(["ann", "ann", "eve", "bob"], [20, 20, 10, 99], weight=[0.5, 2, 1, 1])
+    later = Interactions.from_columns(
+        ["ann", "ann", "eve", "bob"], [20, 20, 10, 99], weight=[0.5, 2, 1, 1]
+    )
     typed = TypedGraph.user_item(later, catalog)
     assert edges(typed.edges["user", "item"], catalog.users, catalog.items) == {("ann", 20): 2.5}
     once = Interactions.from_columns(["ann", "bob"], [20, 20])
@@ -59,7 +67,11 @@ def test_weights_are_added_up_and_unknown_sides_left_out():
     ("column", "separator", "expected"),
     [
         ("brand", None, {(10, "acme"), (40, "acme"), (30, "zeta")}),
-        ("genres", "|", {(10, "Drama"), (10, "Comedy"), (20, "Drama"), (40, "Noir"), (40, "Drama")}),
+        (
+            "genres",
+            "|",
+            {(10, "Drama"), (10, "Comedy"), (20, "Drama"), (40, "Noir"), (40, "Drama")},
+        ),
         ("genres", None, {(10, "Drama|Comedy"), (20, "Drama"), (40, "Noir |Drama|Drama")}),
         ("tags", None, {(10, "a"), (10, "b"), (30, "b")}),
         ("year", None, {(10, 1999), (30, 2001), (40, 1999)}),
@@ -72,38 +84,52 @@ def test_items_and_attributes_by_hand(column, separator, expected):
     assert typed.sizes == {"item": 5, column: values.size}
     assert edges(typed.over("item")[1], catalog.items, values) == dict.fromkeys(expected, 1)
     back_to, graph = typed.over(column)
-    assert back_to == "item" and edges(graph, values, catalog.items) == {pair[::-1]: 1 for pair in expected}
+    assert back_to == "item" and edges(graph, values, catalog.items) == {
+        pair[::-1]: 1 for pair in expected
+    }
     assert graph.degrees[1] == graph.degrees.max()  # the commonest value is row 1
 
 
 def test_items_with_items_both_ways_by_hand():
-    """1 to 2 thrice and 2 to 1 once are 4 both ways; 3 to 1 is one way; 2 to itself counts for both its ends."""
+    """1 to 2 thrice and 2 to 1 once are 4 both ways; 3 to 1 is one way; 2 to itself counts for both
+    its ends.
+    """
     typed = TypedGraph.of_items(Graph.from_edges([1, 2, 3, 2], [2, 1, 1, 2], [3, 1, 5, 1], 4))
     to, graph = typed.over("item")
     assert to == "item" and typed.sizes == {"item": 4}
     assert graph.offsets.tolist() == [0, 0, 2, 4, 5] and graph.targets.tolist() == [2, 3, 1, 2, 1]
     assert graph.weights.tolist() == [4, 5, 4, 2, 5]
-    assert TypedGraph.of_items(Graph.from_edges([1], [2], None, 4)).over("item")[1].targets.tolist() == [2, 1]
+    assert TypedGraph.of_items(Graph.from_edges([1], [2], None, 4)).over("item")[
+        1
+    ].targets.tolist() == [2, 1]
 
 
 def test_what_does_not_fit_is_named():
     catalog = Catalog.fit(train())
     of, ways = Graph.from_edges([1], [2], [1], 3, 4), TypedGraph.user_item(train(), catalog)
-    with pytest.raises(ValueError, match="'item' must have one number of rows throughout, got .4, 5."):
+    with pytest.raises(
+        ValueError, match="'item' must have one number of rows throughout, got .4, 5."
+    ):
         TypedGraph({("user", "item"): of, ("item", "user"): Graph.from_edges([1], [2], [1], 5, 3)})
-    with pytest.raises(ValueError, match="'user' must have one number of rows throughout, got .3, 5."):
+    with pytest.raises(
+        ValueError, match="'user' must have one number of rows throughout, got .3, 5."
+    ):
         TypedGraph({("user", "item"): of}, {"user": catalog.items})
     with pytest.raises(ValueError, match="at least one pair of types, got none"):
         TypedGraph({})
-    with pytest.raises(ValueError, match="'brand' must have neighbours in one type, got .. of the edges"):
+    with pytest.raises(
+        ValueError, match="'brand' must have neighbors in one type, got .. of the edges"
+    ):
         ways.over("brand")
     two = TypedGraph({("user", "item"): of, ("user", "shop"): of})
     with pytest.raises(ValueError, match="in one type, got .*'item'.*'shop'"):
         two.over("user")
     with pytest.raises(ValueError, match="got 3 rows to 4"):
         TypedGraph.of_items(of)
-    for column in ("colour", "item"):
-        with pytest.raises(ValueError, match=f"column must be one of the item table's, .'brand', .*got '{column}'"):
+    for column in ("color", "item"):
+        with pytest.raises(
+            ValueError, match=f"column must be one of the item table's, .'brand', .*got '{column}'"
+        ):
             TypedGraph.item_attribute(catalog, column)
     with pytest.raises(ValueError, match="No item has a value of 'nothing'"):
         TypedGraph.item_attribute(catalog, "nothing")

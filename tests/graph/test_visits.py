@@ -1,4 +1,6 @@
-"""Random walks with restart: counts by hand, by a slow twin, and by the chances they should follow."""
+"""Random walks with restart: counts by hand, by a slow twin, and by the chances they should
+follow.
+"""
 
 from collections import Counter
 
@@ -12,7 +14,10 @@ from tf_recall.graph.visits import important, visits
 
 def random_graph(num_nodes, num_targets, num_edges, seed=0):
     rng = np.random.default_rng(seed)
-    sources, targets = rng.integers(1, num_nodes, num_edges), rng.integers(1, num_targets, num_edges)
+    sources, targets = (
+        rng.integers(1, num_nodes, num_edges),
+        rng.integers(1, num_targets, num_edges),
+    )
     return Graph.from_edges(sources, targets, rng.integers(1, 4, num_edges), num_nodes, num_targets)
 
 
@@ -22,9 +27,13 @@ def there_and_back(num_items=30, num_users=20, num_edges=150):
 
 
 def test_visits_by_hand():
-    """On the ring 1 -> 2 -> 3 -> 1 a walk of 4 steps without restart sees 2, 3, itself, 2; 4 leads to 1; 5 nowhere."""
+    """On the ring 1 -> 2 -> 3 -> 1 a walk of 4 steps without restart sees 2, 3, itself, 2; 4 leads
+    to 1; 5 nowhere.
+    """
     graph = Graph.from_edges([1, 2, 3, 4], [2, 3, 1, 1], None, num_nodes=6)
-    ids, counts = visits([graph], [1, 4, 5, 0], 3, num_walks=10, length=4, restart=0, rng=np.random.default_rng(0))
+    ids, counts = visits(
+        [graph], [1, 4, 5, 0], 3, num_walks=10, length=4, restart=0, rng=np.random.default_rng(0)
+    )
     assert ids.tolist() == [[2, 3, 0], [1, 2, 3], [0, 0, 0], [0, 0, 0]]  # 4: 1, 2, 3, 1
     assert counts.tolist() == [[20, 10, 0], [20, 10, 10], [0, 0, 0], [0, 0, 0]]
     assert (ids.dtype, counts.dtype) == (np.int32, np.float32)
@@ -33,20 +42,28 @@ def test_visits_by_hand():
 def test_a_walker_that_came_where_nothing_leads_on_starts_again():
     """1 -> 2 -> 3 and no further: the steps are 2, 3, nowhere, 2, 3, nowhere, 2."""
     graph = Graph.from_edges([1, 2], [2, 3], None, num_nodes=4)
-    ids, counts = visits([graph], [1], 2, num_walks=5, length=7, restart=0, rng=np.random.default_rng(0))
+    ids, counts = visits(
+        [graph], [1], 2, num_walks=5, length=7, restart=0, rng=np.random.default_rng(0)
+    )
     assert ids.tolist() == [[2, 3]] and counts.tolist() == [[15, 10]]
 
 
-def test_a_restart_at_every_step_visits_nothing_but_neighbours():
+def test_a_restart_at_every_step_visits_nothing_but_neighbors():
     graph = Graph.from_edges([1, 2, 3], [2, 3, 1], None, num_nodes=4)
-    ids, counts = visits([graph], [1], 2, num_walks=5, length=7, restart=1, rng=np.random.default_rng(0))
+    ids, counts = visits(
+        [graph], [1], 2, num_walks=5, length=7, restart=1, rng=np.random.default_rng(0)
+    )
     assert ids.tolist() == [[2, 0]] and counts.tolist() == [[35, 0]]
 
 
 def test_a_step_takes_all_hops_and_counts_where_it_ends():
-    """Items 1 and 2 have user 1, item 3 has user 2: from 1 a step leads to 1 or 2, never to 3, nor to a user's row."""
+    """Items 1 and 2 have user 1, item 3 has user 2: from 1 a step leads to 1 or 2, never to 3, nor
+    to a user's row.
+    """
     sold = Graph.from_edges([1, 2, 3], [1, 1, 2], None, num_nodes=4, num_targets=3)
-    ids, counts = visits([sold, sold.reverse()], [1, 2, 3], 2, num_walks=50, rng=np.random.default_rng(0))
+    ids, counts = visits(
+        [sold, sold.reverse()], [1, 2, 3], 2, num_walks=50, rng=np.random.default_rng(0)
+    )
     assert ids.tolist() == [[2, 0], [1, 0], [0, 0]]
     assert 150 < counts[0, 0] < 350  # half of 50 walks of 10 steps, give or take nine deviations
 
@@ -75,7 +92,9 @@ def test_counting_large_ids_and_one_node_alone():
 
 @pytest.mark.parametrize("restart", [0.0, 0.3])
 def test_visits_follow_the_chances_of_walks_with_restart(restart):
-    """x[1] = s P, x[t + 1] = (1 - restart) x[t] P + restart s P, summed; the walks count the same, within noise."""
+    """x[1] = s P, x[t + 1] = (1 - restart) x[t] P + restart s P, summed; the walks count the same,
+    within noise.
+    """
     hops, length, num_walks = there_and_back(num_edges=300), 6, 20_000
     steps = np.eye(30)
     for hop in hops:
@@ -91,7 +110,8 @@ def test_visits_follow_the_chances_of_walks_with_restart(restart):
     ids, counts = visits(hops, [7], 29, num_walks, length, restart, np.random.default_rng(0))
     found = np.zeros(30)
     found[ids[0]] = counts[0] / num_walks
-    np.testing.assert_allclose(found[1:], expected[1:], atol=0.02)  # five deviations of at most sqrt(0.3 / 20,000)
+    # five deviations of at most sqrt(0.3 / 20,000)
+    np.testing.assert_allclose(found[1:], expected[1:], atol=0.02)
     assert np.diff(expected[ids[0]]).max() < 0.02  # the most likely first
 
 
@@ -102,7 +122,9 @@ def test_important_is_the_same_whatever_the_threads_and_leads_to_the_own_group(m
     items, side = rng.integers(1, 21, 400), rng.integers(0, 2, 400)
     sold = Graph.from_edges(items + 20 * side, rng.integers(1, 11, 400) + 10 * side, None, 42, 21)
     hops = [sold, sold.reverse()]
-    one, two, other = (important(hops, 42, 5, num_threads=n, seed=s) for n, s in ((1, 0), (3, 0), (1, 1)))
+    one, two, other = (
+        important(hops, 42, 5, num_threads=n, seed=s) for n, s in ((1, 0), (3, 0), (1, 1))
+    )
     for name in ("offsets", "targets", "weights"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
     assert not np.array_equal(one.weights, other.weights)
@@ -114,7 +136,9 @@ def test_important_is_the_same_whatever_the_threads_and_leads_to_the_own_group(m
 
 
 def test_blocks_walk_ways_of_their_own(monkeypatch):
-    """Nodes 1 to 20 all lead to 21 and 22 alike; equal random numbers would give both blocks of ten equal counts."""
+    """Nodes 1 to 20 all lead to 21 and 22 alike; equal random numbers would give both blocks of ten
+    equal counts.
+    """
     monkeypatch.setattr(module, "BLOCK_NODES", 10)
     sources = np.repeat(np.arange(1, 21), 2)
     star = Graph.from_edges(sources, np.tile([21, 22], 20), None, 23)
@@ -123,7 +147,9 @@ def test_blocks_walk_ways_of_their_own(monkeypatch):
 
 
 def test_pieces_change_nothing_of_what_is_counted(monkeypatch):
-    """Without chance, all walks of a start being alike: pieces of one start and of all give the same."""
+    """Without chance, all walks of a start being alike: pieces of one start and of all give the
+    same.
+    """
     ring = Graph.from_edges(np.arange(1, 50), 1 + np.arange(1, 50) % 49, None, 50)
     whole = visits([ring], np.arange(1, 50), 3, num_walks=4, length=3, restart=0)
     monkeypatch.setattr(module, "PIECE_STEPS", 1)

@@ -1,4 +1,6 @@
-"""What every index promises, by one test for all: an index of the registry is tested by being in it."""
+"""What every index promises, by one test for all: an index of the registry is tested by being in
+it.
+"""
 
 import importlib.util
 import logging
@@ -26,8 +28,10 @@ def kind(request):
 @pytest.fixture(scope="module")
 def vectors():
     generator = np.random.default_rng(0)
-    centres = generator.standard_normal([20, D])
-    return (centres[generator.integers(20, size=V)] + 0.3 * generator.standard_normal([V, D])).astype(np.float32)
+    centers = generator.standard_normal([20, D])
+    return (
+        centers[generator.integers(20, size=V)] + 0.3 * generator.standard_normal([V, D])
+    ).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,9 @@ def index(kind, vectors):
 
 
 def check(answer, queries, vectors, k, exclude=None):
-    """Shapes; falling scores that are the products; no item twice; nothing excluded; padding only at the end."""
+    """Shapes; falling scores that are the products; no item twice; nothing excluded; padding only
+    at the end.
+    """
     scores, positions = (np.asarray(part) for part in answer)
     assert scores.shape == positions.shape == (len(queries), k)
     assert scores.dtype == np.float32 and positions.dtype == np.int32
@@ -52,7 +58,9 @@ def check(answer, queries, vectors, k, exclude=None):
         assert (np.isneginf(scores[row]) == ~real).all() and (positions[row][~real] == -1).all()
         assert len(set(found)) == len(found)
         assert exclude is None or not set(found) & set(exclude[row])
-        np.testing.assert_allclose(scores[row][real], vectors[found] @ queries[row], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            scores[row][real], vectors[found] @ queries[row], rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
@@ -99,7 +107,11 @@ def test_equal_vectors_are_each_found_and_the_same_way_each_time(kind):
 
 def test_one_graph_for_any_number_of_queries_and_any_k(index, vectors, queries):
     @tf.function(
-        input_signature=[tf.TensorSpec([None, D]), tf.TensorSpec([], tf.int32), tf.TensorSpec([None, None], tf.int32)]
+        input_signature=[
+            tf.TensorSpec([None, D]),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([None, None], tf.int32),
+        ]
     )
     def search(queries, k, exclude):
         return index.search(queries, k, exclude)
@@ -115,17 +127,26 @@ def test_one_graph_for_any_number_of_queries_and_any_k(index, vectors, queries):
 
 def _constants(function):
     graph = function.get_concrete_function().graph
-    return [operation.outputs[0] for operation in graph.get_operations() if operation.type == "Const"]
+    return [
+        operation.outputs[0] for operation in graph.get_operations() if operation.type == "Const"
+    ]
 
 
 def test_static_k_gives_static_shapes(index):
     function = tf.function(lambda queries: index.search(queries, 5))
-    shapes = [part.shape.as_list() for part in function.get_concrete_function(tf.TensorSpec([None, D])).outputs]
+    shapes = [
+        part.shape.as_list()
+        for part in function.get_concrete_function(tf.TensorSpec([None, D])).outputs
+    ]
     assert shapes == [[None, 5], [None, 5]]
 
 
-def test_a_saved_model_answers_the_same_in_a_process_without_tf_recall(kind, index, vectors, queries, tmp_path):
-    """Two indexes in one SavedModel: a ScaNN searcher without a name of its own would answer for the other's."""
+def test_a_saved_model_answers_the_same_in_a_process_without_tf_recall(
+    kind, index, vectors, queries, tmp_path
+):
+    """Two indexes in one SavedModel: a ScaNN searcher without a name of its own would answer for
+    the other's.
+    """
     module = tf.Module()
     module.indexes = [index, kind().build(-2 * vectors)]
     signature = [tf.TensorSpec([None, D], name="queries"), tf.TensorSpec([], tf.int32, name="k")]
@@ -144,7 +165,12 @@ def test_a_saved_model_answers_the_same_in_a_process_without_tf_recall(kind, ind
             np.savez({str(tmp_path)!r} + f"/{{number}}.npz", scores=scores, positions=positions)
         assert "tf_recall" not in sys.modules
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     for number, each in enumerate(module.indexes):
         answer = np.load(tmp_path / f"{number}.npz")
@@ -183,7 +209,10 @@ def test_errors(kind, index, vectors):
     for bad, message in (
         (vectors[:0], "at least one of each"),
         (vectors[0], "at least one of each"),
-        (np.where(np.arange(V)[:, None] == 4, np.nan, vectors), "1 rows are not, the first is row 4"),
+        (
+            np.where(np.arange(V)[:, None] == 4, np.nan, vectors),
+            "1 rows are not, the first is row 4",
+        ),
         (np.where(np.arange(V)[:, None] == 4, np.inf, vectors), "the first is row 4"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -204,6 +233,10 @@ def test_errors(kind, index, vectors):
 
 
 def test_default_index_by_size():
-    assert [type(default_index(size)).__name__ for size in (1, 19_999, 20_000)] == ["Exact", "Exact", "IVF"]
+    assert [type(default_index(size)).__name__ for size in (1, 19_999, 20_000)] == [
+        "Exact",
+        "Exact",
+        "IVF",
+    ]
     with pytest.raises(ValueError, match="1 or more"):
         default_index(0)

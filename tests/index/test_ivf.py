@@ -12,14 +12,18 @@ from tf_recall.index.lists import directions, partition
 
 def clustered(number, dim=16, clusters=60, seed=0):
     generator = np.random.default_rng(seed)
-    centres = generator.standard_normal([clusters, dim])
-    drawn = centres[generator.integers(clusters, size=number)] + 0.4 * generator.standard_normal([number, dim])
+    centers = generator.standard_normal([clusters, dim])
+    drawn = centers[generator.integers(clusters, size=number)] + 0.4 * generator.standard_normal(
+        [number, dim]
+    )
     return drawn.astype(np.float32)
 
 
 def test_directions_by_hand():
     # longest^2 = 25; (3, 4) has nothing to add, (0, 3) needs sqrt(25 - 9) = 4; both over 5
-    np.testing.assert_allclose(directions(np.array([[3.0, 4.0], [0.0, 3.0]])), [[0.6, 0.8, 0], [0, 0.6, 0.8]])
+    np.testing.assert_allclose(
+        directions(np.array([[3.0, 4.0], [0.0, 3.0]])), [[0.6, 0.8, 0], [0, 0.6, 0.8]]
+    )
 
 
 def test_angles_of_directions_order_dot_products_of_vectors_of_any_length():
@@ -28,7 +32,9 @@ def test_angles_of_directions_order_dot_products_of_vectors_of_any_length():
     query = generator.standard_normal(5)
     points = directions(vectors)
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(np.argsort(points @ np.append(query, 0)), np.argsort(vectors @ query))
+    np.testing.assert_array_equal(
+        np.argsort(points @ np.append(query, 0)), np.argsort(vectors @ query)
+    )
 
 
 @pytest.mark.parametrize("shape", ["clustered", "equal", "one far larger than the others"])
@@ -78,7 +84,9 @@ def test_few_probes_find_less_and_say_so(caplog):
         with caplog.at_level(logging.WARNING, "tf_recall"):
             recalls.append(IVF(num_probes=probes).build(vectors).recall)
     assert recalls[0] < recalls[1] < recalls[2] == 1
-    assert caplog.text.count("under the wanted 0.95") == sum(recall < 0.95 for recall in recalls) >= 1
+    assert (
+        caplog.text.count("under the wanted 0.95") == sum(recall < 0.95 for recall in recalls) >= 1
+    )
 
 
 def test_more_is_probed_for_a_higher_recall():

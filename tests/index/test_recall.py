@@ -7,7 +7,9 @@ from tf_recall.index.recall import Truth
 
 def test_by_hand():
     # scores of (1, 0): 4, 3, 2, 1; of (0, 1): 0, 5, 0, 6
-    truth = Truth(np.array([[4, 0], [3, 5], [2, 0], [1, 6]], np.float32), np.eye(2, dtype=np.float32))
+    truth = Truth(
+        np.array([[4, 0], [3, 5], [2, 0], [1, 6]], np.float32), np.eye(2, dtype=np.float32)
+    )
     assert truth.depth == 4
     # true best two: 4, 3 and 6, 5. Found: one of them, both of them
     assert truth.recall([[4, 2], [6, 5]], 2) == 0.75

@@ -15,14 +15,16 @@ from tf_recall.index import scann as module  # noqa: E402
 @pytest.fixture(scope="module")
 def drawn():
     generator = np.random.default_rng(0)
-    centres = generator.standard_normal([60, 16])
-    drawn = centres[generator.integers(60, size=6200)] + 0.4 * generator.standard_normal([6200, 16])
+    centers = generator.standard_normal([60, 16])
+    drawn = centers[generator.integers(60, size=6200)] + 0.4 * generator.standard_normal([6200, 16])
     return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture(params=["exact", "compressed", "partitioned", "partitioned, various lengths"])
 def size(request, monkeypatch):
-    limits = {"exact": (10_000, 20_000), "compressed": (1000, 10_000)}.get(request.param, (1000, 2000))
+    limits = {"exact": (10_000, 20_000), "compressed": (1000, 10_000)}.get(
+        request.param, (1000, 2000)
+    )
     monkeypatch.setattr(module, "FEW", limits[0])
     monkeypatch.setattr(module, "MANY", limits[1])
     return request.param
@@ -30,7 +32,9 @@ def size(request, monkeypatch):
 
 def test_each_size_finds_what_is_wanted_on_other_queries(size, drawn):
     if size.endswith("lengths"):
-        drawn = drawn * np.random.default_rng(2).uniform(0.7, 1.5, [len(drawn), 1]).astype(np.float32)
+        drawn = drawn * np.random.default_rng(2).uniform(0.7, 1.5, [len(drawn), 1]).astype(
+            np.float32
+        )
     vectors, queries = drawn[:6000], drawn[6000:]
     index = ScaNN().build(vectors)
     assert (index.lists > 1) == size.startswith("partitioned")
@@ -38,7 +42,9 @@ def test_each_size_finds_what_is_wanted_on_other_queries(size, drawn):
     scores, positions = (part.numpy() for part in index.search(queries, 100))
     true = Exact().build(vectors).search(queries, 100)[1].numpy()
     assert np.mean([len(set(f) & set(t)) / 100 for f, t in zip(positions, true, strict=True)]) > 0.9
-    np.testing.assert_allclose(scores, np.einsum("bd,bkd->bk", queries, vectors[positions]), atol=1e-5)
+    np.testing.assert_allclose(
+        scores, np.einsum("bd,bkd->bk", queries, vectors[positions]), atol=1e-5
+    )
     np.testing.assert_array_equal(index.vectors_at(positions), vectors[positions])
 
 
@@ -54,7 +60,9 @@ def test_two_in_one_process_do_not_mix(drawn):
     first, second = (ScaNN().build(vectors) for vectors in (drawn[:3000], drawn[3000:6000]))
     search = tf.function(lambda queries: (first.search(queries, 5), second.search(queries, 5)))
     both = search(drawn[6000:6010])
-    for index, vectors, answer in zip((first, second), (drawn[:3000], drawn[3000:6000]), both, strict=True):
+    for index, vectors, answer in zip(
+        (first, second), (drawn[:3000], drawn[3000:6000]), both, strict=True
+    ):
         expected = Exact().build(vectors).search(drawn[6000:6010], 5)
         np.testing.assert_allclose(answer[0], expected[0], rtol=1e-5)
         np.testing.assert_array_equal(answer[1], expected[1])
@@ -69,12 +77,16 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch):
 
 def test_short_rows_end_in_minus_infinity_not_in_nan(size, drawn):
     index = ScaNN(num_probes=1, reorder=100, min_recall=0).build(drawn[:6000])
-    scores, _ = index._candidates(drawn[6000:6005], tf.constant(3000), tf.constant(1), tf.constant(3000))
+    scores, _ = index._candidates(
+        drawn[6000:6005], tf.constant(3000), tf.constant(1), tf.constant(3000)
+    )
     assert not np.isnan(scores).any()
     assert np.isneginf(scores).any() == size.startswith("partitioned")
 
 
 def test_no_variable_holds_what_was_never_set(drawn):
     index = ScaNN().build(drawn[:500])
-    numbers = [each.numpy() for each in index.state if each.shape.rank == 0 and each.dtype != tf.string]
+    numbers = [
+        each.numpy() for each in index.state if each.shape.rank == 0 and each.dtype != tf.string
+    ]
     assert numbers and not any(numbers)

@@ -1,4 +1,6 @@
-"""Precomputed lists: what is written is what the recommender answers, read again as it was, and nothing by halves."""
+"""Precomputed lists: what is written is what the recommender answers, read again as it was, and
+nothing by halves.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -7,17 +9,18 @@ import pytest
 
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.channels.ranked import Popularity
 from tf_recall.channels.swing import Swing
 from tf_recall.channels.user_cf import UserCF
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.export.load import load
+from tf_recall.export.write import save
 from tf_recall.features import Id
 from tf_recall.index import Exact
-from tf_recall.lists.stored import ItemLists, Lists
-from tf_recall.lists.written import write_lists, write_similar
-from tf_recall.served import load
-from tf_recall.service import Service
+from tf_recall.lists.read import ItemLists, Lists
+from tf_recall.lists.write import write_lists, write_similar
+from tf_recall.recommend.rankings import Popularity
+from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
 
@@ -60,11 +63,21 @@ def world(request, tmp_path_factory):
     item.adapt(catalog.items)
     vectors = np.random.default_rng(0).normal(size=(catalog.num_items, 4))
     service = Service(query, item, Exact().build(vectors), catalog, k_max=catalog.num_items)
-    counted = {"item_cf": ItemCF(top=5), "swing": Swing(top=5), "user_cf": UserCF(top=3), "popular": Popularity()}
+    counted = {
+        "item_cf": ItemCF(top=5),
+        "swing": Swing(top=5),
+        "user_cf": UserCF(top=3),
+        "popular": Popularity(),
+    }
     counted = {name: channel.fit(log, catalog) for name, channel in counted.items()}
     several = {"item_cf": counted["item_cf"], "swing": counted["swing"], "service": service}
-    served = load(service.export(tmp_path_factory.mktemp("models") / request.param))
-    return catalog, {**counted, "service": service, "served": served, "multi": MultiChannel(several, catalog)}
+    served = load(save(service, tmp_path_factory.mktemp("models") / request.param))
+    return catalog, {
+        **counted,
+        "service": service,
+        "served": served,
+        "multi": MultiChannel(several, catalog),
+    }
 
 
 def same(one, other):
@@ -74,14 +87,17 @@ def same(one, other):
 
 
 def test_by_hand(small, tmp_path):
-    multi = MultiChannel({"one": Fixed(small, list("abd")), "two": Fixed(small, list("dah"))}, small)
+    multi = MultiChannel(
+        {"one": Fixed(small, list("abd")), "two": Fixed(small, list("dah"))}, small
+    )
     path = write_lists(multi, ["ann", "bob"], tmp_path / "new" / "lists.parquet", k=3)
     table = pq.read_table(path)
     assert [str(field.type).replace("element", "item") for field in table.schema] == [
         *("string", "list<item: string>", "list<item: float>", "list<item: list<item: string>>")
     ]
     ann, bob = table.to_pylist()
-    # Ann has had a and b: one has d, two has d and h. Bob has had c alone; whose turn is first, his id says.
+    # Ann has had a and b: one has d, two has d and h. Bob has had c alone; whose turn is first, his
+    # id says.
     assert ann["item_id"] == ["d", "h"] and ann["sources"] == [["one", "two"], ["two"]]
     assert ann["score"] == [1.0, 0.5] and ann["user_id"] == "ann"
     assert bob["item_id"] in (["a", "d", "b"], ["d", "a", "b"], ["d", "a", "h"], ["a", "d", "h"])
@@ -96,8 +112,12 @@ def test_what_is_read_is_what_the_recommender_answers(world, tmp_path, seen):
     unknown = ["nobody"] if catalog.users.dtype == "string" else [10**12]
     users = np.concatenate([catalog.users.ids[::-1], np.array(unknown, catalog.users.ids.dtype)])
     for recommender in recommenders.values():
-        lists = Lists.load(write_lists(recommender, users, tmp_path / "l.parquet", 20, exclude_seen=not seen))
-        same(lists.recommend(users, k=20), recommender.recommend(users, k=20, exclude_seen=not seen))
+        lists = Lists.load(
+            write_lists(recommender, users, tmp_path / "l.parquet", 20, exclude_seen=not seen)
+        )
+        same(
+            lists.recommend(users, k=20), recommender.recommend(users, k=20, exclude_seen=not seen)
+        )
         item_id, score = recommender.recommend(users, k=20, exclude_seen=not seen)
         same(lists.recommend(users[5:9], k=3), (item_id[5:9, :3], score[5:9, :3]))
 
@@ -105,7 +125,9 @@ def test_what_is_read_is_what_the_recommender_answers(world, tmp_path, seen):
 def test_items_like_items(world, tmp_path):
     catalog, recommenders = world
     for name in ("item_cf", "swing", "service", "served"):
-        path = write_similar(recommenders[name], catalog.items.ids, tmp_path / "similar.parquet", k=9, batch_size=16)
+        path = write_similar(
+            recommenders[name], catalog.items.ids, tmp_path / "similar.parquet", k=9, batch_size=16
+        )
         assert pq.read_schema(path).names == ["item_id", "similar", "score"]
         lists = ItemLists.load(path)
         item_id, score = lists.similar(catalog.items.ids, k=9)
@@ -122,10 +144,20 @@ def test_items_like_items(world, tmp_path):
 def test_each_is_asked_once_in_batches(small, tmp_path):
     one, two = Fixed(small, ["a"]), Fixed(small, ["b"])
     users = [f"user {number}" for number in range(25)]
-    path = write_lists(MultiChannel({"one": one, "two": two}, small), users, tmp_path / "l.parquet", 2, batch_size=10)
+    path = write_lists(
+        MultiChannel({"one": one, "two": two}, small),
+        users,
+        tmp_path / "l.parquet",
+        2,
+        batch_size=10,
+    )
     assert one.asked == two.asked == [10, 10, 5]
     file = pq.ParquetFile(path)
-    assert [file.metadata.row_group(group).num_rows for group in range(3)] == [10, 10, 5] and file.num_row_groups == 3
+    assert [file.metadata.row_group(group).num_rows for group in range(3)] == [
+        10,
+        10,
+        5,
+    ] and file.num_row_groups == 3
     assert file.read().column("user_id").to_pylist() == users
 
 
@@ -134,7 +166,9 @@ def test_whom_the_file_does_not_know_gets_nothing(world, tmp_path):
     known, other = catalog.users.ids[:2], catalog.users.ids[2]
     lists = Lists.load(write_lists(recommenders["popular"], known, tmp_path / "l.parquet", 4))
     item_id, score = lists.recommend([other, known[1]], k=4)
-    assert (item_id[0] == ("" if item_id.dtype == object else -1)).all() and (score[0] == -np.inf).all()
+    assert (item_id[0] == ("" if item_id.dtype == object else -1)).all() and (
+        score[0] == -np.inf
+    ).all()
     same((item_id[1:], score[1:]), lists.recommend(known[1], k=4))  # one id, not in a list
     assert [answer.shape for answer in lists.recommend([], k=2)] == [(0, 2)] * 2
     assert lists.ids.tolist() == known.tolist()
@@ -142,8 +176,12 @@ def test_whom_the_file_does_not_know_gets_nothing(world, tmp_path):
 
 @pytest.mark.parametrize("k", [0, 5, 2.0])
 def test_k_beyond_what_is_stored_is_refused(small, tmp_path, k):
-    lists = Lists.load(write_lists(Popularity().fit(None, small), ["ann"], tmp_path / "l.parquet", 4))
-    with pytest.raises(ValueError, match=f"k must be a whole number from 1 to 4, that of the lists .*; got {k}"):
+    lists = Lists.load(
+        write_lists(Popularity().fit(None, small), ["ann"], tmp_path / "l.parquet", 4)
+    )
+    with pytest.raises(
+        ValueError, match=f"k must be a whole number from 1 to 4, that of the lists .*; got {k}"
+    ):
         lists.recommend(["ann"], k=k)
 
 
@@ -151,11 +189,13 @@ def test_mistakes_are_named_and_leave_nothing(small, tmp_path):
     popular, path = Popularity().fit(None, small), tmp_path / "l.parquet"
     with pytest.raises(ValueError, match="there is no user_id to write a list for"):
         write_lists(popular, [], path, 2)
-    with pytest.raises(ValueError, match="user_id: The ids of a vocabulary must differ, got 'ann' twice"):
+    with pytest.raises(
+        ValueError, match="user_id: The ids of a vocabulary must differ, got 'ann' twice"
+    ):
         write_lists(popular, ["ann", "bob", "ann"], path, 2)
     with pytest.raises(ValueError, match="user_id: '' stands for a missing id"):
         write_lists(popular, ["ann", None], path, 2)
-    with pytest.raises(ValueError, match="k is 9; the catalogue allows 1 to 8"):
+    with pytest.raises(ValueError, match="k is 9; the catalog allows 1 to 8"):
         write_lists(popular, ["ann"], path, 9)
     with pytest.raises(ValueError, match="batch_size is a whole number of at least 1, got 0"):
         write_lists(popular, ["ann"], path, 2, batch_size=0)
@@ -186,7 +226,12 @@ def test_a_failure_half_way_leaves_the_old_file(small, tmp_path, monkeypatch):
 
 
 def test_what_is_damaged_is_named(small, tmp_path):
-    path = write_lists(Popularity().fit(None, small), [f"user {at}" for at in range(300)], tmp_path / "l.parquet", 8)
+    path = write_lists(
+        Popularity().fit(None, small),
+        [f"user {at}" for at in range(300)],
+        tmp_path / "l.parquet",
+        8,
+    )
     whole = path.read_bytes()
     column = pq.read_metadata(path).row_group(0).column(0)
     at = column.dictionary_page_offset + column.total_compressed_size // 3  # among the users' names
@@ -206,7 +251,9 @@ def test_against_a_loop(tmp_path):
     rng = np.random.default_rng(1)
     log = log_of("int64", 3000, 9000)
     channel = ItemCF(top=2, last=2).fit(log, Catalog.fit(log))  # lists of many lengths
-    path = write_lists(channel, channel.catalog.users.ids, tmp_path / "l.parquet", 6, batch_size=700)
+    path = write_lists(
+        channel, channel.catalog.users.ids, tmp_path / "l.parquet", 6, batch_size=700
+    )
     stored = {line["user_id"]: line for line in pq.read_table(path).to_pylist()}
     assert len({len(line["score"]) for line in stored.values()}) > 2
     users = rng.integers(-100, 3100, 2000)

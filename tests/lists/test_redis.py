@@ -1,4 +1,6 @@
-"""Lists in Redis: the answers of the file, in text that other languages read; mistakes are named."""
+"""Lists in Redis: the answers of the file, in text that other languages read; mistakes are
+named.
+"""
 
 import json
 import sys
@@ -9,13 +11,13 @@ import pytest
 
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.channels.ranked import Popularity
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.lists.read import ItemLists, Lists
 from tf_recall.lists.redis_load import to_redis
 from tf_recall.lists.redis_store import RedisItemLists, RedisLists, connect, masked
-from tf_recall.lists.stored import ItemLists, Lists
-from tf_recall.lists.written import write_lists, write_similar
+from tf_recall.lists.write import write_lists, write_similar
+from tf_recall.recommend.rankings import Popularity
 
 
 def world(kind="string"):
@@ -30,8 +32,13 @@ def world(kind="string"):
 @pytest.mark.parametrize("kind", ["string", "int64"])
 def test_the_answers_of_the_file(url, tmp_path, kind):
     log, catalog = world(kind)
-    channels = {"item_cf": ItemCF(top=3, last=4).fit(log, catalog), "popular": Popularity().fit(log, catalog)}
-    path = write_lists(MultiChannel(channels, catalog), catalog.users.ids, tmp_path / "l.parquet", 12)
+    channels = {
+        "item_cf": ItemCF(top=3, last=4).fit(log, catalog),
+        "popular": Popularity().fit(log, catalog),
+    }
+    path = write_lists(
+        MultiChannel(channels, catalog), catalog.users.ids, tmp_path / "l.parquet", 12
+    )
     alone = write_lists(channels["item_cf"], catalog.users.ids, tmp_path / "a.parquet", 12)
     like = write_similar(channels["item_cf"], catalog.items.ids, tmp_path / "s.parquet", 3)
     assert to_redis(path, url, "home") == to_redis(alone, url, "alone") == len(catalog.users.ids)
@@ -41,14 +48,22 @@ def test_the_answers_of_the_file(url, tmp_path, kind):
         ours, theirs = RedisLists(url, name), Lists.load(file)
         for some, k in ((asked, 12), (asked, 1), (asked[0], 2), ([], 2)):
             for one, other in zip(ours.recommend(some, k), theirs.recommend(some, k), strict=True):
-                assert one.dtype == other.dtype and one.shape == other.shape and (one == other).all()
+                assert (
+                    one.dtype == other.dtype and one.shape == other.shape and (one == other).all()
+                )
     items = catalog.items.ids
-    assert (RedisItemLists(url, "like").similar(items, 3)[0] == ItemLists.load(like).similar(items, 3)[0]).all()
+    assert (
+        RedisItemLists(url, "like").similar(items, 3)[0]
+        == ItemLists.load(like).similar(items, 3)[0]
+    ).all()
     # What other languages read, the columns of the file.
     line = pq.read_table(path).to_pylist()[0]
     version = json.loads(connect(url).get("home:current"))["version"]
     stored = json.loads(connect(url).get(f"home:{version}:{line.pop('user_id')}"))
-    assert stored == {**line, "score": pytest.approx(line["score"], rel=1e-6)} and len(stored["sources"]) == 12
+    assert (
+        stored == {**line, "score": pytest.approx(line["score"], rel=1e-6)}
+        and len(stored["sources"]) == 12
+    )
 
 
 def test_ten_thousand_users(url, tmp_path):
@@ -71,7 +86,9 @@ def test_mistakes_are_named(url, files, tmp_path):
         lists.recommend([1], 1)
     with pytest.raises(ValueError, match="there are no lists 'nothing' in Redis at"):
         RedisLists(url, "nothing")
-    with pytest.raises(ValueError, match="'home' in Redis at .* holds lists by user_id, .* and not by item_id"):
+    with pytest.raises(
+        ValueError, match="'home' in Redis at .* holds lists by user_id, .* and not by item_id"
+    ):
         RedisItemLists(url, "home")
     for name in ("", "a:b", "a*", "ü"):
         with pytest.raises(ValueError, match="a name of lists in Redis has letters"):
@@ -89,7 +106,9 @@ def test_mistakes_are_named(url, files, tmp_path):
 def test_no_server_and_no_address(free_ports):
     pytest.importorskip("redis")
     (port,) = free_ports(1)
-    with pytest.raises(OSError, match=rf"Redis at redis://\*\*\*@127.0.0.1:{port}/0: .*refused") as told:
+    with pytest.raises(
+        OSError, match=rf"Redis at redis://\*\*\*@127.0.0.1:{port}/0: .*refused"
+    ) as told:
         RedisLists(f"redis://me:geheim@127.0.0.1:{port}/0", "home")
     assert "geheim" not in str(told.value)
     for address in ("localhost:6379", "http://me:geheim@localhost", "redis://:ge/heim@localhost:1"):
@@ -101,7 +120,12 @@ def test_no_server_and_no_address(free_ports):
 def test_passwords_are_not_shown():
     assert masked("redis://host:1/0") == "redis://host:1/0"
     assert masked("redis://a:b@host:1/0?x=1") == "redis://***@host:1/0"
-    for options in ("redis://:p?w@h", "redis://h?password=p@w", "redis://u:p@w@h/0", "redis://h?password=pw"):
+    for options in (
+        "redis://:p?w@h",
+        "redis://h?password=p@w",
+        "redis://u:p@w@h/0",
+        "redis://h?password=pw",
+    ):
         assert not set("pw") & set(masked(options))
 
 

@@ -1,4 +1,6 @@
-"""Loads into Redis: readers never see half of one, whatever interrupts it, and nothing is left behind."""
+"""Loads into Redis: readers never see half of one, whatever interrupts it, and nothing is left
+behind.
+"""
 
 import json
 import os
@@ -29,7 +31,9 @@ def check_whole(url, number):
     item_id, score = RedisLists(url, "home").recommend(users, k=2)
     assert (item_id == [f"{number} a", f"{number} b"]).all() and (score == [1, 0.5]).all()
     now = version(url)
-    assert keys(url) == sorted([*(f"home:{now}:{user}" for user in users), "home:current", "home:versions"])
+    assert keys(url) == sorted(
+        [*(f"home:{now}:{user}" for user in users), "home:current", "home:versions"]
+    )
 
 
 def test_a_reader_gets_the_new_lists_and_the_old_are_gone(url, files):
@@ -47,7 +51,9 @@ def test_a_failure_half_way_leaves_the_old_lists_alone(url, files, monkeypatch):
 
     def broken(batch, form):
         yield from values(batch, form)
-        seen.append((RedisLists(url, "home").recommend(["u7", "u2999"], 1)[0].tolist(), len(keys(url))))
+        seen.append(
+            (RedisLists(url, "home").recommend(["u7", "u2999"], 1)[0].tolist(), len(keys(url)))
+        )
         if len(seen) == 3:
             raise RuntimeError("the cable")
 
@@ -63,17 +69,24 @@ def test_a_failure_half_way_leaves_the_old_lists_alone(url, files, monkeypatch):
 def test_what_a_killed_load_left_is_deleted_before_the_next(url, files, monkeypatch):
     to_redis(files(1), url, "home")
     code = (
-        "import os, sys\nfrom tf_recall.lists import redis_load\nvalues, calls = redis_load._values, []\n"
-        "def killed(batch, form):\n    calls.append(1)\n    os._exit(9) if len(calls) == 3 else None\n"
+        "import os, sys\nfrom tf_recall.lists import redis_load\nvalues, calls = "
+        "redis_load._values, []\n"
+        "def killed(batch, form):\n    calls.append(1)\n    os._exit(9) if len(calls) == 3 else "
+        "None\n"
         "    return values(batch, form)\n"
         "redis_load._values = killed\nredis_load.to_redis(sys.argv[1], sys.argv[2], 'home')\n"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(files(2)), url], env=os.environ).returncode == 9
+    assert (
+        subprocess.run([sys.executable, "-c", code, str(files(2)), url], env=os.environ).returncode
+        == 9
+    )
     assert len(keys(url)) > 5000
     item_id, _ = RedisLists(url, "home").recommend([f"u{user}" for user in range(3000)], 1)
     assert (item_id == "1 a").all()
     values, found = redis_load._values, []
-    monkeypatch.setattr(redis_load, "_values", lambda *given: found.append(len(keys(url))) or values(*given))
+    monkeypatch.setattr(
+        redis_load, "_values", lambda *given: found.append(len(keys(url))) or values(*given)
+    )
     to_redis(files(3), url, "home")
     assert found[0] == 3003  # the old lists, and what is current, begun, and known
     check_whole(url, 3)
@@ -119,7 +132,9 @@ def test_a_load_that_begins_at_the_very_end_goes_on(url, files, monkeypatch):
     with pytest.raises(OSError, match="another load of 'home' began after this one"):
         to_redis(files(2), url, "home")
     client = connect(url)
-    assert len(turns) == 4 and client.get("home:loading") == b"later" and client.delete("home:loading")
+    assert (
+        len(turns) == 4 and client.get("home:loading") == b"later" and client.delete("home:loading")
+    )
     check_whole(url, 1)
 
 
@@ -131,15 +146,26 @@ def test_a_reader_never_gets_half(url, files):
     loads.start()
     while loads.is_alive():
         item_id, _ = reader.recommend(users, 2)
-        answers.add(tuple(map(tuple, np.unique(item_id.astype(str), axis=0))) if "" not in item_id else "nothing")
+        answers.add(
+            tuple(map(tuple, np.unique(item_id.astype(str), axis=0)))
+            if "" not in item_id
+            else "nothing"
+        )
     loads.join()
-    assert answers <= {((f"{number} a", f"{number} b"),) for number in range(4)} and len(answers) > 1
+    assert (
+        answers <= {((f"{number} a", f"{number} b"),) for number in range(4)} and len(answers) > 1
+    )
     check_whole(url, 3)
     client = connect(url)  # a load that ends between two commands is too rare to be met
     client.config_resetstat()
     reader.recommend(["u1"], 2)
     stats = client.info("commandstats")
-    assert [stats[f"cmdstat_{name}"]["calls"] for name in ("multi", "get", "mget", "exec")] == [1, 1, 1, 1]
+    assert [stats[f"cmdstat_{name}"]["calls"] for name in ("multi", "get", "mget", "exec")] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_load_spares_one_that_began_while_it_ended(url, files, monkeypatch):
@@ -154,7 +180,9 @@ def test_a_load_spares_one_that_began_while_it_ended(url, files, monkeypatch):
 
     monkeypatch.setattr(redis_load, "_publish", another_begins)
     to_redis(files(1), url, "home")
-    assert seen and keys(url, "home:later:*") == ["home:later:u1"] and keys(url, "home:dead:*") == []
+    assert (
+        seen and keys(url, "home:later:*") == ["home:later:u1"] and keys(url, "home:dead:*") == []
+    )
 
 
 def test_a_lost_answer_does_not_cost_what_was_published(url, files, monkeypatch):
@@ -178,9 +206,13 @@ def test_time_to_live(url, files):
     for key in keys(url, "home:*:*") + ["home:current"]:
         client.pexpire(key, 1)
     time.sleep(0.05)
-    with pytest.raises(ValueError, match=r"there are no lists 'home' in Redis at redis://\*\*\*@127.0.0.1"):
+    with pytest.raises(
+        ValueError, match=r"there are no lists 'home' in Redis at redis://\*\*\*@127.0.0.1"
+    ):
         RedisLists(url, "home")
-    with pytest.raises(ValueError, match="the ttl of 0.001 s was over before the lists were loaded"):
+    with pytest.raises(
+        ValueError, match="the ttl of 0.001 s was over before the lists were loaded"
+    ):
         to_redis(files(2), url, "home", ttl=0.001)
     to_redis(files(3), url, "home")
     assert client.pttl("home:current") == client.pttl(f"home:{version(url)}:u5") == -1
@@ -193,6 +225,8 @@ def test_other_names_and_other_keys_are_left_alone(url, files):
     to_redis(files(1), url, "home")
     to_redis(files(2), url, "home")
     assert client.mget("home:settings", "home2:current", "homes") == [b"x", b"y", b"z"]
-    with pytest.raises(ValueError, match="home2:current in Redis at .* was not written by to_redis"):
+    with pytest.raises(
+        ValueError, match="home2:current in Redis at .* was not written by to_redis"
+    ):
         to_redis(files(1), url, "home2")
     assert keys(url, "home2*") == ["home2:current"] and client.get("home2:current") == b"y"

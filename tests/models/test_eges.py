@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
-from tf_recall.data.synthetic import synthetic
 from tf_recall.evaluation import cases_by_user, evaluate
 from tf_recall.features import Id, MultiValued, Text
 from tf_recall.models import EGES
 from tf_recall.positives import Walks
-from tf_recall.service import Service
+from tf_recall.recommend.service import Service
 from tf_recall.towers.side_info import MeanTower, WeightedTower
 
 DIM, K = 32, 20
@@ -37,22 +37,36 @@ def test_new_items_are_found_above_chance_and_popularity(kind, world):
     model = EGES(tower, Walks(num_walks=5, length=8)).adapt(train, catalog)
     model.compile()
     batches = model.batches(train, catalog, 512)
-    model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=4, shuffle=False, verbose=0)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=4,
+        shuffle=False,
+        verbose=0,
+    )
     service = Service.build(model, catalog)
     report = evaluate(service, cases_by_user(test, catalog), catalog, ks=(K,))
     chance = K / catalog.num_items
     assert report.metrics[f"recall@{K}"] > 2 * chance
     assert report.metrics[f"recall@{K}"] > 3 * report.baseline[f"recall@{K}"]
 
-    # Among themselves, too: the genres of a new item are those of its neighbours.
+    # Among themselves, too: the genres of a new item are those of its neighbors.
     items = train.items.set_index("item_id")["genres"].str.split("|")
     found, _ = service.similar(sorted(new), k=10)
-    shared = [bool(set(items[a]) & set(items[b])) for a, row in zip(sorted(new), found, strict=True) for b in row]
-    by_chance = np.mean([bool(set(items[a]) & set(items[b])) for a in sorted(new) for b in items.index])
+    shared = [
+        bool(set(items[a]) & set(items[b]))
+        for a, row in zip(sorted(new), found, strict=True)
+        for b in row
+    ]
+    by_chance = np.mean(
+        [bool(set(items[a]) & set(items[b])) for a in sorted(new) for b in items.index]
+    )
     assert np.mean(shared) > 2 * by_chance
 
     # An article that no table knows is embedded from what the request says of it.
     title, genres = train.items.set_index("item_id").loc["i0", ["title", "genres"]]
     np.testing.assert_allclose(
-        service.embed_item(["never heard of"], title=[title], genres=[genres]), service.embed_item(["i0"]), atol=1e-6
+        service.embed_item(["never heard of"], title=[title], genres=[genres]),
+        service.embed_item(["i0"]),
+        atol=1e-6,
     )

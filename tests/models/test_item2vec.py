@@ -1,4 +1,4 @@
-"""Item2Vec: what comes together lies together, and what is served is the vectors as centres."""
+"""Item2Vec: what comes together lies together, and what is served is the vectors as centers."""
 
 import keras
 import numpy as np
@@ -7,26 +7,31 @@ import pytest
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByColumn
+from tf_recall.export.load import load
+from tf_recall.export.write import save
 from tf_recall.losses import NCE, NEG
 from tf_recall.models import Item2Vec
 from tf_recall.negatives import LogUniform, Popularity, Uniform
 from tf_recall.positives import ShrinkingWindows, Windows
-from tf_recall.served import load
-from tf_recall.service import Service
+from tf_recall.recommend.service import Service
 
 THEMES, EACH = 6, 10
 
 
 @pytest.fixture(scope="module")
 def log():
-    """600 sessions of six items of one of six themes; within a theme popularity falls as 1 / rank."""
+    """600 sessions of six items of one of six themes; within a theme popularity falls as 1 /
+    rank.
+    """
     rng = np.random.default_rng(0)
     theme = rng.integers(THEMES, size=(600, 1))
     share = 1 / np.arange(1, EACH + 1)
     items = theme * EACH + rng.choice(EACH, (600, 6), p=share / share.sum())
     users = np.repeat(np.arange(600), 6)
     ids = [f"i{item}" for item in items.ravel()]
-    return Interactions.from_columns(user_id=users, item_id=ids, visit=users, timestamp=np.arange(3600))
+    return Interactions.from_columns(
+        user_id=users, item_id=ids, visit=users, timestamp=np.arange(3600)
+    )
 
 
 def fitted(log, epochs=12, **arguments):
@@ -35,7 +40,13 @@ def fitted(log, epochs=12, **arguments):
     model = Item2Vec(16, **arguments).adapt(log, catalog)
     model.compile()
     batches = model.batches(log, catalog, 256)
-    model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=epochs, shuffle=False, verbose=0)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+    )
     return model, catalog
 
 
@@ -47,12 +58,16 @@ def theme_of(ids):
     "arguments",
     [
         {},
-        {"positives": Windows(ByColumn("visit"), window=2), "loss": NEG(negatives=10), "negatives": Uniform(32)},
+        {
+            "positives": Windows(ByColumn("visit"), window=2),
+            "loss": NEG(negatives=10),
+            "negatives": Uniform(32),
+        },
         {"positives": ShrinkingWindows(alpha=0.05), "loss": NCE(), "negatives": LogUniform(32)},
     ],
     ids=["default", "uniform", "nce"],
 )
-def test_neighbours_are_of_the_same_theme(log, arguments):
+def test_neighbors_are_of_the_same_theme(log, arguments):
     model, catalog = fitted(log, **arguments)
     service = Service.build(model, catalog, k_max=20)
     items = catalog.items.ids
@@ -65,7 +80,7 @@ def test_neighbours_are_of_the_same_theme(log, arguments):
 
 def test_a_session_without_a_user_is_answered_from_its_items(log, tmp_path):
     model, catalog = fitted(log)
-    served = load(Service.build(model, catalog).export(tmp_path / "item2vec", model=model))
+    served = load(save(Service.build(model, catalog), tmp_path / "item2vec", model=model))
     history = [["i3", "i7"], ["i41", "nothing known"]]
     found, _ = served.recommend(["", ""], k=8, history=history, exclude_seen=True)
     assert (theme_of(found) == [[0], [4]]).mean() > 0.9

@@ -12,8 +12,8 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.features import Buckets, Id, Text
 from tf_recall.losses import SampledSoftmax
 from tf_recall.models import TwoTower
-from tf_recall.optimizers import RowwiseAdagrad
 from tf_recall.positives import user_item
+from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.towers.features import FeatureTower
 
 TEMPERATURE = 0.2
@@ -23,7 +23,10 @@ TEMPERATURE = 0.2
 def train():
     rng = np.random.default_rng(0)
     items = rng.zipf(1.5, 300) % 12
-    table = {"item_id": [f"i{n}" for n in range(12)], "title": [f"word{n % 5} word{n % 3}" for n in range(12)]}
+    table = {
+        "item_id": [f"i{n}" for n in range(12)],
+        "title": [f"word{n % 5} word{n % 3}" for n in range(12)],
+    }
     return Interactions.from_columns(
         user_id=[f"u{n}" for n in rng.integers(0, 20, 300)],
         item_id=[f"i{n}" for n in items],
@@ -39,7 +42,7 @@ def made(train, jit=False):
     query = FeatureTower("user", [Id(8, unknown_rate=0), Buckets("timestamp", 4, 5)], [8])
     item = FeatureTower("item", [Id(8, unknown_rate=0), Text("title", 4)], [8])
     model = TwoTower(query, item, loss=SampledSoftmax(TEMPERATURE)).adapt(train, catalog)
-    model.compile(RowwiseAdagrad(0.1), jit_compile=jit)
+    model.compile(SparseAdagrad(0.1), jit_compile=jit)
     return model, Batches(user_item(train, catalog, query), 32), catalog
 
 
@@ -85,7 +88,13 @@ def test_xla_with_static_shapes_trains_to_the_same_weights(train):
     ends = []
     for jit in (False, True):
         model, batches, _ = made(train, jit)
-        model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=2, shuffle=False, verbose=0)
+        model.fit(
+            batches.dataset(),
+            steps_per_epoch=batches.steps_per_epoch,
+            epochs=2,
+            shuffle=False,
+            verbose=0,
+        )
         ends.append(model.embed_catalog())
     np.testing.assert_allclose(ends[0], ends[1], atol=1e-4)
     assert np.abs(ends[0] - made(train)[0].embed_catalog()).max() > 0.1

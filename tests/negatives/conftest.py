@@ -1,4 +1,6 @@
-"""What the samplers' tests share: a batch whose item tower is a table, and the comparison of draws with prices."""
+"""What the samplers' tests share: a batch whose item tower is a table, and the comparison of draws
+with prices.
+"""
 
 import numpy as np
 import pytest
@@ -15,14 +17,22 @@ def batch_of():
         positives = tf.constant(positives, tf.int32)
         table = tf.random.stateless_normal([100, 4], [0, 0]) if table is None else table
         query = tf.zeros([positives.shape[0], table.shape[1]]) if query is None else query
-        return Batch(query, positives, tf.gather(table, positives), lambda rows: tf.gather(table, rows), **fields)
+        return Batch(
+            query,
+            positives,
+            tf.gather(table, positives),
+            lambda rows: tf.gather(table, rows),
+            **fields,
+        )
 
     return make
 
 
 @pytest.fixture(scope="session")
 def assert_drawn():
-    """`assert_drawn(rows, log_q)`: the rows are draws from these prices, by chi-square, and none is row 0."""
+    """`assert_drawn(rows, log_q)`: the rows are draws from these prices, by chi-square, and none is
+    row 0.
+    """
 
     def check(rows, log_q):
         rows, expected = np.ravel(rows), np.exp(np.asarray(log_q, np.float64)[1:])
@@ -39,14 +49,17 @@ def assert_drawn():
 
 @pytest.fixture(scope="session")
 def partition():
-    """`partition(sampler, batches, scores)`: the mean over batches and negatives of exp(s[j] - log_q[j]), its error."""
+    """`partition(sampler, batches, scores)`: the mean over batches and negatives of exp(s[j] -
+    log_q[j]), its error.
+    """
 
     def estimate(sampler, batches, scores):
         means = []
         for batch in batches:
             drawn = sampler.draw(batch)
-            ids = np.concatenate([np.ravel(c.ids)[np.ravel(tf.ones_like(c.ids) if c.valid is None else c.valid) > 0]
-                                  for c in drawn])  # fmt: skip
+            valid = [tf.ones_like(c.ids) if c.valid is None else c.valid for c in drawn]
+            pairs = zip(drawn, valid, strict=True)
+            ids = np.concatenate([np.ravel(c.ids)[np.ravel(valid) > 0] for c, valid in pairs])
             means.append(np.mean(np.exp(scores[ids] - sampler.log_q(ids, batch))))
         return np.mean(means), np.std(means) / np.sqrt(len(means))
 

@@ -1,4 +1,6 @@
-"""How often an item comes: by hand, against a slow twin and drawn streams, under drift and collisions, in a save."""
+"""How often an item comes: by hand, against a slow twin and drawn streams, under drift and
+collisions, in a save.
+"""
 
 import keras
 import numpy as np
@@ -36,18 +38,22 @@ def test_streaming_by_hand():
     # 8 positives: gaps of 8 / 4 = 2 for items 1 and 2, and of 8 for the unknown row, which has none
     np.testing.assert_allclose(np.exp(-frequency.log_q(ids)), [[2, 2], [8, 8]], rtol=1e-6)
     frequency.update(tf.constant([1, 2, 1, 1]))
-    # 4 positives on. Item 1, three times: a = 1 - 0.5^3 = 7/8, 1/8 * 2 + 7/8 * 4/3 = 17/12. Item 2, once: a = 1/2,
-    # 1/2 * 2 + 1/2 * 4 = 3. The unknown row has not been seen for 4: 8 + 1/2 * 4 = 10.
+    # 4 positives on. Item 1, three times: a = 1 - 0.5^3 = 7/8, 1/8 * 2 + 7/8 * 4/3 = 17/12. Item 2,
+    # once: a = 1/2, 1/2 * 2 + 1/2 * 4 = 3. The unknown row has not been seen for 4: 8 + 1/2 * 4 =
+    # 10.
     prices = frequency.log_q(ids)
     assert prices.dtype == tf.float32
     np.testing.assert_allclose(np.exp(-prices), [[17 / 12, 3], [10, 10]], rtol=1e-6)
     frequency.update(tf.constant([1, 1]))
-    # 2 on. Item 1, twice: a = 3/4, 1/4 * 17/12 + 3/4 * 2/2 = 53/48. Item 2: 3 + 1/2 * 2 = 4. Unknown: 8 + 1/2 * 6 = 11.
+    # 2 on. Item 1, twice: a = 3/4, 1/4 * 17/12 + 3/4 * 2/2 = 53/48. Item 2: 3 + 1/2 * 2 = 4.
+    # Unknown: 8 + 1/2 * 6 = 11.
     np.testing.assert_allclose(np.exp(-frequency.log_q(ids)), [[53 / 48, 4], [11, 11]], rtol=1e-6)
     frequency.update(tf.constant([2, 0, 0]))
-    # 3 on. Item 1: 53/48 + 1/2 * 3. Item 2, once after 5: 1/2 * 3 + 1/2 * 5 = 4. Unknown, twice after 9:
-    # 1/4 * 8 + 3/4 * 9/2 = 43/8.
-    np.testing.assert_allclose(np.exp(-frequency.log_q(ids)), [[125 / 48, 4], [43 / 8, 43 / 8]], rtol=1e-6)
+    # 3 on. Item 1: 53/48 + 1/2 * 3. Item 2, once after 5: 1/2 * 3 + 1/2 * 5 = 4. Unknown, twice
+    # after 9: 1/4 * 8 + 3/4 * 9/2 = 43/8.
+    np.testing.assert_allclose(
+        np.exp(-frequency.log_q(ids)), [[125 / 48, 4], [43 / 8, 43 / 8]], rtol=1e-6
+    )
 
 
 class Twin:
@@ -68,11 +74,16 @@ class Twin:
         for bucket in set(named):
             count = named.count(bucket)
             for _ in range(count):
-                self.gap[bucket] += self.rate * ((self.now - self.last[bucket]) / count - self.gap[bucket])
+                self.gap[bucket] += self.rate * (
+                    (self.now - self.last[bucket]) / count - self.gap[bucket]
+                )
             self.last[bucket] = self.now
 
     def log_q(self, row):
-        gaps = [self.gap[bucket] + self.rate * (self.now - self.last[bucket]) for bucket in self.bucket_of[row]]
+        gaps = [
+            self.gap[bucket] + self.rate * (self.now - self.last[bucket])
+            for bucket in self.bucket_of[row]
+        ]
         return -np.log(max(gaps))
 
 
@@ -88,12 +99,16 @@ def test_streaming_slow_twin(num_buckets, num_hashes):
         frequency.update(tf.constant(positives, tf.int32))
         twin.update(positives.tolist())
         np.testing.assert_allclose(
-            frequency.log_q(tf.range(40)), [twin.log_q(row) for row in range(40)], rtol=1e-5, atol=1e-6
+            frequency.log_q(tf.range(40)),
+            [twin.log_q(row) for row in range(40)],
+            rtol=1e-5,
+            atol=1e-6,
         )
 
 
 def test_streaming_matches_what_is_drawn():
-    # Batches of 20: an item of share 0.5 comes 10 times in each, and each of 25 items of 0.004 in every twelfth.
+    # Batches of 20: an item of share 0.5 comes 10 times in each, and each of 25 items of 0.004 in
+    # every twelfth.
     share = np.array([0, 0.5, 0.3, 0.1] + 25 * [0.004])
     stream = np.random.default_rng(0).choice(29, (3_000, 20), p=share)
     frequency = Streaming(rate=0.02)
@@ -160,12 +175,18 @@ def test_hash_functions():
     frequency = Streaming(num_buckets=1_000, num_hashes=3, seed=5)
     ids = np.append(np.arange(100_000), [2**31 - 2, 2**31 - 3])
     buckets = frequency._buckets(tf.constant(ids, tf.int32)).numpy()
-    functions = list(zip(frequency._factors.tolist(), frequency._offsets.tolist(), strict=True))  # of no fixed width
-    twin = [[1_000 * at + (a * row + b) % PRIME % 1_000 for at, (a, b) in enumerate(functions)] for row in ids.tolist()]
+    # of no fixed width
+    functions = list(zip(frequency._factors.tolist(), frequency._offsets.tolist(), strict=True))
+    twin = [
+        [1_000 * at + (a * row + b) % PRIME % 1_000 for at, (a, b) in enumerate(functions)]
+        for row in ids.tolist()
+    ]
     np.testing.assert_array_equal(buckets, twin)
     counts = np.bincount(buckets.ravel(), minlength=3_000)
     assert counts.min() > 50 and counts.max() < 150  # 100 each
-    same = (buckets[1:] - buckets[:1]) == 0  # who shares the first row's bucket shares no other of its buckets
+    same = (
+        buckets[1:] - buckets[:1]
+    ) == 0  # who shares the first row's bucket shares no other of its buckets
     assert same.any(axis=0).all() and same.all(axis=1).sum() < 3
     assert np.mean(buckets == Streaming(1_000, 3, seed=6)._buckets(ids).numpy()) < 0.01
     np.testing.assert_array_equal(buckets, Streaming(1_000, 3, seed=5)._buckets(ids))
@@ -219,7 +240,10 @@ class Holder(keras.Model):
         self.built = True
 
     def get_config(self):
-        return {**super().get_config(), "frequency": keras.saving.serialize_keras_object(self.frequency)}
+        return {
+            **super().get_config(),
+            "frequency": keras.saving.serialize_keras_object(self.frequency),
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -260,7 +284,8 @@ def test_survives_a_save_before_adapt(kind, tmp_path):
 def test_prices_stay_float32_in_any_precision(kind, policy):
     frequency = ESTIMATES[kind](dtype=policy)
     frequency.adapt([0, 1, 3000])
-    prices = Holder(frequency, dtype=policy)(tf.constant([1, 2]))  # whose autocast reaches what it calls
+    # whose autocast reaches what it calls
+    prices = Holder(frequency, dtype=policy)(tf.constant([1, 2]))
     assert prices.dtype == tf.float32
     np.testing.assert_allclose(prices, np.log([1 / 3001, 3000 / 3001]), rtol=1e-6, atol=1e-7)
 

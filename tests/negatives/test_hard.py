@@ -1,10 +1,20 @@
-"""Each row's own negatives: those the data names, the batch's highest, and how a curriculum lets them in."""
+"""Each row's own negatives: those the data names, the batch's highest, and how a curriculum lets
+them in.
+"""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_recall.negatives import Curriculum, EasyHard, Given, HighestInBatch, InBatch, SameGroup, Uniform
+from tf_recall.negatives import (
+    Curriculum,
+    EasyHard,
+    Given,
+    HighestInBatch,
+    InBatch,
+    SameGroup,
+    Uniform,
+)
 
 COUNTS = np.array([0, 3, 1, 4, 2])
 
@@ -22,29 +32,32 @@ def drawn(sampler, batch, *num):
 
 def test_given_by_hand(batch_of):
     sampler = adapted(Given(3))
-    batch = batch_of([1, 2], rivals=tf.constant([[3, 0, 0], [4, 1, 3]]))
+    batch = batch_of([1, 2], negatives=tf.constant([[3, 0, 0], [4, 1, 3]]))
     candidates = drawn(sampler, batch)
     np.testing.assert_array_equal(candidates.ids, [[3, 0, 0], [4, 1, 3]])
     np.testing.assert_array_equal(candidates.valid, [[True, False, False], [True, True, True]])
     np.testing.assert_array_equal(candidates.vectors, batch.embed(candidates.ids))
     np.testing.assert_allclose(sampler.log_q([[1, 4]]), np.log([[1 / 4, 1 / 4]]), rtol=1e-6)
-    assert sampler.max_draws(batch) == sampler.num_draws(batch) == sampler.num_rivals == 3
+    assert sampler.max_draws(batch) == sampler.num_draws(batch) == sampler.num_given == 3
 
 
 def test_given_gives_no_more_than_asked_for(batch_of):
-    batch = batch_of([1, 2], rivals=tf.constant([[3, 1, 4], [4, 1, 3]]))
+    batch = batch_of([1, 2], negatives=tf.constant([[3, 1, 4], [4, 1, 3]]))
     np.testing.assert_array_equal(drawn(adapted(Given(2)), batch).ids, [[3, 1], [4, 1]])
     assert drawn(adapted(Given(3)), batch, 1).ids.shape == (2, 1)
-    sampler = adapted(EasyHard(Uniform(10), Given(2), ratio=1))  # 10 hard ones, of which the data names 2
+    # 10 hard ones, of which the data names 2
+    sampler = adapted(EasyHard(Uniform(10), Given(2), ratio=1))
     assert sampler.draw(batch)[-1].ids.shape == (2, 2) and sampler.max_draws(batch) == 12
 
 
 def test_given_in_a_batch_of_unknown_size(batch_of):
     sampler = adapted(EasyHard(InBatch(), Given(2), ratio=1))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 2], tf.int32)])
-    def step(positives, rivals):
-        batch = batch_of([1])._replace(positives=positives, rivals=rivals)
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 2], tf.int32)]
+    )
+    def step(positives, negatives):
+        batch = batch_of([1])._replace(positives=positives, negatives=negatives)
         return sampler.draw(batch)[-1].ids, sampler.num_draws(batch)
 
     ids, num = step(tf.constant([1, 2, 3]), tf.constant([[4, 0], [1, 3], [0, 0]]))
@@ -52,16 +65,21 @@ def test_given_in_a_batch_of_unknown_size(batch_of):
     assert num == 5
 
 
-def test_given_misses_the_rivals(batch_of):
-    with pytest.raises(ValueError, match="Given asks for rivals: .* a column 'rivals'"):
+def test_given_misses_the_negatives(batch_of):
+    with pytest.raises(ValueError, match="Given asks for negatives: .* a column 'negatives'"):
         adapted(Given(1)).draw(batch_of([1]))
 
 
 def test_the_highest_of_the_batch(batch_of):
     generator = np.random.default_rng(0)
     positives = generator.integers(1, 30, 50)  # many twice
-    table, query = generator.normal(size=[30, 4]).astype("f"), generator.normal(size=[50, 4]).astype("f")
-    candidates = drawn(adapted(HighestInBatch(7)), batch_of(positives, tf.constant(table), tf.constant(query)))
+    table, query = (
+        generator.normal(size=[30, 4]).astype("f"),
+        generator.normal(size=[50, 4]).astype("f"),
+    )
+    candidates = drawn(
+        adapted(HighestInBatch(7)), batch_of(positives, tf.constant(table), tf.constant(query))
+    )
     assert candidates.ids.shape == (50, 7) and np.all(candidates.valid)
     np.testing.assert_array_equal(candidates.vectors, table[candidates.ids])
     for row, ids in enumerate(candidates.ids.numpy()):
@@ -73,7 +91,7 @@ def test_the_highest_of_the_batch(batch_of):
 def test_the_highest_are_never_the_positive(batch_of):
     batch = batch_of([1, 1, 2, 1], query=tf.random.stateless_normal([4, 4], [1, 1]))
     candidates = drawn(adapted(HighestInBatch(3)), batch)
-    # rows of item 1 have one rival, that of item 2 has three
+    # rows of item 1 have one negative, that of item 2 has three
     np.testing.assert_array_equal(np.sum(candidates.valid, axis=1), [1, 1, 3, 1])
     assert set(candidates.ids[0][candidates.valid[0]].numpy()) == {2}
     assert set(candidates.ids[2].numpy()) == {1}
@@ -89,7 +107,8 @@ def test_gradients_flow_through_the_highest_not_through_the_choice(batch_of):
     with tf.GradientTape() as tape:
         tape.watch([table, query])
         candidates = drawn(adapted(HighestInBatch()), batch_of([1, 2, 3], table, query))
-        np.testing.assert_array_equal(candidates.ids, [[3], [1], [2]])  # scores (., 0, .5), (1, ., .5), (0, 1, .)
+        # scores (., 0, .5), (1, ., .5), (0, 1, .)
+        np.testing.assert_array_equal(candidates.ids, [[3], [1], [2]])
         loss = tf.reduce_sum(candidates.vectors * [[[1.0]], [[10.0]], [[100.0]]])
     by_table, by_query = tape.gradient(loss, [table, query])
     np.testing.assert_array_equal(tf.convert_to_tensor(by_table)[:, 0], [0, 10, 100, 1])
@@ -97,12 +116,19 @@ def test_gradients_flow_through_the_highest_not_through_the_choice(batch_of):
 
 
 def test_the_highest_cost_what_the_batch_does():
-    np.testing.assert_allclose(np.exp(adapted(HighestInBatch()).log_q([1, 3])), [3 / 10, 4 / 10], rtol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(adapted(HighestInBatch()).log_q([1, 3])), [3 / 10, 4 / 10], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
     "wait, grow, expected",
-    [(1, 1, [0, 1, 2, 3, 3]), (0, 1, [1, 2, 3, 3, 3]), (2, 2, [0, 0, 2, 3, 3]), (0, 9, [3, 3, 3, 3, 3])],
+    [
+        (1, 1, [0, 1, 2, 3, 3]),
+        (0, 1, [1, 2, 3, 3, 3]),
+        (2, 2, [0, 0, 2, 3, 3]),
+        (0, 9, [3, 3, 3, 3, 3]),
+    ],
 )
 def test_a_curriculum_by_hand(wait, grow, expected, batch_of):
     sampler = adapted(Curriculum(HighestInBatch(3), wait, grow))
@@ -116,7 +142,7 @@ def test_a_curriculum_by_hand(wait, grow, expected, batch_of):
 
 
 def test_a_curriculum_lets_in_no_padding(batch_of):
-    batch = batch_of([1, 2], rivals=tf.constant([[3, 0, 4], [0, 0, 0]]), epoch=1)
+    batch = batch_of([1, 2], negatives=tf.constant([[3, 0, 4], [0, 0, 0]]), epoch=1)
     candidates = drawn(adapted(Curriculum(Given(3), wait=0)), batch)
     np.testing.assert_array_equal(candidates.valid, [[True, False, False], [False, False, False]])
 

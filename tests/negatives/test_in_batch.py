@@ -1,12 +1,14 @@
-"""Negatives without encoding: the batch's positives and a cache of recent ones, their prices, and the ring by hand."""
+"""Negatives without encoding: the batch's positives and a cache of recent ones, their prices, and
+the ring by hand.
+"""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_recall.losses.scores import Scores
 from tf_recall.negatives import CrossBatch, InBatch, Streaming
-from tf_recall.scores import Scores
 
 COUNTS = np.array([0, 400, 300, 100, 100, 50, 50])
 SHARES = COUNTS / COUNTS.sum()
@@ -31,7 +33,9 @@ def test_in_batch_by_hand():
 
 
 def test_cross_batch_by_hand():
-    np.testing.assert_allclose(adapted(CrossBatch(2), [0, 6, 2]).log_q([1, 2]), np.log([6 / 8, 2 / 8]), rtol=1e-6)
+    np.testing.assert_allclose(
+        adapted(CrossBatch(2), [0, 6, 2]).log_q([1, 2]), np.log([6 / 8, 2 / 8]), rtol=1e-6
+    )
 
 
 def test_in_batch_draws_are_the_positives(batch_of, assert_drawn):
@@ -41,7 +45,8 @@ def test_in_batch_draws_are_the_positives(batch_of, assert_drawn):
     assert candidates.shared and candidates.fresh and candidates.valid is None
     assert negatives.max_draws(batch_of([3, 1, 3])) == negatives.num_draws(batch_of([3, 1, 3])) == 3
     assert_drawn(
-        [negatives.draw(batch_of(rows))[0].ids for rows in stream(100, 2000)], negatives.log_q(range(len(COUNTS)))
+        [negatives.draw(batch_of(rows))[0].ids for rows in stream(100, 2000)],
+        negatives.log_q(range(len(COUNTS))),
     )
 
 
@@ -133,11 +138,16 @@ def test_a_cached_copy_of_the_positive_does_not_count(batch_of):
     negatives.draw(batch_of([1, 2]))
     batch = batch_of([2, 3], step=1)
     candidates = negatives.draw(batch)
-    _, counts = Scores.of(batch.query, batch.items, batch.positives, candidates, log_q=negatives.log_q).table()
-    np.testing.assert_array_equal(counts, [[True, False, False], [True, True, False]])  # cached: 1, 2, an empty slot
+    _, counts = Scores.of(
+        batch.query, batch.items, batch.positives, candidates, log_q=negatives.log_q
+    ).table()
+    # cached: 1, 2, an empty slot
+    np.testing.assert_array_equal(counts, [[True, False, False], [True, True, False]])
 
 
-@pytest.mark.parametrize("make", [InBatch, lambda: CrossBatch(400, warm_up=0)], ids=["in batch", "cross batch"])
+@pytest.mark.parametrize(
+    "make", [InBatch, lambda: CrossBatch(400, warm_up=0)], ids=["in batch", "cross batch"]
+)
 def test_the_partition_function_is_not_biased(make, batch_of, partition):
     scores = np.random.default_rng(0).normal(0, 1, len(COUNTS))
     negatives = adapted(make())
@@ -158,9 +168,9 @@ def test_prices_from_a_stream(batch_of):
     for step, rows in enumerate(stream(300, 64)):
         negatives.draw(batch_of(rows, step=step))
     np.testing.assert_allclose(np.exp(negatives.log_q(range(1, 7))), SHARES[1:], rtol=0.5)
-    learnt = negatives.log_q([1, 6]).numpy()
+    learned = negatives.log_q([1, 6]).numpy()
     negatives.draw(batch_of([6] * 64, training=False))
-    np.testing.assert_array_equal(negatives.log_q([1, 6]), learnt)
+    np.testing.assert_array_equal(negatives.log_q([1, 6]), learned)
 
 
 def test_the_current_batch_is_part_of_a_streams_price(batch_of):
@@ -205,7 +215,10 @@ class Holder(keras.Model):
         self.built = True
 
     def get_config(self):
-        return {**super().get_config(), "negatives": keras.saving.serialize_keras_object(self.negatives)}
+        return {
+            **super().get_config(),
+            "negatives": keras.saving.serialize_keras_object(self.negatives),
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -218,7 +231,9 @@ def test_the_ring_goes_on_after_a_save(batch_of, tmp_path):
     Holder(negatives).save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras").negatives
     for step, rows in enumerate([[4, 5, 6], [1]]):
-        ours, theirs = (sampler.draw(batch_of(rows, step=1 + step))[0] for sampler in (negatives, again))
+        ours, theirs = (
+            sampler.draw(batch_of(rows, step=1 + step))[0] for sampler in (negatives, again)
+        )
         np.testing.assert_array_equal(ours.ids, theirs.ids)
         np.testing.assert_array_equal(ours.vectors, theirs.vectors)
         np.testing.assert_array_equal(negatives.log_q(range(7)), again.log_q(range(7)))

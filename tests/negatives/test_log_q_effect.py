@@ -1,14 +1,17 @@
-"""What log q is for: with it a model learns log p(t|u) whatever the sampler; without it, the log of the lift.
+"""What log q is for: with it a model learns log p(t|u) whatever the sampler; without it, the log of
+the lift.
 
     corrected:   score(u, t) = log p(t|u) + c(u)
     uncorrected: score(u, t) = log p(t|u) - log q(t) + c(u)
 
-A sampler that draws by popularity has q(t) = sum_u P(u) p(t|u), and the lift p / q favours rare items. An uncorrected
-model still loses tail events, and here is where. Eight tastes share 240 items. A taste's events are nearly all on 30
-items of its own, by Zipf's law. So all items of the small tastes are tail, and their own users want some of them far
-more than others. But within a taste, q is p times the taste's size: all its items have one lift, and the uncorrected
-model cannot tell the wanted ones from the rest. (Where all tail items are wanted alike it has nothing to lose, and
-where the tail is liked by fewer but better, as by a higher lift, it finds more of the tail, at the cost of the head.)
+A sampler that draws by popularity has q(t) = sum_u P(u) p(t|u), and the lift p / q favors rare
+items. An uncorrected model still loses tail events, and here is where. Eight tastes share 240
+items. A taste's events are nearly all on 30 items of its own, by Zipf's law. So all items of the
+small tastes are tail, and their own users want some of them far more than others. But within a
+taste, q is p times the taste's size: all its items have one lift, and the uncorrected model cannot
+tell the wanted ones from the rest. (Where all tail items are wanted alike it has nothing to lose,
+and where the tail is liked by fewer but better, as by a higher lift, it finds more of the tail, at
+the cost of the head.)
 """
 
 from types import SimpleNamespace
@@ -22,7 +25,7 @@ from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id
-from tf_recall.losses import FullSoftmax, SampledSoftmax
+from tf_recall.losses import SampledSoftmax, UncorrectedSoftmax
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.negatives import CrossBatch, InBatch, Mixture, Popularity, Streaming, Uniform
 from tf_recall.positives import user_item
@@ -33,7 +36,8 @@ SAMPLERS = {  # and by how much of all tail events the corrected model must find
     "in batch": (InBatch, 0.15),
     "popularity": (lambda: Popularity(BATCH, power=1), 0.15),
     "streaming": (lambda: InBatch(Streaming(num_buckets=4096)), 0.15),
-    # Nothing flows back into the cache, so its third of the negatives does not push items: the bias acts more slowly.
+    # Nothing flows back into the cache, so its third of the negatives does not push items: the bias
+    # acts more slowly.
     "mixture": (lambda: Mixture([InBatch(), CrossBatch(BATCH // 2, warm_up=50)]), 0.015),
 }
 
@@ -50,7 +54,9 @@ def world():
     size /= size.sum()
     q = size @ p
     user = rng.choice(TASTES, NUM_EVENTS, p=size)
-    item = np.minimum((np.cumsum(p, axis=1)[user] < rng.random((NUM_EVENTS, 1))).sum(axis=1), len(q) - 1)
+    item = np.minimum(
+        (np.cumsum(p, axis=1)[user] < rng.random((NUM_EVENTS, 1))).sum(axis=1), len(q) - 1
+    )
     order = np.argsort(-q)
     head = np.zeros(len(q), bool)
     head[order[: np.searchsorted(np.cumsum(q[order]), 0.5)]] = True  # half of all events
@@ -63,7 +69,10 @@ def learn(world):
     def scores(negatives, loss):
         """The scores `[users, items]` of a model that could hold any."""
         keras.utils.set_random_seed(0)
-        towers = [FeatureTower(side, [Id(12, unknown_rate=0)], normalize=False) for side in ("user", "item")]
+        towers = [
+            FeatureTower(side, [Id(12, unknown_rate=0)], normalize=False)
+            for side in ("user", "item")
+        ]
         model = TwoTower(*towers, negatives, loss).adapt(world.train, world.catalog)
         model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.03, STEPS)))
         batches = Batches(user_item(world.train, world.catalog, model.query_tower), BATCH)
@@ -72,7 +81,10 @@ def learn(world):
             side.encode(np.arange(size))
             for side, size in ((world.catalog.users, TASTES), (world.catalog.items, len(world.q)))
         )
-        query, item = model.embed_query({"user": tf.constant(users, tf.int32)}), model.embed_catalog()
+        query, item = (
+            model.embed_query({"user": tf.constant(users, tf.int32)}),
+            model.embed_catalog(),
+        )
         return query.numpy() @ item[items - 1].T
 
     return scores
@@ -87,13 +99,15 @@ def tail_recall(scores, world, k=10):
 
 def likeness(scores, truth):
     """The mean correlation of a user's scores with `truth`."""
-    return np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(scores, truth, strict=True)])
+    return np.mean(
+        [np.corrcoef(one, other)[0, 1] for one, other in zip(scores, truth, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_only_the_corrected_model_recalls_what_the_tail_is_wanted_for(name, world, learn):
     make, gain = SAMPLERS[name]
-    corrected, uncorrected = learn(make(), SampledSoftmax()), learn(make(), FullSoftmax())
+    corrected, uncorrected = learn(make(), SampledSoftmax()), learn(make(), UncorrectedSoftmax())
     truth, lift = np.log(world.p), np.log(world.p) - np.log(world.q)
     assert likeness(corrected, truth) > 0.92 > 0.82 > likeness(corrected, lift)
     assert likeness(uncorrected, lift) > 0.92 > 0.82 > likeness(uncorrected, truth)
@@ -103,6 +117,6 @@ def test_only_the_corrected_model_recalls_what_the_tail_is_wanted_for(name, worl
 
 
 def test_even_draws_need_no_correction(world, learn):
-    uncorrected = learn(Uniform(BATCH), FullSoftmax())
+    uncorrected = learn(Uniform(BATCH), UncorrectedSoftmax())
     assert likeness(uncorrected, np.log(world.p)) > 0.92
     assert tail_recall(uncorrected, world) > 0.97 * tail_recall(np.log(world.p), world)

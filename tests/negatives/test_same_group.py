@@ -1,4 +1,6 @@
-"""Negatives that share an attribute with the positive: prices by hand, draws against prices, whose group it is."""
+"""Negatives that share an attribute with the positive: prices by hand, draws against prices, whose
+group it is.
+"""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,24 @@ TABLE = pd.DataFrame(
         "city": ["a", "a", "b", "b", "b", None, "", "c"],
         "zip": [1, 1, 2, 2, 2, 3, 3, 1],
         "genres": ["x|y", "x", "y | z", "z", "x|y|z", "", None, "w|"],
-        "lists": [["x", "y"], ["x"], ("y", "z"), ["z"], ["x", "y", "z", "x"], [], None, np.array(["w"])],
+        "lists": [
+            ["x", "y"],
+            ["x"],
+            ("y", "z"),
+            ["z"],
+            ["x", "y", "z", "x"],
+            [],
+            None,
+            np.array(["w"]),
+        ],
     }
 )
-CASES = {"one value": ("city", None), "numbers": ("zip", None), "several": ("genres", "|"), "lists": ("lists", None)}
+CASES = {
+    "one value": ("city", None),
+    "numbers": ("zip", None),
+    "several": ("genres", "|"),
+    "lists": ("lists", None),
+}
 GENRES = [{"x", "y"}, {"x"}, {"y", "z"}, {"z"}, {"x", "y", "z"}, set(), set(), {"w"}]
 GROUPS = {
     "one value": [{"a"}, {"a"}, {"b"}, {"b"}, {"b"}, {None}, {None}, {"c"}],
@@ -37,14 +53,18 @@ def case(request):
 def test_one_group_each_by_hand():
     sampler = SameGroup("city")
     sampler.adapt([0, 3, 1, 4, 0], pd.DataFrame({"city": ["a", "a", "b", None]}))
-    # the item never counted counts once: 9 in all. P(a) = 4/9 over 2 items, P(b) = 4/9 over 1, P(nothing) = 1/9
-    np.testing.assert_allclose(np.exp(sampler.log_q([1, 2, 3, 4])), [2 / 9, 2 / 9, 4 / 9, 1 / 9], rtol=1e-5)
+    # the item never counted counts once: 9 in all. P(a) = 4/9 over 2 items, P(b) = 4/9 over 1,
+    # P(nothing) = 1/9
+    np.testing.assert_allclose(
+        np.exp(sampler.log_q([1, 2, 3, 4])), [2 / 9, 2 / 9, 4 / 9, 1 / 9], rtol=1e-5
+    )
 
 
 def test_several_groups_by_hand():
     sampler = SameGroup("genres", separator="|")
     sampler.adapt([0, 2, 1, 1], pd.DataFrame({"genres": ["x|y", "x", "y"]}))
-    # P(x) = 1/2 * 2/4 + 1/4 = 1/2 over items 1 and 2, P(y) = 1/4 + 1/4 over 1 and 3: item 1 costs 1/4 + 1/4
+    # P(x) = 1/2 * 2/4 + 1/4 = 1/2 over items 1 and 2, P(y) = 1/4 + 1/4 over 1 and 3: item 1 costs
+    # 1/4 + 1/4
     np.testing.assert_allclose(np.exp(sampler.log_q([1, 2, 3])), [1 / 2, 1 / 4, 1 / 4], rtol=1e-5)
 
 
@@ -85,7 +105,9 @@ def test_a_replica_draws_its_rows_of_the_whole(case, batch_of):
     batch = batch_of([1, 3, 5, 7, 8, 2])
     (whole,) = sampler.draw(batch)
     for first in (0, 2, 4):
-        (part,) = sampler.draw(batch._replace(query=batch.query[first : first + 2], first=tf.constant(first)))
+        (part,) = sampler.draw(
+            batch._replace(query=batch.query[first : first + 2], first=tf.constant(first))
+        )
         np.testing.assert_array_equal(part.ids, whole.ids[first : first + 2])
         np.testing.assert_array_equal(part.vectors, whole.vectors[first : first + 2])
 
@@ -96,7 +118,10 @@ def test_a_replica_of_unknown_sizes_too(case, batch_of):
     (whole,) = sampler.draw(batch)
     unknown = [tf.TensorSpec([None, 4]), tf.TensorSpec([None], tf.int32)]
     draw = tf.function(
-        lambda query, rows: sampler.draw(batch._replace(query=query, positives=rows, first=2))[0].ids, unknown
+        lambda query, rows: (
+            sampler.draw(batch._replace(query=query, positives=rows, first=2))[0].ids
+        ),
+        unknown,
     )
     np.testing.assert_array_equal(draw(batch.query[2:5], batch.positives), whole.ids[2:5])
 
@@ -116,7 +141,9 @@ def test_the_seed_and_the_step_decide(batch_of):
 def test_same_draws_under_xla(case, batch_of):
     sampler, _ = case
     plain, compiled = (
-        tf.function(lambda step: sampler.draw(batch_of([1, 4, 5], step=step))[0].ids, jit_compile=jit)(tf.constant(7))
+        tf.function(
+            lambda step: sampler.draw(batch_of([1, 4, 5], step=step))[0].ids, jit_compile=jit
+        )(tf.constant(7))
         for jit in (False, True)
     )
     np.testing.assert_array_equal(plain, compiled)
@@ -126,10 +153,14 @@ def test_adapt_again_follows_the_counts(case):
     sampler, _ = case
     before, num_weights = sampler.log_q(range(1, 9)).numpy(), len(sampler.weights)
     sampler.adapt(COUNTS[::-1].copy(), TABLE)
-    assert not np.allclose(sampler.log_q(range(1, 9)), before) and len(sampler.weights) == num_weights
+    assert (
+        not np.allclose(sampler.log_q(range(1, 9)), before) and len(sampler.weights) == num_weights
+    )
 
 
 @pytest.mark.parametrize("table", [None, TABLE[["zip", "city"]]])
 def test_misses_the_column(table):
-    with pytest.raises(ValueError, match=r"SameGroup asks for column 'genre' of the items; there are \["):
+    with pytest.raises(
+        ValueError, match=r"SameGroup asks for column 'genre' of the items; there are \["
+    ):
         SameGroup("genre").adapt(COUNTS, table)

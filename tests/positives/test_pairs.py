@@ -14,8 +14,12 @@ from tf_recall.positives import ItemPairs, WalkPairs
 
 
 def world(sessions):
-    """The log of some sessions, lists of item letters, and its catalogue."""
-    frame = [(f"u{n}", item, str(n), at) for n, session in enumerate(sessions) for at, item in enumerate(session)]
+    """The log of some sessions, lists of item letters, and its catalog."""
+    frame = [
+        (f"u{n}", item, str(n), at)
+        for n, session in enumerate(sessions)
+        for at, item in enumerate(session)
+    ]
     users, items, names, times = zip(*frame, strict=True)
     log = Interactions.from_columns(user_id=users, item_id=items, session=names, timestamp=times)
     return log, Catalog.fit(log)
@@ -34,11 +38,16 @@ def test_items_are_as_far_apart_as_the_window_says_and_equally_often(window):
     pairs = ItemPairs(ByColumn("session"), window).batches(None, log, catalog, 3, seed=1)
     assert pairs.steps_per_epoch == 2  # each of six events is a query once
     found = list(epochs(pairs, 1000))
-    names = catalog.items.decode([pair[0] for pair in found]), catalog.items.decode([pair[1] for pair in found])
-    seen = {pair: list(zip(*names, strict=True)).count(pair) for pair in set(zip(*names, strict=True))}
+    names = (
+        catalog.items.decode([pair[0] for pair in found]),
+        catalog.items.decode([pair[1] for pair in found]),
+    )
+    seen = {
+        pair: list(zip(*names, strict=True)).count(pair) for pair in set(zip(*names, strict=True))
+    }
     near = {1: "ab ba bc cb cd dc ea ae", 2: "ab ba bc cb cd dc ea ae ac ca bd db"}[window]
     assert {"".join(pair) for pair in seen} == set(near.split())
-    others = {1: "ac", 2: "acd"}[window]  # of b: one of them each time, evenly
+    others = {1: "ac", 2: "acd"}[window]  # of b: one of them each time, uniformly
     for other in others:
         assert abs(seen["b", other] / 1000 - 1 / len(others)) < 0.06
 
@@ -51,7 +60,9 @@ def test_an_item_beside_itself_counts_for_nothing():
 
 def test_a_step_is_a_function_of_the_seed():
     log, catalog = world(["abcdefgh", "hgfedcba"])
-    one, same, other = (ItemPairs(window=3).batches(None, log, catalog, 8, seed) for seed in (1, 1, 2))
+    one, same, other = (
+        ItemPairs(window=3).batches(None, log, catalog, 8, seed) for seed in (1, 1, 2)
+    )
     for step in (3, 0, 7):
         np.testing.assert_array_equal(one.at(step)["item"]["item"], same.at(step)["item"]["item"])
     assert any((one.at(s)["item"]["item"] != other.at(s)["item"]["item"]).any() for s in range(4))
@@ -71,24 +82,36 @@ def test_a_walk_ends_at_an_item_that_it_can_reach():
     graph = TypedGraph({("user", "item"): graph, ("item", "user"): graph.reverse()})
     model = SimpleNamespace(graph=graph, query_type="user")
     pairs = WalkPairs(num_walks=200, length=3).batches(model, None, None, 3)
-    found = [(u, i, w) for s in range(pairs.steps_per_epoch) for b in [pairs.at(s)]
-             for u, i, w in zip(b["query"]["user"], b["item"]["item"], b["weight"], strict=True)]  # fmt: skip
+    found = [
+        (u, i, w)
+        for s in range(pairs.steps_per_epoch)
+        for b in [pairs.at(s)]
+        # fmt: skip
+        for u, i, w in zip(b["query"]["user"], b["item"]["item"], b["weight"], strict=True)
+    ]
     assert {pair[:2] for pair in found} == {(1, 1), (1, 2), (2, 1), (2, 2), (3, 3)}
     assert all(weight == 1 for *_, weight in found)
-    # user 2 comes to item 2 by item 1 and user 1: half the pairs are of the third step, 1/2 * 1/2 * 1/2
+    # user 2 comes to item 2 by item 1 and user 1: half the pairs are of the third step, 1/2 * 1/2 *
+    # 1/2
     share = sum(pair[:2] == (2, 2) for pair in found) / 200
     assert abs(share - 1 / 8) < 0.07
 
 
 def test_a_walk_back_to_its_start_counts_for_nothing():
-    model = SimpleNamespace(graph=TypedGraph.of_items(Graph.from_edges([1], [2], None, 4)), query_type="item")
+    model = SimpleNamespace(
+        graph=TypedGraph.of_items(Graph.from_edges([1], [2], None, 4)), query_type="item"
+    )
     pairs = WalkPairs(num_walks=20, length=2).batches(model, None, None, 2)
     for step in range(pairs.steps_per_epoch):
         batch = pairs.at(step)
-        np.testing.assert_array_equal(batch["weight"], batch["query"]["item"] != batch["item"]["item"])
+        np.testing.assert_array_equal(
+            batch["weight"], batch["query"]["item"] != batch["item"]["item"]
+        )
         assert (batch["query"]["item"] != 3).all()  # it has no edges
 
 
 def test_without_a_graph_there_are_no_walks():
-    with pytest.raises(ValueError, match="walks on the graph of a model, and SimpleNamespace has none"):
+    with pytest.raises(
+        ValueError, match="walks on the graph of a model, and SimpleNamespace has none"
+    ):
         WalkPairs().batches(SimpleNamespace(), None, None, 2)

@@ -14,16 +14,21 @@ from tf_recall.positives import UserItem, user_item
 from tf_recall.towers.features import FeatureTower
 
 FRAME = pd.DataFrame(
-    {"user_id": ["u", "v", "u"], "item_id": ["a", "a", "b"], "device": ["ios", "web", "ios"], "weight": [1.0, 2.0, 0.5]}
+    {
+        "user_id": ["u", "v", "u"],
+        "item_id": ["a", "a", "b"],
+        "device": ["ios", "web", "ios"],
+        "weight": [1.0, 2.0, 0.5],
+    }
 )
 
 
-def columns(frame=FRAME, of=FRAME, num_rivals=0):
+def columns(frame=FRAME, of=FRAME, num_given=0):
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)
     tower = FeatureTower("user", [Id(2), Categorical("device")])
     tower.adapt(catalog.users, catalog.user_table, train.frame)
-    return user_item(Interactions.from_frame(of), catalog, tower, num_rivals), catalog
+    return user_item(Interactions.from_frame(of), catalog, tower, num_given), catalog
 
 
 def test_every_interaction_is_a_pair_of_rows():
@@ -44,31 +49,31 @@ def test_pairs_of_unknown_items_are_left_out_with_all_their_columns():
 
 def test_rivals_come_in_rows_of_one_length():
     for lists in (["b", "", "unheard of|a|b"], [["b"], None, ("unheard of", "a", "b")]):
-        of = FRAME.assign(rivals=pd.Series(lists, dtype=object))
-        pairs, catalog = columns(of=of, num_rivals=2)
-        assert pairs["rivals"].dtype == np.int32
-        assert pairs["rivals"].tolist() == [[catalog.items.encode(["b"])[0], 0], [0, 0], [0, 1]]
-        assert "rivals" not in columns(of=of)[0]
+        of = FRAME.assign(negatives=pd.Series(lists, dtype=object))
+        pairs, catalog = columns(of=of, num_given=2)
+        assert pairs["negatives"].dtype == np.int32
+        assert pairs["negatives"].tolist() == [[catalog.items.encode(["b"])[0], 0], [0, 0], [0, 1]]
+        assert "negatives" not in columns(of=of)[0]
 
 
 def test_rivals_of_integer_ids_may_be_text():
     frame = FRAME.assign(item_id=[7, 7, 8])
-    pairs, _ = columns(frame, frame.assign(rivals=["8", "", "7|8"]), num_rivals=1)
-    assert pairs["rivals"].tolist() == [[2], [0], [1]]
+    pairs, _ = columns(frame, frame.assign(negatives=["8", "", "7|8"]), num_given=1)
+    assert pairs["negatives"].tolist() == [[2], [0], [1]]
 
 
 def test_rivals_that_are_not_there_are_asked_for():
-    with pytest.raises(ValueError, match="asks for rivals"):
-        columns(num_rivals=1)
+    with pytest.raises(ValueError, match="asks for negatives"):
+        columns(num_given=1)
 
 
 def batches(positives, frame, batch_size=1, **arguments):
-    """The batches that a model of ids gets, and the catalogue."""
+    """The batches that a model of ids gets, and the catalog."""
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)
     tower = FeatureTower("user", [Id(2)])
     tower.adapt(catalog.users, catalog.user_table, train.frame)
-    model = SimpleNamespace(query_tower=tower, negatives=SimpleNamespace(num_rivals=0))
+    model = SimpleNamespace(query_tower=tower, negatives=SimpleNamespace(num_given=0))
     return positives.batches(model, train, catalog, batch_size, **arguments), catalog
 
 
@@ -80,7 +85,11 @@ def items_of(found, catalog, epoch=0):
 def test_every_pair_once_an_epoch():
     found, catalog = batches(UserItem(), FRAME)
     assert found.steps_per_epoch == 3
-    assert sorted(items_of(found, catalog)) == sorted(items_of(found, catalog, epoch=1)) == ["a", "a", "b"]
+    assert (
+        sorted(items_of(found, catalog))
+        == sorted(items_of(found, catalog, epoch=1))
+        == ["a", "a", "b"]
+    )
 
 
 def test_the_batches_follow_size_and_seed():
@@ -93,7 +102,8 @@ def test_the_batches_follow_size_and_seed():
 
 
 def test_popular_items_less_often():
-    # "a" is 80 of 100 pairs, "b" 15, "c" 5. With alpha = 0.05: sqrt(0.05 / 0.8) = 1/4, sqrt(0.05 / 0.15) = 0.577, 1.
+    # "a" is 80 of 100 pairs, "b" 15, "c" 5. With alpha = 0.05: sqrt(0.05 / 0.8) = 1/4, sqrt(0.05 /
+    # 0.15) = 0.577, 1.
     frame = pd.DataFrame({"user_id": range(100), "item_id": ["a"] * 80 + ["b"] * 15 + ["c"] * 5})
     found, catalog = batches(UserItem(alpha=0.05), frame)
     assert found.steps_per_epoch == 33  # 20 + 8.66 + 5
@@ -107,13 +117,17 @@ def test_popular_items_less_often():
 
 def test_the_share_is_that_of_the_pairs_that_count():
     # Of the 4 booked pairs "a" is 1, below alpha; of all it would be 97 of 100.
-    frame = pd.DataFrame({"user_id": range(100), "item_id": ["a"] * 97 + ["b", "c", "d"]}).assign(booked=0)
+    frame = pd.DataFrame({"user_id": range(100), "item_id": ["a"] * 97 + ["b", "c", "d"]}).assign(
+        booked=0
+    )
     frame.loc[96:, "booked"] = 1
     found, catalog = batches(UserItem(alpha=0.25, where="booked"), frame)
     assert sorted(items_of(found, catalog)) == ["a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize("booked", [[True, False, True], [1, 0, 2], [0.5, 0.0, 1.0], [1, None, 1], [True, None, True]])
+@pytest.mark.parametrize(
+    "booked", [[True, False, True], [1, 0, 2], [0.5, 0.0, 1.0], [1, None, 1], [True, None, True]]
+)
 @pytest.mark.filterwarnings("error")
 def test_only_where_the_column_says_so(booked):
     found, catalog = batches(UserItem(where="booked"), FRAME.assign(booked=booked))
@@ -137,12 +151,16 @@ def test_refuses_what_is_no_share(alpha):
 
 
 def test_it_survives_the_config():
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(UserItem(0.02, "booked")))
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(UserItem(0.02, "booked"))
+    )
     assert type(again) is UserItem and (again.alpha, again.where) == (0.02, "booked")
 
 
 def test_prices_are_of_the_pairs_that_count():
-    """a is in three of five pairs, and counts in one; with alpha 0.1 a share of 0.6 stays sqrt(1 / 6) of the time."""
+    """a is in three of five pairs, and counts in one; with alpha 0.1 a share of 0.6 stays sqrt(1 /
+    6) of the time.
+    """
     frame = pd.DataFrame({"user_id": range(5), "item_id": list("aaabb"), "booked": [1, 0, 0, 1, 0]})
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)

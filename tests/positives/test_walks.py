@@ -1,4 +1,6 @@
-"""Windows over random walks: every node's walks, windows cut at dead ends, batches that follow seed and step."""
+"""Windows over random walks: every node's walks, windows cut at dead ends, batches that follow seed
+and step.
+"""
 
 from collections import Counter
 
@@ -22,7 +24,9 @@ def sessions_of(*lists):
 
 def random_sessions(num=60, longest=8, num_items=40):
     rng = np.random.default_rng(0)
-    return sessions_of(*(rng.integers(1, num_items + 1, length) for length in rng.integers(2, longest + 1, num)))
+    return sessions_of(
+        *(rng.integers(1, num_items + 1, length) for length in rng.integers(2, longest + 1, num))
+    )
 
 
 def pairs(batches, epoch=0):
@@ -31,7 +35,9 @@ def pairs(batches, epoch=0):
     for step in range(epoch * len(batches), (epoch + 1) * len(batches)):
         batch = batches.at(step)
         window = (batch["item"].shape[1] - SIZE) // 2
-        for row, left, right in zip(batch["item"].tolist(), batch["left"], batch["right"], strict=True):
+        for row, left, right in zip(
+            batch["item"].tolist(), batch["left"], batch["right"], strict=True
+        ):
             for place in range(window, window + SIZE):
                 near = row[place - left[place - window] : place + right[place - window] + 1]
                 found.update((row[place], item) for item in near if item != row[place])
@@ -39,14 +45,18 @@ def pairs(batches, epoch=0):
 
 
 def test_a_chain_by_hand():
-    """1 2 3 4 is all there is: walks from 1, 2 and 3 end at 4 whatever is drawn, three of each an epoch.
+    """1 2 3 4 is all there is: walks from 1, 2 and 3 end at 4 whatever is drawn, three of each an
+    epoch.
 
     Window 2 over 1 2 3 4: 12 13 23 24 34; over 2 3 4: 23 24 34; over 3 4: 34; both ways.
     """
     batches = Walks(num_walks=3, length=10, window=2).batches_of(sessions_of([1, 2, 3, 4]), 10**6)
     one_way = {(1, 2): 3, (1, 3): 3, (2, 3): 6, (2, 4): 6, (3, 4): 9}
     for epoch in range(2):
-        assert pairs(batches, epoch) == {**one_way, **{pair[::-1]: count for pair, count in one_way.items()}}
+        assert pairs(batches, epoch) == {
+            **one_way,
+            **{pair[::-1]: count for pair, count in one_way.items()},
+        }
     assert batches.num_events == 3 * (4 + 3 + 2)
 
 
@@ -76,8 +86,10 @@ def test_every_node_starts_as_often_whatever_the_block():
             assert lengths.min() >= 2 and lengths.max() <= 7 and np.all(block.items > 0)
 
 
-def test_neighbours_follow_the_edges():
-    """1 is followed by 2 three times, by 3 once: of walks of one step from 1, three quarters go to 2."""
+def test_neighbors_follow_the_edges():
+    """1 is followed by 2 three times, by 3 once: of walks of one step from 1, three quarters go to
+    2.
+    """
     sessions = sessions_of([1, 2], [1, 2], [1, 2], [1, 3])
     found = pairs(Walks(num_walks=1000, length=1, window=1).batches_of(sessions, 10**6))
     assert found[1, 2] + found[1, 3] == 1000
@@ -85,15 +97,18 @@ def test_neighbours_follow_the_edges():
 
 
 def test_subsampling_thins_the_frequent():
-    """1 is half of the events, so alpha 0.02 keeps a fifth of its places on walks; 2 and 3 keep sqrt(0.02 / 0.25)."""
+    """1 is half of the events, so alpha 0.02 keeps a fifth of its places on walks; 2 and 3 keep
+    sqrt(0.02 / 0.25).
+    """
     sessions = sessions_of([1, 2, 1, 3] * 50)
     thin, full = (
-        Walks(num_walks=300, length=9, window=1, alpha=alpha).batches_of(sessions, 10**6) for alpha in (0.02, None)
+        Walks(num_walks=300, length=9, window=1, alpha=alpha).batches_of(sessions, 10**6)
+        for alpha in (0.02, None)
     )
     shares = [Counter() for _ in range(2)]
     for share, batches in zip(shares, (thin, full), strict=True):
-        for (centre, _), count in pairs(batches).items():
-            share[centre] += count
+        for (center, _), count in pairs(batches).items():
+            share[center] += count
     assert set(pairs(full)) == {(1, 2), (2, 1), (1, 3), (3, 1)}
     assert pairs(thin)[2, 3] > 0  # the 1 between them is dropped
     assert shares[0][1] / shares[0].total() < shares[1][1] / shares[1].total()
@@ -112,13 +127,18 @@ def test_batches_follow_seed_epoch_and_step(monkeypatch):
 
 
 def test_from_interactions_and_back_from_the_config():
-    log = Interactions.from_columns(user_id=list("uuuv"), item_id=list("abcd"), timestamp=[0, 10, 5000, 0])
+    log = Interactions.from_columns(
+        user_id=list("uuuv"), item_id=list("abcd"), timestamp=[0, 10, 5000, 0]
+    )
     recipe = Walks(ByGap(100), num_walks=3, length=4, window=3, alpha=0.5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(recipe))
     assert type(again) is Walks and again.get_config() == recipe.get_config()
     catalog = Catalog.fit(log)
     for walks in (Walks(ByGap(100)), recipe):
-        found = {"".join(catalog.items.decode(list(pair))) for pair in pairs(walks.batches(None, log, catalog, 8))}
+        found = {
+            "".join(catalog.items.decode(list(pair)))
+            for pair in pairs(walks.batches(None, log, catalog, 8))
+        }
         assert found <= {"ab", "ba"}
 
 
@@ -126,5 +146,7 @@ def test_what_cannot_be_walked():
     with pytest.raises(ValueError, match="no session or walk has two different items"):
         Walks().batches_of(sessions_of([1], [2, 2]), 8)
     for name in ("num_walks", "length", "window"):
-        with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to 1000, got 0"):
+        with pytest.raises(
+            ValueError, match=f"{name} must be a whole number from 1 to 1000, got 0"
+        ):
             Walks(**{name: 0})

@@ -1,4 +1,6 @@
-"""Graph convolutions: by hand, against a slow twin, blind to the order of neighbours, at ease with none."""
+"""Graph convolutions: by hand, against a slow twin, blind to the order of neighbors, at ease with
+none.
+"""
 
 import keras
 import numpy as np
@@ -13,7 +15,9 @@ KINDS = {
     "mean": lambda: SAGEConvolution(DIM, Mean()),
     "max": lambda: SAGEConvolution(DIM, MaxPool(7), activation="tanh", normalize=True),
     "attention": lambda: SAGEConvolution(DIM, Attention(2), activation="tanh"),
-    "concat": lambda: SAGEConvolution(DIM, Concat([Attention(2), Mean(), MaxPool(7), Attention(2)]), activation=None),
+    "concat": lambda: SAGEConvolution(
+        DIM, Concat([Attention(2), Mean(), MaxPool(7), Attention(2)]), activation=None
+    ),
     "pinsage": lambda: PinSageConvolution(DIM, units=7),
 }
 
@@ -30,46 +34,57 @@ def layer(request):
 
 
 def batch(seed=0, num=20):
-    """Vectors, their neighbours, and weights from 0 to 3; node 0 has no neighbours, node 1 all of them."""
+    """Vectors, their neighbors, and weights from 0 to 3; node 0 has no neighbors, node 1 all of
+    them.
+    """
     rng = np.random.default_rng(seed)
     weights = rng.integers(0, 4, (num, K)) * 1.0
     weights[0], weights[1] = 0, 1
     shapes = (num, D), (num, K, NEAR)
-    return [*(rng.normal(size=shape).astype(np.float32) for shape in shapes), weights.astype(np.float32)]
+    return [
+        *(rng.normal(size=shape).astype(np.float32) for shape in shapes),
+        weights.astype(np.float32),
+    ]
 
 
 def relu(x):
     return np.maximum(x, 0)
 
 
-def twin_pool(aggregator, vector, neighbours):
-    """The formulas of the aggregators for one node, neighbours as pairs of vector and weight."""
+def twin_pool(aggregator, vector, neighbors):
+    """The formulas of the aggregators for one node, neighbors as pairs of vector and weight."""
     if isinstance(aggregator, Concat):
-        return np.concatenate([twin_pool(each, vector, neighbours) for each in aggregator.aggregators])
+        return np.concatenate(
+            [twin_pool(each, vector, neighbors) for each in aggregator.aggregators]
+        )
     weights = [weight.numpy().astype(float) for weight in aggregator.weights]
-    if not neighbours:
+    if not neighbors:
         return np.zeros(NEAR if isinstance(aggregator, Mean) else aggregator.units)
     if isinstance(aggregator, Mean):
-        return sum(w * h for h, w in neighbours) / sum(w for _, w in neighbours)
+        return sum(w * h for h, w in neighbors) / sum(w for _, w in neighbors)
     if isinstance(aggregator, MaxPool):
         Q, q = weights
-        return np.max([relu(h @ Q + q) for h, _ in neighbours], axis=0)
+        return np.max([relu(h @ Q + q) for h, _ in neighbors], axis=0)
     Q, a, b, c = weights
-    scores = [(b.T @ vector + c + a.T @ (h @ Q)).item() for h, _ in neighbours]
-    shares = [w * np.exp(s if s > 0 else 0.2 * s) for s, (_, w) in zip(scores, neighbours, strict=True)]
-    return sum(share * (h @ Q) for share, (h, _) in zip(shares, neighbours, strict=True)) / sum(shares)
+    scores = [(b.T @ vector + c + a.T @ (h @ Q)).item() for h, _ in neighbors]
+    shares = [
+        w * np.exp(s if s > 0 else 0.2 * s) for s, (_, w) in zip(scores, neighbors, strict=True)
+    ]
+    return sum(share * (h @ Q) for share, (h, _) in zip(shares, neighbors, strict=True)) / sum(
+        shares
+    )
 
 
-def twin(layer, vector, neighbours):
+def twin(layer, vector, neighbors):
     """A convolution for one node, by METHODS.md M13 and M14."""
     if isinstance(layer, PinSageConvolution):
         Q, q, W, w = (weight.numpy().astype(float) for weight in layer.weights)
-        total = sum(v for _, v in neighbours) or 1
-        heard = sum((v * relu(h @ Q + q) for h, v in neighbours), np.zeros(layer.units)) / total
+        total = sum(v for _, v in neighbors) or 1
+        heard = sum((v * relu(h @ Q + q) for h, v in neighbors), np.zeros(layer.units)) / total
         new = relu(np.concatenate([heard, vector]) @ W + w)
         return new / (np.linalg.norm(new) or 1)
     W, B = layer.of_pool.kernel.numpy(), layer.of_own.kernel.numpy()
-    new = twin_pool(layer.aggregator, vector, neighbours) @ W + vector @ B
+    new = twin_pool(layer.aggregator, vector, neighbors) @ W + vector @ B
     new = {"relu": relu, "tanh": np.tanh, "linear": lambda x: x}[layer.activation.__name__](new)
     return new / (np.linalg.norm(new) or 1) if layer.normalize else new
 
@@ -96,12 +111,13 @@ def test_pools_by_hand():
     np.testing.assert_allclose(Mean()(own, near, weights), [[2.5, 3], [2.5, 2.5]])
     best = MaxPool(2)
     best.build((None, 1), (None, None, 2))
-    best.set_weights([np.eye(2), np.array([-1.0, 1])])  # ReLU(h + [-1, 1]): [0,1] and [2,5]; [1,7], [0,1] and [3,3]
+    # ReLU(h + [-1, 1]): [0,1] and [2,5]; [1,7], [0,1] and [3,3]
+    best.set_weights([np.eye(2), np.array([-1.0, 1])])
     np.testing.assert_allclose(best(own, near, weights), [[2, 5], [3, 7]])
     heed = Attention(2)
     heed.build((None, 1), (None, None, 2))
-    # score = log(3) * (first number - 2): LeakyReLU gives log(3) * [-0.2, 1] and log(3) * [0, -0.4, 2];
-    # shares 1 * 3**-0.2 to 3 * 3, and 1 to 3**-0.4 to 2 * 9
+    # score = log(3) * (first number - 2): LeakyReLU gives log(3) * [-0.2, 1] and log(3) * [0, -0.4,
+    # 2]; shares 1 * 3**-0.2 to 3 * 3, and 1 to 3**-0.4 to 2 * 9
     heed.set_weights([np.eye(2), np.log([[3.0], [1]]), np.ones((1, 1)), -2 * np.log([3.0])])
     a, b = 3**-0.2, 3**-0.4
     expected = [[(a + 27) / (a + 9), 36 / (a + 9)], [(2 + 72) / (19 + b), (6 + 36) / (19 + b)]]
@@ -125,30 +141,48 @@ def test_convolutions_by_hand():
     unit = SAGEConvolution(2, Mean(), activation=None, normalize=True)
     unit.build(own.shape, near.shape)
     unit.set_weights(sage.get_weights())  # [8, -3] and [0, 2] of length sqrt(73) and 2
-    np.testing.assert_allclose(unit(own, near, weights), [[8 / 73**0.5, -3 / 73**0.5], [0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        unit(own, near, weights), [[8 / 73**0.5, -3 / 73**0.5], [0, 1]], rtol=1e-6
+    )
     pin = PinSageConvolution(2, units=1)
     pin.build(own.shape, near.shape)
-    pin.set_weights([np.array([[1]]), np.array([-5]), np.array([[2, 1], [1, 0], [0, 1]]), np.array([-0.5, 0])])
+    pin.set_weights(
+        [np.array([[1]]), np.array([-5]), np.array([[2, 1], [1, 0], [0, 1]]), np.array([-0.5, 0])]
+    )
     # messages 0 and 3, mean 9/4: ReLU([4.5 + 1 - 0.5, 2.25 + 2]);  none: ReLU([0 - 0.5, 1])
     length = (5**2 + 4.25**2) ** 0.5
-    np.testing.assert_allclose(pin(own, near, weights), [[5 / length, 4.25 / length], [0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        pin(own, near, weights), [[5 / length, 4.25 / length], [0, 1]], rtol=1e-6
+    )
 
 
-def test_the_order_of_neighbours_makes_no_difference(layer):
+def test_the_order_of_neighbors_makes_no_difference(layer):
     vectors, near, weights = batch()
     order = np.argsort(np.random.default_rng(2).random((len(near), K)), axis=1)
-    mixed = np.take_along_axis(near, order[..., None], axis=1), np.take_along_axis(weights, order, axis=1)
-    np.testing.assert_allclose(layer(vectors, *mixed), layer(vectors, near, weights), rtol=1e-4, atol=1e-6)
-    other = near + 1  # other neighbours do make one
-    assert np.median(np.abs(layer(vectors, other, weights) - layer(vectors, near, weights)).max(axis=1)) > 1e-2
+    mixed = (
+        np.take_along_axis(near, order[..., None], axis=1),
+        np.take_along_axis(weights, order, axis=1),
+    )
+    np.testing.assert_allclose(
+        layer(vectors, *mixed), layer(vectors, near, weights), rtol=1e-4, atol=1e-6
+    )
+    other = near + 1  # other neighbors do make one
+    assert (
+        np.median(
+            np.abs(layer(vectors, other, weights) - layer(vectors, near, weights)).max(axis=1)
+        )
+        > 1e-2
+    )
 
 
-def test_a_neighbour_twice_is_one_of_weight_two(layer):
+def test_a_neighbor_twice_is_one_of_weight_two(layer):
     vectors, near, weights = batch()
     twice, counted = np.concatenate([near, near[:, :1]], axis=1), weights.copy()
     counted[:, 0] *= 2
     weights = np.concatenate([weights, weights[:, :1]], axis=1)
-    np.testing.assert_allclose(layer(vectors, twice, weights), layer(vectors, near, counted), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        layer(vectors, twice, weights), layer(vectors, near, counted), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("nonsense", [1e30, -1e30, np.inf, np.nan])
@@ -165,20 +199,28 @@ def test_a_padded_place_moves_nothing(layer, nonsense):
         np.testing.assert_array_equal(clean, other)
 
 
-def test_nodes_without_neighbours_or_anything_else(layer):
-    """Zero vectors, weights of zero, no places at all: finite values and gradients, and nothing heard."""
+def test_nodes_without_neighbors_or_anything_else(layer):
+    """Zero vectors, weights of zero, no places at all: finite values and gradients, and nothing
+    heard.
+    """
     vectors, near, weights = batch()
     for weight in layer.weights:
         if "bias" in weight.name:
             weight.assign(tf.zeros_like(weight))  # so that lengths are 0
     for own, places in ((vectors, K), (vectors * 0, K), (vectors * 0, 0)):
-        inputs = [tf.constant(each) for each in (own, near[:, :places] * 0, weights[:, :places] * 0)]
+        inputs = [
+            tf.constant(each) for each in (own, near[:, :places] * 0, weights[:, :places] * 0)
+        ]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             loss = tf.reduce_sum(layer(*inputs))
         assert not layer.pool(inputs[0], layer.messages(inputs[1]), inputs[2]).numpy().any()
-        found = tape.gradient(loss, [*inputs, *layer.trainable_variables], unconnected_gradients="zero")
-        assert all(np.isfinite(each).all() and np.abs(each).max(initial=0) < 1e3 for each in [*found, loss])
+        found = tape.gradient(
+            loss, [*inputs, *layer.trainable_variables], unconnected_gradients="zero"
+        )
+        assert all(
+            np.isfinite(each).all() and np.abs(each).max(initial=0) < 1e3 for each in [*found, loss]
+        )
 
 
 def test_trains_under_xla(layer):
@@ -225,7 +267,11 @@ def test_half_precision_pools_in_single(kind):
 
 
 def test_only_sums_are_additive():
-    assert Mean().additive and SAGEConvolution(2, Mean()).additive and PinSageConvolution(2, 2).additive
+    assert (
+        Mean().additive
+        and SAGEConvolution(2, Mean()).additive
+        and PinSageConvolution(2, 2).additive
+    )
     assert Concat([Mean(), Mean()]).additive
     for other in (MaxPool(2), Attention(2), Concat([Mean(), MaxPool(2)])):
         assert not other.additive and not SAGEConvolution(2, other).additive

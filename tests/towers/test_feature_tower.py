@@ -12,16 +12,23 @@ TABLE = pd.DataFrame({"brand": ["x", "y", "x"], "price": [1.0, 3.0, 1000.0]})
 
 
 def tower(*features, **kwargs):
-    return FeatureTower("item", features or [Id(4), Categorical("brand", 3), Numeric("price")], **kwargs)
+    return FeatureTower(
+        "item", features or [Id(4), Categorical("brand", 3), Numeric("price")], **kwargs
+    )
 
 
-def test_a_vector_is_the_normalised_concatenation():
+def test_a_vector_is_the_normalized_concatenation():
     item = tower(normalize=True)
     item.adapt(ITEMS, TABLE)
     id_, brand, _ = item.features
     vectors = item({"item": tf.constant([1, 2])}).numpy()
-    for row, (brand_row, price) in enumerate([(1, -1.0), (2, 1.0)], start=1):  # prices 1 and 3: mean 2, deviation 1
-        parts = [id_.table.embeddings.numpy()[row], brand.table.embeddings.numpy()[brand_row], [price]]
+    # prices 1 and 3: mean 2, deviation 1
+    for row, (brand_row, price) in enumerate([(1, -1.0), (2, 1.0)], start=1):
+        parts = [
+            id_.table.embeddings.numpy()[row],
+            brand.table.embeddings.numpy()[brand_row],
+            [price],
+        ]
         expected = np.concatenate(parts)
         np.testing.assert_allclose(vectors[row - 1], expected / np.linalg.norm(expected), rtol=1e-5)
 
@@ -44,7 +51,9 @@ def test_rows_do_not_mix():
     item.adapt(ITEMS, TABLE)
     together = item({"item": tf.constant([1, 2, 3])}).numpy()
     for row in (1, 2, 3):
-        np.testing.assert_allclose(item({"item": tf.constant([row])}).numpy()[0], together[row - 1], rtol=1e-5)
+        np.testing.assert_allclose(
+            item({"item": tf.constant([row])}).numpy()[0], together[row - 1], rtol=1e-5
+        )
 
 
 def test_context_comes_with_the_batch():
@@ -65,14 +74,18 @@ def test_a_request_overrides_the_table_only_where_it_says_something():
     stored = item({"item": rows}).numpy()
     np.testing.assert_allclose(vectors[0], stored[0], rtol=1e-6)
     assert np.abs(vectors[1] - stored[1]).max() > 0.1
-    assert np.abs(vectors[2] - stored[2]).max() > 0.1  # an unknown item has a vector from its attributes
+    # an unknown item has a vector from its attributes
+    assert np.abs(vectors[2] - stored[2]).max() > 0.1
     np.testing.assert_allclose(item(item.inputs_from_raw(rows, {})).numpy(), stored, rtol=1e-6)
 
 
 def test_raw_columns_tell_what_a_request_may_say():
     item = tower()
     item.adapt(ITEMS, TABLE)
-    assert {name: spec.dtype for name, spec in item.raw_columns.items()} == {"brand": tf.string, "price": tf.float64}
+    assert {name: spec.dtype for name, spec in item.raw_columns.items()} == {
+        "brand": tf.string,
+        "price": tf.float64,
+    }
     clash = tower(Categorical("price"), Numeric("price"))
     clash.adapt(ITEMS, TABLE)
     with pytest.raises(ValueError, match="'price' is text to one feature"):
@@ -80,8 +93,8 @@ def test_raw_columns_tell_what_a_request_may_say():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="'colour'; there are .*brand"):
-        tower(Categorical("colour")).adapt(ITEMS, TABLE)
+    with pytest.raises(ValueError, match="'color'; there are .*brand"):
+        tower(Categorical("color")).adapt(ITEMS, TABLE)
     with pytest.raises(ValueError, match="distinct names"):
         tower(Categorical("brand"), Categorical("brand"))
     with pytest.raises(ValueError, match="needs features"):

@@ -19,11 +19,12 @@ FRAME = pd.DataFrame(
     + [("w", "c", 1), ("w", "a", 8), ("w", "b", 8)],
     columns=["user_id", "item_id", "timestamp"],
 )
-VECTORS = np.array([[9.0, 9.0], [5.0, 0.0], [0.0, 2.0], [-3.0, 0.0], [0.0, -4.0]])  # of row 0, c, a, b, d
+# of row 0, c, a, b, d
+VECTORS = np.array([[9.0, 9.0], [5.0, 0.0], [0.0, 2.0], [-3.0, 0.0], [0.0, -4.0]])
 
 
 def made(length=50, frame=FRAME, of=None):
-    """An adapted tower and the catalogue."""
+    """An adapted tower and the catalog."""
     catalog = Catalog.fit(Interactions.from_frame(frame))
     items = FeatureTower("item", [Id(2, unknown_rate=0)])
     items.adapt(catalog.items, catalog.item_table)
@@ -46,11 +47,14 @@ def test_the_mean_direction_by_hand():
     tower, catalog = made()
     found = tower({"user": catalog.users.encode(["u", "v", "w"])}).numpy()
     # At unit length c is (1, 0), a (0, 1), b (-1, 0), d (0, -1): however long the vectors.
-    expected = np.array([
-        [0, 1],  # a, b, a, c: (0, 2) / 4
-        [2 / np.sqrt(5), -1 / np.sqrt(5)],  # c, d, c: (2, -1) / 3
-        [0, 1],  # c, a, b: (0, 1) / 3
-    ])  # fmt: skip
+    # fmt: skip
+    expected = np.array(
+        [
+            [0, 1],  # a, b, a, c: (0, 2) / 4
+            [2 / np.sqrt(5), -1 / np.sqrt(5)],  # c, d, c: (2, -1) / 3
+            [0, 1],  # c, a, b: (0, 1) / 3
+        ]
+    )
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.dtype == np.float32 and tower.dim == 2
 
@@ -71,7 +75,9 @@ def test_without_times_the_last_line_is_the_latest():
 def test_the_order_of_the_lines_changes_nothing_but_ties():
     frame = FRAME.assign(timestamp=[1, 9, 5, 7, 4, 3, 2, 1, 6, 8])
     order = np.random.default_rng(0).permutation(len(frame))
-    (one, catalog), (other, _) = (made(3, lines) for lines in (frame, frame.iloc[order].reset_index(drop=True)))
+    (one, catalog), (other, _) = (
+        made(3, lines) for lines in (frame, frame.iloc[order].reset_index(drop=True))
+    )
     for user in "uvw":
         row = catalog.users.encode([user])
         np.testing.assert_array_equal(one({"user": row}), other({"user": row}))
@@ -88,8 +94,11 @@ def test_a_user_with_fewer_items_than_the_length_has_their_mean():
     [(1, [1, 0]), (2, [1, 1]), (3, [0, 1])],  # c; c and a; c, a and b
 )
 def test_of_whom_nothing_is_known_gets_the_most_popular(length, expected):
-    # x is in the catalogue but not in what the tower is adapted on, as a user of unknown items only is.
-    frame = pd.concat([FRAME, pd.DataFrame([("x", "c", 1)], columns=FRAME.columns)], ignore_index=True)
+    # x is in the catalog but not in what the tower is adapted on, as a user of unknown items only
+    # is.
+    frame = pd.concat(
+        [FRAME, pd.DataFrame([("x", "c", 1)], columns=FRAME.columns)], ignore_index=True
+    )
     tower, catalog = made(length, frame, of=FRAME)
     (x,) = catalog.users.encode(["x"])
     assert x > 0
@@ -97,7 +106,7 @@ def test_of_whom_nothing_is_known_gets_the_most_popular(length, expected):
     np.testing.assert_allclose(found, [expected / np.linalg.norm(expected)] * 2, atol=1e-6)
 
 
-def test_items_and_users_that_the_catalogue_does_not_know_are_left_out():
+def test_items_and_users_that_the_catalog_does_not_know_are_left_out():
     more = pd.DataFrame([("u", "new", 99), ("stranger", "b", 99)], columns=FRAME.columns)
     catalog = Catalog.fit(Interactions.from_frame(FRAME))
     tower, _ = made()
@@ -137,7 +146,9 @@ def test_row_0_is_no_item():
 
 def test_items_that_cancel_out_give_numbers():
     tower, _ = made()
-    assert np.isfinite(tower({"user": tf.constant([1]), "history": tf.constant([[1, 3]])}).numpy()).all()  # c and b
+    assert np.isfinite(
+        tower({"user": tf.constant([1]), "history": tf.constant([[1, 3]])}).numpy()
+    ).all()  # c and b
 
 
 def test_half_precision_gives_numbers():

@@ -1,4 +1,4 @@
-"""The vectors of a whole catalogue from an exported model, as a Beam pipeline."""
+"""The vectors of a whole catalog from an exported model, as a Beam pipeline."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from tf_recall.beam.files import matching, written
 from tf_recall.beam.progress import Progress
 from tf_recall.beam.runs import answer, command, counter, pieces, run, settled
 from tf_recall.data.ids import is_missing, raw_ids
-from tf_recall.served import load, version_folder
+from tf_recall.export.load import load, version_folder
 
 ROWS_AT_ONCE = 4096  # embedded at a time
 IDS_AT_ONCE = 2**20
@@ -26,61 +26,80 @@ log = logging.getLogger(__name__)
 
 
 def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dict:
-    """The vector of each item of a catalogue, what the export's endpoint `embed_item` says of it.
+    """The vector of each item of a catalog, what the export's endpoint `embed_item` says of it.
 
-    Items that training has not seen are embedded from their features. The catalogue is divided into shards of whole row
-    groups, a file of the result each; a run that was interrupted is called again with the same arguments, and embeds
-    the shards that have no file yet. A worker loads the model once.
+    Items that training has not seen are embedded from their features. The catalog is divided into
+    shards of whole row groups, a file of the result each; a run that was interrupted is called
+    again with the same arguments, and embeds the shards that have no file yet. A worker loads the
+    model once.
 
     Args:
-        items: Parquet (a file, a pattern or a folder) with `item_id` and columns named as the model's features. Of a
-            column or a value that is missing the model is told nothing; columns it does not know are left alone.
-        model: an export: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version; a folder
-            that all workers see.
-        out: a folder for the result, `embeddings-<i>-of-<n>.parquet` with `item_id` as it came and `embedding`, a
-            fixed-size list of float32.
+        items: Parquet (a file, a pattern or a folder) with `item_id` and columns named as the
+            model's features. Of a column or a value that is missing the model is told nothing;
+            columns it does not know are left alone.
+        model: an export: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest
+            version; a folder that all workers see.
+        out: a folder for the result, `embeddings-<i>-of-<n>.parquet` with `item_id` as it came and
+            `embedding`, a fixed-size list of float32.
         rows_per_shard: about how many items a file gets; row groups are not divided.
         options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
 
     Returns:
-        `{"embeddings": pattern of the files, "rows": all there are, "counted": rows that this run embedded}`
+        `{"embeddings": pattern of the files, "rows": all there are, "counted": rows that this run
+        embedded}`
 
     Raises:
         FileNotFoundError: no such files, or no such export.
-        ValueError: no rows or no `item_id`, an `out` of other inputs. From workers, as Beam's runner wraps it: ids that
-            are missing or come twice, values that are no number where the model takes numbers.
+        ValueError: no rows or no `item_id`, an `out` of other inputs. From workers, as Beam's
+            runner wraps it: ids that are missing or come twice, values that are no number where the
+                model takes numbers.
         TypeError: from workers: integer ids where strings were trained on, or the reverse.
 
     Example:
-        >>> embed("catalogue/", "saved_models/two_tower", "vectors")
+        >>> embed("catalog/", "saved_models/two_tower", "vectors")
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
     table = tables.Table(items, "items", {"item_id": tables.IDS})
     model, out, options = version_folder(model), str(out), settled(options)
     manifest = json.loads((model / "manifest.json").read_text())
-    inputs = {"items": table.fingerprint(), "model": [str(model), manifest], "rows_per_shard": rows_per_shard}
+    inputs = {
+        "items": table.fingerprint(),
+        "model": [str(model), manifest],
+        "rows_per_shard": rows_per_shard,
+    }
     progress = Progress(out, inputs)
     answer = {"embeddings": FileSystems.join(out, "*.parquet"), "rows": table.rows, "counted": {}}
     if "embeddings" in progress.finished:
         return answer
     held = Shared()
-    served = held.acquire(lambda: load(model))  # in hand till the end, so that workers of this process take the same
+    # in hand till the end, so that workers of this process take the same
+    served = held.acquire(lambda: load(model))
     known = list(served.inputs["embed_item"])
     columns = [name for name in known if name in table.schema.names]
+    # fmt: skip
     log.info(
         "%d items; features that are not given: %s; columns that the model does not know: %s",
-        table.rows, sorted(set(known) - set(columns)), sorted(set(table.schema.names) - set(known)),
-    )  # fmt: skip
+        table.rows,
+        sorted(set(known) - set(columns)),
+        sorted(set(table.schema.names) - set(known)),
+    )
     blocks = table.blocks(rows_per_shard)
-    paths = [FileSystems.join(out, f"embeddings-{at:05d}-of-{len(blocks):05d}.parquet") for at in range(len(blocks))]
+    paths = [
+        FileSystems.join(out, f"embeddings-{at:05d}-of-{len(blocks):05d}.parquet")
+        for at in range(len(blocks))
+    ]
     progress.clear("*.part")
     there = {file.path for file in matching(FileSystems.join(out, "*.parquet"))}
-    waiting = [(block, path) for block, path in zip(blocks, paths, strict=True) if path not in there]
+    waiting = [
+        (block, path) for block, path in zip(blocks, paths, strict=True) if path not in there
+    ]
     num_parts = -(-table.rows // IDS_AT_ONCE)
 
     def build(pipeline):
-        _ = pieces(pipeline, "items", waiting) | "embed" >> beam.ParDo(Embed(str(model), held, columns))
+        _ = pieces(pipeline, "items", waiting) | "embed" >> beam.ParDo(
+            Embed(str(model), held, columns)
+        )
         _ = (
             pieces(pipeline, "ids", table.blocks(IDS_AT_ONCE))
             | "ids: read" >> beam.ParDo(ReadIds(num_parts))
@@ -146,15 +165,28 @@ def once_each(_, blocks):
 
 def main(arguments=None) -> None:
     """`python -m tf_recall.beam.embed --items ... --model ... --out ... [Beam's options]`"""
-    parser = command("embed", "The vectors of a whole catalogue.")
+    parser = command("embed", "The vectors of a whole catalog.")
     add = parser.add_argument
-    add("--items", required=True, metavar="PARQUET", help="Ids and features: a file, a pattern or a folder.")
+    add(
+        "--items",
+        required=True,
+        metavar="PARQUET",
+        help="Ids and features: a file, a pattern or a folder.",
+    )
     add("--model", required=True, metavar="DIR", help="An export: saved_models/<name>.")
     add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
-    add("--rows-per-shard", type=int, default=100_000, metavar="N", help="About how many items a file gets.")
+    add(
+        "--rows-per-shard",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="About how many items a file gets.",
+    )
     given, others = parser.parse_known_args(arguments)
     options = PipelineOptions(others)
-    answer(parser, lambda: embed(given.items, given.model, given.out, given.rows_per_shard, options))
+    answer(
+        parser, lambda: embed(given.items, given.model, given.out, given.rows_per_shard, options)
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ def found(pattern: str) -> list:
         pattern = FileSystems.join(pattern, "*.parquet")
     files = matching(pattern)
     if not files:
-        raise FileNotFoundError(f"no files {pattern}: give a .parquet file, a pattern, or a folder of .parquet files")
+        raise FileNotFoundError(
+            f"no files {pattern}: give a .parquet file, a pattern, or a folder of .parquet files"
+        )
     return files
 
 
@@ -35,7 +37,8 @@ def matching(pattern: str) -> list:
 
 @contextlib.contextmanager
 def written(path: str):
-    """A file to write to, beside `path` at first; it takes that name, and the place of what has it, at the end.
+    """A file to write to, beside `path` at first; it takes that name, and the place of what has it,
+    at the end.
 
     So a worker that dies, or does its work twice, leaves no half file and no second one.
     """

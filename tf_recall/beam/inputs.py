@@ -15,14 +15,15 @@ def write_inputs(model, folder) -> dict:
     """Writes the features' vectors of a model's nodes, its edges and its convolutions.
 
         nodes/<type>.parquet    row, vector
-        edges/<type>.parquet    source, target, weight; from nodes of the type to their neighbours
+        edges/<type>.parquet    source, target, weight; from nodes of the type to their neighbors
         layers/                 the convolutions
 
-    The vectors that `layerwise` makes of them are those of the last convolution; `model.encoder.finish(vectors)` makes
-    the served ones: head and unit length.
+    The vectors that `layerwise` makes of them are those of the last convolution;
+    `model.encoder.finish(vectors)` makes the served ones: head and unit length.
 
     Args:
-        model: a `GraphSAGE`, `GraphSAGEI2I` or `PinSage` with its graph, so adapted or attached in this process.
+        model: a `GraphSAGE`, `GraphSAGEI2I` or `PinSage` with its graph, so adapted or attached in
+            this process.
         folder: where to; made if need be.
 
     Returns:
@@ -35,7 +36,9 @@ def write_inputs(model, folder) -> dict:
         >>> done = layerwise(**write_inputs(model, "graph"), out="vectors", options=options)
     """
     if model.graph is None:
-        raise ValueError("the model has no graph: adapt it, or attach interactions to it, in this process")
+        raise ValueError(
+            "the model has no graph: adapt it, or attach interactions to it, in this process"
+        )
     folder = Path(folder)
     for name in ("nodes", "edges"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,11 @@ def _write_edges(graph, path):
     with pq.ParquetWriter(path, pa.schema(fields.items())) as writer:
         for start in range(0, max(1, graph.num_edges), EDGES):
             part = slice(start, min(start + EDGES, graph.num_edges))
-            source = np.searchsorted(graph.offsets, np.arange(part.start, part.stop), side="right") - 1
-            weight = np.ones(len(source), np.float32) if graph.weights is None else graph.weights[part]
+            source = (
+                np.searchsorted(graph.offsets, np.arange(part.start, part.stop), side="right") - 1
+            )
+            weight = (
+                np.ones(len(source), np.float32) if graph.weights is None else graph.weights[part]
+            )
             columns = [source.astype(np.int32), graph.targets[part], weight]
             writer.write_table(pa.table(dict(zip(fields, columns, strict=True))))

@@ -1,4 +1,6 @@
-"""Which items the same users like, as Beam pipelines: for interactions beyond one machine's memory."""
+"""Which items the same users like, as Beam pipelines: for interactions beyond one machine's
+memory.
+"""
 
 import apache_beam as beam
 import numpy as np
@@ -22,51 +24,62 @@ def item_cf(
     items_per_shard: int = 2_000,
     options=None,
 ) -> dict:
-    """The items most similar to each item by who likes them: `tf_recall.channels.item_cf.ItemCF` on Beam.
+    """The items most similar to each item by who likes them: `tf_recall.channels.item_cf.ItemCF` on
+    Beam.
 
         A_s     the likes of the users of shard s, columns of all users' likes scaled to length 1
         S       sum over s of A_s' A_s: of each pair of items the cosine
 
-    What travels is arrays of many rows: likes twice, by user and by item, then of each shard of users one block of
-    A_s' A_s for each part of the items. Blocks are added up as whole numbers of 2^-60, so that in whatever order a
-    runner brings them the sums are the same to the bit. Of very active users only the latest items count, which is
-    reported: the work is the sum over users of the square of that. A run that was interrupted is called again with the
-    same arguments, and goes on with the items that have no file yet. Each worker holds the ids of all items.
+    What travels is arrays of many rows: likes twice, by user and by item, then of each shard of
+    users one block of A_s' A_s for each part of the items. Blocks are added up as whole numbers of
+    2^-60, so that in whatever order a runner brings them the sums are the same to the bit. Of very
+    active users only the latest items count, which is reported: the work is the sum over users of
+    the square of that. A run that was interrupted is called again with the same arguments, and goes
+    on with the items that have no file yet. Each worker holds the ids of all items.
 
     Args:
-        interactions: Parquet (a file, a pattern or a folder) with `user_id`, `item_id`, strings or whole numbers, and
-            perhaps `timestamp` and `weight`, at least 0. Interactions of one pair are one like, as of the latest.
-        out: a folder for the result: `similar/similar-<i>-of-<n>.parquet`, with `item_id`, `similar`, a list of ids,
-            and `similarity`, a list of float32, falling; of equal ones the smaller id comes first. `likes/` and
-            `items/` beside it are what was counted on the way.
+        interactions: Parquet (a file, a pattern or a folder) with `user_id`, `item_id`, strings or
+            whole numbers, and perhaps `timestamp` and `weight`, at least 0. Interactions of one
+            pair are one like, as of the latest.
+        out: a folder for the result: `similar/similar-<i>-of-<n>.parquet`, with `item_id`,
+            `similar`, a list of ids, and `similarity`, a list of float32, falling; of equal ones
+            the smaller id comes first. `likes/` and `items/` beside it are what was counted on the
+            way.
         similarity: `Cosine()`, or `WeightedCosine()` of the weights.
         top: how many similar items to keep of each.
         user_limit: how many of a user's latest items count, by time and then by line; None: all.
         rows_per_shard: interactions that a worker holds at a time.
-        items_per_shard: items whose similarities a worker holds at a time; it holds them to all others.
+        items_per_shard: items whose similarities a worker holds at a time; it holds them to all
+            others.
         options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
 
     Returns:
         `{"similar": pattern of the files, "rows": items, "counted": {name: number}}`, counted as
-        `tf_recall.beam.likes.gather` does: `capped_users` had more likes than the limit, `left_out_by_user_limit` likes
+        `tf_recall.beam.likes.gather` does: `capped_users` had more likes than the limit,
+            `left_out_by_user_limit` likes
         did not count.
 
     Raises:
         FileNotFoundError: no such files.
-        ValueError: no rows, columns that are missing or of other types, another similarity, an `out` of other inputs,
-            nobody who likes anything. From workers, as Beam's runner wraps it: missing ids, weights below 0.
+        ValueError: no rows, columns that are missing or of other types, another similarity, an
+            `out` of other inputs, nobody who likes anything. From workers, as Beam's runner wraps
+            it: missing ids, weights below 0.
 
     Example:
-        >>> done = item_cf("interactions/", "neighbours", top=50)
-        >>> pd.read_parquet("neighbours/similar")
+        >>> done = item_cf("interactions/", "neighbors", top=50)
+        >>> pd.read_parquet("neighbors/similar")
 
-    Paper: Schelter, Boden and Markl 2012, "Scalable Similarity-Based Neighborhood Methods with MapReduce", whose
+    Paper: Schelter, Boden and Markl 2012, "Scalable Similarity-Based Neighborhood Methods with
+        MapReduce", whose
     interaction cut is our limit.
     """
     similarity = similarity or Cosine()
     if type(similarity) not in SCALED:
         allowed = " or ".join(f"{each.__name__}()" for each in SCALED)
-        raise ValueError(f"similarity is {allowed} here, got {type(similarity).__name__}(): see ItemCF for others")
+        raise ValueError(
+            f"similarity is {allowed} here, got {type(similarity).__name__}(): see ItemCF for "
+            "others"
+        )
     settings = {
         "similarity": type(similarity).__name__,
         "top": top,
@@ -100,7 +113,9 @@ SCALED = {Cosine: _binary, WeightedCosine: _weighted}  # likes as columns of len
 
 
 class Multiply(Step):
-    """`(shard of the users, [Some, ...])` -> `(part of the items, products [items of the part, V])`."""
+    """`(shard of the users, [Some, ...])` ->
+    `(part of the items, products [items of the part, V])`.
+    """
 
     def __init__(self, work, scaled):
         super().__init__(work)
@@ -126,8 +141,13 @@ class AddUp(Step):
         total, waiting, size = None, [], 0
         for product in products:
             waiting, size = [*waiting, product], size + product.nnz
-            if total is None or size > total.nnz:  # so an entry is added few times, and twice as many are held
-                total, waiting, size = _sum([total, *waiting] if total is not None else waiting), [], 0
+            # so an entry is added few times, and twice as many are held
+            if total is None or size > total.nnz:
+                total, waiting, size = (
+                    _sum([total, *waiting] if total is not None else waiting),
+                    [],
+                    0,
+                )
         total = _sum([total, *waiting])
         yield part, sparse.csr_matrix((total.data / UNIT, total.indices, total.indptr), total.shape)
 
@@ -140,7 +160,8 @@ def _sum(products):
         column.append(product.indices)
         value.append(product.data)
     places = np.concatenate(row), np.concatenate(column)
-    return sparse.csr_matrix((np.concatenate(value), places), products[0].shape)  # adds up equal places
+    # adds up equal places
+    return sparse.csr_matrix((np.concatenate(value), places), products[0].shape)
 
 
 def main(arguments=None) -> None:
@@ -150,9 +171,19 @@ def main(arguments=None) -> None:
     add_arguments(parser)
     add = parser.add_argument
     add("--similarity", choices=named, default="Cosine", help="Of likes, or of weights; Cosine.")
-    add("--items-per-shard", type=int, default=2_000, metavar="N", help="Items whose similarities a worker holds.")
+    add(
+        "--items-per-shard",
+        type=int,
+        default=2_000,
+        metavar="N",
+        help="Items whose similarities a worker holds.",
+    )
     given, others = parser.parse_known_args(arguments)
-    settings = {**vars(given), "similarity": named[given.similarity](), "options": PipelineOptions(others)}
+    settings = {
+        **vars(given),
+        "similarity": named[given.similarity](),
+        "options": PipelineOptions(others),
+    }
     answer(parser, lambda: item_cf(**settings))
 
 

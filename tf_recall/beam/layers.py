@@ -1,4 +1,6 @@
-"""Convolutions on their way to workers: their configs as JSON and their weights as arrays; no pickle."""
+"""Convolutions on their way to workers: their configs as JSON and their weights as arrays; no
+pickle.
+"""
 
 import hashlib
 import io
@@ -34,7 +36,9 @@ def save_layers(layers: list[dict], folder) -> None:
     arrays = {}
     for number, of_type, convolution in _each(layers):
         if not convolution.built:
-            raise ValueError(f"layer {number} of {of_type!r} has no weights yet: build it, or call it once")
+            raise ValueError(
+                f"layer {number} of {of_type!r} has no weights yet: build it, or call it once"
+            )
         for place, weight in enumerate(convolution.get_weights()):
             arrays[f"{number}/{of_type}/{place}"] = weight
     with written(FileSystems.join(str(folder), WEIGHTS)) as file:
@@ -43,7 +47,10 @@ def save_layers(layers: list[dict], folder) -> None:
         file.write(content.getvalue())
     write_json(
         FileSystems.join(str(folder), CONFIGS),
-        [{of_type: keras.saving.serialize_keras_object(each) for of_type, each in layer.items()} for layer in layers],
+        [
+            {of_type: keras.saving.serialize_keras_object(each) for of_type, each in layer.items()}
+            for layer in layers
+        ],
     )
 
 
@@ -59,18 +66,28 @@ def load_layers(folder) -> list[dict]:
     paths = [FileSystems.join(str(folder), name) for name in (CONFIGS, WEIGHTS)]
     for path in paths:
         if not FileSystems.exists(path):
-            raise FileNotFoundError(f"{path} is missing: save_layers writes {CONFIGS} and {WEIGHTS}")
+            raise FileNotFoundError(
+                f"{path} is missing: save_layers writes {CONFIGS} and {WEIGHTS}"
+            )
     layers = [
-        {of_type: keras.saving.deserialize_keras_object(config) for of_type, config in layer.items()}
+        {
+            of_type: keras.saving.deserialize_keras_object(config)
+            for of_type, config in layer.items()
+        }
         for layer in read_json(paths[0])
     ]
     try:
-        with opened(paths[1]) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+        with (
+            opened(paths[1]) as file,
+            np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays,
+        ):
             for number, of_type, convolution in _each(layers):
                 own = [f"{number}/{of_type}/{place}" for place in range(len(convolution.weights))]
                 convolution.set_weights([arrays[name] for name in own])
     except Exception as error:
-        raise ValueError(f"{paths[1]} is damaged, or does not belong to {paths[0]}: {error}") from error
+        raise ValueError(
+            f"{paths[1]} is damaged, or does not belong to {paths[0]}: {error}"
+        ) from error
     return layers
 
 

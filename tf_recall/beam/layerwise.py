@@ -1,4 +1,6 @@
-"""The vectors of all nodes of a graph, layer by layer, as Beam pipelines: for graphs beyond one machine's memory."""
+"""The vectors of all nodes of a graph, layer by layer, as Beam pipelines: for graphs beyond one
+machine's memory.
+"""
 
 import logging
 
@@ -21,44 +23,54 @@ log = logging.getLogger(__name__)
 
 
 def layerwise(nodes, edges, layers, out, rows_per_shard: int = 100_000, options=None) -> dict:
-    """What the layers of a graph network say of every node, from all neighbours: `tf_recall.graph.layerwise` on Beam.
+    """What the layers of a graph network say of every node, from all neighbors:
+    `tf_recall.graph.layerwise` on Beam.
 
-        map     messages_k[u] = convolution_k.messages(vectors_{k-1}[u]), in the shards of the nodes that are heard;
-                sums_v, weights_v = sum over edges (v, u) of weight * messages_k[u], of weight: partial, by shard of u
+        map     messages_k[u] = convolution_k.messages(vectors_{k-1}[u]), in the shards of the nodes
+        that are heard;
+                sums_v, weights_v = sum over edges (v, u) of weight * messages_k[u], of weight:
+                partial, by shard of u
         reduce  pooled_k[v] = sum of the parts' sums_v / sum of their weights_v
-                vectors_k[v] = convolution_k.update(vectors_{k-1}[v], pooled_k[v]), in the shards of the nodes that hear
+                vectors_k[v] = convolution_k.update(vectors_{k-1}[v], pooled_k[v]), in the shards of
+                the nodes that hear
 
-    What travels is arrays of many rows, and of a busy node no more than a sum from each shard. That needs convolutions
-    whose pool is a weighted mean. Each layer is a pipeline of its own that writes its vectors; a run that was
-    interrupted is called again with the same arguments, and goes on after the last layer that was finished.
+    What travels is arrays of many rows, and of a busy node no more than a sum from each shard. That
+    needs convolutions whose pool is a weighted mean. Each layer is a pipeline of its own that
+    writes its vectors; a run that was interrupted is called again with the same arguments, and goes
+    on after the last layer that was finished.
 
-    Sums are not combined by a `CombineFn`: Beam lifts it before the shuffle and holds up to 100,000 of its
-    accumulators in memory, here arrays of a whole shard. Parts are summed within a shard and added up as they arrive.
+    Sums are not combined by a `CombineFn`: Beam lifts it before the shuffle and holds up to 100,000
+    of its accumulators in memory, here arrays of a whole shard. Parts are summed within a shard and
+    added up as they arrive.
 
     Args:
-        nodes: `{type: Parquet}` with the columns `row` (whole numbers) and `vector` (fixed-size lists of float32): what
-            goes into the first layer. Parquet is a file, a pattern, or a folder.
-        edges: `{(type, type of its neighbours): Parquet}` with `source`, `target` and, where they do not all count 1,
-            `weight`. Each type has neighbours of one type.
+        nodes: `{type: Parquet}` with the columns `row` (whole numbers) and `vector` (fixed-size
+            lists of float32): what goes into the first layer. Parquet is a file, a pattern, or a
+            folder.
+        edges: `{(type, type of its neighbors): Parquet}` with `source`, `target` and, where they do
+            not all count 1, `weight`. Each type has neighbors of one type.
         layers: the folder that `tf_recall.beam.layers.save_layers` wrote.
         out: a folder for the result; `layer-<k>/<type>/vectors-<i>-of-<n>.parquet`, as `nodes`.
         rows_per_shard: nodes that a worker holds at a time.
         options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
 
     Returns:
-        `{"vectors": {type: pattern of the last layer's files}, "finished": {"layer-<k>": rows and edges}}`
+        `{"vectors": {type: pattern of the last layer's files}, "finished": {"layer-<k>": rows and
+        edges}}`
 
     Raises:
         FileNotFoundError: no such files.
-        ValueError: a table that lacks columns or rows, lengths that do not fit the layers, a convolution whose pool is
-            no weighted mean, an `out` of other inputs. From workers, as Beam's runner wraps it: rows that come twice,
-            edges from or to rows that no node has, vectors of unequal length, weights below 0.
+        ValueError: a table that lacks columns or rows, lengths that do not fit the layers, a
+            convolution whose pool is no weighted mean, an `out` of other inputs. From workers, as
+            Beam's runner wraps it: rows that come twice, edges from or to rows that no node has,
+            vectors of unequal length, weights below 0.
 
     Example:
         >>> save_layers([{"item": SAGEConvolution(64, Mean())}], "layers")  # built
         >>> layerwise({"item": "items/"}, {("item", "item"): "edges/"}, "layers", "vectors")
 
-    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", section 3.4.
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 3.4.
     """
     plan = Plan(nodes, edges, load_layers(layers), rows_per_shard)
     options, layers, out = settled(options), str(layers), str(out)
@@ -67,12 +79,17 @@ def layerwise(nodes, edges, layers, out, rows_per_shard: int = 100_000, options=
         name = f"layer-{number}"
         if name not in progress.finished:
             progress.clear(f"{name}/**")
-            counted = run(lambda pipeline, number=number: _build(pipeline, plan, layers, number, out), options)
+            counted = run(
+                lambda pipeline, number=number: _build(pipeline, plan, layers, number, out), options
+            )
             for of_type in layer:
                 _check(of_type, _folder(out, number, of_type), plan.nodes[of_type].rows)
             progress.finish(name, counted)
             log.info("%s: %s", name, counted)
-    last = {of_type: FileSystems.join(_folder(out, len(plan.layers), of_type), "*.parquet") for of_type in layer}
+    last = {
+        of_type: FileSystems.join(_folder(out, len(plan.layers), of_type), "*.parquet")
+        for of_type in layer
+    }
     return {"vectors": last, "finished": progress.finished}
 
 
@@ -85,7 +102,10 @@ def _build(pipeline, plan, layers, number, out):
     layer = plan.layers[number - 1]
     before = plan.nodes
     if number > 1:
-        before = {each: tables.nodes(_folder(out, number - 1, each), each) for each in plan.layers[number - 2]}
+        before = {
+            each: tables.nodes(_folder(out, number - 1, each), each)
+            for each in plan.layers[number - 2]
+        }
     vectors = {}
     for each in sorted({*layer, *(plan.over[of_type] for of_type in layer)}):
         read = ReadNodes(before[each].title, plan.rows_per_shard, plan.num_shards[each])
@@ -95,7 +115,9 @@ def _build(pipeline, plan, layers, number, out):
         near, table = plan.over[of_type], plan.edges[of_type]
         held = Shared()
         blocks = pieces(pipeline, f"{of_type} edges", table.blocks(EDGES_AT_ONCE))
-        edges = blocks | f"{of_type} edges: read" >> beam.ParDo(ReadEdges(table, plan.num_shards[near]))
+        edges = blocks | f"{of_type} edges: read" >> beam.ParDo(
+            ReadEdges(table, plan.num_shards[near])
+        )
         titles = before[near].title, table.title
         send = Send(layers, number, of_type, held, titles, plan.num_shards[of_type])
         sums = (
@@ -105,7 +127,15 @@ def _build(pipeline, plan, layers, number, out):
             | f"{of_type}: send" >> beam.ParDo(send)
         )
         titles = before[of_type].title, table.title
-        hear = Hear(layers, number, of_type, held, titles, _folder(out, number, of_type), plan.num_shards[of_type])
+        hear = Hear(
+            layers,
+            number,
+            of_type,
+            held,
+            titles,
+            _folder(out, number, of_type),
+            plan.num_shards[of_type],
+        )
         _ = (
             (vectors[of_type], sums)
             | f"{of_type}: nodes and sums" >> beam.Flatten()
@@ -133,13 +163,16 @@ class ReadEdges(beam.DoFn):
 
     def __init__(self, table, num_shards):
         self._title, self._num_shards = table.title, num_shards
-        self._columns = [name for name in ("source", "target", "weight") if name in table.schema.names]
+        self._columns = [
+            name for name in ("source", "target", "weight") if name in table.schema.names
+        ]
         self._counter = counter("edges")
 
     def process(self, block):
         for batch in block.batches(self._columns, EDGES_AT_ONCE):
             sources, targets = (
-                tables.numbers(batch.column(name), name, self._title, np.int64) for name in ("source", "target")
+                tables.numbers(batch.column(name), name, self._title, np.int64)
+                for name in ("source", "target")
             )
             weights = np.ones(len(sources), np.float32)
             if "weight" in self._columns:
@@ -147,7 +180,9 @@ class ReadEdges(beam.DoFn):
                 wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
                 if wrong.size:
                     edge = f"({sources[wrong[0]]}, {targets[wrong[0]]})"
-                    raise ValueError(f"{self._title}: weights must be at least 0; {edge} has {weights[wrong[0]]}")
+                    raise ValueError(
+                        f"{self._title}: weights must be at least 0; {edge} has {weights[wrong[0]]}"
+                    )
             self._counter.inc(len(sources))
             for shard, at in shards(targets, self._num_shards):
                 yield shard, Edges(sources[at], targets[at], weights[at])
@@ -161,11 +196,15 @@ class _Step(beam.DoFn):
         self._nodes_title, self._edges_title = titles
 
     def setup(self):
-        self._convolution = self._held.acquire(lambda: load_layers(self._layers)[self._number - 1][self._type])
+        self._convolution = self._held.acquire(
+            lambda: load_layers(self._layers)[self._number - 1][self._type]
+        )
 
     @staticmethod
     def _of(values, kind):
-        """Those of a kind; a second look at them reads them again, so that edges need not fit into memory."""
+        """Those of a kind; a second look at them reads them again, so that edges need not fit into
+        memory.
+        """
         return (value for value in values if isinstance(value, kind))
 
 
@@ -190,7 +229,9 @@ class Send(_Step):
 
 
 class Hear(_Step):
-    """`(shard of the sources, their Nodes and Sums)` -> their new vectors, in a file of that shard's own."""
+    """`(shard of the sources, their Nodes and Sums)` -> their new vectors, in a file of that
+    shard's own.
+    """
 
     def __init__(self, *args):
         *args, self._folder, self._num_shards = args
@@ -223,32 +264,57 @@ def _chunks(blocks):
 
 
 def _check(of_type, folder, rows):
-    """Whether each node has come through, once: shards are disjoint and their rows were found distinct."""
+    """Whether each node has come through, once: shards are disjoint and their rows were found
+    distinct.
+    """
     written = tables.nodes(folder, of_type).rows
     if written != rows:
         raise RuntimeError(f"{folder} has {written} rows and should have {rows}; run again")
 
 
 def main(arguments=None) -> None:
-    """`python -m tf_recall.beam.layerwise --nodes ... --edges ... --layers ... --out ... [Beam's options]`"""
+    """`python -m tf_recall.beam.layerwise --nodes ... --edges ... --layers ... --out ... [Beam's
+    options]`
+    """
     parser = command("layerwise", "The vectors of all nodes of a graph, layer by layer.")
     add = parser.add_argument
-    add("--nodes", action="append", required=True, metavar="TYPE=PARQUET", help="Rows and vectors; one for each type.")
-    add("--edges", action="append", required=True, metavar="TYPE:NEIGHBOUR=PARQUET", help="Sources and targets.")
+    add(
+        "--nodes",
+        action="append",
+        required=True,
+        metavar="TYPE=PARQUET",
+        help="Rows and vectors; one for each type.",
+    )
+    add(
+        "--edges",
+        action="append",
+        required=True,
+        metavar="TYPE:NEIGHBOR=PARQUET",
+        help="Sources and targets.",
+    )
     add("--layers", required=True, metavar="DIR", help="Where save_layers wrote them.")
     add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
-    add("--rows-per-shard", type=int, default=100_000, metavar="N", help="Nodes that a worker holds at a time.")
+    add(
+        "--rows-per-shard",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="Nodes that a worker holds at a time.",
+    )
     given, others = parser.parse_known_args(arguments)
     nodes = dict(_pair(parser, each, "--nodes TYPE=PARQUET") for each in given.nodes)
     edges = {}
     for each in given.edges:
-        pair, pattern = _pair(parser, each, "--edges TYPE:NEIGHBOUR=PARQUET")
+        pair, pattern = _pair(parser, each, "--edges TYPE:NEIGHBOR=PARQUET")
         of_type, colon, near = pair.partition(":")
         if not colon:
-            parser.error(f"--edges TYPE:NEIGHBOUR=PARQUET, got {each!r}")
+            parser.error(f"--edges TYPE:NEIGHBOR=PARQUET, got {each!r}")
         edges[of_type, near] = pattern
     options = PipelineOptions(others)
-    answer(parser, lambda: layerwise(nodes, edges, given.layers, given.out, given.rows_per_shard, options))
+    answer(
+        parser,
+        lambda: layerwise(nodes, edges, given.layers, given.out, given.rows_per_shard, options),
+    )
 
 
 def _pair(parser, text, form):

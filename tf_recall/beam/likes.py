@@ -1,4 +1,6 @@
-"""Who likes what, from interactions in Parquet: merged, thinned and numbered, on any number of machines."""
+"""Who likes what, from interactions in Parquet: merged, thinned and numbered, on any number of
+machines.
+"""
 
 import logging
 
@@ -14,10 +16,20 @@ from tf_recall.beam.runs import counter, pieces, run
 from tf_recall.data.interactions import Interactions
 
 ROWS_AT_ONCE = 2**19  # read by a worker
+# fmt: skip
 COUNTED = (
-    "interactions", "likes", "capped_users", "left_out_by_user_limit", "capped_items", "left_out_by_item_limit", "items"
-)  # fmt: skip
-TIMES = ("seconds since 1970, or datetimes", lambda dtype: tables.NUMBERS[1](dtype) or pa.types.is_timestamp(dtype))
+    "interactions",
+    "likes",
+    "capped_users",
+    "left_out_by_user_limit",
+    "capped_items",
+    "left_out_by_item_limit",
+    "items",
+)
+TIMES = (
+    "seconds since 1970, or datetimes",
+    lambda dtype: tables.NUMBERS[1](dtype) or pa.types.is_timestamp(dtype),
+)
 log = logging.getLogger(__name__)
 
 
@@ -28,28 +40,38 @@ def interactions_table(pattern) -> tables.Table:
         FileNotFoundError: no such files.
         ValueError: as `tables.Table`; or ids that are strings in one file and integers in another.
     """
-    needed, optional = {"user_id": tables.IDS, "item_id": tables.IDS}, {"timestamp": TIMES, "weight": tables.NUMBERS}
+    needed, optional = (
+        {"user_id": tables.IDS, "item_id": tables.IDS},
+        {"timestamp": TIMES, "weight": tables.NUMBERS},
+    )
     table = tables.Table(pattern, "interactions", needed, optional)
     for name in needed:
         text = [tables.is_text(schema.field(name).type) for schema in table.schemas]
         if any(text) and not all(text):
             which = [table.files[text.index(kind)].path for kind in (True, False)]
-            raise ValueError(f"interactions: {name} is text in {which[0]} and whole numbers in {which[1]}")
+            raise ValueError(
+                f"interactions: {name} is text in {which[0]} and whole numbers in {which[1]}"
+            )
     return table
 
 
-def gather(table: tables.Table, folder: str, limits: dict, num_shards: int, options) -> dict[str, int]:
-    """Writes the likes of all users, as `tf_recall.channels.likes.Likes` has them, and the items.
+def gather(
+    table: tables.Table, folder: str, limits: dict, num_shards: int, options
+) -> dict[str, int]:
+    """Writes the likes of all users, as `tf_recall.data.likes.Likes` has them, and the items.
 
-        like(u, i) = sum of the weights of the pair's interactions; 1 each without the column `weight`
+        like(u, i) = sum of the weights of the pair's interactions; 1 each without the column
+        `weight`
 
-    Pairs of weight 0 are left out. Of each user only the latest `user_limit` items count; of these, of each item only
-    the latest `item_limit` users: by the pair's last interaction, by time and then by line.
+    Pairs of weight 0 are left out. Of each user only the latest `user_limit` items count; of these,
+    of each item only the latest `item_limit` users: by the pair's last interaction, by time and
+    then by line.
 
         likes/  item, user: numbers; like
         items/  item: its number; item_id; users: how many like it; square: sum of like^2
 
-    Numbers do not depend on the order in which a runner does things: shard + num_shards * place among the shard's ids.
+    Numbers do not depend on the order in which a runner does things: shard + num_shards * place
+    among the shard's ids.
 
     Args:
         table: as `interactions_table`.
@@ -62,9 +84,12 @@ def gather(table: tables.Table, folder: str, limits: dict, num_shards: int, opti
         `COUNTED`, by name: what there was, and what the limits left out.
 
     Raises:
-        ValueError: nobody likes anything. From workers, as Beam's runner wraps it: what `Interactions` refuses.
+        ValueError: nobody likes anything. From workers, as Beam's runner wraps it: what
+            `Interactions` refuses.
     """
-    columns = [name for name in ("user_id", "item_id", "timestamp", "weight") if name in table.schema.names]
+    columns = [
+        name for name in ("user_id", "item_id", "timestamp", "weight") if name in table.schema.names
+    ]
     blocks = table.blocks(ROWS_AT_ONCE)
     lines = np.cumsum([0] + [block.rows for block in blocks[:-1]]).tolist()
 
@@ -81,10 +106,14 @@ def gather(table: tables.Table, folder: str, limits: dict, num_shards: int, opti
     counted = dict.fromkeys(COUNTED, 0) | run(build, options)
     for of in ("user", "item"):
         if counted[f"capped_{of}s"]:
+            # fmt: skip
             log.warning(
                 "%d %ss have more than %d likes: the oldest %d of these do not count",
-                counted[f"capped_{of}s"], of, limits[f"{of}_limit"], counted[f"left_out_by_{of}_limit"],
-            )  # fmt: skip
+                counted[f"capped_{of}s"],
+                of,
+                limits[f"{of}_limit"],
+                counted[f"left_out_by_{of}_limit"],
+            )
     if not counted["likes"]:
         raise ValueError("no interaction has a weight above 0: nobody likes anything")
     return counted
@@ -103,13 +132,19 @@ class Read(beam.DoFn):
             try:
                 frame = Interactions.from_frame(batch.to_pandas()).frame
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{block.path}: {error} Rows are counted from line {line} of all files.") from None
+                raise ValueError(
+                    f"{block.path}: {error} Rows are counted from line {line} of all files."
+                ) from None
             self._counter.inc(len(frame))
             frame["line"] = np.arange(line, line + len(frame))
             line += len(frame)
-            frame = frame.assign(timestamp=frame.get("timestamp", 0), weight=frame.get("weight", 1.0))
+            frame = frame.assign(
+                timestamp=frame.get("timestamp", 0), weight=frame.get("weight", 1.0)
+            )
             frame = frame[frame["weight"] > 0]
-            interactions = pa.Table.from_pandas(frame.astype({"weight": np.float64}), preserve_index=False)
+            interactions = pa.Table.from_pandas(
+                frame.astype({"weight": np.float64}), preserve_index=False
+            )
             for shard, at in _by_id(frame["user_id"].to_numpy(), self._num_shards):
                 yield shard, interactions.take(at)
 
@@ -128,7 +163,9 @@ class Merge(beam.DoFn):
         (user, _), (item, items) = _coded(table["user_id"]), _coded(table["item_id"])
         time, line, weight = (table[name].to_numpy() for name in ("timestamp", "line", "weight"))
         order = np.lexsort([line, time, item, user])
-        user, item, time, line, weight = (values[order] for values in (user, item, time, line, weight))
+        user, item, time, line, weight = (
+            values[order] for values in (user, item, time, line, weight)
+        )
         first = np.flatnonzero((np.diff(user, prepend=-1) != 0) | (np.diff(item, prepend=-1) != 0))
         last = np.append(first[1:], len(user)) - 1
         kept, capped = latest(user[last], time[last], line[last], self._limit)
@@ -154,7 +191,9 @@ class Write(beam.DoFn):
         shard, parts = element
         table = pa.concat_tables(parts)
         item, items = _coded(table["item_id"])
-        kept, capped = latest(item, table["timestamp"].to_numpy(), table["line"].to_numpy(), self._limit)
+        kept, capped = latest(
+            item, table["timestamp"].to_numpy(), table["line"].to_numpy(), self._limit
+        )
         self._items.inc(len(items))
         self._capped.inc(capped)
         self._left_out.inc(int(len(item) - kept.sum()))
@@ -167,11 +206,15 @@ class Write(beam.DoFn):
             ("likes", {"item": number[item], "user": user, "like": like}),
             ("items", {"item": number, "item_id": pa.array(items), **counted}),
         ):
-            path = FileSystems.join(self._folder, name, f"{name}-{shard:05d}-of-{self._num_shards:05d}.parquet")
+            path = FileSystems.join(
+                self._folder, name, f"{name}-{shard:05d}-of-{self._num_shards:05d}.parquet"
+            )
             tables.write_table(path, columns)
 
 
-def latest(group: np.ndarray, time: np.ndarray, line: np.ndarray, limit: int | None) -> tuple[np.ndarray, int]:
+def latest(
+    group: np.ndarray, time: np.ndarray, line: np.ndarray, limit: int | None
+) -> tuple[np.ndarray, int]:
     """The latest entries of each group, by time and then by line.
 
     Args:

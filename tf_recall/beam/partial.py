@@ -1,4 +1,6 @@
-"""Weighted sums in parts: from blocks of edges, and added up again, so that no node has too many neighbours."""
+"""Weighted sums in parts: from blocks of edges, and added up again, so that no node has too many
+neighbors.
+"""
 
 from typing import NamedTuple
 
@@ -22,7 +24,9 @@ class Edges(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """A part of what nodes hear: distinct rows `[n]`, sums `[n, M]` float32 of weight * message, weights `[n]`."""
+    """A part of what nodes hear: distinct rows `[n]`, sums `[n, M]` float32 of weight * message,
+    weights `[n]`.
+    """
 
     rows: np.ndarray
     sums: np.ndarray
@@ -37,7 +41,9 @@ def merged(blocks, title: str) -> Nodes:
     """
     lengths = {block.vectors.shape[1] for block in blocks}
     if len(lengths) > 1:
-        raise ValueError(f"{title}: the vectors are of unequal length, {min(lengths)} to {max(lengths)}")
+        raise ValueError(
+            f"{title}: the vectors are of unequal length, {min(lengths)} to {max(lengths)}"
+        )
     if not blocks:
         return Nodes(np.empty(0, np.int64), np.empty((0, 0), np.float32))
     rows = np.concatenate([block.rows for block in blocks])
@@ -56,9 +62,13 @@ def places(rows: np.ndarray, wanted: np.ndarray, title: str, end: str) -> np.nda
         ValueError: one is not there.
     """
     at = np.searchsorted(rows, wanted)
-    missing = np.flatnonzero(np.append(rows, -1)[at] != wanted) if len(rows) else np.arange(len(wanted))
+    missing = (
+        np.flatnonzero(np.append(rows, -1)[at] != wanted) if len(rows) else np.arange(len(wanted))
+    )
     if missing.size:
-        raise ValueError(f"{title}: an edge has the {end} {wanted[missing[0]]}, and no node has this row")
+        raise ValueError(
+            f"{title}: an edge has the {end} {wanted[missing[0]]}, and no node has this row"
+        )
     return at
 
 
@@ -68,8 +78,12 @@ def summed(edges: Edges, at: np.ndarray, messages: np.ndarray) -> Sums:
     sums_v = sum over the edges (v, u) of weight * messages_u;  weights_v = sum of the weights
     """
     rows, hears = np.unique(edges.sources, return_inverse=True)
-    matrix = sparse.csr_array((edges.weights.astype(np.float64), (hears, at)), shape=(len(rows), len(messages)))
-    return Sums(rows, (matrix @ messages).astype(np.float32), np.bincount(hears, edges.weights, len(rows)))
+    matrix = sparse.csr_array(
+        (edges.weights.astype(np.float64), (hears, at)), shape=(len(rows), len(messages))
+    )
+    return Sums(
+        rows, (matrix @ messages).astype(np.float32), np.bincount(hears, edges.weights, len(rows))
+    )
 
 
 class Pool:
@@ -96,7 +110,9 @@ class Pool:
     def mean(self) -> np.ndarray:
         """float32 `[n, M]`."""
         weights = self._weights[:, None]
-        return np.divide(self._sums, weights, out=np.zeros_like(self._sums), where=weights > 0).astype(np.float32)
+        return np.divide(
+            self._sums, weights, out=np.zeros_like(self._sums), where=weights > 0
+        ).astype(np.float32)
 
 
 def shards(rows: np.ndarray, num_shards: int):
@@ -104,7 +120,8 @@ def shards(rows: np.ndarray, num_shards: int):
 
     shard = row modulo num_shards
 
-    Vocabularies are often ordered by frequency: so each shard gets its part of the busy rows, and holes do no harm.
+    Vocabularies are often ordered by frequency: so each shard gets its part of the busy rows, and
+    holes do no harm.
     """
     of = rows % num_shards
     order = np.argsort(of, kind="stable")

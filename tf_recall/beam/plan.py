@@ -12,7 +12,7 @@ class Plan:
 
     Attributes:
         layers: `[{type: convolution}]`.
-        over: `{type: type of its neighbours}`.
+        over: `{type: type of its neighbors}`.
         nodes, edges: `{type: Table}`, the edges by the type that they leave from.
         num_shards: `{type: number}`.
 
@@ -24,12 +24,15 @@ class Plan:
             raise ValueError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
         for of_type in nodes:
             if not NAME.fullmatch(of_type):
-                raise ValueError(f"types name folders: letters, digits and _ . - only, got {of_type!r}")
+                raise ValueError(
+                    f"types name folders: letters, digits and _ . - only, got {of_type!r}"
+                )
         self.layers, self.rows_per_shard, self.over = layers, rows_per_shard, {}
         for of_type, near in edges:
             if of_type in self.over:
                 raise ValueError(
-                    f"{of_type!r} has neighbours of the types {self.over[of_type]!r} and {near!r}; it may have one"
+                    f"{of_type!r} has neighbors of the types {self.over[of_type]!r} and {near!r}; "
+                    "it may have one"
                 )
             self.over[of_type] = near
         self._check_types(nodes)
@@ -37,12 +40,19 @@ class Plan:
         self.nodes = {of_type: tables.nodes(pattern, of_type) for of_type, pattern in nodes.items()}
         self.edges = {pair[0]: tables.edges(pattern, pair) for pair, pattern in edges.items()}
         self._check_lengths()
-        self.num_shards = {of_type: -(-table.rows // rows_per_shard) for of_type, table in self.nodes.items()}
+        self.num_shards = {
+            of_type: -(-table.rows // rows_per_shard) for of_type, table in self.nodes.items()
+        }
 
     def fingerprint(self) -> dict:
         """What the result depends on, by name."""
-        nodes = {f"nodes of {of_type!r}": table.fingerprint() for of_type, table in self.nodes.items()}
-        edges = {f"edges of {each!r} to {self.over[each]!r}": self.edges[each].fingerprint() for each in self.edges}
+        nodes = {
+            f"nodes of {of_type!r}": table.fingerprint() for of_type, table in self.nodes.items()
+        }
+        edges = {
+            f"edges of {each!r} to {self.over[each]!r}": self.edges[each].fingerprint()
+            for each in self.edges
+        }
         return nodes | edges
 
     def _check_types(self, nodes):
@@ -51,11 +61,15 @@ class Plan:
             for of_type in layer:
                 if of_type not in self.over:
                     pairs = sorted(self.over.items())
-                    raise ValueError(f"layer {number} needs edges of {of_type!r} to its neighbours, there are {pairs}")
+                    raise ValueError(
+                        f"layer {number} needs edges of {of_type!r} to its neighbors, there are "
+                        f"{pairs}"
+                    )
                 for needed in (of_type, self.over[of_type]):
                     if needed not in there:
                         raise ValueError(
-                            f"layer {number} needs vectors of {needed!r}, there are those of {sorted(there)}"
+                            f"layer {number} needs vectors of {needed!r}, there are those of "
+                            f"{sorted(there)}"
                         )
             there = set(layer)
 
@@ -64,8 +78,10 @@ class Plan:
             for of_type, convolution in layer.items():
                 if not convolution.additive:
                     raise ValueError(
-                        f"layer {number} of {of_type!r}, {type(convolution).__name__}, cannot be summed up in parts: "
-                        "allowed are pools that are weighted means, as SAGEConvolution with Mean() and "
+                        f"layer {number} of {of_type!r}, {type(convolution).__name__}, cannot be "
+                        "summed up in parts: "
+                        "allowed are pools that are weighted means, as SAGEConvolution with Mean() "
+                        "and "
                         "PinSageConvolution. For others see tf_recall.graph.layerwise"
                     )
 
@@ -77,7 +93,8 @@ class Plan:
                 for name, of in (("vectors_shape", of_type), ("near_shape", self.over[of_type])):
                     if dims[of] != shapes[name][-1]:
                         raise ValueError(
-                            f"layer {number} of {of_type!r} was built for vectors of {of!r} of length "
+                            f"layer {number} of {of_type!r} was built for vectors of {of!r} of "
+                            "length "
                             f"{shapes[name][-1]}, and they have {dims[of]}"
                         )
             dims = {of_type: convolution.dim for of_type, convolution in layer.items()}

@@ -1,4 +1,6 @@
-"""What of a long run is done, so that one that was interrupted goes on: nothing is lost, nothing done twice."""
+"""What of a long run is done, so that one that was interrupted goes on: nothing is lost, nothing
+done twice.
+"""
 
 import logging
 
@@ -13,7 +15,8 @@ log = logging.getLogger(__name__)
 class Progress:
     """The manifest of an output folder: of which inputs it is made, and which parts are finished.
 
-    A part is entered when all its files have their names; files of a part that is not entered are of no account.
+    A part is entered when all its files have their names; files of a part that is not entered are
+    of no account.
 
     Args:
         folder: new or empty, or of an earlier run with the same inputs.
@@ -31,11 +34,14 @@ class Progress:
             other = [name for name in inputs | earlier if inputs.get(name) != earlier.get(name)]
             if other:
                 raise ValueError(
-                    f"{folder} was begun with other inputs, these differ: {', '.join(other)}. Choose another folder, "
+                    f"{folder} was begun with other inputs, these differ: {', '.join(other)}. "
+                    "Choose another folder, "
                     "or delete this one to begin anew"
                 )
         elif matching(FileSystems.join(self.folder, "**")):
-            raise ValueError(f"{folder} holds files and no {MANIFEST} of an earlier run: choose another folder")
+            raise ValueError(
+                f"{folder} holds files and no {MANIFEST} of an earlier run: choose another folder"
+            )
         else:
             self._known = {"inputs": inputs, "finished": {}}
             write_json(self._path, self._known)

@@ -19,7 +19,9 @@ def counter(name: str):
 
 
 def settled(options: PipelineOptions | None) -> PipelineOptions:
-    """The options; where they name no runner, everything runs in this process, and no network is asked for one."""
+    """The options; where they name no runner, everything runs in this process, and no network is
+    asked for one.
+    """
     options = PipelineOptions([]) if options is None else options
     if options.view_as(StandardOptions).runner is None:
         options.view_as(StandardOptions).runner = "FnApiRunner"
@@ -27,7 +29,9 @@ def settled(options: PipelineOptions | None) -> PipelineOptions:
 
 
 def run(build, options: PipelineOptions) -> dict[str, int]:
-    """Runs what `build(pipeline)` adds to a pipeline, to its end; the counters by name, added up over the steps."""
+    """Runs what `build(pipeline)` adds to a pipeline, to its end; the counters by name, added up
+    over the steps.
+    """
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
     result = pipeline.run()
@@ -40,7 +44,11 @@ def run(build, options: PipelineOptions) -> dict[str, int]:
 
 def pieces(pipeline, title: str, elements: list):
     """Pieces of work, dealt out to all workers."""
-    return pipeline | f"{title}: pieces" >> beam.Create(elements) | f"{title}: deal out" >> beam.Reshuffle()
+    return (
+        pipeline
+        | f"{title}: pieces" >> beam.Create(elements)
+        | f"{title}: deal out" >> beam.Reshuffle()
+    )
 
 
 def command(module: str, description: str) -> argparse.ArgumentParser:
@@ -53,7 +61,9 @@ def command(module: str, description: str) -> argparse.ArgumentParser:
 
 
 def answer(parser: argparse.ArgumentParser, work) -> None:
-    """Prints what `work()` says as JSON; progress goes to standard error, and a mistake is one line."""
+    """Prints what `work()` says as JSON; progress goes to standard error, and a mistake is one
+    line.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tf_recall").setLevel(logging.INFO)
     try:

@@ -1,4 +1,6 @@
-"""The items most similar to each item, as files: what the ways to count similarities have in common on Beam."""
+"""The items most similar to each item, as files: what the ways to count similarities have in common
+on Beam.
+"""
 
 import argparse
 import logging
@@ -22,7 +24,7 @@ from tf_recall.beam.partial import shards
 from tf_recall.beam.progress import Progress
 from tf_recall.beam.runs import counter, pieces, run, settled
 from tf_recall.channels.item_cf import check_counts
-from tf_recall.channels.products import first, ordered
+from tf_recall.recommend.products import first, ordered
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,10 @@ def similar(interactions, out, settings: dict, steps: Callable, options=None) ->
 
     Args:
         interactions, out, options: as `tf_recall.beam.item_cf.item_cf`.
-        settings: all that the result depends on, by name; among them `top`, `user_limit`, `item_limit`,
-            `rows_per_shard` and `items_per_shard`.
-        steps: `steps(likes, work)` adds to the pipeline what makes files of `(shard of the users, [Some, ...])`.
+        settings: all that the result depends on, by name; among them `top`, `user_limit`,
+            `item_limit`, `rows_per_shard` and `items_per_shard`.
+        steps: `steps(likes, work)` adds to the pipeline what makes files of
+            `(shard of the users, [Some, ...])`.
 
     Returns:
         `{"similar": pattern of the files, "rows": items, "counted": {name: number}}`
@@ -54,17 +57,31 @@ def similar(interactions, out, settings: dict, steps: Callable, options=None) ->
     counted = progress.finished["likes"]
     log.info("likes: %s", counted)
     if "similar" not in progress.finished:
-        work = Work(out, Shared(), settings["top"], num_shards, -(-counted["items"] // settings["items_per_shard"]))
+        work = Work(
+            out,
+            Shared(),
+            settings["top"],
+            num_shards,
+            -(-counted["items"] // settings["items_per_shard"]),
+        )
         run(lambda pipeline: steps(_likes(pipeline, work), work), options)
         rows = tables.Table(FileSystems.join(out, "similar"), "similar", {}).rows
         if rows != counted["items"]:
-            raise RuntimeError(f"{out} tells of {rows} items and should of {counted['items']}; run again")
+            raise RuntimeError(
+                f"{out} tells of {rows} items and should of {counted['items']}; run again"
+            )
         progress.finish("similar", {"rows": rows})
-    return {"similar": FileSystems.join(out, "similar", "*.parquet"), "rows": counted["items"], "counted": counted}
+    return {
+        "similar": FileSystems.join(out, "similar", "*.parquet"),
+        "rows": counted["items"],
+        "counted": counted,
+    }
 
 
 class Some(NamedTuple):
-    """Likes of some users: their numbers `[n]` int64, the rows of the items int64, how much float64."""
+    """Likes of some users: their numbers `[n]` int64, the rows of the items int64, how much
+    float64.
+    """
 
     users: np.ndarray
     rows: np.ndarray
@@ -90,7 +107,9 @@ class Items:
         table = pa.concat_tables(parts)
         table = table.take(pc.sort_indices(table["item_id"]))
         self.ids = table["item_id"].combine_chunks()
-        self.users, self.square, numbers = (table[name].to_numpy() for name in ("users", "square", "item"))
+        self.users, self.square, numbers = (
+            table[name].to_numpy() for name in ("users", "square", "item")
+        )
         self._rows = np.zeros(numbers.max() + 1, np.int64)
         self._rows[numbers] = np.arange(len(numbers))
 
@@ -123,11 +142,15 @@ class Work:
 
     def path(self, part: int) -> str:
         """Of a part's file."""
-        return FileSystems.join(self.folder, "similar", f"similar-{part:05d}-of-{self.num_parts:05d}.parquet")
+        return FileSystems.join(
+            self.folder, "similar", f"similar-{part:05d}-of-{self.num_parts:05d}.parquet"
+        )
 
     def waiting(self) -> list[int]:
         """The parts without a file."""
-        there = {file.path for file in matching(FileSystems.join(self.folder, "similar", "*.parquet"))}
+        there = {
+            file.path for file in matching(FileSystems.join(self.folder, "similar", "*.parquet"))
+        }
         return [part for part in range(self.num_parts) if self.path(part) not in there]
 
 
@@ -153,7 +176,9 @@ class ReadLikes(Step):
 
 
 class WriteSimilar(Step):
-    """`(part, similarities [items of the part, V])` -> a file of the most similar items of each, by item."""
+    """`(part, similarities [items of the part, V])` -> a file of the most similar items of each, by
+    item.
+    """
 
     def __init__(self, work):
         super().__init__(work)
@@ -164,14 +189,17 @@ class WriteSimilar(Step):
         rows = np.arange(part, len(self._items.ids), self._work.num_parts)
         row = np.repeat(rows, np.diff(similarity.indptr))
         similarity = sparse.csr_matrix(
-            (similarity.data.astype(np.float32), similarity.indices, similarity.indptr), similarity.shape
+            (similarity.data.astype(np.float32), similarity.indices, similarity.indptr),
+            similarity.shape,
         )
         best = ordered(similarity)
         best = first(best, self._work.top, (best.indices != row) & (best.data > 0))
         offsets = pa.array(best.indptr, pa.int32())
         columns = {
             "item_id": self._items.ids.take(pa.array(rows)),
-            "similar": pa.ListArray.from_arrays(offsets, self._items.ids.take(pa.array(best.indices))),
+            "similar": pa.ListArray.from_arrays(
+                offsets, self._items.ids.take(pa.array(best.indices))
+            ),
             "similarity": pa.ListArray.from_arrays(offsets, pa.array(best.data)),
         }
         tables.write_table(self._work.path(part), columns)
@@ -179,7 +207,9 @@ class WriteSimilar(Step):
 
 
 def matrix(some: list[Some], num_items: int) -> tuple[np.ndarray, sparse.csr_matrix]:
-    """The users of several blocks, rising, and their likes `[U, V]`, whatever order the blocks come in."""
+    """The users of several blocks, rising, and their likes `[U, V]`, whatever order the blocks come
+    in.
+    """
     users, rows, like = (np.concatenate(column) for column in zip(*some, strict=True))
     number, place = np.unique(users, return_inverse=True)
     return number, sparse.csr_matrix((like, (place, rows)), (len(number), num_items))
@@ -188,11 +218,34 @@ def matrix(some: list[Some], num_items: int) -> tuple[np.ndarray, sparse.csr_mat
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command lines have in common."""
     add = parser.add_argument
-    add("--interactions", required=True, metavar="PARQUET", help="user_id, item_id, perhaps timestamp and weight.")
+    add(
+        "--interactions",
+        required=True,
+        metavar="PARQUET",
+        help="user_id, item_id, perhaps timestamp and weight.",
+    )
     add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
-    add("--top", type=int, default=100, metavar="N", help="How many similar items to keep of each; 100.")
-    add("--user-limit", type=int, default=500, metavar="N", help="How many of a user's latest items count; 500.")
-    add("--rows-per-shard", type=int, default=1_000_000, metavar="N", help="Interactions that a worker holds.")
+    add(
+        "--top",
+        type=int,
+        default=100,
+        metavar="N",
+        help="How many similar items to keep of each; 100.",
+    )
+    add(
+        "--user-limit",
+        type=int,
+        default=500,
+        metavar="N",
+        help="How many of a user's latest items count; 500.",
+    )
+    add(
+        "--rows-per-shard",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="Interactions that a worker holds.",
+    )
 
 
 def _likes(pipeline, work):

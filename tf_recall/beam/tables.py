@@ -32,7 +32,8 @@ class Table:
     Args:
         pattern: a `.parquet` file, a pattern with `*`, or a folder of `.parquet` files.
         title: what to call it in errors.
-        needed: the columns that it must have, by name: `(which types will do, in words; a test of the type)`.
+        needed: the columns that it must have, by name:
+            `(which types will do, in words; a test of the type)`.
         optional: the same, of columns that all files have, or none.
 
     Raises:
@@ -48,16 +49,21 @@ class Table:
         for file, (_, schema) in zip(self.files, footers, strict=True):
             for name, (words, fits) in (needed | optional).items():
                 if name in needed and name not in schema.names:
-                    raise ValueError(f"{title}: {file.path} lacks the column {name!r}; it has {schema.names}")
+                    raise ValueError(
+                        f"{title}: {file.path} lacks the column {name!r}; it has {schema.names}"
+                    )
                 if name in schema.names and not fits(schema.field(name).type):
                     raise ValueError(
-                        f"{title}: column {name!r} of {file.path} must hold {words}, not {schema.field(name).type}"
+                        f"{title}: column {name!r} of {file.path} must hold {words}, not "
+                        f"{schema.field(name).type}"
                     )
         for name in optional:
             having = [name in schema.names for _, schema in footers]
             if any(having) and not all(having):
                 without = self.files[having.index(False)].path
-                raise ValueError(f"{title}: some files have the column {name!r}, and {without} does not")
+                raise ValueError(
+                    f"{title}: some files have the column {name!r}, and {without} does not"
+                )
         self.schemas = [schema for _, schema in footers]
         self.schema = self.schemas[0]
         self._groups = [groups for groups, _ in footers]
@@ -80,9 +86,15 @@ class Table:
         return blocks
 
     def fingerprint(self) -> list:
-        """Name, size and time of change of the files: what tells these from others without reading them."""
+        """Name, size and time of change of the files: what tells these from others without reading
+        them.
+        """
         return [
-            [file.path.replace("\\", "/").rsplit("/", 1)[-1], file.size_in_bytes, file.last_updated_in_seconds]
+            [
+                file.path.replace("\\", "/").rsplit("/", 1)[-1],
+                file.size_in_bytes,
+                file.last_updated_in_seconds,
+            ]
             for file in self.files
         ]
 
@@ -92,7 +104,10 @@ def _footer(path):
     try:
         with opened(path) as file:
             parquet = pq.ParquetFile(file)
-            groups = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+            groups = [
+                parquet.metadata.row_group(group).num_rows
+                for group in range(parquet.num_row_groups)
+            ]
             return groups, parquet.schema_arrow
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no Parquet file, or is damaged: {error}") from None
@@ -100,13 +115,19 @@ def _footer(path):
 
 def is_list(dtype: pa.DataType) -> bool:
     """Whether vectors may be stored like this."""
-    a_list = pa.types.is_fixed_size_list(dtype) or pa.types.is_list(dtype) or pa.types.is_large_list(dtype)
+    a_list = (
+        pa.types.is_fixed_size_list(dtype)
+        or pa.types.is_list(dtype)
+        or pa.types.is_large_list(dtype)
+    )
     return a_list and pa.types.is_floating(dtype.value_type)
 
 
 def is_id(dtype: pa.DataType) -> bool:
     """Whether ids may be stored like this."""
-    return is_text(dtype) or pa.types.is_integer(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
+    return is_text(dtype) or pa.types.is_integer(
+        dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+    )
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -141,15 +162,27 @@ def vectors(column: pa.Array, title: str) -> np.ndarray:
     flat = column.flatten()
     if column.null_count or flat.null_count:
         raise ValueError(f"{title}: column 'vector' has rows or numbers without a value")
-    sizes = {column.type.list_size} if pa.types.is_fixed_size_list(column.type) else set(np.diff(column.offsets))
+    sizes = (
+        {column.type.list_size}
+        if pa.types.is_fixed_size_list(column.type)
+        else set(np.diff(column.offsets))
+    )
     if len(sizes) != 1:
-        raise ValueError(f"{title}: the vectors are of unequal length, {min(sizes)} to {max(sizes)}")
-    return flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(column), int(sizes.pop()))
+        raise ValueError(
+            f"{title}: the vectors are of unequal length, {min(sizes)} to {max(sizes)}"
+        )
+    return (
+        flat.to_numpy(zero_copy_only=False)
+        .astype(np.float32, copy=False)
+        .reshape(len(column), int(sizes.pop()))
+    )
 
 
 def vector_column(array: np.ndarray) -> pa.Array:
     """float32 `[rows, D]` as a column of fixed-size lists."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(array).ravel()), array.shape[1])
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(np.ascontiguousarray(array).ravel()), array.shape[1]
+    )
 
 
 def write_table(path: str, columns: dict) -> None:

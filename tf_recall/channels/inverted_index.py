@@ -8,48 +8,55 @@ import pandas as pd
 import tensorflow as tf
 from scipy import sparse
 
-from tf_recall.channels.base import Channel
 from tf_recall.channels.item_cf import check_counts
-from tf_recall.channels.likes import Likes, binary
 from tf_recall.channels.metrics import Count, Metric
-from tf_recall.channels.products import first, ordered
+from tf_recall.data.likes import Likes, binary
 from tf_recall.features.words import MultiValued, as_words
+from tf_recall.recommend.products import first, ordered
+from tf_recall.recommend.sparse import Channel
 
 WHOLE = "\x1f"  # a separator that stands in no text
 VALUES = "values.json"
 
 
 class InvertedIndex(Channel):
-    """Recommends the best items of the genres, authors, tags that a user likes more than others do (METHODS.md C1).
+    """Recommends the best items of the genres, authors, tags that a user likes more than others do
+    (METHODS.md C1).
 
-        share(u, a) = (likes of u that have the value a + strength * everybody(a)) / (likes of u + strength)
-        affinity(u, a) = max(0, share(u, a) * log(share(u, a) / everybody(a)))
-        score(u, i) = sum over the values a of i of affinity(u, a) * metric(i),  where i is among the `top` of a
+        share(u, a) = (likes of u that have the value a + strength * everybody(a)) / (likes of u +
+        strength) affinity(u, a) = max(0, share(u, a) * log(share(u, a) / everybody(a)))
+        score(u, i) = sum over the values a of i of affinity(u, a) * metric(i),  where i is among
+        the `top` of a
 
-    with everybody(a) the share of all likes that have a. Likes count by their weights. Somebody of few likes has shares
-    near everybody's, so that one like tells less than ten that agree. A value that nobody likes brings nothing.
+    with everybody(a) the share of all likes that have a. Likes count by their weights. Somebody of
+    few likes has shares near everybody's, so that one like tells less than ten that agree. A value
+    that nobody likes brings nothing.
 
-    The affinities to the values of a column sum up to how far the user's likes are from everybody's (the positive part
-    of their Kullback-Leibler divergence). So columns need no weights: who always reads one author, of any genre, is led
-    by the author. What all items have leads nowhere.
+    The affinities to the values of a column sum up to how far the user's likes are from everybody's
+    (the positive part of their Kullback-Leibler divergence). So columns need no weights: who always
+    reads one author, of any genre, is led by the author. What all items have leads nowhere.
 
     Two indexes: user to his likes, value to the items that have it, sorted by the metric.
 
     Args:
-        attributes: columns of the item table, each a name, or `{"column": "genres", "separator": "|"}` where a text
-            holds several values. Lists hold several anyway. An item without a value is in no list of that column.
+        attributes: columns of the item table, each a name, or
+            `{"column": "genres", "separator": "|"}` where a text holds several values. Lists hold
+            several anyway. An item without a value is in no list of that column.
         metric: what the items of a value are sorted by: `Count()`, `Rate(...)`, `MeanWeight(...)`.
         top: how many items to keep of each value.
         last: how many of a user's latest items tell his taste; None: all.
         half_life: days after which a like counts half; None: all count alike.
-        weight: the column that says how much a user likes an item; without a column `weight` every interaction is 1.
+        weight: the column that says how much a user likes an item; without a column `weight` every
+            interaction is 1.
         strength: how many likes everybody's shares weigh beside a user's own.
 
     Raises:
-        ValueError: an attribute named twice, none, or badly; when fitted, a column that is absent or empty.
+        ValueError: an attribute named twice, none, or badly; when fitted, a column that is absent
+            or empty.
 
     Example:
-        >>> channel = InvertedIndex([{"column": "genres", "separator": "|"}, "director"]).fit(split.train, catalog)
+        >>> channel = InvertedIndex([{"column": "genres", "separator": "|"}, "director"])
+        >>> channel = channel.fit(split.train, catalog)
         >>> channel.explain("u17", "Fargo")
         [{'kind': 'attribute', 'id': 'director=Coen', 'share': 0.8}, ...]
     """
@@ -91,7 +98,8 @@ class InvertedIndex(Channel):
         number = np.repeat(np.asarray(likes.sum(axis=1)).ravel(), np.diff(had.indptr))
         everybody = self.everybody[had.indices]
         share = (had.data + self.strength * everybody) / (number + self.strength)
-        # a value that nobody had in training has no share to compare with; sums of one order differ from another's
+        # a value that nobody had in training has no share to compare with; sums of one order differ
+        # from another's
         more = (everybody > 0) & (share > everybody * (1 + 1e-6))
         lift = np.divide(share, everybody, out=np.ones(len(share)), where=more)
         affinity = (share * np.log(lift)).astype(np.float32)
@@ -127,7 +135,8 @@ def _separators(attributes) -> dict[str, str]:
     each = [{"column": one} if isinstance(one, str) else one for one in each]
     if not each or not all(_names_a_column(one) for one in each):
         raise ValueError(
-            "attributes are columns of the item table, each a name or {'column': ..., 'separator': ...}; "
+            "attributes are columns of the item table, each a name or "
+            "{'column': ..., 'separator': ...}; "
             f"got {attributes!r}"
         )
     columns = [one["column"] for one in each]
@@ -152,5 +161,7 @@ def _members(catalog, column, separator) -> tuple[sparse.csr_matrix, list[str]]:
     if not len(values):
         raise ValueError(f"column {column!r} of the item table is empty")
     shape = (catalog.items.size, len(values))
-    members = sparse.csr_matrix((np.ones(len(codes), np.float32), (words.value_rowids().numpy() + 1, codes)), shape)
+    members = sparse.csr_matrix(
+        (np.ones(len(codes), np.float32), (words.value_rowids().numpy() + 1, codes)), shape
+    )
     return binary(members), [f"{column}={value}" for value in values]

@@ -1,10 +1,10 @@
 """Items like those that a user likes."""
 
-from tf_recall.channels.base import Channel, padded
-from tf_recall.channels.likes import Likes
-from tf_recall.channels.products import first
 from tf_recall.channels.similarity import Cosine, Similarity
-from tf_recall.request import check_k
+from tf_recall.data.likes import Likes
+from tf_recall.recommend.products import first
+from tf_recall.recommend.request import check_k
+from tf_recall.recommend.sparse import Channel, padded
 
 
 class ItemToItem(Channel):
@@ -23,10 +23,11 @@ class ItemToItem(Channel):
             k: how many; there are no more than `top`.
 
         Returns:
-            item_id `[B, k]` and similarity `[B, k]` float32, falling; `""` (or -1) and -inf where there are fewer.
+            item_id `[B, k]` and similarity `[B, k]` float32, falling; `""` (or -1) and -inf where
+            there are fewer.
 
         Raises:
-            ValueError: k beyond the catalogue.
+            ValueError: k beyond the catalog.
         """
         check_k(k, self.catalog.num_items)
         rows = self.catalog.items.encode([item_id] if isinstance(item_id, (str, int)) else item_id)
@@ -37,19 +38,22 @@ class ItemToItem(Channel):
 class ItemCF(ItemToItem):
     """Recommends the items most similar to those that a user likes (METHODS.md C2).
 
-        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is among the `top` of j
+        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is among
+        the `top` of j
 
-    Two indexes: user to his last items, item to the items most similar to it. All that is similar to any of a user's
-    items is scored, and by all of his items that it is similar to.
+    Two indexes: user to his last items, item to the items most similar to it. All that is similar
+    to any of a user's items is scored, and by all of his items that it is similar to.
 
     Args:
         similarity: `Cosine()`, `WeightedCosine()`, `Jaccard()`, `Pearson()`, `Euclidean()`.
         top: how many similar items to keep of each.
         last: how many of a user's latest items to recommend from; None: all.
-        user_limit: how many of a user's latest items count towards similarities, so that a few very active users
-            decide nothing and cost little; None: all.
-        weight: the column that says how much a user likes an item; without a column `weight` every interaction is 1.
-        half_life: days after which a like counts half, in similarities and in scores; None: all count alike.
+        user_limit: how many of a user's latest items count towards similarities, so that a few very
+            active users decide nothing and cost little; None: all.
+        weight: the column that says how much a user likes an item; without a column `weight` every
+            interaction is 1.
+        half_life: days after which a like counts half, in similarities and in scores; None: all
+            count alike.
 
     Example:
         >>> channel = ItemCF(last=50).fit(split.train, catalog)
@@ -57,7 +61,8 @@ class ItemCF(ItemToItem):
         >>> channel.explain("u17", item_id[0, 0])
         [{'kind': 'item', 'id': 'tea', 'share': 0.7}, ...]
 
-    Paper: Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms", section 3; Deshpande and
+    Paper: Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms",
+        section 3; Deshpande and
     Karypis 2004, "Item-Based Top-N Recommendation Algorithms", section 4.
     """
 
@@ -78,7 +83,7 @@ class ItemCF(ItemToItem):
     def _fit(self, train):
         likes = Likes.fit(train, self.catalog, self.half_life, self.weight)
         self.likes = likes.last(self.last)
-        self.right = self.similarity.neighbours(likes.last(self.user_limit), self.top)
+        self.right = self.similarity.neighbors(likes.last(self.user_limit), self.top)
 
 
 def check_counts(**counts) -> None:

@@ -13,7 +13,8 @@ class Merged(NamedTuple):
 
     Args:
         rows: `[B, k]` int32, distinct item rows, best first; 0 where the channels had no more.
-        places: `[B, k, C]` int32, the item's place in each channel's list, from 1; 0 where the channel did not have it.
+        places: `[B, k, C]` int32, the item's place in each channel's list, from 1; 0 where the
+            channel did not have it.
     """
 
     rows: np.ndarray
@@ -21,7 +22,9 @@ class Merged(NamedTuple):
 
     @property
     def score(self) -> np.ndarray:
-        """`[B, k]` float32, 1 / place in this list, which tells the order and nothing else; -inf for none."""
+        """`[B, k]` float32, 1 / place in this list, which tells the order and nothing else; -inf
+        for none.
+        """
         places = np.arange(1, self.rows.shape[1] + 1)
         return np.where(self.rows > 0, 1 / places, -np.inf).astype(np.float32)
 
@@ -44,21 +47,25 @@ class Merge:
             raise ValueError("there is no channel to merge")
         if unknown := [name for name in self.named if name not in names]:
             raise ValueError(
-                f"{type(self).__name__} names the channel {', '.join(map(repr, unknown))}; there are: "
-                + ", ".join(map(repr, names))
+                f"{type(self).__name__} names the channel {', '.join(map(repr, unknown))}; there "
+                "are: " + ", ".join(map(repr, names))
             )
 
-    def merge(self, lists: dict[str, np.ndarray], k: int, begins: np.ndarray | None = None) -> Merged:
+    def merge(
+        self, lists: dict[str, np.ndarray], k: int, begins: np.ndarray | None = None
+    ) -> Merged:
         """Merges the channels' lists; an item that several have comes once, with its place in each.
 
         Args:
-            lists: item rows `[B, W]` by channel, best first, W as it may be; 0 is nothing and may stand anywhere. Of an
-                item that a list repeats its first place counts.
+            lists: item rows `[B, W]` by channel, best first, W as it may be; 0 is nothing and may
+                stand anywhere. Of an item that a list repeats its first place counts.
             k: the length of the merged lists.
-            begins: `[B]`, the number of the channel whose turn is first; None: that of the first channel.
+            begins: `[B]`, the number of the channel whose turn is first; None: that of the first
+                channel.
 
         Raises:
-            ValueError: no channels, a setting that names another, lists of different lengths, a k below 1.
+            ValueError: no channels, a setting that names another, lists of different lengths, a k
+                below 1.
         """
         self.check(list(lists))
         if k < 1:
@@ -67,7 +74,9 @@ class Merge:
         count, num = stacked.shape[:2]
         begins = np.zeros(count, np.int64) if begins is None else np.asarray(begins)
         if begins.shape != (count,) or ((begins < 0) | (begins >= num)).any():
-            raise ValueError(f"begins must hold, for each of the {count} rows, a number from 0 to {num - 1}")
+            raise ValueError(
+                f"begins must hold, for each of the {count} rows, a number from 0 to {num - 1}"
+            )
         rows, places = np.zeros((count, k), np.int32), np.zeros((count, k, num), np.int32)
         for start in range(0, count, BLOCK):
             block = slice(start, start + BLOCK)
@@ -88,19 +97,22 @@ class Merge:
 
 
 class RoundRobin(Merge):
-    """Channels take turns, each giving its best item not yet taken, until k are there (METHODS.md C5).
+    """Channels take turns, each giving its best item not yet taken, until k are there (METHODS.md
+    C5).
 
-    A channel that has no more is passed over. So as long as channels have something to give, the numbers that they gave
-    differ by at most one, in whatever order they stand, and the first n items hold each channel's n // C best. Where k
-    is below the number of channels, C, those whose turn does not come give nothing to this list; `begins` makes another
-    channel the first for other users, so that over all users each gets its share.
+    A channel that has no more is passed over. So as long as channels have something to give, the
+    numbers that they gave differ by at most one, in whatever order they stand, and the first n
+    items hold each channel's n // C best. Where k is below the number of channels, C, those whose
+    turn does not come give nothing to this list; `begins` makes another channel the first for other
+    users, so that over all users each gets its share.
 
-    The first k of each channel's list are enough: when a channel's turn comes, fewer than k items are taken, so one of
-    its first k is left.
+    The first k of each channel's list are enough: when a channel's turn comes, fewer than k items
+    are taken, so one of its first k is left.
 
     Example:
         >>> rows, places = RoundRobin().merge({"item_cf": [[4, 5, 6]], "popular": [[5, 4, 9]]}, k=4)
-        >>> rows        # 4 of item_cf, 5 of popular, then item_cf's 6 (4 and 5 are taken), popular's 9
+        # 4 of item_cf, 5 of popular, then item_cf's 6 (4 and 5 are taken), popular's 9
+        >>> rows
         array([[4, 5, 6, 9]], dtype=int32)
         >>> places[0, 0].tolist()
         [1, 2]
@@ -111,12 +123,13 @@ class RoundRobin(Merge):
 
 
 class Quotas(Merge):
-    """Channels that have a quota take turns until each gave so many; then all take turns, as in `RoundRobin`.
+    """Channels that have a quota take turns until each gave so many; then all take turns, as in
+    `RoundRobin`.
 
-    An item counts for the channel that gave it, not for others that have it too. What channels could not fill is filled
-    by all; a channel without a quota, or with quota 0, gives only then. Where the quotas together are more than k, the
-    turns end at k: each channel gave its quota, or as many as any other. As in `RoundRobin` the first k of each list
-    are enough.
+    An item counts for the channel that gave it, not for others that have it too. What channels
+    could not fill is filled by all; a channel without a quota, or with quota 0, gives only then.
+    Where the quotas together are more than k, the turns end at k: each channel gave its quota, or
+    as many as any other. As in `RoundRobin` the first k of each list are enough.
 
     Args:
         quotas: how many items each gives, by channel.
@@ -129,7 +142,9 @@ class Quotas(Merge):
     """
 
     def __init__(self, quotas: dict[str, int]):
-        if wrong := {name: quota for name, quota in quotas.items() if not isinstance(quota, int) or quota < 0}:
+        if wrong := {
+            name: quota for name, quota in quotas.items() if not isinstance(quota, int) or quota < 0
+        }:
             raise ValueError(f"a quota is a whole number of at least 0, got {wrong}")
         self.quotas = self.named = dict(quotas)
 
@@ -143,9 +158,10 @@ class ReciprocalRank(Merge):
 
         score(i) = sum over the channels that have i of weight / (constant + place of i)
 
-    What several channels agree on comes first. Of equal scores the item with the highest place comes first, and of
-    equal places that of the channel whose turn is sooner. An item that stands below the end of a list counts as one
-    that the channel does not have; longer lists than k may therefore change the first k.
+    What several channels agree on comes first. Of equal scores the item with the highest place
+    comes first, and of equal places that of the channel whose turn is sooner. An item that stands
+    below the end of a list counts as one that the channel does not have; longer lists than k may
+    therefore change the first k.
 
     Args:
         constant: how little the very first places stand out.
@@ -154,7 +170,8 @@ class ReciprocalRank(Merge):
     Raises:
         ValueError: a constant below 0, a weight that is not above 0.
 
-    Paper: Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
+    Paper: Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion outperforms Condorcet and
+        individual Rank
     Learning Methods", section 2.
     """
 
@@ -172,25 +189,33 @@ class ReciprocalRank(Merge):
 
     def _best(self, codes, places, k, begins, names):
         weights = np.array([self.weights.get(name, 1) for name in names], np.float64)
-        # As a share of what a first place counts, and rounded: equal sums stay equal, whatever order they are added in.
-        terms = np.where(places > 0, weights * (self.constant + 1) / (self.constant + np.maximum(places, 1)), 0)
+        # As a share of what a first place counts, and rounded: equal sums stay equal, whatever
+        # order they are added in.
+        terms = np.where(
+            places > 0, weights * (self.constant + 1) / (self.constant + np.maximum(places, 1)), 0
+        )
         score = np.round(terms.sum(axis=2), 12)  # [B, U]
         num = len(names)
         wait = (np.arange(num) - begins[:, None]) % num  # turns until a channel's, [B, C]
         none = np.iinfo(np.int64).max
-        first = np.where(places > 0, places.astype(np.int64) * num + wait[:, None], none).min(axis=2)  # [B, U]
+        first = np.where(places > 0, places.astype(np.int64) * num + wait[:, None], none).min(
+            axis=2
+        )  # [B, U]
         order = np.lexsort((first, -score), axis=1)[:, :k]
         return np.where(np.take_along_axis(first, order, axis=1) < none, order, 0)
 
 
 class MarginalRank(ReciprocalRank):
-    """`ReciprocalRank` that learns its weights: a channel counts by what only it finds, and by what it finds at all.
+    """`ReciprocalRank` that learns its weights: a channel counts by what only it finds, and by what
+    it finds at all.
 
-        weight(channel) = marginal(channel) * recall(channel), over the largest such product; 0.01 at least
+        weight(channel) = marginal(channel) * recall(channel), over the largest such product; 0.01
+        at least
 
-    on cases that are neither trained nor tested on; marginal is the recall that all lists together lose without the
-    channel's. Channels that say much the same share one voice, where equal weights would let their number decide; and
-    one that finds what others do not, but seldom, does not crowd out the rest.
+    on cases that are neither trained nor tested on; marginal is the recall that all lists together
+    lose without the channel's. Channels that say much the same share one voice, where equal weights
+    would let their number decide; and one that finds what others do not, but seldom, does not crowd
+    out the rest.
 
     Args:
         constant: as of `ReciprocalRank`.
@@ -198,15 +223,20 @@ class MarginalRank(ReciprocalRank):
 
     Example:
         >>> multi = MultiChannel(channels, catalog, MarginalRank(), depth=400)
-        >>> multi.merge.fit(compare(channels, multi, cases_by_user(split.validation, catalog), catalog))
+        >>> cases = cases_by_user(split.validation, catalog)
+        >>> multi.merge.fit(compare(channels, multi, cases, catalog))
     """
 
     def fit(self, report) -> None:
         """Takes the weights from a `ChannelReport`."""
-        channels = {name: line for name, line in report.lines.items() if line["marginal"] is not None}
+        channels = {
+            name: line for name, line in report.lines.items() if line["marginal"] is not None
+        }
         found = {name: line["marginal"] * line["recall"] for name, line in channels.items()}
         most = max(found.values()) or 1
-        self.weights = self.named = {name: max(product / most, 0.01) for name, product in found.items()}
+        self.weights = self.named = {
+            name: max(product / most, 0.01) for name, product in found.items()
+        }
 
 
 def _take_turns(codes, k, begins, limits):
@@ -215,7 +245,8 @@ def _take_turns(codes, k, begins, limits):
     Args:
         codes: `[B, C, W]`, as for `Merge._best`.
         begins: `[B]`, whose turn is first.
-        limits: in each stage, how many each channel may give, `[C]`; a stage ends when nobody may or can.
+        limits: in each stage, how many each channel may give, `[C]`; a stage ends when nobody may
+            or can.
     """
     count, num, width = codes.shape
     length = np.where(codes > 0, np.arange(1, width + 1), 0).max(axis=2, initial=0)  # [B, C]
@@ -225,7 +256,11 @@ def _take_turns(codes, k, begins, limits):
     best, filled = np.zeros((count, k), np.int64), np.zeros(count, np.int64)
     at = np.zeros((count, num), np.int64)  # where each channel is in its list
     for limit in limits:
-        gave, turn, passed = np.zeros((count, num), np.int64), begins.copy(), np.zeros(count, np.int64)
+        gave, turn, passed = (
+            np.zeros((count, num), np.int64),
+            begins.copy(),
+            np.zeros(count, np.int64),
+        )
         row = np.flatnonzero(filled < k)
         while len(row):  # each row looks at one item, whichever it has come to
             channel = turn[row]
@@ -250,21 +285,31 @@ def _stacked(lists):
     arrays = {name: np.asarray(rows) for name, rows in lists.items()}
     count = len(next(iter(arrays.values())))
     for name, rows in arrays.items():
-        if rows.ndim != 2 or len(rows) != count or (rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0)):
+        if (
+            rows.ndim != 2
+            or len(rows) != count
+            or (rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0))
+        ):
             raise ValueError(
-                f"the lists of {name!r} must be item rows, whole numbers of at least 0, of shape [{count}, W]; "
+                f"the lists of {name!r} must be item rows, whole numbers of at least 0, of shape "
+                f"[{count}, W]; "
                 f"got {rows.dtype} of shape {rows.shape}"
             )
-    stacked = np.zeros((count, len(arrays), max(rows.shape[1] for rows in arrays.values())), np.int32)
+    stacked = np.zeros(
+        (count, len(arrays), max(rows.shape[1] for rows in arrays.values())), np.int32
+    )
     for channel, rows in enumerate(arrays.values()):
         stacked[:, channel, : rows.shape[1]] = rows
     return stacked
 
 
 def _coded(lists):
-    """Each row's distinct items numbered from 1: items `[B, U]`, their codes `[B, C, W]`, their places `[B, U, C]`."""
+    """Each row's distinct items numbered from 1: items `[B, U]`, their codes `[B, C, W]`, their
+    places `[B, U, C]`.
+    """
     count, num, width = lists.shape
-    flat = np.pad(lists.reshape(count, -1), [(0, 0), (1, 0)])  # with a 0, so that code 0 is nothing in every row
+    # with a 0, so that code 0 is nothing in every row
+    flat = np.pad(lists.reshape(count, -1), [(0, 0), (1, 0)])
     order = np.argsort(flat, axis=1)
     ordered = np.take_along_axis(flat, order, axis=1)
     code = np.cumsum(np.diff(ordered, axis=1, prepend=0) > 0, axis=1)

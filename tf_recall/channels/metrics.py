@@ -1,19 +1,18 @@
 """Posterior metrics of items: what is known of each afterwards, a number to sort a list by."""
 
 import numpy as np
-import pandas as pd
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.features.base import to_number
+from tf_recall.data.values import column_of, numbers_of
 
 
 class Metric:
     """How good each item has proved: `metric(train, catalog)` (METHODS.md C1).
 
-    A rate alone overrates rare items: 1 click of 1 showing is no better than 900 of 1,000. So rates and means are
-    Bayesian averages here: each item starts with `strength` observations of the average item, and its own, as they
-    come, outweigh them.
+    A rate alone overrates rare items: 1 click of 1 showing is no better than 900 of 1,000. So rates
+    and means are Bayesian averages here: each item starts with `strength` observations of the
+    average item, and its own, as they come, outweigh them.
     """
 
     def __call__(self, train: Interactions, catalog: Catalog) -> np.ndarray:
@@ -34,16 +33,18 @@ class Rate(Metric):
         rate(i) = (successes(i) + strength * overall) / (trials(i) + strength)
         overall = sum of successes / sum of trials
 
-    The mean of the Beta distribution that is left of Beta(strength * overall, strength * (1 - overall)) after the
-    item's trials. An item without both numbers counts as never tried, and has the overall rate.
+    The mean of the Beta distribution that is left of Beta(strength * overall, strength * (1 -
+    overall)) after the item's trials. An item without both numbers counts as never tried, and has
+    the overall rate.
 
     Args:
         successes, trials: columns of the item table.
         strength: how many trials the overall rate weighs.
 
     Raises:
-        ValueError: a strength that is not above 0; when called, a column that is absent, holds no numbers, negative
-            ones, or one of the two alone; more successes than trials; no trials at all.
+        ValueError: a strength that is not above 0; when called, a column that is absent, holds no
+            numbers, negative ones, or one of the two alone; more successes than trials; no trials
+            at all.
 
     Example:
         >>> InvertedIndex(["author"], metric=Rate("clicks", "showings", strength=100))
@@ -57,17 +58,32 @@ class Rate(Metric):
         untried = np.isnan(successes) & np.isnan(trials)
         successes, trials = np.where(untried, 0, successes), np.where(untried, 0, trials)
         for name, values in ((self.successes, successes), (self.trials, trials)):
-            _refuse(~(np.isfinite(values) & (values >= 0)), catalog, name, values, "a number of at least 0")
-        _refuse(successes > trials, catalog, self.successes, successes, f"no more than its {self.trials}")
+            _refuse(
+                ~(np.isfinite(values) & (values >= 0)),
+                catalog,
+                name,
+                values,
+                "a number of at least 0",
+            )
+        _refuse(
+            successes > trials,
+            catalog,
+            self.successes,
+            successes,
+            f"no more than its {self.trials}",
+        )
         if not trials.sum():
-            raise ValueError(f"nothing was tried: column {self.trials!r} of the item table holds 0 alone")
+            raise ValueError(
+                f"nothing was tried: column {self.trials!r} of the item table holds 0 alone"
+            )
         return _averaged(successes, trials, self.strength)
 
 
 class MeanWeight(Metric):
     """How much those who came to an item liked it: its mean rating, or mean time watched.
 
-        mean(i) = (sum of the weights of i's interactions + strength * overall mean) / (n(i) + strength)
+        mean(i) = (sum of the weights of i's interactions + strength * overall mean) / (n(i) +
+        strength)
 
     with n(i) the number of its interactions. An item without interactions has the overall mean.
 
@@ -76,8 +92,8 @@ class MeanWeight(Metric):
         strength: how many interactions the overall mean weighs.
 
     Raises:
-        ValueError: a strength that is not above 0; when called, a column that is absent, or holds anything but numbers
-            of at least 0.
+        ValueError: a strength that is not above 0; when called, a column that is absent, or holds
+            anything but numbers of at least 0.
     """
 
     def __init__(self, weight: str = "weight", strength: float = 20.0):
@@ -85,39 +101,20 @@ class MeanWeight(Metric):
 
     def __call__(self, train, catalog):
         if self.weight not in train.frame:
-            raise ValueError(f"weight names the column {self.weight!r}; the interactions have {', '.join(train.frame)}")
-        weight = _numbers(train.frame[self.weight], f"column {self.weight!r} of the interactions")
+            raise ValueError(
+                f"weight names the column {self.weight!r}; the interactions have "
+                f"{', '.join(train.frame)}"
+            )
+        weight = numbers_of(train.frame[self.weight], f"column {self.weight!r} of the interactions")
         wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
         if len(wrong):
             raise ValueError(
-                f"{self.weight} of an interaction is a number of at least 0, got {weight[wrong[0]]} in row {wrong[0]}"
+                f"{self.weight} of an interaction is a number of at least 0, got "
+                f"{weight[wrong[0]]} in row {wrong[0]}"
             )
         rows = catalog.items.encode(train.frame["item_id"])
         total = np.bincount(rows, weight, catalog.items.size)[1:]
         return _averaged(total, np.bincount(rows, minlength=catalog.items.size)[1:], self.strength)
-
-
-def column_of(catalog: Catalog, column: str) -> np.ndarray:
-    """A column of the item table as numbers: `[V]` float64, dates as seconds since 1970, NaN where nothing is known.
-
-    Raises:
-        ValueError: it is absent, holds anything but numbers or datetimes, or nothing.
-    """
-    if column not in catalog.item_table:
-        known = ", ".join(map(str, catalog.item_table)) or "no columns"
-        raise ValueError(f"the item table has no column {column!r}; it has {known}")
-    values = _numbers(catalog.item_table[column], f"column {column!r} of the item table")
-    if np.isnan(values).all():
-        raise ValueError(f"column {column!r} of the item table is empty")
-    return values
-
-
-def _numbers(series: pd.Series, what: str) -> np.ndarray:
-    try:
-        return to_number(series, what)
-    except ValueError:
-        wrong = series[pd.to_numeric(series.map(str), errors="coerce").isna() & series.notna()]
-        raise ValueError(f"{what} must hold numbers or datetimes, got {wrong.iloc[0]!r}") from None
 
 
 def _averaged(total, number, strength):

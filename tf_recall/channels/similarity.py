@@ -3,14 +3,14 @@
 import numpy as np
 from scipy import sparse
 
-from tf_recall.channels.likes import binary
-from tf_recall.channels.products import top, top_changed, without_diagonal
+from tf_recall.data.likes import binary
+from tf_recall.recommend.products import top, top_changed, without_diagonal
 
 
 class Similarity:
-    """Says how similar items are: `neighbours(likes, num)`."""
+    """Says how similar items are: `neighbors(likes, num)`."""
 
-    def neighbours(self, likes: sparse.csr_matrix, num: int) -> sparse.csr_matrix:
+    def neighbors(self, likes: sparse.csr_matrix, num: int) -> sparse.csr_matrix:
         """Each item's `num` most similar others, of positive similarity.
 
         Args:
@@ -29,8 +29,8 @@ class Cosine(Similarity):
     sim(i, j) = |W_i and W_j| / sqrt(|W_i| |W_j|),  W_i the users who like i
     """
 
-    def neighbours(self, likes, num):
-        return WeightedCosine().neighbours(binary(likes), num)
+    def neighbors(self, likes, num):
+        return WeightedCosine().neighbors(binary(likes), num)
 
 
 class WeightedCosine(Similarity):
@@ -39,10 +39,13 @@ class WeightedCosine(Similarity):
     sim(i, j) = sum_u like(u, i) like(u, j) / sqrt(sum_u like(u, i)^2  sum_u like(u, j)^2)
     """
 
-    def neighbours(self, likes, num):
+    def neighbors(self, likes, num):
         left, right = _sides(_unit(likes))
         itself = sparse.identity(likes.shape[1], format="csr")  # which is out of the question
-        left, right = sparse.hstack([left, -2 * itself], "csr"), sparse.vstack([right, itself], "csr")
+        left, right = (
+            sparse.hstack([left, -2 * itself], "csr"),
+            sparse.vstack([right, itself], "csr"),
+        )
         near = top(left, right, num, "items like each item")
         near.data = near.data.astype(np.float32)  # the matrix's own `astype` would sort the columns
         return near
@@ -54,14 +57,16 @@ class Jaccard(Similarity):
     sim(i, j) = |W_i and W_j| / |W_i or W_j|
     """
 
-    def neighbours(self, likes, num):
+    def neighbors(self, likes, num):
         likes = binary(likes)
         users = np.bincount(likes.indices, minlength=likes.shape[1]).astype(np.float32)
 
         def change(both, i, j):
             return both / (users[i] + users[j] - both)
 
-        return without_diagonal(top_changed(*_sides(likes), num + 1, change, "items like each item"), num)
+        return without_diagonal(
+            top_changed(*_sides(likes), num + 1, change, "items like each item"), num
+        )
 
 
 class Pearson(Similarity):
@@ -70,13 +75,13 @@ class Pearson(Similarity):
         x(u, i) = like(u, i) - mean of i's likes, 0 where u does not know i
         sim(i, j) = sum_u x(u, i) x(u, j) / (sqrt(sum_u x(u, i)^2  sum_u x(u, j)^2) + shrinkage)
 
-    Who knows only one of the two counts as average for the other; so two items with few users in common are not very
-    similar, as they may be where the sums run over the common users alone. An item that all like alike is similar to
-    nothing: without weights take `Cosine`.
+    Who knows only one of the two counts as average for the other; so two items with few users in
+    common are not very similar, as they may be where the sums run over the common users alone. An
+    item that all like alike is similar to nothing: without weights take `Cosine`.
 
     Args:
-        shrinkage: how much evidence two items need, in squared likes; at 0, any two items that the same two users
-            know are alike, or opposites, and rare items win.
+        shrinkage: how much evidence two items need, in squared likes; at 0, any two items that the
+            same two users know are alike, or opposites, and rare items win.
     """
 
     def __init__(self, shrinkage: float = 10.0):
@@ -84,35 +89,41 @@ class Pearson(Similarity):
             raise ValueError(f"shrinkage is a number of at least 0, got {shrinkage!r}")
         self.shrinkage = shrinkage
 
-    def neighbours(self, likes, num):
+    def neighbors(self, likes, num):
         users = np.maximum(np.bincount(likes.indices, minlength=likes.shape[1]), 1)
         mean = np.bincount(likes.indices, likes.data, likes.shape[1]) / users
         values = (likes.data - mean[likes.indices]).astype(np.float32)
-        centred = sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
+        centerd = sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
         length = np.sqrt(np.bincount(likes.indices, values.astype(np.float64) ** 2, likes.shape[1]))
 
         def change(both, i, j):
             norm = length[i] * length[j] + self.shrinkage
             return np.divide(both, norm, out=np.zeros(len(both)), where=norm > 0)
 
-        return without_diagonal(top_changed(*_sides(centred), num + 1, change, "items like each item"), num)
+        return without_diagonal(
+            top_changed(*_sides(centerd), num + 1, change, "items like each item"), num
+        )
 
 
 class Euclidean(Similarity):
-    """How near two items' columns of likes are, among items that a user likes both of (METHODS.md C2).
+    """How near two items' columns of likes are, among items that a user likes both of (METHODS.md
+    C2).
 
         sim(i, j) = 1 / (1 + sqrt(sum_u (like(u, i) - like(u, j))^2))
 
-    What popular items have few of in common with others puts them far from all: it prefers rare ones.
+    What popular items have few of in common with others puts them far from all: it prefers rare
+    ones.
     """
 
-    def neighbours(self, likes, num):
+    def neighbors(self, likes, num):
         square = np.bincount(likes.indices, likes.data.astype(np.float64) ** 2, likes.shape[1])
 
         def change(both, i, j):
             return 1 / (1 + np.sqrt(np.maximum(square[i] + square[j] - 2.0 * both, 0)))
 
-        return without_diagonal(top_changed(*_sides(likes), num + 1, change, "items like each item"), num)
+        return without_diagonal(
+            top_changed(*_sides(likes), num + 1, change, "items like each item"), num
+        )
 
 
 def _sides(likes):
@@ -121,7 +132,11 @@ def _sides(likes):
 
 
 def _unit(likes):
-    """The likes with columns of length 1, in float64: a popular item's sum has tens of thousands of equal terms."""
+    """The likes with columns of length 1, in float64: a popular item's sum has tens of thousands of
+    equal terms.
+    """
     length = np.sqrt(np.bincount(likes.indices, likes.data.astype(np.float64) ** 2, likes.shape[1]))
     scale = np.divide(1, length, out=np.zeros_like(length), where=length > 0)
-    return sparse.csr_matrix((likes.data * scale[likes.indices], likes.indices, likes.indptr), likes.shape)
+    return sparse.csr_matrix(
+        (likes.data * scale[likes.indices], likes.indices, likes.indptr), likes.shape
+    )

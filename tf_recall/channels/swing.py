@@ -1,4 +1,6 @@
-"""Items that the same users like together, the more the less those users have in common otherwise."""
+"""Items that the same users like together, the more the less those users have in common
+otherwise.
+"""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +10,15 @@ from scipy import sparse
 from tqdm import tqdm
 
 from tf_recall.channels.item_cf import ItemToItem, check_counts
-from tf_recall.channels.likes import Likes, binary
-from tf_recall.channels.products import THREADS, top
+from tf_recall.data.likes import Likes, binary
+from tf_recall.recommend.products import THREADS, top
 
 MANY = 100  # users of an item that is worth work of its own
-SHARE = 1 / 16  # of its users, who like another item too: above it, rows of numbers are faster than lists of pairs
+SHARE = (
+    1 / 16
+    # of its users, who like another item too: above it, rows of numbers are faster than lists of
+    # pairs
+)
 TILE = 2**17  # pairs of users whose overlaps are held at once: what fits a core's cache
 ROWS = 64  # of a tile, at least
 HELD = 2**22  # pairs of users on lists that are held at once
@@ -23,26 +29,30 @@ logger = logging.getLogger(__name__)
 class Swing(ItemToItem):
     """Recommends the items that swing most with those a user likes (METHODS.md C3).
 
-        sim(i, j) = sum over pairs of users u < v, both in W_i and W_j, of 1 / (alpha + |J_u and J_v|)
-        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is among the `top` of j
+        sim(i, j) = sum over pairs of users u < v, both in W_i and W_j, of 1 / (alpha + |J_u and
+        J_v|) score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is
+        among the `top` of j
 
-    with W_i the users who like i and J_u the items that u likes. Two users who like the same two items say that these
-    belong together; they say less, the more else they both like, as a small circle does and as all do who like what is
-    popular. Nothing is divided by popularity: the sum itself grows with the number of pairs.
+    with W_i the users who like i and J_u the items that u likes. Two users who like the same two
+    items say that these belong together; they say less, the more else they both like, as a small
+    circle does and as all do who like what is popular. Nothing is divided by popularity: the sum
+    itself grows with the number of pairs.
 
-    The pairs of an item's users are gone through: the cost grows as the square of the number of users of popular
-    items, and `item_limit` bounds it. Thinned are likes before anything is counted, by users, then by items, so W and J
-    are of the same matrix and the similarities are symmetric; how many likes are left out goes to the log.
+    The pairs of an item's users are gone through: the cost grows as the square of the number of
+    users of popular items, and `item_limit` bounds it. Thinned are likes before anything is
+    counted, by users, then by items, so W and J are of the same matrix and the similarities are
+    symmetric; how many likes are left out goes to the log.
 
     Args:
-        alpha: at least 0; the larger, the less the overlap of two users matters. (At 0 too nothing is divided by 0:
-            who counts for two items has these two in common.)
+        alpha: at least 0; the larger, the less the overlap of two users matters. (At 0 too nothing
+            is divided by 0: who counts for two items has these two in common.)
         top: how many similar items to keep of each.
         last: how many of a user's latest items to recommend from; None: all.
         user_limit: how many of a user's latest items count towards similarities; None: all.
-        item_limit: how many of an item's latest users count, of those that `user_limit` leaves; None: all.
-        weight: the column that says how much a user likes an item, in scores; without a column `weight` every
-            interaction is 1. In similarities a pair counts or does not.
+        item_limit: how many of an item's latest users count, of those that `user_limit` leaves;
+            None: all.
+        weight: the column that says how much a user likes an item, in scores; without a column
+            `weight` every interaction is 1. In similarities a pair counts or does not.
         half_life: days after which a like counts half in scores; None: all count alike.
 
     Raises:
@@ -53,7 +63,8 @@ class Swing(ItemToItem):
         >>> item_id, score = channel.recommend(["u17"], k=10, exclude_seen=True)
         >>> channel.similar("tea", k=5)
 
-    Paper: Yang et al. 2020, "Large Scale Product Graph Construction for Recommendation in E-commerce", section 2.
+    Paper: Yang et al. 2020, "Large Scale Product Graph Construction for Recommendation in
+        E-commerce", section 2.
     """
 
     def __init__(
@@ -76,22 +87,29 @@ class Swing(ItemToItem):
     def _fit(self, train):
         likes = Likes.fit(train, self.catalog, self.half_life, self.weight)
         counted, num = likes.thinned(self.user_limit, self.item_limit), likes.matrix.nnz
-        logger.info("%d of %d likes are beyond the limits and do not count for swing", num - counted.nnz, num)
+        logger.info(
+            "%d of %d likes are beyond the limits and do not count for swing",
+            num - counted.nnz,
+            num,
+        )
         self.likes = likes.last(self.last)
         self.right = swinging(counted, self.alpha, self.top)
 
 
-def swinging(likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray | None = None) -> sparse.csr_matrix:
+def swinging(
+    likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray | None = None
+) -> sparse.csr_matrix:
     """Each item's `num` others of highest `sim`, as `Swing` has it.
 
-    Items of many users are taken one by one, the others in blocks, all of them by threads; the similarities of an item
-    are there while its best are taken.
+    Items of many users are taken one by one, the others in blocks, all of them by threads; the
+    similarities of an item are there while its best are taken.
 
     Args:
         likes: `[U, V]` CSR float32, an entry where a user likes an item.
         alpha: at least 0.
         num: how many, at most.
-        items: `[n]` those to do it for; None: all. The lists of all who like them must be there whole.
+        items: `[n]` those to do it for; None: all. The lists of all who like them must be there
+            whole.
 
     Returns:
         `[n, V]` CSR float32; the entries of a row stand in falling order.
@@ -102,7 +120,8 @@ def swinging(likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray
     items = np.arange(len(count)) if items is None else np.asarray(items)
     order = np.argsort(-count[items], kind="stable")
     many, few = np.split(items[order], [np.count_nonzero(count[items] >= MANY)])
-    work = count * np.bincount(likes.indices, np.repeat(size, size), len(count))  # at least the pairs on lists
+    # at least the pairs on lists
+    work = count * np.bincount(likes.indices, np.repeat(size, size), len(count))
     blocks = np.split(few, np.flatnonzero(np.diff(np.cumsum(work[few]) // HELD)) + 1)
 
     def best(block):
@@ -111,21 +130,28 @@ def swinging(likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray
 
     with ThreadPoolExecutor(THREADS) as pool:
         parts = pool.map(best, [*many.tolist(), *blocks])
-        bar = tqdm(parts, "items that swing", len(many) + len(blocks), unit="block", delay=3, leave=False)
+        bar = tqdm(
+            parts, "items that swing", len(many) + len(blocks), unit="block", delay=3, leave=False
+        )
         return sparse.vstack(list(bar), "csr")[np.argsort(order)]
 
 
 def _sums(likes, columns, items, alpha):
     """`sim` of a few items, `[items, V]` CSR.
 
-    A line is a user of one of the items. Who of an item's users like j too is a list of its lines; a pair of lines that
-    stand on the same list is a pair of users with j in common.
+    A line is a user of one of the items. Who of an item's users like j too is a list of its lines;
+    a pair of lines that stand on the same list is a pair of users with j in common.
     """
     count = np.diff(columns.indptr)[items].astype(np.int64)
     item, before = np.repeat(np.arange(len(items)), count), np.cumsum(count) - count
     near = likes[columns[:, items].indices].tocsc()
-    line, other = near.indices.astype(np.int64), np.repeat(np.arange(near.shape[1]), np.diff(near.indptr))
-    start = np.flatnonzero((np.diff(other, prepend=-1) != 0) | (np.diff(item[line], prepend=-1) != 0))
+    line, other = (
+        near.indices.astype(np.int64),
+        np.repeat(np.arange(near.shape[1]), np.diff(near.indptr)),
+    )
+    start = np.flatnonzero(
+        (np.diff(other, prepend=-1) != 0) | (np.diff(item[line], prepend=-1) != 0)
+    )
     row, column, length = item[line[start]], other[start], np.diff(start, append=len(line))
     after = np.repeat(start + length, length) - 1 - np.arange(len(line))
     after[np.repeat(items[row] == column, length)] = 0
@@ -133,7 +159,9 @@ def _sums(likes, columns, items, alpha):
 
     squares = np.cumsum(count**2) - count**2  # where the pairs of an item's users begin
     of, at = item[line[entry]], line[entry]
-    pair, first = _pairs(line, after, entry, squares[of] + (at - before[of]) * count[of] - before[of])
+    pair, first = _pairs(
+        line, after, entry, squares[of] + (at - before[of]) * count[of] - before[of]
+    )
     weight = 1 / (alpha + 1 + np.bincount(pair, minlength=(count**2).sum()))  # 1: the item itself
     which = np.repeat(np.arange(len(start)), length)[entry]
     sums = np.bincount(which, _sums_from(weight, pair, first), len(start))
@@ -143,16 +171,20 @@ def _sums(likes, columns, items, alpha):
 
 
 def _sums_of_one(likes, columns, item, alpha):
-    """`sim` of an item of many users, `[1, V]` CSR; the pairs of its users are gone through in tiles.
+    """`sim` of an item of many users, `[1, V]` CSR; the pairs of its users are gone through in
+    tiles.
 
-    What others many of these users like too is a dense row each, over which overlaps and sums run at the pace of
-    memory; who likes the rest is on lists, as in `_sums`.
+    What others many of these users like too is a dense row each, over which overlaps and sums run
+    at the pace of memory; who likes the rest is on lists, as in `_sums`.
     """
     users = columns.indices[columns.indptr[item] : columns.indptr[item + 1]]
     near = likes[users].tocsc()
     num, share = len(users), np.diff(near.indptr)
     share[item] = 0
-    common, rare = np.flatnonzero(share > SHARE * num), np.flatnonzero((share > 1) & (share <= SHARE * num))
+    common, rare = (
+        np.flatnonzero(share > SHARE * num),
+        np.flatnonzero((share > 1) & (share <= SHARE * num)),
+    )
     sums = np.zeros(len(share))
     by_user, rows = near[:, common].tocsr(), near[:, common].T.toarray()
     lists = near[:, rare]

@@ -5,31 +5,34 @@ import functools
 import numpy as np
 from scipy import sparse
 
-from tf_recall.channels.base import Channel
 from tf_recall.channels.item_cf import check_counts
-from tf_recall.channels.likes import Likes
-from tf_recall.channels.products import together, top, without_diagonal
+from tf_recall.data.likes import Likes
+from tf_recall.recommend.products import together, top, without_diagonal
+from tf_recall.recommend.sparse import Channel
 
 
 class UserCF(Channel):
     """Recommends what the users most similar to a user like (METHODS.md C4).
 
         sim(u, v) = sum over the items l of both of 1 / log(1 + n_l) / sqrt(|J_u| |J_v|)
-        score(u, i) = sum over the `top` users v most similar to u of sim(u, v) * like(v, i),  i among v's `last` items
+        score(u, i) = sum over the `top` users v most similar to u of sim(u, v) * like(v, i),  i
+        among v's `last` items
 
-    with J_u the items that u likes and n_l the number of users who like l: what everybody likes says little. Two
-    indexes: user to his last items, user to the users most similar to him. Somebody unknown is compared by the history
-    that he brings.
+    with J_u the items that u likes and n_l the number of users who like l: what everybody likes
+    says little. Two indexes: user to his last items, user to the users most similar to him.
+    Somebody unknown is compared by the history that he brings.
 
     Args:
         top: how many similar users to keep of each.
         last: how many of a user's latest items to recommend to others; None: all.
-        item_limit: items of more users than this are left out of the comparison: comparing costs the square of it.
-            None: none is.
-        weight: the column that says how much a user likes an item; without a column `weight` every interaction is 1.
+        item_limit: items of more users than this are left out of the comparison: comparing costs
+            the square of it. None: none is.
+        weight: the column that says how much a user likes an item; without a column `weight` every
+            interaction is 1.
         half_life: days after which a like counts half in scores; None: all count alike.
 
-    Paper: Breese, Heckerman and Kadie 1998, "Empirical Analysis of Predictive Algorithms for Collaborative Filtering",
+    Paper: Breese, Heckerman and Kadie 1998, "Empirical Analysis of Predictive Algorithms for
+        Collaborative Filtering",
     section 2.2.2, inverse user frequency.
     """
 

@@ -7,7 +7,8 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Gathered by one call: enough to make the call's own cost vanish, little enough to stay in the cache.
+# Gathered by one call: enough to make the call's own cost vanish, little enough to stay in the
+# cache.
 BLOCK_ROWS, BLOCK_BYTES = 65_536, 32 * 2**20
 POOL_ROWS = 2**20  # Rows mixed with one another where rows are read in runs.
 
@@ -19,45 +20,54 @@ class Batches:
         order = the rows shuffled by (seed, epoch)
         batch = {name: column[order[i * batch_size : (i + 1) * batch_size]]}
 
-    So training that resumes at a step reads exactly what it would have read uninterrupted, with no state to save but
-    the step. Each epoch has its own order, and every batch is full: what remains at the end of an epoch's order, less
-    than a batch, is left out of that epoch.
+    So training that resumes at a step reads exactly what it would have read uninterrupted, with no
+    state to save but the step. Each epoch has its own order, and every batch is full: what remains
+    at the end of an epoch's order, less than a batch, is left out of that epoch.
 
-    Columns may be memory maps. While they fit the page cache, one shuffle over all rows costs little; beyond it every
-    row would be a random read from the disk, and the order itself grows with the rows. Give such columns `run=1024`:
-    rows are then read in runs of 1024 neighbours, in random order, and mixed with those of a thousand other runs.
+    Columns may be memory maps. While they fit the page cache, one shuffle over all rows costs
+    little; beyond it every row would be a random read from the disk, and the order itself grows
+    with the rows. Give such columns `run=1024`: rows are then read in runs of 1024 neighbors, in
+    random order, and mixed with those of a thousand other runs.
 
     Args:
-        columns: A dict, nested as the model wants its batch, of numeric arrays or memory maps `[num_rows, ...]`.
+        columns: A dict, nested as the model wants its batch, of numeric arrays or memory maps
+            `[num_rows, ...]`.
         batch_size: Rows in a batch. At most `num_rows`: a larger one becomes `num_rows`.
         seed: Same seed, same batches.
-        run: Neighbouring rows that are shuffled together: 1 in memory, some hundreds for columns larger than memory.
-        keep: `[num_rows]`, the chance of each row to be in an epoch; None: every row is in every epoch. An epoch then
-            has `floor(sum(keep))` rows, drawn anew. It asks for `run=1`.
+        run: Neighboring rows that are shuffled together: 1 in memory, some hundreds for columns
+            larger than memory.
+        keep: `[num_rows]`, the chance of each row to be in an epoch; None: every row is in every
+            epoch. An epoch then has `floor(sum(keep))` rows, drawn anew. It asks for `run=1`.
 
     Call shapes:
-        `at(step)` gives the same nesting of arrays `[batch_size, ...]`; `dataset()` of tensors `[batch_size, ...]`.
+        `at(step)` gives the same nesting of arrays `[batch_size, ...]`; `dataset()` of tensors
+        `[batch_size, ...]`.
 
     Raises:
-        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size`, `run` or `keep` out of
-            range.
+        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size`,
+            `run` or `keep` out of range.
 
     Example:
         >>> batches = Batches({"query": {"user": users}, "item": {"item": items}}, batch_size=2048)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=3)
 
-        `fit` restarts a dataset at its first batch: to go on with a model trained for some steps, give it
+        `fit` restarts a dataset at its first batch: to go on with a model trained for some steps,
+            give it
         `batches.dataset(start=int(model.optimizer.iterations.numpy()))`.
     """
 
-    def __init__(self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1, keep=None):
+    def __init__(
+        self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1, keep=None
+    ):
         self._columns = columns
         self._leaves = dict(_leaves(columns))
         self.num_rows = _num_rows(self._leaves)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         if not 1 <= run <= self.num_rows:
-            raise ValueError(f"run is {run}; it must lie between 1 and the number of rows, {self.num_rows}.")
+            raise ValueError(
+                f"run is {run}; it must lie between 1 and the number of rows, {self.num_rows}."
+            )
         if keep is not None:
             keep = _checked(keep, self.num_rows, run)
         self.seed = seed
@@ -76,15 +86,20 @@ class Batches:
         return _fill(self._columns, (leaf[0] for leaf in leaves))
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
-        """An endless `tf.data.Dataset` of batches whose first element is the batch of step `start`."""
+        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
+        `start`.
+        """
         import tensorflow as tf
 
         if start < 0:
             raise ValueError(f"start is {start}; the first step is 0.")
-        row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in self._leaves.values())
+        row_bytes = sum(
+            leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in self._leaves.values()
+        )
         rows = min(BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1))
         block_steps = min(self.steps_per_epoch, max(1, rows // self.batch_size))
-        blocks_per_epoch = -(-self.steps_per_epoch // block_steps)  # A block stays within its epoch.
+        # A block stays within its epoch.
+        blocks_per_epoch = -(-self.steps_per_epoch // block_steps)
         dtypes = [leaf.dtype for leaf in self._leaves.values()]
 
         def gather(block):
@@ -103,34 +118,49 @@ class Batches:
         block, skipped = divmod(step, block_steps)
         blocks = tf.data.Dataset.counter(epoch * blocks_per_epoch + block).map(tensors).prefetch(1)
         options = tf.data.Options()
-        options.autotune.enabled = False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        options.autotune.enabled = (
+            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        )
         return blocks.unbatch().skip(skipped).prefetch(4).with_options(options)
 
     def _gather(self, step: int, count: int) -> list[np.ndarray]:
         """The leaves of `count` batches of one epoch, each `[count, batch_size, ...]`."""
         epoch, i = divmod(step, self.steps_per_epoch)
         rows = self._order.rows(epoch, i * self.batch_size, (i + count) * self.batch_size)
-        return [leaf[rows].reshape(count, self.batch_size, *leaf.shape[1:]) for leaf in self._leaves.values()]
+        return [
+            leaf[rows].reshape(count, self.batch_size, *leaf.shape[1:])
+            for leaf in self._leaves.values()
+        ]
 
 
 class _Order:
     """The rows of each epoch in their order, computed piece by piece.
 
-        place = pool * POOL_ROWS + (the places of the pool shuffled by (seed, epoch, pool))[position % POOL_ROWS]
-        row = (shuffled runs[place // run] * run + place % run + shift) % all_rows
+        place = pool * POOL_ROWS + (the places of the pool shuffled by (seed, epoch, pool))[position
+        % POOL_ROWS] row = (shuffled runs[place // run] * run + place % run + shift) % all_rows
 
-    The runs start at another row each epoch, so that other rows are neighbours and the `all_rows % run` rows left out
-    are others. With runs of one row the first shuffle is enough, and the pools are left as they are.
+    The runs start at another row each epoch, so that other rows are neighbors and the
+    `all_rows % run` rows left out are others. With runs of one row the first shuffle is enough, and
+    the pools are left as they are.
 
-    Where rows have a chance `keep`, an epoch takes those shuffled rows at which the running sum of the chances, from a
-    random start below 1 on, passes a whole number: each with its chance, and always equally many.
+    Where rows have a chance `keep`, an epoch takes those shuffled rows at which the running sum of
+    the chances, from a random start below 1 on, passes a whole number: each with its chance, and
+    always equally many.
     """
 
     def __init__(self, all_rows: int, seed: int, run: int, keep=None):
-        self.num_rows = all_rows - all_rows % run if keep is None else int(keep.sum(dtype=np.float64) * (1 + 1e-12))
+        self.num_rows = (
+            all_rows - all_rows % run
+            if keep is None
+            else int(keep.sum(dtype=np.float64) * (1 + 1e-12))
+        )
         self._all_rows, self._seed, self._run, self._keep = all_rows, seed, run, keep
         self._pool_rows = max(1, POOL_ROWS // run) * run
-        self._runs = self._places = (None, None)  # The last ones, (key, value) replaced whole: threads may meet here.
+        # The last ones, (key, value) replaced whole: threads may meet here.
+        self._runs = self._places = (
+            None,
+            None,
+        )
 
     def rows(self, epoch: int, first: int, last: int) -> np.ndarray:
         runs = self._shuffled_runs(epoch)
@@ -146,7 +176,9 @@ class _Order:
         key, runs = self._runs
         if key != epoch:
             num_runs = self._all_rows // self._run
-            runs = np.arange(num_runs, dtype=np.int32 if self._run == 1 and num_runs < 2**31 else np.int64)
+            runs = np.arange(
+                num_runs, dtype=np.int32 if self._run == 1 and num_runs < 2**31 else np.int64
+            )
             random = np.random.default_rng([self._seed, epoch])
             random.shuffle(runs)
             if self._keep is not None:
@@ -170,7 +202,10 @@ class _Order:
 def _checked(keep, num_rows, run):
     keep = np.asarray(keep, np.float32)
     if keep.shape != (num_rows,) or not ((keep >= 0) & (keep <= 1)).all():
-        raise ValueError(f"keep must hold a chance between 0 and 1 for each of the {num_rows} rows; got {keep.shape}.")
+        raise ValueError(
+            f"keep must hold a chance between 0 and 1 for each of the {num_rows} rows; got "
+            f"{keep.shape}."
+        )
     if run > 1:
         raise ValueError(f"keep asks for rows shuffled one by one: leave out run={run}.")
     if keep.sum(dtype=np.float64) < 1:
@@ -189,22 +224,29 @@ def _leaves(columns, path=""):
 def _fill(columns, leaves):
     """The nesting of `columns` with its leaves, in order, taken from `leaves`."""
     return {
-        name: _fill(column, leaves) if isinstance(column, dict) else next(leaves) for name, column in columns.items()
+        name: _fill(column, leaves) if isinstance(column, dict) else next(leaves)
+        for name, column in columns.items()
     }
 
 
 def _num_rows(leaves) -> int:
     if not leaves:
-        raise ValueError("There are no columns; give a dict of arrays, such as {'user': users, 'item': items}.")
+        raise ValueError(
+            "There are no columns; give a dict of arrays, such as {'user': users, 'item': items}."
+        )
     for name, leaf in leaves.items():
         if leaf.ndim == 0 or leaf.dtype.kind not in "biuf":
             raise ValueError(
-                f"Column {name!r} is of dtype {leaf.dtype} and shape {leaf.shape}; batches are of numbers, with "
-                "rows on the first axis. Turn strings into row numbers first, with Vocabulary.encode."
+                f"Column {name!r} is of dtype {leaf.dtype} and shape {leaf.shape}; batches are of "
+                "numbers, with "
+                "rows on the first axis. Turn strings into row numbers first, with "
+                "Vocabulary.encode."
             )
     lengths = {name: len(leaf) for name, leaf in leaves.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"The columns differ in length: {lengths}. Every column needs the same number of rows.")
+        raise ValueError(
+            f"The columns differ in length: {lengths}. Every column needs the same number of rows."
+        )
     num_rows = next(iter(lengths.values()))
     if num_rows == 0:
         raise ValueError(f"The columns {list(leaves)} have no rows; there is nothing to train on.")

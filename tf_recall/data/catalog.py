@@ -1,4 +1,6 @@
-"""What a model knows of its users and items: ids, counts, side tables, seen pairs; fitted on the training part only."""
+"""What a model knows of its users and items: ids, counts, side tables, seen pairs; fitted on the
+training part only.
+"""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from tf_recall.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Seen:
-    """Each user's items as sorted, distinct rows: user `u` has seen `rows[offsets[u]:offsets[u + 1]]`.
+    """Each user's items as sorted, distinct rows: user `u` has seen
+    `rows[offsets[u]:offsets[u + 1]]`.
 
     Args:
         offsets: `[num_user_rows + 1]` int64.
@@ -25,12 +28,17 @@ class Seen:
 
     @classmethod
     def fit(cls, users: np.ndarray, items: np.ndarray, num_user_rows: int) -> "Seen":
-        """From the pairs `(users[n], items[n])`; pairs with an unknown side (row 0) are left out."""
+        """From the pairs `(users[n], items[n])`; pairs with an unknown side (row 0) are left
+        out.
+        """
         known = (users > 0) & (items > 0)
         pairs = np.sort(users[known].astype(np.int64) << 32 | items[known].astype(np.int64))
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # sorted and distinct, sooner than np.unique
         counts = np.bincount(pairs >> 32, minlength=num_user_rows)
-        return cls(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), (pairs & 0xFFFFFFFF).astype(np.int32))
+        return cls(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            (pairs & 0xFFFFFFFF).astype(np.int32),
+        )
 
     def of(self, user: int) -> np.ndarray:
         """The item rows of one user row."""
@@ -41,9 +49,9 @@ class Seen:
 class Catalog:
     """The vocabularies of users and items, their side tables by row, and the seen pairs.
 
-    Items (and users) that stand in a side table but not in the training interactions get a row too, with count 0: they
-    can be recommended from their features. Line `r` of a side table describes row `r + 1`; row 0 is *unknown* and has
-    no line.
+    Items (and users) that stand in a side table but not in the training interactions get a row too,
+    with count 0: they can be recommended from their features. Line `r` of a side table describes
+    row `r + 1`; row 0 is *unknown* and has no line.
 
     Args:
         users, items: raw ids to rows, with training counts.
@@ -70,14 +78,23 @@ class Catalog:
         return cls(users, items, user_table, item_table, Seen.fit(*rows, users.size))
 
     def extended(self, interactions: Interactions) -> "Catalog":
-        """The catalogue of further interactions: what it knows keeps its row, what is new gets the rows after.
+        """The catalog of further interactions: what it knows keeps its row, what is new gets the
+        rows after.
 
         Args:
-            interactions: all that are known by now, old ones too, with side tables that describe new users and items.
+            interactions: all that are known by now, old ones too, with side tables that describe
+                new users and items.
         """
-        users, user_table = _side(interactions.frame["user_id"], interactions.users, "user_id", self.users)
-        items, item_table = _side(interactions.frame["item_id"], interactions.items, "item_id", self.items)
-        rows = users.encode(interactions.frame["user_id"]), items.encode(interactions.frame["item_id"])
+        users, user_table = _side(
+            interactions.frame["user_id"], interactions.users, "user_id", self.users
+        )
+        items, item_table = _side(
+            interactions.frame["item_id"], interactions.items, "item_id", self.items
+        )
+        rows = (
+            users.encode(interactions.frame["user_id"]),
+            items.encode(interactions.frame["item_id"]),
+        )
         return Catalog(users, items, user_table, item_table, Seen.fit(*rows, users.size))
 
     @property
@@ -89,15 +106,19 @@ class Catalog:
         """The row of an item.
 
         Raises:
-            ValueError: the catalogue does not know it.
+            ValueError: the catalog does not know it.
         """
         row = int(self.items.encode([item_id])[0])
         if not row:
-            raise ValueError(f"item {item_id!r} is unknown: it is not among the {self.num_items} of the catalogue")
+            raise ValueError(
+                f"item {item_id!r} is unknown: it is not among the {self.num_items} of the catalog"
+            )
         return row
 
     def save(self, directory: str | Path) -> None:
-        """Writes vocabularies and seen pairs. The side tables stay behind: a trained model holds them encoded."""
+        """Writes vocabularies and seen pairs. The side tables stay behind: a trained model holds
+        them encoded.
+        """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.users.save(directory / "users.tsv")
@@ -118,9 +139,14 @@ class Catalog:
         directory = Path(directory)
         names = ["catalog.json", "users.tsv", "items.tsv", "seen_offsets.npy", "seen_rows.npy"]
         if missing := [name for name in names if not (directory / name).is_file()]:
-            raise FileNotFoundError(f"{directory} is no complete catalog: it lacks {', '.join(missing)}")
+            raise FileNotFoundError(
+                f"{directory} is no complete catalog: it lacks {', '.join(missing)}"
+            )
         sizes = json.loads((directory / "catalog.json").read_text())
-        users, items = Vocabulary.load(directory / "users.tsv"), Vocabulary.load(directory / "items.tsv")
+        users, items = (
+            Vocabulary.load(directory / "users.tsv"),
+            Vocabulary.load(directory / "items.tsv"),
+        )
         seen = Seen(np.load(directory / "seen_offsets.npy"), np.load(directory / "seen_rows.npy"))
         found = {"users": users.size, "items": items.size, "pairs": len(seen.rows)}
         if found != sizes or len(seen.offsets) != users.size + 1:
@@ -128,13 +154,18 @@ class Catalog:
         return cls(users, items, _blank(users), _blank(items), seen)
 
 
-def _side(ids: pd.Series, table: pd.DataFrame | None, key: str, known=None) -> tuple[Vocabulary, pd.DataFrame]:
-    vocabulary = (known.extended if known else Vocabulary.fit)(ids, () if table is None else table[key])
+def _side(
+    ids: pd.Series, table: pd.DataFrame | None, key: str, known=None
+) -> tuple[Vocabulary, pd.DataFrame]:
+    vocabulary = (known.extended if known else Vocabulary.fit)(
+        ids, () if table is None else table[key]
+    )
     if table is None:
         return vocabulary, _blank(vocabulary)
     lines = np.full(vocabulary.size - 1, -1)
     lines[vocabulary.encode(table[key]) - 1] = np.arange(len(table))
-    aligned = table.drop(columns=key).reset_index(drop=True).reindex(lines)  # no line is labelled -1: missing
+    # no line is labeled -1: missing
+    aligned = table.drop(columns=key).reset_index(drop=True).reindex(lines)
     return vocabulary, aligned.reset_index(drop=True)
 
 

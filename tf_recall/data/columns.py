@@ -17,8 +17,11 @@ MANIFEST = "manifest.json"
 BLOCK_ROWS = 2**18
 
 
-def encode_parquet(path, store, columns: dict | None = None) -> tuple[dict[str, Any], Vocabulary, Vocabulary]:
-    """Fits both vocabularies over a Parquet file and encodes it, holding no more than a block of rows at a time.
+def encode_parquet(
+    path, store, columns: dict | None = None
+) -> tuple[dict[str, Any], Vocabulary, Vocabulary]:
+    """Fits both vocabularies over a Parquet file and encodes it, holding no more than a block of
+    rows at a time.
 
     The columns are those of `positives.user_item` on the file read whole, without context.
 
@@ -28,8 +31,9 @@ def encode_parquet(path, store, columns: dict | None = None) -> tuple[dict[str, 
         columns: Our name to the file's, e.g. `{"user_id": "customer"}`, where they differ.
 
     Returns:
-        `{"query": {"user": [n] int32}, "item": {"item": [n] int32}}` as memory maps, and `"weight": [n]` float32 where
-        the file has one; the vocabulary of users; the vocabulary of items.
+        `{"query": {"user": [n] int32}, "item": {"item": [n] int32}}` as memory maps, and
+        `"weight": [n]` float32 where the file has one; the vocabulary of users; the vocabulary of
+        items.
 
     Raises:
         FileExistsError: `store` is there.
@@ -39,23 +43,29 @@ def encode_parquet(path, store, columns: dict | None = None) -> tuple[dict[str, 
         >>> columns, users, items = encode_parquet("train.parquet", "train.columns")
         >>> batches = Batches(columns, batch_size=4096, run=1024)
 
-        A later run reads the store with `open_columns("train.columns")`; the vocabularies save themselves.
+        A later run reads the store with `open_columns("train.columns")`; the vocabularies save
+        themselves.
     """
     users, items = fit_vocabularies(read_blocks(path, columns))
 
     def encode(block):
         ids = block.frame["user_id"], block.frame["item_id"]
         encoded = {"query": {"user": users.encode(ids[0])}, "item": {"item": items.encode(ids[1])}}
-        return encoded | ({"weight": block.frame["weight"].to_numpy()} if "weight" in block.frame else {})
+        return encoded | (
+            {"weight": block.frame["weight"].to_numpy()} if "weight" in block.frame else {}
+        )
 
     write_columns(store, (encode(block) for block in read_blocks(path, columns)))
     return open_columns(store), users, items
 
 
-def read_blocks(path, columns: dict | None = None, context: Iterable[str] = ()) -> Iterator[Interactions]:
+def read_blocks(
+    path, columns: dict | None = None, context: Iterable[str] = ()
+) -> Iterator[Interactions]:
     """The interactions of a Parquet file, block by block in the file's order.
 
-    Only these columns are read: both ids, `timestamp` and `weight` where they are there or named, and `context`.
+    Only these columns are read: both ids, `timestamp` and `weight` where they are there or named,
+    and `context`.
 
     Args:
         path: A Parquet file, or a folder of them read in the order of their names.
@@ -64,10 +74,12 @@ def read_blocks(path, columns: dict | None = None, context: Iterable[str] = ()) 
 
     Raises:
         FileNotFoundError: No such file, or a folder without `.parquet` files.
-        TypeError, ValueError: What `Interactions` refuses, with the rows of the file that it is about.
+        TypeError, ValueError: What `Interactions` refuses, with the rows of the file that it is
+            about.
 
     Example:
-        >>> encoded = (user_item(block, catalog, model.query_tower) for block in read_blocks("train.parquet"))
+        >>> blocks = read_blocks("train.parquet")
+        >>> encoded = (user_item(block, catalog, model.query_tower) for block in blocks)
         >>> write_columns("train.columns", encoded)
     """
     import pyarrow.parquet as pq
@@ -75,14 +87,23 @@ def read_blocks(path, columns: dict | None = None, context: Iterable[str] = ()) 
     path, columns = Path(path), columns or {}
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not path.exists():
-        raise FileNotFoundError(f"There is no Parquet file at {path}; give a file, or a folder with *.parquet in it.")
+        raise FileNotFoundError(
+            f"There is no Parquet file at {path}; give a file, or a folder with *.parquet in it."
+        )
     for file in files:
         with pq.ParquetFile(file) as parquet:
             there = set(parquet.schema_arrow.names)
-            wanted = ["user_id", "item_id", *(name for name in ("timestamp", "weight") if name in there), *context]
+            wanted = [
+                "user_id",
+                "item_id",
+                *(name for name in ("timestamp", "weight") if name in there),
+                *context,
+            ]
             names = {ours: columns.get(ours, ours) for ours in dict.fromkeys([*wanted, *columns])}
             if lacking := sorted(set(names.values()) - there):
-                raise ValueError(f"{file} has no column {', '.join(lacking)}; it has {', '.join(sorted(there))}.")
+                raise ValueError(
+                    f"{file} has no column {', '.join(lacking)}; it has {', '.join(sorted(there))}."
+                )
             row = 0
             for batch in parquet.iter_batches(BLOCK_ROWS, columns=list(names.values())):
                 if not batch.num_rows:
@@ -91,7 +112,9 @@ def read_blocks(path, columns: dict | None = None, context: Iterable[str] = ()) 
                     yield Interactions.from_frame(batch, names)
                 except (TypeError, ValueError) as error:
                     rows = f"{row} to {row + batch.num_rows - 1}"
-                    raise type(error)(f"In {file}, block of rows {rows} (counted from 0): {error}") from error
+                    raise type(error)(
+                        f"In {file}, block of rows {rows} (counted from 0): {error}"
+                    ) from error
                 row += batch.num_rows
 
 
@@ -119,7 +142,8 @@ def write_columns(store, blocks: Iterable[dict[str, Any]]) -> None:
 
     Args:
         store: Folder to be made; it must not be there yet.
-        blocks: Dicts, nested alike, of numeric arrays `[rows, ...]` that differ in nothing but their rows.
+        blocks: Dicts, nested alike, of numeric arrays `[rows, ...]` that differ in nothing but
+            their rows.
 
     Raises:
         FileExistsError: `store` is there.
@@ -127,13 +151,18 @@ def write_columns(store, blocks: Iterable[dict[str, Any]]) -> None:
     """
     store = Path(store)
     if store.exists():
-        raise FileExistsError(f"{store} is there already; open it with open_columns, or remove it to write it again.")
+        raise FileExistsError(
+            f"{store} is there already; open it with open_columns, or remove it to write it again."
+        )
     aside = store.with_name(store.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         kinds, rows = _append(aside, blocks)
-        columns = {name: {"dtype": dtype.str, "shape": [rows, *shape]} for name, (dtype, shape) in kinds.items()}
+        columns = {
+            name: {"dtype": dtype.str, "shape": [rows, *shape]}
+            for name, (dtype, shape) in kinds.items()
+        }
         (aside / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
         aside.rename(store)
     except BaseException:
@@ -146,11 +175,14 @@ def open_columns(store) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: No store there.
-        ValueError: A store with a file missing, cut short or of another kind than the manifest says.
+        ValueError: A store with a file missing, cut short or of another kind than the manifest
+            says.
     """
     store = Path(store)
     if not (store / MANIFEST).is_file():
-        raise FileNotFoundError(f"{store} is no column store: it has no {MANIFEST}. write_columns makes one.")
+        raise FileNotFoundError(
+            f"{store} is no column store: it has no {MANIFEST}. write_columns makes one."
+        )
     try:
         columns = json.loads((store / MANIFEST).read_text())["columns"]
         maps = {name: np.load(store / f"{name}.npy", mmap_mode="r") for name in columns}
@@ -160,7 +192,10 @@ def open_columns(store) -> dict[str, Any]:
     for name, column in maps.items():
         found = {"dtype": column.dtype.str, "shape": list(column.shape)}
         if found != columns[name]:
-            raise ValueError(f"{store} is damaged; write it again. Column {name} is {found}, and was {columns[name]}.")
+            raise ValueError(
+                f"{store} is damaged; write it again. Column {name} is {found}, and was "
+                f"{columns[name]}."
+            )
         *parents, leaf = name.split("/")
         place = nested
         for parent in parents:
@@ -170,7 +205,9 @@ def open_columns(store) -> dict[str, Any]:
 
 
 def _append(folder: Path, blocks) -> tuple[dict, int]:
-    """Writes the blocks' columns; returns {name: (dtype, shape of a row)} and the number of rows."""
+    """Writes the blocks' columns; returns {name: (dtype, shape of a row)} and the number of
+    rows.
+    """
     kinds: dict = {}
     files: dict = {}
     rows = 0
@@ -185,7 +222,10 @@ def _append(folder: Path, blocks) -> tuple[dict, int]:
                     files[name] = stack.enter_context(open(folder / f"{name}.npy", "wb"))
                     _header(files[name], *kind, rows=0)
             if found != kinds:
-                raise ValueError(f"Block {number} has columns {_said(found)}; the first block had {_said(kinds)}.")
+                raise ValueError(
+                    f"Block {number} has columns {_said(found)}; the first block had "
+                    f"{_said(kinds)}."
+                )
             lengths = {name: len(leaf) for name, leaf in leaves.items()}
             if len(set(lengths.values())) > 1:
                 raise ValueError(f"The columns of block {number} differ in length: {lengths}.")
@@ -193,7 +233,9 @@ def _append(folder: Path, blocks) -> tuple[dict, int]:
                 files[name].write(np.ascontiguousarray(leaf).data)
             rows += next(iter(lengths.values()), 0)
         if rows == 0:
-            raise ValueError("There are no rows to write: the blocks were empty, or there were none.")
+            raise ValueError(
+                "There are no rows to write: the blocks were empty, or there were none."
+            )
         for name, file in files.items():
             file.seek(0)
             _header(file, *kinds[name], rows)
@@ -201,23 +243,33 @@ def _append(folder: Path, blocks) -> tuple[dict, int]:
 
 
 def _header(file, dtype, shape, rows: int) -> None:
-    """The .npy header. NumPy pads it so that it stays of one length whatever the rows, so it can be written over."""
-    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows, *shape)}
+    """The .npy header. NumPy pads it so that it stays of one length whatever the rows, so it can be
+    written over.
+    """
+    described = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (rows, *shape),
+    }
     np.lib.format.write_array_header_1_0(file, described)
 
 
 def _named(block: dict, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
     for name, value in block.items():
         if not name or "/" in name or name.startswith("."):
-            raise ValueError(f"{name!r} cannot name a column: names become files, so no '/' and no '.' in front.")
+            raise ValueError(
+                f"{name!r} cannot name a column: names become files, so no '/' and no '.' in front."
+            )
         if isinstance(value, dict):
             yield from _named(value, f"{prefix}{name}/")
             continue
         column = np.asarray(value)
         if column.ndim == 0 or column.dtype.kind not in "biuf":
             raise ValueError(
-                f"Column {prefix}{name} is of dtype {column.dtype} and shape {column.shape}; a store holds numbers, "
-                "with rows on the first axis. Turn strings into row numbers first, with Vocabulary.encode."
+                f"Column {prefix}{name} is of dtype {column.dtype} and shape {column.shape}; a "
+                "store holds numbers, "
+                "with rows on the first axis. Turn strings into row numbers first, with "
+                "Vocabulary.encode."
             )
         yield f"{prefix}{name}", column
 
@@ -227,14 +279,19 @@ def _said(kinds: dict) -> str:
 
 
 class _Counts:
-    """How often each id occurred so far; merged now and then, so that the parts hold about as much as the result."""
+    """How often each id occurred so far; merged now and then, so that the parts hold about as much
+    as the result.
+    """
 
     def __init__(self):
         self.ids, self.counts = [], []
 
     def add(self, ids: np.ndarray) -> None:
         if self.ids and ids.dtype != self.ids[0].dtype:
-            raise TypeError(f"Ids must be all strings or all integers, got {self.ids[0][:3]} and then {ids[:3]}.")
+            raise TypeError(
+                f"Ids must be all strings or all integers, got {self.ids[0][:3]} and then "
+                f"{ids[:3]}."
+            )
         codes, known = pd.factorize(ids)
         self.ids.append(known)
         self.counts.append(np.bincount(codes, minlength=len(known)))

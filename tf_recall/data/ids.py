@@ -9,8 +9,9 @@ MISSING = {"string": "", "int64": -1}
 def raw_ids(values, name: str = "id") -> np.ndarray:
     """Ids as the outside world says them, in one of two dtypes: Python strings (object) or int64.
 
-    Bytes are read as UTF-8. A missing id (None, NaN, NA) becomes `""` among strings and -1 among integers; these two
-    are what requests pad with, so neither is an id. Nothing else is converted: 7 and "7" are different ids.
+    Bytes are read as UTF-8. A missing id (None, NaN, NA) becomes `""` among strings and -1 among
+    integers; these two are what requests pad with, so neither is an id. Nothing else is converted:
+    7 and "7" are different ids.
 
     Args:
       values: list, NumPy array, pandas or polars series, Arrow array or eager tensor, of any shape.
@@ -20,7 +21,9 @@ def raw_ids(values, name: str = "id") -> np.ndarray:
       TypeError: values of another type, or of several types.
       ValueError: an integer beyond int64, or bytes that are not UTF-8.
     """
-    array = np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
+    array = (
+        np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
+    )
     kind = array.dtype.kind
     if kind in "OUST":
         array = array.astype(object)
@@ -38,7 +41,9 @@ def raw_ids(values, name: str = "id") -> np.ndarray:
         if (array == np.floor(array)).all() and (np.abs(array) < 2**53).all():
             return array.astype(np.int64)
         kind = "fractions, or too large to be exact"
-    raise TypeError(f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind}).")
+    raise TypeError(
+        f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind})."
+    )
 
 
 def _decoded(array: np.ndarray, name: str) -> np.ndarray:
@@ -51,8 +56,12 @@ def _decoded(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _int64(array: np.ndarray, name: str) -> np.ndarray:
-    if array.size and (array.max() > np.iinfo(np.int64).max or array.min() < np.iinfo(np.int64).min):
-        raise ValueError(f"{name} must fit 64 bits with a sign, got {array.max()} as the largest: use strings.")
+    if array.size and (
+        array.max() > np.iinfo(np.int64).max or array.min() < np.iinfo(np.int64).min
+    ):
+        raise ValueError(
+            f"{name} must fit 64 bits with a sign, got {array.max()} as the largest: use strings."
+        )
     return array.astype(np.int64)
 
 

@@ -16,18 +16,23 @@ LAST_SECOND = 253_402_300_799  # of the year 9999
 class Interactions:
     """A table of interactions, checked, with what is known of its users and items beside it.
 
-    Build it with a `from_...` constructor: those validate. Ids are what the outside world says, strings or int64. A CSV
-    file does not tell the two apart, so there ids are integers where every one is written as a plain integer ("7", not
-    "007"). Where a table and its side table differ (7 and "7"), both become strings.
+    Build it with a `from_...` constructor: those validate. Ids are what the outside world says,
+    strings or int64. A CSV file does not tell the two apart, so there ids are integers where every
+    one is written as a plain integer ("7", not "007"). Where a table and its side table differ (7
+    and "7"), both become strings.
 
     Attributes:
-      frame: columns `user_id`, `item_id`, and where known `timestamp` (int64, seconds since 1970 UTC) and `weight`
-        (float32, at least 0). Any further column is *context*: what was known when the interaction happened.
-      items: `item_id` and what is known of each item, or None. It may tell of items without interactions.
+      frame: columns `user_id`, `item_id`, and where known `timestamp` (int64, seconds since 1970
+          UTC) and `weight`
+        (float32, at least 0). Any further column is *context*: what was known when the interaction
+        happened.
+      items: `item_id` and what is known of each item, or None. It may tell of items without
+          interactions.
       users: `user_id` and what is known of each user, or None.
 
     Example:
-      >>> clicks = Interactions.from_columns(user_id=["ann", "bob"], item_id=[7, 8], timestamp=[100, 200])
+      >>> ids = {"user_id": ["ann", "bob"], "item_id": [7, 8]}
+      >>> clicks = Interactions.from_columns(**ids, timestamp=[100, 200])
       >>> len(clicks.select(clicks.frame["timestamp"] > 100))
       1
     """
@@ -37,25 +42,37 @@ class Interactions:
     users: pd.DataFrame | None = None
 
     @classmethod
-    def from_frame(cls, frame, columns: dict | None = None, items=None, users=None) -> "Interactions":
+    def from_frame(
+        cls, frame, columns: dict | None = None, items=None, users=None
+    ) -> "Interactions":
         """Interactions of a dataframe.
 
         Args:
           frame: pandas, polars, Arrow or any table that has `to_pandas`.
-          columns: our name to the frame's, e.g. `{"user_id": "customer", "timestamp": "date"}`; others keep theirs.
-          items: table (or path of a CSV or Parquet file) with `item_id`, under that name or the one in `columns`.
+          columns: our name to the frame's, e.g. `{"user_id": "customer", "timestamp": "date"}`;
+              others keep theirs.
+          items: table (or path of a CSV or Parquet file) with `item_id`, under that name or the one
+              in `columns`.
           users: the same for users, with `user_id`.
 
         Raises:
           TypeError: a table that is none, or ids that are neither strings nor integers.
-          ValueError: no rows; a column that is absent or there twice; a missing id; a time that cannot be read or is
-            not in seconds; a weight that is negative or no number; an id twice in a side table, or none shared with it.
+          ValueError: no rows; a column that is absent or there twice; a missing id; a time that
+              cannot be read or is
+            not in seconds; a weight that is negative or no number; an id twice in a side table, or
+            none shared with it.
         """
         columns = columns or {}
         frame = tables.renamed(tables.as_pandas(frame, "interactions"), columns)
         if frame.empty:
-            raise ValueError(f"There are no interactions: the table has columns {list(frame.columns)} and no rows.")
-        user_id, item_id = _ids(frame, "user_id", "interactions"), _ids(frame, "item_id", "interactions")
+            raise ValueError(
+                f"There are no interactions: the table has columns {list(frame.columns)} and no "
+                "rows."
+            )
+        user_id, item_id = (
+            _ids(frame, "user_id", "interactions"),
+            _ids(frame, "item_id", "interactions"),
+        )
         users, user_id = _side_table(users, "users", "user_id", columns, user_id)
         items, item_id = _side_table(items, "items", "item_id", columns, item_id)
         checked = {"user_id": user_id, "item_id": item_id}
@@ -70,8 +87,16 @@ class Interactions:
     def from_columns(
         cls, user_id, item_id, timestamp=None, weight=None, items=None, users=None, **context
     ) -> "Interactions":
-        """Interactions of arrays of one length; every further keyword is a context column. Raises as `from_frame`."""
-        given = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp, "weight": weight, **context}
+        """Interactions of arrays of one length; every further keyword is a context column. Raises
+        as `from_frame`.
+        """
+        given = {
+            "user_id": user_id,
+            "item_id": item_id,
+            "timestamp": timestamp,
+            "weight": weight,
+            **context,
+        }
         given = {name: values for name, values in given.items() if values is not None}
         lengths = {name: len(values) for name, values in given.items()}
         if len(set(lengths.values())) > 1:
@@ -80,17 +105,23 @@ class Interactions:
 
     @classmethod
     def from_csv(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
-        """Interactions of a CSV file (tab separated when its name holds `.tsv`), compressed or not. As `from_frame`."""
+        """Interactions of a CSV file (tab separated when its name holds `.tsv`), compressed or not.
+        As `from_frame`.
+        """
         return cls.from_frame(tables.read_csv(path, _keys(columns)), columns, items, users)
 
     @classmethod
-    def from_parquet(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
+    def from_parquet(
+        cls, path, columns: dict | None = None, items=None, users=None
+    ) -> "Interactions":
         """Interactions of a Parquet file or a folder of them. As `from_frame`."""
         return cls.from_frame(pd.read_parquet(path), columns, items, users)
 
     @classmethod
     def from_file(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
-        """Interactions of a file whose suffix tells what it is: `.csv`, `.tsv` (also compressed) or `.parquet`."""
+        """Interactions of a file whose suffix tells what it is: `.csv`, `.tsv` (also compressed) or
+        `.parquet`.
+        """
         return cls.from_frame(tables.read(path, _keys(columns)), columns, items, users)
 
     def __len__(self) -> int:
@@ -103,14 +134,23 @@ class Interactions:
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     def with_string_ids(self, key: str) -> "Interactions":
-        """The same interactions with the ids of column `user_id` or `item_id` as strings, also in its side table."""
+        """The same interactions with the ids of column `user_id` or `item_id` as strings, also in
+        its side table.
+        """
         side = "users" if key == "user_id" else "items"
-        given = {name: getattr(self, name) for name in ("frame", side) if getattr(self, name) is not None}
-        return replace(self, **{name: table.assign(**{key: _strings(table[key])}) for name, table in given.items()})
+        given = {
+            name: getattr(self, name) for name in ("frame", side) if getattr(self, name) is not None
+        }
+        return replace(
+            self,
+            **{name: table.assign(**{key: _strings(table[key])}) for name, table in given.items()},
+        )
 
 
 def _keys(columns: dict | None) -> set[str]:
-    return {"user_id", "item_id"} | {(columns or {}).get(key, key) for key in ("user_id", "item_id")}
+    return {"user_id", "item_id"} | {
+        (columns or {}).get(key, key) for key in ("user_id", "item_id")
+    }
 
 
 def _strings(ids) -> pd.Series:
@@ -137,7 +177,11 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
     """The side table, checked, and the interactions' ids in the dtype that both now share."""
     if table is None:
         return None, ids
-    table = tables.read(table, _keys(columns)) if isinstance(table, (str, Path)) else tables.as_pandas(table, what)
+    table = (
+        tables.read(table, _keys(columns))
+        if isinstance(table, (str, Path))
+        else tables.as_pandas(table, what)
+    )
     if key not in table and columns.get(key) in table:
         table = table.rename(columns={columns[key]: key})
     own = _ids(table, key, what)
@@ -145,22 +189,31 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
         own, ids = (_strings(some).to_numpy() for some in (own, ids))
     twice = np.flatnonzero(pd.Series(own, dtype=own.dtype).duplicated())
     if twice.size:
-        raise ValueError(f"{key} must differ in {what}, got '{own[twice[0]]}' twice (again in row {twice[0]}).")
+        raise ValueError(
+            f"{key} must differ in {what}, got '{own[twice[0]]}' twice (again in row {twice[0]})."
+        )
     if not pd.Index(own, dtype=own.dtype).isin(ids).any():
         raise ValueError(
             f"{what} and the interactions share no {key}: "
-            f"{own[:3].tolist()} and so on in {what}, {ids[:3].tolist()} and so on in the interactions."
+            f"{own[:3].tolist()} and so on in {what}, {ids[:3].tolist()} and so on in the "
+            "interactions."
         )
     return tables.of_columns({key: own} | {name: table[name] for name in table if name != key}), ids
 
 
 def _seconds(column: pd.Series) -> np.ndarray:
-    """Numbers, also as text, are seconds already; datetimes and other text are converted, UTC unless they say."""
+    """Numbers, also as text, are seconds already; datetimes and other text are converted, UTC
+    unless they say.
+    """
     missing = np.flatnonzero(column.isna())
     if missing.size:
-        raise ValueError(f"{missing.size} of {len(column)} timestamp are missing, the first in row {missing[0]}.")
+        raise ValueError(
+            f"{missing.size} of {len(column)} timestamp are missing, the first in row {missing[0]}."
+        )
     if column.dtype.kind in "bmc" or isinstance(column.dtype, pd.PeriodDtype):
-        raise TypeError(f"timestamp must be seconds since 1970, datetimes or text, got {column.dtype}.")
+        raise TypeError(
+            f"timestamp must be seconds since 1970, datetimes or text, got {column.dtype}."
+        )
     if not pd.api.types.is_datetime64_any_dtype(column):
         numbers = pd.to_numeric(column, errors="coerce")
         if numbers.notna().all():
@@ -171,8 +224,10 @@ def _seconds(column: pd.Series) -> np.ndarray:
         times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     if times.isna().any():
         raise ValueError(
-            f"timestamp '{column.iloc[unread[0]]}' in row {unread[0]} cannot be read in the format of the first one, "
-            f"'{column.iloc[0]}': give seconds since 1970, datetimes, or text such as 2024-03-31 18:05:00."
+            f"timestamp '{column.iloc[unread[0]]}' in row {unread[0]} cannot be read in the format "
+            "of the first one, "
+            f"'{column.iloc[0]}': give seconds since 1970, datetimes, or text such as 2024-03-31 "
+            "18:05:00."
         )
     return times.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
 
@@ -182,15 +237,23 @@ def _whole_seconds(numbers: pd.Series) -> np.ndarray:
     wrong = np.flatnonzero(~(np.abs(seconds) <= LAST_SECOND))
     if wrong.size:
         raise ValueError(
-            f"timestamp must be seconds since 1970, got {numbers.iloc[wrong[0]]} in row {wrong[0]}, "
+            f"timestamp must be seconds since 1970, got {numbers.iloc[wrong[0]]} in row "
+            f"{wrong[0]}, "
             "past the year 9999: divide milliseconds by 1000."
         )
     return seconds.astype(np.int64)
 
 
 def _weights(column: pd.Series) -> np.ndarray:
-    weights = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan).astype(np.float32)
+    weights = (
+        pd.to_numeric(column, errors="coerce")
+        .to_numpy(np.float64, na_value=np.nan)
+        .astype(np.float32)
+    )
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if wrong.size:
-        raise ValueError(f"weight must be a number of at least 0, got '{column.iloc[wrong[0]]}' in row {wrong[0]}.")
+        raise ValueError(
+            f"weight must be a number of at least 0, got '{column.iloc[wrong[0]]}' in row "
+            f"{wrong[0]}."
+        )
     return weights

@@ -1,4 +1,6 @@
-"""Sessions: runs of a user's items in time order, and the recipes that cut them out of interactions."""
+"""Sessions: runs of a user's items in time order, and the recipes that cut them out of
+interactions.
+"""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -20,15 +22,16 @@ class Sessions:
 
     Args:
         offsets: `[S + 1]` int64.
-        items: `[N]` int32, rows of the catalogue, above 0.
-        users: `[S]` int32, whose session it is; 0 where the catalogue does not know the user.
-        booked: `[S]` int32, the item that the session led to, 0 for none; or None.
+        items: `[N]` int32, rows of the catalog, above 0.
+        users: `[S]` int32, whose session it is; 0 where the catalog does not know the user.
+        conversion: `[S]` int32, the item that the session led to, 0 for none; or None.
 
     Raises:
         ValueError: the arrays do not fit together.
 
     Example:
-        >>> sessions = Sessions(np.array([0, 2, 5]), np.array([4, 7, 7, 1, 4], np.int32), np.array([1, 2], np.int32))
+        >>> items, users = np.array([4, 7, 7, 1, 4], np.int32), np.array([1, 2], np.int32)
+        >>> sessions = Sessions(np.array([0, 2, 5]), items, users)
         >>> len(sessions)
         2
     """
@@ -36,26 +39,33 @@ class Sessions:
     offsets: np.ndarray
     items: np.ndarray
     users: np.ndarray
-    booked: np.ndarray | None = None
+    conversion: np.ndarray | None = None
 
     def __post_init__(self):
         num = len(self.offsets) - 1
         if num < 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.items):
-            raise ValueError(f"offsets must go from 0 to the number of items, {len(self.items)}, got {self.offsets}.")
-        for name in ("users", "booked"):
+            raise ValueError(
+                f"offsets must go from 0 to the number of items, {len(self.items)}, got "
+                f"{self.offsets}."
+            )
+        for name in ("users", "conversion"):
             if getattr(self, name) is not None and len(getattr(self, name)) != num:
-                raise ValueError(f"{name} has {len(getattr(self, name))} entries for {num} sessions.")
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} entries for {num} sessions."
+                )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
 
 class Recipe:
-    """A way to cut interactions into sessions: it says in `cut` which lines follow one another, and where one begins.
+    """A way to cut interactions into sessions: it says in `cut` which lines follow one another, and
+    where one begins.
 
-    Items that the catalogue does not know are left out once the sessions are cut, so they still hold a session
-    together. Sessions of one item stay: they have no pairs, but count in an item's share of all events. Those of none
-    do not stay. An item that comes again in a session stays as often as it comes.
+    Items that the catalog does not know are left out once the sessions are cut, so they still hold
+    a session together. Sessions of one item stay: they have no pairs, but count in an item's share
+    of all events. Those of none do not stay. An item that comes again in a session stays as often
+    as it comes.
 
     Call: `recipe(interactions, catalog)` -> `Sessions`.
     """
@@ -64,7 +74,9 @@ class Recipe:
         return _sessions(interactions.frame, catalog, *self.cut(interactions.frame))
 
     def cut(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """The frame's line numbers `[n]` in the order of the sessions, and bool `[n]`: where a session begins."""
+        """The frame's line numbers `[n]` in the order of the sessions, and bool `[n]`: where a
+        session begins.
+        """
         raise NotImplementedError
 
     def get_config(self):
@@ -77,7 +89,8 @@ class Recipe:
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ByUser(Recipe):
-    """All that a user did as one session, by time; by line among equal times, or where there are no timestamps.
+    """All that a user did as one session, by time; by line among equal times, or where there are no
+    timestamps.
 
     Example:
         >>> sessions = ByUser()(split.train, catalog)
@@ -125,11 +138,12 @@ class ByGap(Recipe):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ByColumn(Recipe):
-    """A session is what one user has under one value of a column, such as an invoice; inside by time, then by line.
+    """A session is what one user has under one value of a column, such as an invoice; inside by
+    time, then by line.
 
     Args:
-        column: a context column of the interactions. Two users may have the same value, as where each one's sessions
-            are counted from 1: those are two sessions.
+        column: a context column of the interactions. Two users may have the same value, as where
+            each one's sessions are counted from 1: those are two sessions.
 
     Raises:
         ValueError: the interactions have no such column, or values are missing in it.
@@ -149,8 +163,9 @@ class ByColumn(Recipe):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Booked(Recipe):
-    """Sessions of another recipe, with the item that each led to: the last one whose column is true.
+class WithConversion(Recipe):
+    """Sessions of another recipe, with the item that each led to: the last one whose column is
+    true.
 
     Args:
         sessions: the recipe that cuts.
@@ -160,10 +175,11 @@ class Booked(Recipe):
         ValueError: the interactions have no such column, or it holds something else.
 
     Example:
-        >>> sessions = Booked(ByGap(), "booking")(split.train, catalog)
-        >>> sessions.booked[0]              # an item's row, or 0
+        >>> sessions = WithConversion(ByGap(), "booking")(split.train, catalog)
+        >>> sessions.conversion[0]              # an item's row, or 0
 
-    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD 2018, section 3.1.
+    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD
+    2018, section 3.1.
     """
 
     def __init__(self, sessions, column):
@@ -178,7 +194,10 @@ class Booked(Recipe):
         return self.sessions.cut(frame)
 
     def get_config(self):
-        return {"sessions": keras.saving.serialize_keras_object(self.sessions), "column": self.column}
+        return {
+            "sessions": keras.saving.serialize_keras_object(self.sessions),
+            "column": self.column,
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -190,7 +209,8 @@ def _codes(frame, name):
     missing = np.flatnonzero(codes < 0)
     if missing.size:
         raise ValueError(
-            f"{missing.size} of {len(codes)} {name} are missing, the first in row {missing[0]}: drop those rows."
+            f"{missing.size} of {len(codes)} {name} are missing, the first in row {missing[0]}: "
+            "drop those rows."
         )
     return codes
 
@@ -212,10 +232,12 @@ def _sessions(frame, catalog, lines, begins, marked=None):
     known = items > 0
     lengths = np.bincount(session[known], minlength=len(users))
     stays = lengths > 0
-    booked = None
+    conversion = None
     if marked is not None:
-        booked = np.zeros(len(users), np.int32)
+        conversion = np.zeros(len(users), np.int32)
         chosen = known & marked[lines]
-        booked[session[chosen]] = items[chosen]  # of several the last one is left standing
-        booked = booked[stays]
-    return Sessions(np.concatenate([[0], np.cumsum(lengths[stays])]), items[known], users[stays], booked)
+        conversion[session[chosen]] = items[chosen]  # of several the last one is left standing
+        conversion = conversion[stays]
+    return Sessions(
+        np.concatenate([[0], np.cumsum(lengths[stays])]), items[known], users[stays], conversion
+    )

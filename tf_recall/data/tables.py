@@ -14,15 +14,22 @@ def as_pandas(table, what: str) -> pd.DataFrame:
     """
     if not isinstance(table, pd.DataFrame):
         if not hasattr(table, "to_pandas"):
-            raise TypeError(f"{what} must be a pandas or polars dataframe, got {type(table).__name__}.")
+            raise TypeError(
+                f"{what} must be a pandas or polars dataframe, got {type(table).__name__}."
+            )
         table = table.to_pandas()
     if not table.columns.is_unique:
-        raise ValueError(f"{what} has columns of the same name: {list(table.columns[table.columns.duplicated()])}.")
+        raise ValueError(
+            f"{what} has columns of the same name: "
+            f"{list(table.columns[table.columns.duplicated()])}."
+        )
     return table
 
 
 def of_columns(columns: dict) -> pd.DataFrame:
-    """A frame of equally long columns, rows counted from 0. Arrays of Python strings stay what they are."""
+    """A frame of equally long columns, rows counted from 0. Arrays of Python strings stay what they
+    are.
+    """
     series = {}
     for name, values in columns.items():
         as_given = isinstance(values, np.ndarray) and values.dtype.kind == "O"
@@ -32,10 +39,14 @@ def of_columns(columns: dict) -> pd.DataFrame:
 
 
 def renamed(frame: pd.DataFrame, columns: dict) -> pd.DataFrame:
-    """The frame with our names for the columns in `columns`, ours to theirs; a column whose name is taken drops out."""
+    """The frame with our names for the columns in `columns`, ours to theirs; a column whose name is
+    taken drops out.
+    """
     absent = {ours: theirs for ours, theirs in columns.items() if theirs not in frame}
     if absent:
-        raise ValueError(f"columns names {absent}, which the table lacks; it has {list(frame.columns)}.")
+        raise ValueError(
+            f"columns names {absent}, which the table lacks; it has {list(frame.columns)}."
+        )
     kept = [name for name in frame.columns if name not in columns and name not in columns.values()]
     chosen = frame[[*columns.values(), *kept]]
     return chosen.set_axis([*columns, *kept], axis=1)
@@ -56,20 +67,30 @@ def read(path, keys: set[str]) -> pd.DataFrame:
 
 
 def read_csv(path, keys: set[str]) -> pd.DataFrame:
-    """A CSV file, tab separated when its name holds `.tsv`. Ids are text, or integers where nothing is lost by it."""
+    """A CSV file, tab separated when its name holds `.tsv`. Ids are text, or integers where nothing
+    is lost by it.
+    """
     separator = "\t" if ".tsv" in Path(path).suffixes else ","
     try:
-        frame = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(keys, object), low_memory=False)
+        frame = pd.read_csv(
+            path, sep=separator, dtype=dict.fromkeys(keys, object), low_memory=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
     return frame.assign(**{key: _integers_if_plain(frame[key]) for key in keys if key in frame})
 
 
 def _integers_if_plain(text: pd.Series) -> pd.Series:
-    """int64 where every id reads as an integer and is written as one would write that: "7", never "007"."""
+    """int64 where every id reads as an integer and is written as one would write that: "7", never
+    "007".
+    """
     codes, known = pd.factorize(text)
     numbers = pd.to_numeric(pd.Series(known, dtype=object), errors="coerce")
-    if (codes < 0).any() or numbers.dtype != np.int64 or (numbers.astype(str).to_numpy(object) != known).any():
+    if (
+        (codes < 0).any()
+        or numbers.dtype != np.int64
+        or (numbers.astype(str).to_numpy(object) != known).any()
+    ):
         return text
     return pd.Series(numbers.to_numpy()[codes], index=text.index)
 
@@ -91,5 +112,7 @@ def flags(frame: pd.DataFrame, name: str) -> np.ndarray:
     numbers = pd.to_numeric(given, errors="coerce")
     wrong = np.flatnonzero(numbers.isna() & given.notna())
     if wrong.size:
-        raise ValueError(f"{name} must hold booleans or numbers, got {given.iloc[wrong[0]]!r} in row {wrong[0]}.")
+        raise ValueError(
+            f"{name} must hold booleans or numbers, got {given.iloc[wrong[0]]!r} in row {wrong[0]}."
+        )
     return numbers.fillna(0).to_numpy(np.float64) != 0

@@ -19,8 +19,9 @@ class Vocabulary:
 
         row(id) = position of the id among the known ones + 1;  0 when it is not there
 
-    Rows ordered by falling count make "the first n rows" mean "the n most popular", and keep the rows that are read
-    most beside each other. Ties are ordered by id, so the same data gives the same rows in any order of its lines.
+    Rows ordered by falling count make "the first n rows" mean "the n most popular", and keep the
+    rows that are read most beside each other. Ties are ordered by id, so the same data gives the
+    same rows in any order of its lines.
 
     Attributes:
       ids: `[size - 1]`, the known ids; row r is `ids[r - 1]`. Strings (object) or int64.
@@ -42,11 +43,17 @@ class Vocabulary:
         self.counts = np.concatenate([[0], np.asarray(counts)]).astype(np.int64)
         self.size = len(self.counts)
         if self.ids.shape != (self.size - 1,):
-            raise ValueError(f"A vocabulary needs one count per id, got {self.ids.shape} and {self.size - 1} counts.")
+            raise ValueError(
+                f"A vocabulary needs one count per id, got {self.ids.shape} and {self.size - 1} "
+                "counts."
+            )
         if self.counts.min() < 0:
             raise ValueError(f"Counts must be at least 0, got {self.counts.min()}.")
         if is_missing(self.ids).any():
-            raise ValueError(f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop or rename it.")
+            raise ValueError(
+                f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop or "
+                "rename it."
+            )
         if self.dtype == "string":
             _check_text(self.ids)
         self._positions = _Integers(self.ids) if self.dtype == "int64" else _Strings(self.ids)
@@ -57,24 +64,31 @@ class Vocabulary:
 
         Args:
           ids: raw ids with repeats, strings or integers.
-          extra: further ids, such as a catalogue's; those never seen get count 0 and the last rows.
+          extra: further ids, such as a catalog's; those never seen get count 0 and the last rows.
 
         Raises:
-          TypeError: ids that are neither strings nor integers, or `extra` of another type than `ids`.
+          TypeError: ids that are neither strings nor integers, or `extra` of another type than
+              `ids`.
           ValueError: a missing id, or one that cannot stand in a text file (tab or line break).
         """
         ids, extra = raw_ids(ids).ravel(), raw_ids(extra, "extra").ravel()
         if len(ids) and len(extra) and kind_of(ids) != kind_of(extra):
-            raise TypeError(f"extra must be {kind_of(ids)} ids as ids are, got {kind_of(extra)}: {extra[:3].tolist()}.")
-        codes, known = pd.factorize(np.concatenate([part for part in (ids, extra) if len(part)] or [ids]))
+            raise TypeError(
+                f"extra must be {kind_of(ids)} ids as ids are, got {kind_of(extra)}: "
+                f"{extra[:3].tolist()}."
+            )
+        codes, known = pd.factorize(
+            np.concatenate([part for part in (ids, extra) if len(part)] or [ids])
+        )
         counts = np.bincount(codes[: len(ids)], minlength=len(known))
         by_id = np.array(sorted(range(len(known)), key=known.tolist().__getitem__), dtype=np.int64)
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return cls(known[order], counts[order])
 
     def extended(self, ids, extra=()) -> "Vocabulary":
-        """The vocabulary with further rows at its end for ids that it lacks, and the counts of `ids`; arguments as for
-        `fit`. Rows keep their ids, so that what was learned by row stays true.
+        """The vocabulary with further rows at its end for ids that it lacks, and the counts of
+        `ids`; arguments as for `fit`. Rows keep their ids, so that what was learned by row stays
+        true.
         """
         now = Vocabulary.fit(ids, extra)
         rows = self.encode(now.ids)
@@ -110,7 +124,9 @@ class Vocabulary:
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= self.size):
-            raise ValueError(f"Rows go from 0 to {self.size - 1}, got {rows.min()} to {rows.max()}.")
+            raise ValueError(
+                f"Rows go from 0 to {self.size - 1}, got {rows.min()} to {rows.max()}."
+            )
         ids = np.full(rows.shape, MISSING[self.dtype], dtype=self.ids.dtype)
         known = rows > 0
         ids[known] = self.ids[rows[known] - 1]
@@ -119,10 +135,15 @@ class Vocabulary:
     def _check_kind(self, kind: str, shown) -> None:
         if kind != self.dtype:
             cure = "str(id)" if self.dtype == "string" else "int(id)"
-            raise TypeError(f"This vocabulary holds {self.dtype} ids, got {kind}: {shown}. Convert each with {cure}.")
+            raise TypeError(
+                f"This vocabulary holds {self.dtype} ids, got {kind}: {shown}. Convert each with "
+                f"{cure}."
+            )
 
     def save(self, path) -> None:
-        """Writes text, one `id<TAB>count` a line: line r is row r, and line 0 tells the dtype and the number of ids."""
+        """Writes text, one `id<TAB>count` a line: line r is row r, and line 0 tells the dtype and
+        the number of ids.
+        """
         path = Path(path)
         aside = path.with_name(path.name + ".part")
         with open(aside, "w", encoding="utf-8", newline="\n") as file:
@@ -141,20 +162,31 @@ class Vocabulary:
         """
         try:
             header, *lines = Path(path).read_text(encoding="utf-8").split("\n")
-            dtype = next((dtype for dtype in MISSING if header == f"{_unknown(dtype)}\t0\t{len(lines) - 1}"), None)
+            dtype = next(
+                (dtype for dtype in MISSING if header == f"{_unknown(dtype)}\t0\t{len(lines) - 1}"),
+                None,
+            )
             if dtype is None or lines.pop() != "":
-                raise ValueError(f"cut short, or another file: {len(lines)} lines after {header[:80]!r}")
-            ids, counts = zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
+                raise ValueError(
+                    f"cut short, or another file: {len(lines)} lines after {header[:80]!r}"
+                )
+            ids, counts = (
+                zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
+            )
             ids = np.array(ids, dtype=np.int64 if dtype == "int64" else object)
             return cls(ids, np.array(counts, dtype=np.int64))
         except ValueError as error:
-            raise ValueError(f"{path} is not a vocabulary, `id<TAB>count` a line: {error}") from error
+            raise ValueError(
+                f"{path} is not a vocabulary, `id<TAB>count` a line: {error}"
+            ) from error
 
     def table(self):
-        """The vocabulary inside a graph: a `tf.lookup.StaticHashTable` from string ids to int64 rows, 0 for any other.
+        """The vocabulary inside a graph: a `tf.lookup.StaticHashTable` from string ids to int64
+        rows, 0 for any other.
 
-        It reads a text file, which a SavedModel carries as an asset when the table is an attribute of what is saved.
-        Integer ids are looked up as their decimal text. The same table comes back each time.
+        It reads a text file, which a SavedModel carries as an asset when the table is an attribute
+        of what is saved. Integer ids are looked up as their decimal text. The same table comes back
+        each time.
         """
         return self._table
 
@@ -163,12 +195,15 @@ class Vocabulary:
         import tensorflow as tf
 
         folder = tempfile.mkdtemp(prefix="vocabulary-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a SavedModel may be written at any later time
+        # a SavedModel may be written at any later time
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = os.path.join(folder, "vocabulary.txt")
         self.save(path)
         with tf.init_scope():
             line = tf.lookup.TextFileIndex.LINE_NUMBER
-            initializer = tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, line, delimiter="\t")
+            initializer = tf.lookup.TextFileInitializer(
+                path, tf.string, 0, tf.int64, line, delimiter="\t"
+            )
             return tf.lookup.StaticHashTable(initializer, default_value=0)
 
     def lookup(self, ids):
@@ -193,13 +228,18 @@ def _check_text(ids: np.ndarray) -> None:
     text = "\n".join(ids)
     if text.count("\n") >= max(len(ids), 1) or "\t" in text or "\r" in text:
         broken = next(name for name in ids if any(mark in name for mark in "\t\n\r"))
-        raise ValueError(f"An id may not hold a tab or a line break: vocabularies are text files. Got {broken!r}.")
+        raise ValueError(
+            "An id may not hold a tab or a line break: vocabularies are text files. Got "
+            f"{broken!r}."
+        )
     if _unknown("string") in text and any(name == _unknown("string") for name in ids):
         raise ValueError(f"{_unknown('string')!r} stands for the unknown id and cannot be one.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError(f"An id must be valid Unicode, got {error.object[error.start - 5 : error.end]!r}.") from error
+        raise ValueError(
+            f"An id must be valid Unicode, got {error.object[error.start - 5 : error.end]!r}."
+        ) from error
 
 
 class _Integers:
@@ -219,8 +259,9 @@ class _Strings:
 
         position(id) = position of hash(id) among the hashes, if ids[position] == id
 
-    A table of 64-bit hashes is read faster than one of string objects, which lie scattered in memory. The answer is
-    exact: where two hashes of `ids` agree another key makes all differ, and what is found is compared with what came.
+    A table of 64-bit hashes is read faster than one of string objects, which lie scattered in
+    memory. The answer is exact: where two hashes of `ids` agree another key makes all differ, and
+    what is found is compared with what came.
     """
 
     def __init__(self, ids: np.ndarray):
@@ -235,14 +276,19 @@ class _Strings:
     def _hash(self, ids: np.ndarray) -> np.ndarray:
         try:
             return pd.util.hash_array(ids, hash_key=self.key, categorize=False)
-        except UnicodeEncodeError:  # half a surrogate pair: no id of ours, so its hash does not matter
+        # half a surrogate pair: no id of ours, so its hash does not matter
+        except UnicodeEncodeError:
             text = [name.encode("utf-8", "replace").decode() for name in ids]
-            return pd.util.hash_array(np.array(text, dtype=object), hash_key=self.key, categorize=False)
+            return pd.util.hash_array(
+                np.array(text, dtype=object), hash_key=self.key, categorize=False
+            )
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         found = self.hashes.get_indexer(self._hash(ids))
         if len(self.ids):
-            found[self.ids[found] != ids] = -1  # where it was -1 this compares with the last id, and they differ
+            found[
+                self.ids[found] != ids
+            ] = -1  # where it was -1 this compares with the last id, and they differ
         return found
 
 

@@ -1,8 +1,16 @@
-"""Exact evaluation over the whole catalogue, always beside popularity."""
+"""Exact evaluation over the whole catalog, always beside popularity."""
 
 from tf_recall.evaluation.cases import Cases, cases_by_row, cases_by_user
-from tf_recall.evaluation.channels import ChannelReport, compare
+from tf_recall.evaluation.compare import ChannelReport, compare
 from tf_recall.evaluation.protocol import evaluate
 from tf_recall.evaluation.report import Report
 
-__all__ = ["Cases", "ChannelReport", "Report", "cases_by_row", "cases_by_user", "compare", "evaluate"]
+__all__ = [
+    "Cases",
+    "ChannelReport",
+    "Report",
+    "cases_by_row",
+    "cases_by_user",
+    "compare",
+    "evaluate",
+]

@@ -1,4 +1,6 @@
-"""Evaluation cases: the queries that are asked and the held-out items that count as right answers."""
+"""Evaluation cases: the queries that are asked and the held-out items that count as right
+answers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +14,16 @@ from tf_recall.data.interactions import Interactions
 
 @dataclass(frozen=True)
 class Cases:
-    """Queries and their relevant items: those of case `c` are `rows[offsets[c]:offsets[c + 1]]`, sorted and distinct.
+    """Queries and their relevant items: those of case `c` are `rows[offsets[c]:offsets[c + 1]]`,
+    sorted and distinct.
 
     Args:
         user_id: `[n]` raw ids.
         context: what else is known at the time of the query, by name, `[n]` each.
         offsets: `[n + 1]` int64.
-        rows: `[num_pairs]` int32 item rows, each known to the catalogue.
-        num_unknown: `[n]` int64, how many further relevant items the catalogue does not know. No recommender can reach
-            them; they stay in the denominators.
+        rows: `[num_pairs]` int32 item rows, each known to the catalog.
+        num_unknown: `[n]` int64, how many further relevant items the catalog does not know. No
+            recommender can reach them; they stay in the denominators.
     """
 
     user_id: np.ndarray
@@ -38,26 +41,37 @@ class Cases:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def without_seen(self, catalog: Catalog) -> "Cases":
-        """Without the items that a user has in the training part already, and without cases that have nothing left."""
+        """Without the items that a user has in the training part already, and without cases that
+        have nothing left.
+        """
         users = catalog.users.encode(self.user_id)
         keep = ~_has_seen(catalog.seen, users[self.owner], self.rows)
         count = np.bincount(self.owner[keep], minlength=len(self))
         left = count + self.num_unknown > 0
         context = {name: values[left] for name, values in self.context.items()}
-        return Cases(self.user_id[left], context, _offsets(count[left]), self.rows[keep], self.num_unknown[left])
+        return Cases(
+            self.user_id[left],
+            context,
+            _offsets(count[left]),
+            self.rows[keep],
+            self.num_unknown[left],
+        )
 
 
-def cases_by_user(test: Interactions, catalog: Catalog, context: Sequence[str] | None = None) -> Cases:
-    """One case per held-out user: all its held-out items are relevant, the context is that of its first held-out event.
+def cases_by_user(
+    test: Interactions, catalog: Catalog, context: Sequence[str] | None = None
+) -> Cases:
+    """One case per held-out user: all its held-out items are relevant, the context is that of its
+    first held-out event.
 
-    First is by timestamp where there is one, else by line. A user is asked about once, whatever the number of its
-    events.
+    First is by timestamp where there is one, else by line. A user is asked about once, whatever the
+    number of its events.
 
     Args:
         test: the held-out interactions.
         catalog: fitted on the training part.
-        context: the columns that go along with a query; by default `timestamp` and each column that `Interactions` does
-            not name itself.
+        context: the columns that go along with a query; by default `timestamp` and each column that
+            `Interactions` does not name itself.
 
     Raises:
         ValueError: `test` is empty, or has no such column.
@@ -71,23 +85,30 @@ def cases_by_user(test: Interactions, catalog: Catalog, context: Sequence[str] |
     return _cases(test, catalog, context, owner, first)
 
 
-def cases_by_row(test: Interactions, catalog: Catalog, context: Sequence[str] | None = None) -> Cases:
-    """One case per held-out interaction: its own context, its item the only relevant one. Arguments as `cases_by_user`.
+def cases_by_row(
+    test: Interactions, catalog: Catalog, context: Sequence[str] | None = None
+) -> Cases:
+    """One case per held-out interaction: its own context, its item the only relevant one. Arguments
+    as `cases_by_user`.
 
-    What a next-event protocol asks: `recall@k`, equal to `hit_rate@k`, is then top-k accuracy over events.
+    What a next-event protocol asks: `recall@k`, equal to `hit_rate@k`, is then top-k accuracy over
+    events.
     """
     _check_not_empty(test)
     lines = np.arange(len(test.frame))
     return _cases(test, catalog, context, lines, lines)
 
 
-def _cases(test: Interactions, catalog: Catalog, context, owner: np.ndarray, first: np.ndarray) -> Cases:
+def _cases(
+    test: Interactions, catalog: Catalog, context, owner: np.ndarray, first: np.ndarray
+) -> Cases:
     frame = test.frame
     if context is None:
         context = [name for name in frame.columns if name not in ("user_id", "item_id", "weight")]
     if missing := [name for name in context if name not in frame.columns]:
         raise ValueError(
-            f"the held-out interactions have no column {', '.join(missing)}; they have {', '.join(frame.columns)}"
+            f"the held-out interactions have no column {', '.join(missing)}; they have "
+            f"{', '.join(frame.columns)}"
         )
     rows = catalog.items.encode(frame["item_id"])
     unknown = rows == 0
@@ -105,7 +126,9 @@ def _cases(test: Interactions, catalog: Catalog, context, owner: np.ndarray, fir
 
 
 def _has_seen(seen: Seen, users: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Whether `users[i]` has seen `rows[i]`: a binary search in each user's sorted rows, all pairs a step at a time."""
+    """Whether `users[i]` has seen `rows[i]`: a binary search in each user's sorted rows, all pairs
+    a step at a time.
+    """
     low, end = seen.offsets[users], seen.offsets[users + 1]
     high = end
     while (low < high).any():
@@ -132,5 +155,6 @@ def _offsets(count: np.ndarray) -> np.ndarray:
 def _check_not_empty(test: Interactions) -> None:
     if not len(test.frame):
         raise ValueError(
-            "there is nothing to evaluate: the held-out interactions are empty. Hold out more in the split."
+            "there is nothing to evaluate: the held-out interactions are empty. Hold out more in "
+            "the split."
         )

@@ -11,13 +11,14 @@ def find_hits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The relevant items found in the lists and their ranks.
 
-    Entries in a run of equal scores have no order of their own, so each run is read with its other items first and its
-    relevant ones last:
+    Entries in a run of equal scores have no order of their own, so each run is read with its other
+    items first and its relevant ones last:
 
         rank = last place of the run - (how many relevant items of the run stand behind it)
 
-    A run that reaches the end of the list may go on outside of it, without bound: its relevant items are misses. So a
-    model whose scores are all the same finds nothing, where a lucky order would have looked like skill.
+    A run that reaches the end of the list may go on outside of it, without bound: its relevant
+    items are misses. So a model whose scores are all the same finds nothing, where a lucky order
+    would have looked like skill.
 
     Args:
         rows: `[B, W]` distinct item rows (see `drop_repeats`), best first; row 0 is padding.
@@ -49,8 +50,8 @@ def find_hits(
 def drop_repeats(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The lists with each item once, where it came first; what followed moves up.
 
-    The places set free at the end hold row 0 at the list's last score: what might have stood there is not known, and a
-    run of equal scores that reached the end of the list still does.
+    The places set free at the end hold row 0 at the list's last score: what might have stood there
+    is not known, and a run of equal scores that reached the end of the list still does.
     """
     ordered = np.sort(rows, axis=1)
     lines = np.flatnonzero(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1))
@@ -60,7 +61,9 @@ def drop_repeats(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     order = np.argsort(some, axis=1, kind="stable")
     ordered = np.take_along_axis(some, order, axis=1)
     repeated = np.zeros(some.shape, bool)
-    np.put_along_axis(repeated, order[:, 1:], (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0), axis=1)
+    np.put_along_axis(
+        repeated, order[:, 1:], (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0), axis=1
+    )
     order = np.argsort(repeated, axis=1, kind="stable")
     repeated = np.take_along_axis(repeated, order, axis=1)
     rows, scores = rows.copy(), scores.copy()
@@ -70,18 +73,29 @@ def drop_repeats(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     return rows, scores
 
 
-def check_lists(rows: np.ndarray, scores: np.ndarray, shape: tuple[int, int], num_items: int) -> None:
-    """Raises ValueError for a wrong shape, rows outside the catalogue, NaN, or scores that rise along a list."""
+def check_lists(
+    rows: np.ndarray, scores: np.ndarray, shape: tuple[int, int], num_items: int
+) -> None:
+    """Raises ValueError for a wrong shape, rows outside the catalog, NaN, or scores that rise along
+    a list.
+    """
     if rows.shape != shape or scores.shape != shape:
-        raise ValueError(f"recommend_rows gave rows {rows.shape} and scores {scores.shape}; both must be {shape}")
+        raise ValueError(
+            f"recommend_rows gave rows {rows.shape} and scores {scores.shape}; both must be {shape}"
+        )
     if rows.min() < 0 or rows.max() > num_items:
         raise ValueError(
-            f"recommend_rows gave rows from {rows.min()} to {rows.max()}; rows are 0 (padding) to {num_items}"
+            f"recommend_rows gave rows from {rows.min()} to {rows.max()}; rows are 0 (padding) to "
+            f"{num_items}"
         )
     if np.isnan(scores).any():
-        raise ValueError("recommend_rows gave NaN scores: the model has diverged, or a feature is NaN")
+        raise ValueError(
+            "recommend_rows gave NaN scores: the model has diverged, or a feature is NaN"
+        )
     if (scores[:, :-1] < scores[:, 1:]).any():
-        raise ValueError("recommend_rows gave lists whose scores rise along the list; they must come best first")
+        raise ValueError(
+            "recommend_rows gave lists whose scores rise along the list; they must come best first"
+        )
 
 
 def _run_ends(scores: np.ndarray) -> np.ndarray:
@@ -89,5 +103,7 @@ def _run_ends(scores: np.ndarray) -> np.ndarray:
     ends = np.ones(scores.shape, bool)
     size, higher, lower = np.abs(scores), scores[:, :-1], scores[:, 1:]
     with np.errstate(invalid="ignore"):  # -inf beside -inf
-        ends[:, :-1] = (higher - lower > TIE * np.maximum(size[:, :-1], size[:, 1:])) | (lower == -np.inf)
+        ends[:, :-1] = (higher - lower > TIE * np.maximum(size[:, :-1], size[:, 1:])) | (
+            lower == -np.inf
+        )
     return ends

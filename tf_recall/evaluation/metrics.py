@@ -1,4 +1,6 @@
-"""Figures from hits: how good the rankings are, and what the lists look like over the whole catalogue."""
+"""Figures from hits: how good the rankings are, and what the lists look like over the whole
+catalog.
+"""
 
 from collections.abc import Sequence
 
@@ -14,8 +16,8 @@ def ranking_metrics(
 
         recall    = hits / R                        precision = hits / k
         hit_rate  = 1 if hits else 0                mrr       = 1 / (1 + rank of the first hit)
-        ndcg      = sum over hits of 1 / log2(rank + 2), over the same sum for ranks 0 .. min(R, k) - 1
-        map       = sum over hits of (hits up to this one) / (1 + rank), over min(R, k)
+        ndcg      = sum over hits of 1 / log2(rank + 2), over the same sum for ranks 0 .. min(R, k)
+        - 1 map       = sum over hits of (hits up to this one) / (1 + rank), over min(R, k)
 
     Args:
         case, rank: `[H]`, the hits; ordered by case, then rank.
@@ -63,15 +65,17 @@ def list_metrics(
 ) -> dict[str, float | None]:
     """What the lists look like, right or wrong.
 
-        coverage        = items in somebody's list / items of the catalogue
-        gini            = of how often each item of the catalogue is recommended: 0 all alike, towards 1 a few take all
-        popularity_lift = mean training count of a recommended item / mean training count of a relevant (held-out) item
+        coverage        = items in somebody's list / items of the catalog
+        gini            = of how often each item of the catalog is recommended: 0 all alike, towards
+        1 a few take all popularity_lift = mean training count of a recommended item / mean training
+        count of a relevant (held-out) item
 
-    A lift of 1 means lists as popular as what users go on to take; above 1 the model leans towards the popular. It is
-    None where no held-out item has been trained on.
+    A lift of 1 means lists as popular as what users go on to take; above 1 the model leans towards
+    the popular. It is None where no held-out item has been trained on.
 
     Args:
-        recommended: `[len(ks), V + 1]`, how often each item row stands in the first k; row 0 is padding.
+        recommended: `[len(ks), V + 1]`, how often each item row stands in the first k; row 0 is
+            padding.
         counts: `[V + 1]` training counts.
         relevant: `[num_pairs]` the relevant rows.
     """
@@ -87,7 +91,9 @@ def list_metrics(
 
 
 def gini(times: np.ndarray) -> float:
-    """The Gini coefficient, `sum_i (2 i - V - 1) x_i / (V sum x)` over the V values in rising order, i from 1."""
+    """The Gini coefficient, `sum_i (2 i - V - 1) x_i / (V sum x)` over the V values in rising
+    order, i from 1.
+    """
     taken = np.sort(times[times > 0])  # zeros come first and add nothing
     if not len(taken):
         return 0.0

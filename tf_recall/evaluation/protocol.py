@@ -1,4 +1,4 @@
-"""The protocol: ask a recommender every case over the whole catalogue, and popularity the same."""
+"""The protocol: ask a recommender every case over the whole catalog, and popularity the same."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tf_recall.channels.ranked import Popularity
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.hits import check_lists, drop_repeats, find_hits
 from tf_recall.evaluation.metrics import list_metrics, ranking_metrics
 from tf_recall.evaluation.report import Report
+from tf_recall.recommend.rankings import Popularity
 
 COLD_USER = 5  # a user with fewer training interactions is cold
 
@@ -24,24 +24,27 @@ def evaluate(
     exclude_seen: bool = True,
     batch_size: int = 1024,
 ) -> Report:
-    """Exact figures over the whole catalogue, beside popularity's on the same cases.
+    """Exact figures over the whole catalog, beside popularity's on the same cases.
 
-    Ties never count as hits and an item counts once in a list, however often it stands there (`hits.find_hits`). To see
-    ties that go on outside, the recommender is asked for one entry more than the largest k.
+    Ties never count as hits and an item counts once in a list, however often it stands there
+    (`hits.find_hits`). To see ties that go on outside, the recommender is asked for one entry more
+    than the largest k.
 
     Args:
-        recommender: has `recommend_rows(user_id, k, exclude_seen=..., **context) -> (rows [B, k], scores [B, k])`, best
-            first, padded with row 0 and score -inf, so that what is served is what is evaluated. Where it has
-            `query_columns` it is given only the context named there.
+        recommender: has `recommend_rows(user_id, k, exclude_seen=..., **context) -> (rows [B, k],
+            scores [B, k])`, best first, padded with row 0 and score -inf, so that what is served is
+            what is evaluated. Where it has `query_columns` it is given only the context named
+            there.
         cases: from `cases_by_user` or `cases_by_row`.
         catalog: fitted on the training part; its counts define the slices.
         ks: cut-offs of the metrics.
-        exclude_seen: leave items of the user's training part out of the lists, and out of the relevant items.
+        exclude_seen: leave items of the user's training part out of the lists, and out of the
+            relevant items.
         batch_size: queries asked at once.
 
     Raises:
-        ValueError: no cases, or none left without the seen items; a k below 1, beyond the catalogue, or too large for
-            the recommender's `k_max`, where it has one; malformed lists.
+        ValueError: no cases, or none left without the seen items; a k below 1, beyond the catalog,
+            or too large for the recommender's `k_max`, where it has one; malformed lists.
 
     Example:
         >>> report = evaluate(service, cases_by_user(split.test, catalog), catalog, ks=(20, 100))
@@ -49,13 +52,17 @@ def evaluate(
     """
     ks = sorted(set(ks))
     if not ks or ks[0] < 1 or ks[-1] > catalog.num_items:
-        raise ValueError(f"ks are {ks}; each k must lie between 1 and the {catalog.num_items} items of the catalogue")
+        raise ValueError(
+            f"ks are {ks}; each k must lie between 1 and the {catalog.num_items} items of the "
+            "catalog"
+        )
     if not len(cases):
         raise ValueError("there are no cases to evaluate. Hold out more in the split.")
     asked = cases.without_seen(catalog) if exclude_seen else cases
     if not len(asked):
         raise ValueError(
-            "every held-out item is in its user's training part already, so nothing is left to find. "
+            "every held-out item is in its user's training part already, so nothing is left to "
+            "find. "
             "Split so that they are disjoint, or evaluate with exclude_seen=False."
         )
     found = {
@@ -69,14 +76,23 @@ def evaluate(
         metrics[name] |= list_metrics(lists.recommended, catalog.items.counts, asked.rows, ks)
     for name, (pairs, num_unknown) in _slices(asked, catalog).items():
         num_relevant = _num_relevant(asked, pairs, num_unknown)
-        model, baseline = (_ranking(asked, lists, pairs, num_unknown, ks) for lists in found.values())
-        slices[name] = {"cases": int(np.count_nonzero(num_relevant)), "pairs": int(num_relevant.sum())}
+        model, baseline = (
+            _ranking(asked, lists, pairs, num_unknown, ks) for lists in found.values()
+        )
+        slices[name] = {
+            "cases": int(np.count_nonzero(num_relevant)),
+            "pairs": int(num_relevant.sum()),
+        }
         slices[name] |= {"metrics": model, "baseline": baseline}
-    return Report(metrics["model"], metrics["popularity"], slices, _counts(cases, asked, catalog.num_items))
+    return Report(
+        metrics["model"], metrics["popularity"], slices, _counts(cases, asked, catalog.num_items)
+    )
 
 
 class _Lists(NamedTuple):
-    """What a recommender answered: pairs found and their ranks, by case, then rank; and how often each item came up."""
+    """What a recommender answered: pairs found and their ranks, by case, then rank; and how often
+    each item came up.
+    """
 
     pair: np.ndarray  # [H]
     rank: np.ndarray  # [H]
@@ -84,23 +100,41 @@ class _Lists(NamedTuple):
 
 
 def _ask(
-    title: str, recommender, cases: Cases, num_items: int, ks: list[int], exclude_seen: bool, batch_size: int
+    title: str,
+    recommender,
+    cases: Cases,
+    num_items: int,
+    ks: list[int],
+    exclude_seen: bool,
+    batch_size: int,
 ) -> _Lists:
-    width, limit = min(ks[-1] + 1, num_items), min(getattr(recommender, "k_max", num_items), num_items)
+    width, limit = (
+        min(ks[-1] + 1, num_items),
+        min(getattr(recommender, "k_max", num_items), num_items),
+    )
     if width > limit:
         raise ValueError(
-            f"ks up to {ks[-1]} ask for lists of {width}, one more to see ties; the recommender's k_max is {limit}. "
+            f"ks up to {ks[-1]} ask for lists of {width}, one more to see ties; the recommender's "
+            f"k_max is {limit}. "
             "Build it with a larger one, or lower ks."
         )
     columns = set(cases.context) & set(getattr(recommender, "query_columns", cases.context))
     pairs, ranks, recommended = [], [], np.zeros((len(ks), num_items + 1), np.int64)
-    for start in tqdm(range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False):
+    for start in tqdm(
+        range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False
+    ):
         batch = slice(start, start + batch_size)
-        request = {name: cases.context[name][batch] for name in columns} | {"exclude_seen": exclude_seen}
-        rows, scores = distinct_lists(recommender, cases.user_id[batch], request, width, limit, num_items)
+        request = {name: cases.context[name][batch] for name in columns} | {
+            "exclude_seen": exclude_seen
+        }
+        rows, scores = distinct_lists(
+            recommender, cases.user_id[batch], request, width, limit, num_items
+        )
         offsets = cases.offsets[start : start + len(rows) + 1]
         relevant = cases.rows[offsets[0] : offsets[-1]]
-        pair, rank = find_hits(rows, scores, offsets - offsets[0], relevant, complete=width == num_items)
+        pair, rank = find_hits(
+            rows, scores, offsets - offsets[0], relevant, complete=width == num_items
+        )
         pairs.append(pair + offsets[0])
         ranks.append(rank)
         for times, low, high in zip(recommended, [0, *ks], ks, strict=False):
@@ -111,7 +145,9 @@ def _ask(
 def distinct_lists(
     recommender, user_id: np.ndarray, request: dict, width: int, limit: int, num_items: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and scores `[B, width]` of distinct items: where a list repeats some, longer lists are asked for."""
+    """Rows and scores `[B, width]` of distinct items: where a list repeats some, longer lists are
+    asked for.
+    """
     asked = width
     while True:
         rows, scores = map(np.asarray, recommender.recommend_rows(user_id, asked, **request))
@@ -130,7 +166,9 @@ def _num_relevant(cases: Cases, pairs: np.ndarray, num_unknown: np.ndarray) -> n
 def _ranking(
     cases: Cases, lists: _Lists, pairs: np.ndarray, num_unknown: np.ndarray, ks: list[int]
 ) -> dict[str, float]:
-    """The ranking metrics where only some pairs (mask `[num_pairs]`) and some unknown items (`[n]`) are relevant."""
+    """The ranking metrics where only some pairs (mask `[num_pairs]`) and some unknown items (`[n]`)
+    are relevant.
+    """
     kept = pairs[lists.pair]
     case = cases.owner[lists.pair[kept]]
     return ranking_metrics(case, lists.rank[kept], _num_relevant(cases, pairs, num_unknown), ks)
@@ -154,7 +192,10 @@ def _slices(cases: Cases, catalog: Catalog) -> dict[str, tuple[np.ndarray, np.nd
 
 
 def _counts(cases: Cases, asked: Cases, num_items: int) -> dict[str, int | float]:
-    pairs, unreachable = len(asked.rows) + int(asked.num_unknown.sum()), int(asked.num_unknown.sum())
+    pairs, unreachable = (
+        len(asked.rows) + int(asked.num_unknown.sum()),
+        int(asked.num_unknown.sum()),
+    )
     return {
         "cases": len(asked),
         "pairs": pairs,

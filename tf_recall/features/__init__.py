@@ -1,4 +1,6 @@
-"""The features of both towers: each learns from the training part, encodes raw values once, and embeds the codes."""
+"""The features of both towers: each learns from the training part, encodes raw values once, and
+embeds the codes.
+"""
 
 from tf_recall.features.crossed import Crossed
 from tf_recall.features.numbers import Buckets, LogNumeric, Numeric, Pretrained, Timestamp

@@ -1,4 +1,6 @@
-"""What every feature is: a Keras layer that learns from the training part, encodes raw values and embeds the codes."""
+"""What every feature is: a Keras layer that learns from the training part, encodes raw values and
+embeds the codes.
+"""
 
 import re
 
@@ -7,19 +9,30 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_recall.draws import unit_of
-from tf_recall.towers.embedding import RowEmbedding
+from tf_recall.data.draws import unit_of
+from tf_recall.data.values import to_text
+from tf_recall.features.embedding import RowEmbedding
 
 BLOCK = 100_000  # values encoded at once
-RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history", "k")  # what else a request says
+# what else a request says
+RESERVED = (
+    "user_id",
+    "item_id",
+    "exclude",
+    "allow",
+    "exclude_seen",
+    "history",
+    "k",
+)
 
 
 class Feature(keras.layers.Layer):
     """One column of one side, on its way from raw values to a vector.
 
-    The way has two halves. `encode` turns raw values into numbers with stock TensorFlow ops: it runs once per row when
-    a table or a log is read, and again inside the exported model, so training and serving cannot disagree. `call`
-    turns those numbers into vectors, and is all that the training step does.
+    The way has two halves. `encode` turns raw values into numbers with stock TensorFlow ops: it
+    runs once per row when a table or a log is read, and again inside the exported model, so
+    training and serving cannot disagree. `call` turns those numbers into vectors, and is all that
+    the training step does.
 
     Args:
         column: the column of the side table or of the interactions.
@@ -30,7 +43,9 @@ class Feature(keras.layers.Layer):
     raw_dtype = tf.string
     raw_shape = ()
     code_dtype = "int32"
-    width = None  # the length of the trained vectors, until they are built; None where the code itself is the vector
+    # the length of the trained vectors, until they are built; None where the code itself is the
+    # vector
+    width = None
 
     def __init__(self, column, name=None, **kwargs):
         super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
@@ -47,7 +62,9 @@ class Feature(keras.layers.Layer):
     def raw_specs(self):
         """What a request may say of each column: `{column: tf.TensorSpec}`."""
         shape = [None, *self.raw_shape]
-        return {column: tf.TensorSpec(shape, self.raw_dtype, name=column) for column in self.columns}
+        return {
+            column: tf.TensorSpec(shape, self.raw_dtype, name=column) for column in self.columns
+        }
 
     @property
     def code_shape(self):
@@ -60,7 +77,9 @@ class Feature(keras.layers.Layer):
         raise NotImplementedError
 
     def to_raw(self, values):
-        """A column as the raw array that `encode` takes: text with "" for missing, or numbers with NaN."""
+        """A column as the raw array that `encode` takes: text with "" for missing, or numbers with
+        NaN.
+        """
         return to_text(pd.Series(values))
 
     def adapt(self, raw):
@@ -68,7 +87,9 @@ class Feature(keras.layers.Layer):
         raise NotImplementedError
 
     def encode(self, raw):
-        """Raw values `[B]` -> codes `[B, *code_shape]`; a missing or unseen value has a code too."""
+        """Raw values `[B]` -> codes `[B, *code_shape]`; a missing or unseen value has a code
+        too.
+        """
         raise NotImplementedError
 
     def missing(self, raw):
@@ -81,7 +102,9 @@ class Feature(keras.layers.Layer):
         return np.full((1, *self.raw_shape), nothing, self.raw_dtype.as_numpy_dtype)
 
     def encode_request(self, raw, stored=None):
-        """The codes of what a request says, `{column: [B, ...]}`, and where it says nothing the stored ones, if any."""
+        """The codes of what a request says, `{column: [B, ...]}`, and where it says nothing the
+        stored ones, if any.
+        """
         codes = self.encode(raw[self.column])
         if stored is None:
             return codes
@@ -97,8 +120,13 @@ class Feature(keras.layers.Layer):
 
     def encode_column(self, raw):
         """`encode` over a long array, by blocks: -> NumPy `[n, *code_shape]`."""
-        blocks = [self.encode(tf.constant(raw[at : at + BLOCK])).numpy() for at in range(0, len(raw), BLOCK)]
-        return np.concatenate(blocks) if blocks else np.zeros((0, *self.code_shape), self.code_dtype)
+        blocks = [
+            self.encode(tf.constant(raw[at : at + BLOCK])).numpy()
+            for at in range(0, len(raw), BLOCK)
+        ]
+        return (
+            np.concatenate(blocks) if blocks else np.zeros((0, *self.code_shape), self.code_dtype)
+        )
 
     def get_config(self):
         return {**super().get_config(), "column": self.column}
@@ -107,8 +135,8 @@ class Feature(keras.layers.Layer):
 class SeenFeature(Feature):
     """A feature with a vector of its own for everything that training has seen.
 
-    All else shares row 0. So that row 0 means "somebody average" and not noise, a share of the rows is shown as row 0,
-    other ones in each step.
+    All else shares row 0. So that row 0 means "somebody average" and not noise, a share of the rows
+    is shown as row 0, other ones in each step.
 
     Args:
         column: as `Feature`.
@@ -142,7 +170,8 @@ class SeenFeature(Feature):
         return rows
 
     def build_from_config(self, config):
-        # Row 0 starts like the others: at zero the normalised vector has a gradient of a million, which Adagrad keeps.
+        # Row 0 starts like the others: at zero the normalized vector has a gradient of a million,
+        # which Adagrad keeps.
         self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
         self.table.build()
         # A weight, so that a resumed run draws on where it stopped; Keras saves no SeedGenerator.
@@ -169,48 +198,24 @@ class SeenFeature(Feature):
         self.draws.assign_add(1)
 
     def get_config(self):
-        return {**super().get_config(), "dim": self.width, "unknown_rate": self.unknown_rate, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "dim": self.width,
+            "unknown_rate": self.unknown_rate,
+            "seed": self.seed,
+        }
 
 
 def check_column(name: str) -> None:
     """Refuses a feature's column that cannot be an input of its own.
 
     Raises:
-        ValueError: the name means something else in a request, or is none that a graph's input can have.
+        ValueError: the name means something else in a request, or is none that a graph's input can
+            have.
     """
     if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(
-            f"a request cannot carry a column {name!r}: rename it to letters, digits and underscores, a letter first, "
+            f"a request cannot carry a column {name!r}: rename it to letters, digits and "
+            "underscores, a letter first, "
             f"and to none of {', '.join(RESERVED)}"
         )
-
-
-def to_text(series):
-    """A column as an object array of str, "" for missing.
-
-    Whole floats lose their ".0": pandas adds it where an integer column has a missing value.
-    """
-    missing = series.isna().to_numpy()
-    if pd.api.types.is_float_dtype(series):
-        numbers = series[~missing]
-        if (numbers == numbers.round()).all():
-            series = series.astype("Int64")
-    text = series.map(lambda value: value.decode() if isinstance(value, bytes) else str(value), na_action="ignore")
-    text = text.to_numpy(dtype=object, copy=True)
-    text[missing] = ""
-    return text
-
-
-def to_number(series, column):
-    """A column as float64, NaN for missing; dates become seconds since 1970.
-
-    Raises:
-        ValueError: a value is no number.
-    """
-    if pd.api.types.is_datetime64_any_dtype(series):
-        seconds = (series.dt.tz_localize(None) if series.dt.tz else series) - pd.Timestamp(0)
-        return seconds.dt.total_seconds().to_numpy(dtype=np.float64)
-    try:
-        return pd.to_numeric(series).to_numpy(dtype=np.float64, na_value=np.nan)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"column {column!r} must hold numbers: {error}. For words use Categorical or Text.") from None

@@ -14,32 +14,38 @@ from tf_recall.features.words import Categorical
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Crossed(SeenFeature):
-    """A vector of its own for every combination of values that training has seen: a type (METHODS.md M3).
+    """A vector of its own for every combination of values that training has seen: a type
+    (METHODS.md M3).
 
     `type = (rule_1(column_1), ..., rule_n(column_n))`
 
-    A rule gives a column's value as it is, or the bucket that a number falls in. What is missing, or a value that
-    training has not seen, is a bucket of its own ("unknown country"); so somebody of whom nothing is known has a type
-    too. Where ids are too many and attributes alone too coarse, types have data enough to learn from.
+    A rule gives a column's value as it is, or the bucket that a number falls in. What is missing,
+    or a value that training has not seen, is a bucket of its own ("unknown country"); so somebody
+    of whom nothing is known has a type too. Where ids are too many and attributes alone too coarse,
+    types have data enough to learn from.
 
-    Types unseen in training share row 0, which learns as the unknown `Id` does. Codes are the parts', not the type's,
-    so that a request may change one column of a known user.
+    Types unseen in training share row 0, which learns as the unknown `Id` does. Codes are the
+    parts', not the type's, so that a request may change one column of a known user.
 
     Args:
-        parts: the rules, columns all different. `"country"` takes values as they are; `{"column": "age", "edges":
-            [25, 50]}` buckets up to below 25, from 25 to below 50, from 50 on; `{"column": "price", "quantiles": 5}`
-            five buckets about equally full in training.
+        parts: the rules, columns all different. `"country"` takes values as they are;
+            `{"column": "age", "edges": [25, 50]}` buckets up to below 25, from 25 to below 50, from
+            50 on; `{"column": "price", "quantiles": 5}` five buckets about equally full in
+            training.
         dim, unknown_rate, seed: as `SeenFeature`.
 
     Call: the parts' codes `[B, number of parts]` int32 -> `[B, dim]`.
 
     Raises:
-        ValueError: a part that is none of these; or, when it adapts, more combinations than 63 bits count.
+        ValueError: a part that is none of these; or, when it adapts, more combinations than 63 bits
+            count.
 
     Example:
-        >>> Crossed(["country", {"column": "age", "edges": [25, 35, 50]}, {"column": "price", "quantiles": 5}], dim=32)
+        >>> age = {"column": "age", "edges": [25, 35, 50]}
+        >>> Crossed(["country", age, {"column": "price", "quantiles": 5}], dim=32)
 
-    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at Airbnb",
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at
+        Airbnb",
     section 3.2.
     """
 
@@ -48,7 +54,9 @@ class Crossed(SeenFeature):
         columns = [part.column for part in made]
         if not columns or len(set(columns)) < len(columns):
             raise ValueError(f"a crossed feature needs columns, all different, and has {columns}")
-        super().__init__(None, dim, unknown_rate, seed, name=name or "crossed_" + "_".join(columns), **kwargs)
+        super().__init__(
+            None, dim, unknown_rate, seed, name=name or "crossed_" + "_".join(columns), **kwargs
+        )
         self.rules, self.parts, self.column = list(parts), made, columns
 
     @property
@@ -75,7 +83,9 @@ class Crossed(SeenFeature):
             part.adapt(raw[part.column].to_numpy())
         sizes = [part.num_codes for part in self.parts]
         if np.prod(sizes, dtype=object) >= 2**63:
-            raise ValueError(f"{self.name!r} has too many combinations, {sizes} values: cross fewer columns")
+            raise ValueError(
+                f"{self.name!r} has too many combinations, {sizes} values: cross fewer columns"
+            )
         keys = np.unique(self.encode_column(raw).astype(np.int64) @ _places(sizes))
         self.build_from_config({"num_rows": 1 + len(keys), "sizes": sizes})
         self.keys.assign(np.concatenate([[-1], keys]))
@@ -86,8 +96,11 @@ class Crossed(SeenFeature):
         for part in self.parts:
             if not part.built:
                 part.build_from_config({})
-        # Row r is the type of the r-th key. They rise from -1, which no type has: the first at most an unseen one.
-        self.keys = self.add_weight(name="keys", shape=(config["num_rows"],), dtype="int64", trainable=False)
+        # Row r is the type of the r-th key. They rise from -1, which no type has: the first at most
+        # an unseen one.
+        self.keys = self.add_weight(
+            name="keys", shape=(config["num_rows"],), dtype="int64", trainable=False
+        )
 
     def get_build_config(self):
         return {**super().get_build_config(), "sizes": self.sizes} if self.built else None
@@ -99,10 +112,18 @@ class Crossed(SeenFeature):
     def encode_request(self, raw, stored=None):
         codes = [None] * len(self.parts) if stored is None else tf.unstack(stored, axis=1)
         pairs = zip(self.parts, codes, strict=True)
-        return tf.stack([part.encode_request(raw, code) if part.column in raw else code for part, code in pairs], 1)
+        return tf.stack(
+            [
+                part.encode_request(raw, code) if part.column in raw else code
+                for part, code in pairs
+            ],
+            1,
+        )
 
     def encode_column(self, raw):
-        return np.stack([part.encode_column(raw[part.column].to_numpy()) for part in self.parts], axis=1)
+        return np.stack(
+            [part.encode_column(raw[part.column].to_numpy()) for part in self.parts], axis=1
+        )
 
     def rows(self, codes):
         key = tf.reduce_sum(tf.cast(codes, tf.int64) * _places(self.sizes), axis=1)  # [B]
@@ -125,7 +146,8 @@ def _part(rule):
         case {"column": column, "quantiles": int(number), **rest} if not rest and number > 1:
             return Quantiles(column, num_buckets=number)
     raise ValueError(
-        f"a part of a crossed feature is a column, {{column, edges}} with rising numbers, or {{column, quantiles}} "
+        f"a part of a crossed feature is a column, {{column, edges}} with rising numbers, or "
+        f"{{column, quantiles}} "
         f"with a number of at least 2, not {rule!r}"
     )
 
@@ -135,7 +157,9 @@ def _rise(edges):
 
 
 def _places(sizes):
-    """What a step of each part's code adds to the key, as the places of a number do: int64 `[number of parts]`."""
+    """What a step of each part's code adds to the key, as the places of a number do: int64
+    `[number of parts]`.
+    """
     return np.cumprod([1, *sizes[:0:-1]], dtype=np.int64)[::-1]
 
 

@@ -1,12 +1,15 @@
-"""Features made of numbers: standardised, on a logarithmic scale, in buckets, a moment in time, ready-made vectors."""
+"""Features made of numbers: standardized, on a logarithmic scale, in buckets, a moment in time,
+ready-made vectors.
+"""
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_recall.features.base import Feature, to_number
-from tf_recall.towers.embedding import RowEmbedding
+from tf_recall.data.values import to_number
+from tf_recall.features.base import Feature
+from tf_recall.features.embedding import RowEmbedding
 
 DAY = 86_400.0
 WEEK = 7 * DAY
@@ -40,7 +43,7 @@ class NumberFeature(Feature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Numeric(NumberFeature):
-    """A number, standardised: `(x - mean) / deviation` of the training part; 0 where it is missing.
+    """A number, standardized: `(x - mean) / deviation` of the training part; 0 where it is missing.
 
     Args:
         column: numbers or dates (as seconds since 1970).
@@ -59,12 +62,16 @@ class Numeric(NumberFeature):
         return 1
 
     def build_from_config(self, config):
-        self.mean = self.add_weight(name="mean", dtype="float64", trainable=False, initializer="zeros")
-        self.deviation = self.add_weight(name="deviation", dtype="float64", trainable=False, initializer="ones")
+        self.mean = self.add_weight(
+            name="mean", dtype="float64", trainable=False, initializer="zeros"
+        )
+        self.deviation = self.add_weight(
+            name="deviation", dtype="float64", trainable=False, initializer="ones"
+        )
         self.built = True
 
     def scale(self, raw):
-        """The scale on which the number is standardised."""
+        """The scale on which the number is standardized."""
         return raw
 
     def adapt(self, raw):
@@ -75,7 +82,9 @@ class Numeric(NumberFeature):
 
     def encode(self, raw):
         scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
-        return tf.cast(tf.where(tf.math.is_finite(scaled), scaled, 0.0), tf.float32)[:, None]  # [B, 1]
+        return tf.cast(tf.where(tf.math.is_finite(scaled), scaled, 0.0), tf.float32)[
+            :, None
+        ]  # [B, 1]
 
     def known(self, codes, training=False):
         return tf.ones([tf.shape(codes)[0]], tf.bool)  # where it is missing the mean stands for it
@@ -86,7 +95,7 @@ class Numeric(NumberFeature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class LogNumeric(Numeric):
-    """A number of many magnitudes (price, views): `sign(x) log(1 + |x|)`, standardised.
+    """A number of many magnitudes (price, views): `sign(x) log(1 + |x|)`, standardized.
 
     Args:
         column: numbers.
@@ -100,10 +109,11 @@ class LogNumeric(Numeric):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Buckets(NumberFeature):
-    """A number as the bucket it falls in, each with a vector: what is neither rising nor falling can be learned.
+    """A number as the bucket it falls in, each with a vector: what is neither rising nor falling
+    can be learned.
 
-    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket 0 is for missing
-    values.
+    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket
+    0 is for missing values.
 
     Args:
         column: numbers or dates.
@@ -126,7 +136,9 @@ class Buckets(NumberFeature):
     def build_boundaries(self):
         """Makes room for the boundaries, without the vectors."""
         shape = (self.num_buckets - 1,)
-        self.boundaries = self.add_weight(name="boundaries", shape=shape, dtype="float64", trainable=False)
+        self.boundaries = self.add_weight(
+            name="boundaries", shape=shape, dtype="float64", trainable=False
+        )
 
     def build_from_config(self, config):
         self.build_boundaries()
@@ -137,7 +149,9 @@ class Buckets(NumberFeature):
     def adapt(self, raw):
         values = self.finite(raw)
         self.build_from_config({})
-        self.boundaries.assign(np.quantile(values, np.arange(1, self.num_buckets) / self.num_buckets))
+        self.boundaries.assign(
+            np.quantile(values, np.arange(1, self.num_buckets) / self.num_buckets)
+        )
 
     def encode(self, raw):
         bucket = 1 + tf.searchsorted(self.boundaries.value, raw, side="right")
@@ -152,7 +166,8 @@ class Buckets(NumberFeature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Timestamp(Numeric):
-    """A moment as five numbers: standardised, and the hour of the day and of the week as points on a circle.
+    """A moment as five numbers: standardized, and the hour of the day and of the week as points on
+    a circle.
 
     Add `Buckets` of the same column where tastes change from month to month.
 
@@ -208,7 +223,9 @@ class Pretrained(Feature):
         vectors = [np.asarray(value, np.float32) for value in series[given]]
         lengths = sorted({len(vector) for vector in vectors})
         if len(lengths) != 1:
-            raise ValueError(f"column {self.column!r} must hold lists of one length, and holds lengths {lengths}")
+            raise ValueError(
+                f"column {self.column!r} must hold lists of one length, and holds lengths {lengths}"
+            )
         table = np.full((len(series), len(vectors[0])), np.nan, np.float32)
         table[given] = np.stack(vectors)
         return table

@@ -1,4 +1,6 @@
-"""Features that look values up in a vocabulary: ids, categories, lists of categories, words of a text."""
+"""Features that look values up in a vocabulary: ids, categories, lists of categories, words of a
+text.
+"""
 
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.values import to_text
 from tf_recall.data.vocabulary import Vocabulary
-from tf_recall.features.base import Feature, SeenFeature, to_text
-from tf_recall.towers.embedding import RowEmbedding
+from tf_recall.features.base import Feature, SeenFeature
+from tf_recall.features.embedding import RowEmbedding
 
 VOCABULARY = "vocabulary.tsv"
 
@@ -20,8 +23,8 @@ class Id(SeenFeature):
 
     Args:
         dim, unknown_rate, seed: of `SeenFeature`.
-        min_count: an id with fewer training events has no vector of its own either: beside attributes, a few events
-            tell less than those do.
+        min_count: an id with fewer training events has no vector of its own either: beside
+            attributes, a few events tell less than those do.
 
     Call: rows `[B]` int32 -> `[B, dim]`.
 
@@ -36,7 +39,9 @@ class Id(SeenFeature):
         self.min_count = min_count
 
     def codes_of(self, counts):
-        """Each row's code, itself or 0, from how often it occurs in training: int32 `[num_rows]`."""
+        """Each row's code, itself or 0, from how often it occurs in training: int32
+        `[num_rows]`.
+        """
         return np.where(counts >= self.min_count, np.arange(len(counts)), 0).astype(np.int32)
 
     def get_config(self):
@@ -52,7 +57,9 @@ def one_line(raw):
 
 def as_words(raw):
     """Text, a tensor or an array, as an object array of one-line str."""
-    return np.array([word.decode("utf-8", "replace") for word in one_line(raw).numpy()], dtype=object)
+    return np.array(
+        [word.decode("utf-8", "replace") for word in one_line(raw).numpy()], dtype=object
+    )
 
 
 class VocabularyFeature(Feature):
@@ -67,9 +74,13 @@ class VocabularyFeature(Feature):
         return self.width
 
     def fit_words(self, words):
-        """Keeps the `max_size` most frequent of `words` (a flat array of str; "" counts for nothing)."""
+        """Keeps the `max_size` most frequent of `words` (a flat array of str; "" counts for
+        nothing).
+        """
         words = Vocabulary.fit(words[words != ""])  # by falling count
-        self.vocabulary = Vocabulary(words.ids[: self.max_size], words.counts[1 : self.max_size + 1])
+        self.vocabulary = Vocabulary(
+            words.ids[: self.max_size], words.counts[1 : self.max_size + 1]
+        )
         self.build_from_config({"num_rows": self.vocabulary.size})
 
     def build_from_config(self, config):
@@ -92,7 +103,8 @@ class VocabularyFeature(Feature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Categorical(VocabularyFeature):
-    """One value out of many: country, brand, device. The values keep `max_size` rows; the rest is row 0.
+    """One value out of many: country, brand, device. The values keep `max_size` rows; the rest is
+    row 0.
 
     Args:
         column: text or integers.
@@ -113,7 +125,9 @@ class Categorical(VocabularyFeature):
 
 
 class BagOfWords(VocabularyFeature):
-    """The mean vector of several values; a code is a row of `length` vocabulary rows, padded with 0."""
+    """The mean vector of several values; a code is a row of `length` vocabulary rows, padded with
+    0.
+    """
 
     def __init__(self, column, dim=8, max_size=100_000, length=32, **kwargs):
         super().__init__(column, dim, max_size, **kwargs)
@@ -137,7 +151,8 @@ class BagOfWords(VocabularyFeature):
     def encode(self, raw):
         words = self.split(raw)
         rows = words.with_flat_values(self.vocabulary.lookup(words.flat_values))
-        known = tf.ragged.boolean_mask(rows, rows > 0)  # an unseen word must not push a known one out
+        # an unseen word must not push a known one out
+        known = tf.ragged.boolean_mask(rows, rows > 0)
         codes = known.to_tensor(shape=[None, self.length])  # [B, L]
         return tf.ensure_shape(codes, [None, self.length])
 
@@ -158,10 +173,12 @@ class MultiValued(BagOfWords):
         column: text with a separator ("Comedy|Drama"), or lists.
         dim: length of the vector.
         max_size: how many distinct values are kept.
-        length: how many values of one row are kept; shortened to the longest row of the training part.
+        length: how many values of one row are kept; shortened to the longest row of the training
+            part.
         separator: what stands between two values of a text.
 
-    Call: rows `[B, length]` int32, 0 for none -> `[B, dim]`; a row without known values gives zeros.
+    Call: rows `[B, length]` int32, 0 for none -> `[B, dim]`; a row without known values gives
+        zeros.
     """
 
     def __init__(self, column, dim=8, max_size=100_000, length=32, separator="|", **kwargs):
@@ -170,11 +187,17 @@ class MultiValued(BagOfWords):
 
     def to_raw(self, values):
         series = pd.Series(values)
-        lists = series.map(lambda value: isinstance(value, list | tuple | set | np.ndarray)).to_numpy(dtype=bool)
+        lists = series.map(
+            lambda value: isinstance(value, list | tuple | set | np.ndarray)
+        ).to_numpy(dtype=bool)
         return to_text(series.where(~lists, series.map(self._join)))
 
     def _join(self, value):
-        return self.separator.join(map(str, value)) if isinstance(value, list | tuple | set | np.ndarray) else value
+        return (
+            self.separator.join(map(str, value))
+            if isinstance(value, list | tuple | set | np.ndarray)
+            else value
+        )
 
     def split(self, raw):
         words = tf.strings.split(one_line(raw), self.separator)
@@ -187,13 +210,15 @@ class MultiValued(BagOfWords):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Text(BagOfWords):
-    """The words of a title or description: lower case, letters and digits only, the mean of their vectors.
+    """The words of a title or description: lower case, letters and digits only, the mean of their
+    vectors.
 
     Args:
         column: text.
         dim: length of the vector.
         max_size: how many distinct words are kept.
-        length: how many known words of one text are kept; shortened to the longest text of the training part.
+        length: how many known words of one text are kept; shortened to the longest text of the
+            training part.
 
     Call: rows `[B, length]` int32, 0 for none -> `[B, dim]`.
     """
@@ -202,5 +227,7 @@ class Text(BagOfWords):
         super().__init__(column, dim, max_size, length, **kwargs)
 
     def split(self, raw):
-        words = tf.strings.regex_replace(tf.strings.lower(raw, encoding="utf-8"), r"[^\p{L}\p{N}]+", " ")
+        words = tf.strings.regex_replace(
+            tf.strings.lower(raw, encoding="utf-8"), r"[^\p{L}\p{N}]+", " "
+        )
         return tf.strings.split(words)

@@ -26,21 +26,23 @@ def build(
     targets: int | Vocabulary | None = None,
     memory: int = 2**30,
 ) -> Graph:
-    """A graph of any number of edges, sorted on disk, as `Graph.from_edges` would make it of all of them at once.
+    """A graph of any number of edges, sorted on disk, as `Graph.from_edges` would make it of all of
+    them at once.
 
-    Edges are gathered into runs that fit in memory, each is sorted by source and target and written; then, for one
-    range of sources after the other, the edges of all runs are read, sorted and added up. The folder is written aside
-    (`<directory>.part`) and renamed when it is whole; meanwhile the disk holds every edge twice.
+    Edges are gathered into runs that fit in memory, each is sorted by source and target and
+    written; then, for one range of sources after the other, the edges of all runs are read, sorted
+    and added up. The folder is written aside (`<directory>.part`) and renamed when it is whole;
+    meanwhile the disk holds every edge twice.
 
     Args:
         edges: path or paths for `read_edges`, or what it gives, or pieces `(sources, targets)` or
             `(sources, targets, weights)` of arrays of one length, all with weights or none.
         directory: to be made; it must not be there yet.
-        sources: how many rows the sources' type has, the unknown one included, where edges name rows; its `Vocabulary`
-            where they name raw ids.
+        sources: how many rows the sources' type has, the unknown one included, where edges name
+            rows; its `Vocabulary` where they name raw ids.
         targets: the same for the targets; None: the same type.
-        memory: bytes that sorting may take, beside 32 for each source and what a piece holds. The edges of one
-            source must fit.
+        memory: bytes that sorting may take, beside 32 for each source and what a piece holds. The
+            edges of one source must fit.
 
     Returns:
         The graph, memory-mapped; `Graph.load(directory)` opens it again.
@@ -48,11 +50,13 @@ def build(
     Raises:
         FileExistsError: `directory` is there.
         TypeError: rows that are no numbers, or ids of another kind than the vocabulary's.
-        ValueError: edges that name a node which does not exist, weights that are negative or no number (of both: how
-            many, and where the first is); no edges; some pieces with weights and some without.
+        ValueError: edges that name a node which does not exist, weights that are negative or no
+            number (of both: how many, and where the first is); no edges; some pieces with weights
+            and some without.
 
     Example:
-        >>> purchases = ((block.frame["user_id"], block.frame["item_id"]) for block in read_blocks("train.parquet"))
+        >>> frames = (block.frame for block in read_blocks("train.parquet"))
+        >>> purchases = ((frame["user_id"], frame["item_id"]) for frame in frames)
         >>> graph = build(purchases, "graphs/user-item", catalog.users, catalog.items)
         >>> back = reverse(graph, "graphs/item-user")
     """
@@ -74,7 +78,9 @@ def build(
         if "weights" in files:
             offsets = files["offsets"][0 : shape[0] + 1]
             with _bar("making tables", total=int(offsets[-1])) as bar:
-                for piece in edge_tables(offsets, files["targets"], files["weights"], memory // TABLE_BYTES):
+                for piece in edge_tables(
+                    offsets, files["targets"], files["weights"], memory // TABLE_BYTES
+                ):
                     files["tables"].append(piece)
                     bar.update(len(piece))
     return Graph.load(directory)
@@ -91,7 +97,9 @@ def _bar(title, total=None):
 
 
 def _checked(edges, types) -> Iterator[tuple]:
-    """`(sources, targets, weights or None)`, block by block; at the end one error for all edges that are wrong."""
+    """`(sources, targets, weights or None)`, block by block; at the end one error for all edges
+    that are wrong.
+    """
     wrong, weighted, found = _Wrong(types), None, 0
     with _bar("reading edges") as bar:
         for number, given in enumerate(edges):
@@ -99,7 +107,9 @@ def _checked(edges, types) -> Iterator[tuple]:
             found += len(piece)
             weighted = piece.weights is not None if weighted is None else weighted
             if weighted != (piece.weights is not None):
-                raise ValueError(f"All edges need weights or none, and they differ at {piece.place(0)}.")
+                raise ValueError(
+                    f"All edges need weights or none, and they differ at {piece.place(0)}."
+                )
             for first in range(0, len(piece), BLOCK_EDGES):
                 block = wrong.sift(piece, slice(first, first + BLOCK_EDGES))
                 if not wrong.first:
@@ -134,8 +144,12 @@ class _Wrong:
         if piece.weights is None:
             return sources, targets, None
         with np.errstate(over="ignore"):
-            weights = pd.to_numeric(pd.Series(piece.weights[own]), errors="coerce").to_numpy(np.float32)
-        self._note("weight", ~(np.isfinite(weights) & (weights >= 0)), piece.weights, piece, own.start)
+            weights = pd.to_numeric(pd.Series(piece.weights[own]), errors="coerce").to_numpy(
+                np.float32
+            )
+        self._note(
+            "weight", ~(np.isfinite(weights) & (weights >= 0)), piece.weights, piece, own.start
+        )
         used = weights > 0
         return sources[used], targets[used], weights[used]
 
@@ -152,7 +166,8 @@ class _Wrong:
             "weight": "that is no number of at least 0",
         }
         told = [
-            f"{self.counts[kind]} of {found} edges name a {kind} {why}; the first is {self.first[kind]}."
+            f"{self.counts[kind]} of {found} edges name a {kind} {why}; the first is "
+            f"{self.first[kind]}."
             for kind, why in allowed.items()
             if kind in self.first
         ]
@@ -167,7 +182,9 @@ def _said(nodes) -> str:
 
 
 def _gathered(blocks, shape, num) -> Iterator[sparse.csr_array]:
-    """Blocks of edges put together to matrices of some `num` edges, in which an edge that comes twice is one."""
+    """Blocks of edges put together to matrices of some `num` edges, in which an edge that comes
+    twice is one.
+    """
     waiting: list = []
     for block in blocks:
         waiting.append(block)
@@ -183,8 +200,11 @@ def _summed(blocks, shape) -> sparse.csr_array:
     sources, targets, weights = zip(*blocks, strict=True)
     blocks.clear()
     sources, targets = np.concatenate(sources), np.concatenate(targets)
-    ones = weights[0] is None  # then they are counts, which float32 holds exactly up to 16 million in one run
-    weights = np.ones(len(sources), np.float32) if ones else np.concatenate(weights, dtype=np.float64)
+    # then they are counts, which float32 holds exactly up to 16 million in one run
+    ones = weights[0] is None
+    weights = (
+        np.ones(len(sources), np.float32) if ones else np.concatenate(weights, dtype=np.float64)
+    )
     return sparse.coo_array((weights, (sources, targets)), shape=shape).tocsr()
 
 
@@ -200,7 +220,9 @@ def _run(path, matrix) -> list[folder.ArrayFile]:
 
 
 def _merge(runs, counts, num, num_targets, files) -> np.ndarray:
-    """Appends the targets, and the weights where any is not 1, of all runs, range of sources by range; the degrees."""
+    """Appends the targets, and the weights where any is not 1, of all runs, range of sources by
+    range; the degrees.
+    """
     ends, degrees = np.cumsum(counts), np.zeros_like(counts)
     places = [np.load(sources.path, mmap_mode="r") for sources, _, _ in runs]
     start, written = 0, 0

@@ -1,4 +1,4 @@
-"""A directed graph: weighted edges between rows, neighbours drawn by weight, and random walks."""
+"""A directed graph: weighted edges between rows, neighbors drawn by weight, and random walks."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +19,11 @@ NODE = np.dtype([("degree", np.float64), ("begin", np.int64)])
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Edges from rows of one type to rows of another or the same: those of node i are `offsets[i]` to `offsets[i + 1]`.
+    """Edges from rows of one type to rows of another or the same: those of node i are `offsets[i]`
+    to `offsets[i + 1]`.
 
-    Build it with a `from_...`, or on disk with `graph.build.build`: those check. Node 0, the unknown, has no edges. The
-    arrays may be read-only memory maps: only what is asked for is read.
+    Build it with a `from_...`, or on disk with `graph.build.build`: those check. Node 0, the
+    unknown, has no edges. The arrays may be read-only memory maps: only what is asked for is read.
 
     Args:
         offsets: `[num_nodes + 1]` int64.
@@ -51,10 +52,11 @@ class Graph:
 
     @classmethod
     def from_sessions(cls, sessions, num_nodes: int) -> "Graph":
-        """weight of (i, j) = how often i is directly followed by j in a session; i by i is left out (METHODS.md M4).
+        """weight of (i, j) = how often i is directly followed by j in a session; i by i is left out
+        (METHODS.md M4).
 
-        Wang et al., "Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba", KDD 2018, section
-        3.1.
+        Wang et al., "Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba",
+        KDD 2018, section 3.1.
         """
         counts = sparse.csr_array((num_nodes, num_nodes), dtype=np.float64)
         begins = np.zeros(len(sessions.items) + 1, bool)
@@ -66,35 +68,47 @@ class Graph:
         return cls._of(counts)
 
     @classmethod
-    def from_edges(cls, sources, targets, weights, num_nodes: int, num_targets: int | None = None) -> "Graph":
-        """From edges in any order; those that come twice are added up, those of weight 0 are left out.
+    def from_edges(
+        cls, sources, targets, weights, num_nodes: int, num_targets: int | None = None
+    ) -> "Graph":
+        """From edges in any order; those that come twice are added up, those of weight 0 are left
+        out.
 
         Args:
             sources, targets: `[n]` whole numbers.
-            weights: `[n]`, or None for 1 each; then a graph in which no edge came twice has no weights.
+            weights: `[n]`, or None for 1 each; then a graph in which no edge came twice has no
+                weights.
             num_nodes: rows of the sources' type, the unknown one included.
             num_targets: of the targets' type; None: the same type.
 
         Raises:
-            ValueError: arrays of unequal length, a source or target that is not a whole number from 1 to
-                `num_nodes - 1` or `num_targets - 1`, or a weight that is negative or no number.
+            ValueError: arrays of unequal length, a source or target that is not a whole number from
+                1 to `num_nodes - 1` or `num_targets - 1`, or a weight that is negative or no
+                number.
         """
         sources, targets = np.asarray(sources), np.asarray(targets)
         shape = num_nodes, num_nodes if num_targets is None else num_targets
         if weights is None:
             _check_lengths(sources, targets)
             graph = cls._of(_summed(sources, targets, None, shape))
-            return cls(graph.offsets, graph.targets, None, shape[1]) if np.all(graph.weights == 1) else graph
+            return (
+                cls(graph.offsets, graph.targets, None, shape[1])
+                if np.all(graph.weights == 1)
+                else graph
+            )
         with np.errstate(over="ignore"):
             weights = np.asarray(weights, np.float32)
         _check_lengths(sources, targets, weights)
         _check_weights(weights)
         used = weights > 0
-        return cls._of(_summed(sources[used], targets[used], weights[used].astype(np.float64), shape))
+        return cls._of(
+            _summed(sources[used], targets[used], weights[used].astype(np.float64), shape)
+        )
 
     @classmethod
     def from_table(cls, ids, weights, num_targets: int) -> "Graph":
-        """From a line of targets for each node, as lists of the most alike: the order within a line stays.
+        """From a line of targets for each node, as lists of the most alike: the order within a line
+        stays.
 
         Args:
             ids: `[num_nodes, T]` targets, 0 for none; line 0 is the unknown's and holds none.
@@ -102,15 +116,19 @@ class Graph:
             num_targets: rows that edges may lead to.
 
         Raises:
-            ValueError: tables of unequal shape, an id that is not a whole number from 0 to `num_targets - 1`, an edge
-                of node 0, or a weight that is negative or no number.
+            ValueError: tables of unequal shape, an id that is not a whole number from 0 to
+                `num_targets - 1`, an edge of node 0, or a weight that is negative or no number.
         """
         ids = np.asarray(ids)
         if ids.ndim != 2 or (weights is not None and np.shape(weights) != ids.shape):
-            raise ValueError(f"ids and weights must be tables of one shape, got {ids.shape} and {np.shape(weights)}.")
+            raise ValueError(
+                f"ids and weights must be tables of one shape, got {ids.shape} and "
+                f"{np.shape(weights)}."
+            )
         if ids.size and not (ids.dtype.kind in "iu" and ids.min() >= 0 and ids.max() < num_targets):
             raise ValueError(
-                f"Ids must be whole numbers from 1 to {num_targets - 1}, or 0 for none, got {ids.min()} to {ids.max()}."
+                f"Ids must be whole numbers from 1 to {num_targets - 1}, or 0 for none, got "
+                f"{ids.min()} to {ids.max()}."
             )
         used = ids > 0
         if weights is not None:
@@ -120,7 +138,9 @@ class Graph:
             used &= weights > 0
             weights = weights[used]
         if used[:1].any():
-            raise ValueError(f"Node 0 is the unknown and has no edges, got {ids[0][used[0]]} in its line.")
+            raise ValueError(
+                f"Node 0 is the unknown and has no edges, got {ids[0][used[0]]} in its line."
+            )
         offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1, dtype=np.int64))])
         return cls(offsets, ids[used].astype(np.int32), weights, num_targets)
 
@@ -154,7 +174,11 @@ class Graph:
             files["targets"].append(self.targets)
             if self.weights is not None:
                 files["weights"].append(self.weights)
-                made = edge_tables(self.offsets, self.targets, self.weights) if self.tables is None else [self.tables]
+                made = (
+                    edge_tables(self.offsets, self.targets, self.weights)
+                    if self.tables is None
+                    else [self.tables]
+                )
                 for piece in made:
                     files["tables"].append(piece)
 
@@ -164,19 +188,25 @@ class Graph:
 
         Raises:
             FileNotFoundError: no graph there.
-            ValueError: a folder with a file missing, cut short, or of another kind than it should be.
+            ValueError: a folder with a file missing, cut short, or of another kind than it should
+                be.
         """
         return cls(**folder.read(directory))
 
     def reverse(self) -> "Graph":
         """Every edge turned round, in memory; `graph.build.reverse` does it on disk."""
         data = np.ones(self.num_edges, np.int8) if self.weights is None else self.weights
-        matrix = sparse.csr_array((data, self.targets, self.offsets), shape=(self.num_nodes, self.num_targets)).tocsc()
+        matrix = sparse.csr_array(
+            (data, self.targets, self.offsets), shape=(self.num_nodes, self.num_targets)
+        ).tocsc()
         weights = None if self.weights is None else matrix.data
-        return Graph(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), weights, self.num_nodes)
+        return Graph(
+            matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), weights, self.num_nodes
+        )
 
     def subgraph(self, sources, targets=None) -> "Graph":
-        """The edges between some nodes, renumbered: node r is `sources[r - 1]`, target r is `targets[r - 1]`.
+        """The edges between some nodes, renumbered: node r is `sources[r - 1]`, target r is
+        `targets[r - 1]`.
 
         Args:
             sources: different nodes of this graph, above 0.
@@ -189,10 +219,18 @@ class Graph:
             >>> graph.subgraph(nodes, nodes)      # what is left of a square graph among these
         """
         sources = _different(sources, self.num_nodes, "sources")
-        offsets, degrees = np.asarray(self.offsets), self.offsets[sources + 1] - self.offsets[sources]
+        offsets, degrees = (
+            np.asarray(self.offsets),
+            self.offsets[sources + 1] - self.offsets[sources],
+        )
         ends = np.cumsum(degrees)
-        taken = np.arange(ends[-1] if len(ends) else 0) + np.repeat(offsets[sources] - ends + degrees, degrees)
-        node, reached = np.repeat(np.arange(1, len(sources) + 1), degrees), np.asarray(self.targets)[taken]
+        taken = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+            offsets[sources] - ends + degrees, degrees
+        )
+        node, reached = (
+            np.repeat(np.arange(1, len(sources) + 1), degrees),
+            np.asarray(self.targets)[taken],
+        )
         num_targets = self.num_targets
         if targets is not None:
             targets = _different(targets, self.num_targets, "targets")
@@ -204,20 +242,24 @@ class Graph:
         order = np.lexsort((reached, node)) if targets is not None else slice(None)
         counts = np.bincount(node, minlength=len(sources) + 1)
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        return Graph(offsets, reached[order], None if weights is None else weights[order], num_targets)
+        return Graph(
+            offsets, reached[order], None if weights is None else weights[order], num_targets
+        )
 
     def draw(self, nodes: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-        """`num` neighbours of each node, with replacement: int32 `[n, num]`, 0 for a node without edges.
+        """`num` neighbors of each node, with replacement: int32 `[n, num]`, 0 for a node without
+        edges.
 
         P(j | i) = weight of (i, j) / sum over k of weight of (i, k)
 
-        A draw costs the same whatever the degree: one random number names an edge and, of a graph with weights, decides
-        between it and the one it shares its place with, by a table of Walker's for each node.
+        A draw costs the same whatever the degree: one random number names an edge and, of a graph
+        with weights, decides between it and the one it shares its place with, by a table of
+        Walker's for each node.
 
         Args:
             nodes: `[n]` nodes.
             num: how many of each.
-            rng: equal states draw equal neighbours.
+            rng: equal states draw equal neighbors.
 
         Raises:
             ValueError: a row that is no node, or a negative `num`.
@@ -232,9 +274,10 @@ class Graph:
         return drawn
 
     def walk(self, starts: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-        """Random walks of `length` steps: int32 `[n, length + 1]`, the start first, 0 from where no edge leads on.
+        """Random walks of `length` steps: int32 `[n, length + 1]`, the start first, 0 from where no
+        edge leads on.
 
-        Each step is a neighbour as `draw` draws it.
+        Each step is a neighbor as `draw` draws it.
 
         Args:
             starts: `[n]` nodes.
@@ -249,7 +292,8 @@ class Graph:
             raise ValueError(f"length must be at least 0, got {length}.")
         if self.num_targets != self.num_nodes:
             raise ValueError(
-                f"A walk goes on from where it came to, and these edges lead from {self.num_nodes} rows of one type to "
+                f"A walk goes on from where it came to, and these edges lead from {self.num_nodes} "
+                "rows of one type to "
                 f"{self.num_targets} of another: draw from both directions in turn."
             )
         walks = np.empty((len(starts), length + 1), np.int32)
@@ -263,7 +307,10 @@ class Graph:
     def _nodes(self, nodes, name):
         nodes = np.asarray(nodes)
         if nodes.size and not (nodes.min() >= 0 and nodes.max() < self.num_nodes):
-            raise ValueError(f"Nodes go from 0 to {self.num_nodes - 1}, got {name} {nodes.min()} to {nodes.max()}.")
+            raise ValueError(
+                f"Nodes go from 0 to {self.num_nodes - 1}, got {name} {nodes.min()} to "
+                f"{nodes.max()}."
+            )
         return nodes
 
     def _drawn(self, nodes, num, rng):
@@ -280,15 +327,21 @@ class Graph:
 
     @cached_property
     def _places(self):
-        """Each `NODE`; of those without edges the place is any there is, or in the tables a last one, for node 0."""
+        """Each `NODE`; of those without edges the place is any there is, or in the tables a last
+        one, for node 0.
+        """
         places = np.zeros(self.num_nodes, NODE)
         places["degree"] = self.degrees
-        places["begin"] = np.where(self.degrees > 0, self.offsets[:-1], 0 if self.weights is None else self.num_edges)
+        places["begin"] = np.where(
+            self.degrees > 0, self.offsets[:-1], 0 if self.weights is None else self.num_edges
+        )
         return places
 
     @cached_property
     def _ends(self):
-        """What a draw reads: the targets, or the tables where there are weights; plain arrays, also of memory maps."""
+        """What a draw reads: the targets, or the tables where there are weights; plain arrays, also
+        of memory maps.
+        """
         if self.weights is None:
             return np.asarray(self.targets)
         if self.tables is not None:
@@ -303,7 +356,10 @@ class Graph:
 def _check_lengths(*arrays):
     shapes = [each.shape for each in arrays]
     if len(set(shapes)) > 1 or len(shapes[0]) != 1:
-        names, shown = ("sources", "targets", "weights")[: len(shapes)], [str(shape) for shape in shapes]
+        names, shown = (
+            ("sources", "targets", "weights")[: len(shapes)],
+            [str(shape) for shape in shapes],
+        )
         raise ValueError(
             f"{', '.join(names[:-1])} and {names[-1]} must be arrays of one length, got the shapes "
             f"{', '.join(shown[:-1])} and {shown[-1]}."
@@ -313,21 +369,30 @@ def _check_lengths(*arrays):
 def _check_weights(weights):
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if wrong.size:
-        raise ValueError(f"Weights must be numbers of at least 0, got {weights[wrong[0]]} for edge {wrong[0]}.")
+        raise ValueError(
+            f"Weights must be numbers of at least 0, got {weights[wrong[0]]} for edge {wrong[0]}."
+        )
 
 
 def _different(nodes, num, name):
     nodes = np.asarray(nodes)
     if nodes.size and not (nodes.dtype.kind in "iu" and nodes.min() > 0 and nodes.max() < num):
-        raise ValueError(f"{name} must be whole numbers from 1 to {num - 1}, got {nodes.min()} to {nodes.max()}.")
+        raise ValueError(
+            f"{name} must be whole numbers from 1 to {num - 1}, got {nodes.min()} to {nodes.max()}."
+        )
     if len(np.unique(nodes)) < len(nodes):
-        raise ValueError(f"{name} must differ, got {len(nodes)} of which {len(np.unique(nodes))} differ.")
+        raise ValueError(
+            f"{name} must differ, got {len(nodes)} of which {len(np.unique(nodes))} differ."
+        )
     return nodes.astype(np.int64)
 
 
 def _summed(sources, targets, weights, shape):
     for name, nodes, num in (("Sources", sources, shape[0]), ("Targets", targets, shape[1])):
         if len(nodes) and not (nodes.dtype.kind in "iu" and nodes.min() > 0 and nodes.max() < num):
-            raise ValueError(f"{name} must be whole numbers from 1 to {num - 1}, got {nodes.min()} to {nodes.max()}.")
+            raise ValueError(
+                f"{name} must be whole numbers from 1 to {num - 1}, got {nodes.min()} to "
+                f"{nodes.max()}."
+            )
     weights = np.ones(len(sources)) if weights is None else weights
     return sparse.coo_array((weights, (sources, targets)), shape=shape).tocsr()

@@ -19,7 +19,8 @@ class Edges:
     Args:
         sources, targets: `[n]` rows, or raw ids where a vocabulary will tell their rows.
         weights: `[n]`, or None for 1 each.
-        origin, first: how to call edge i where it is wrong: origin, then first + i, as in "clicks.csv, line 17".
+        origin, first: how to call edge i where it is wrong: origin, then first + i, as in
+            "clicks.csv, line 17".
     """
 
     sources: np.ndarray
@@ -32,9 +33,14 @@ class Edges:
         for name in ("sources", "targets", "weights"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name)))
-        shapes = [each.shape for each in (self.sources, self.targets, self.weights) if each is not None]
+        shapes = [
+            each.shape for each in (self.sources, self.targets, self.weights) if each is not None
+        ]
         if len(set(shapes)) > 1 or len(shapes[0]) != 1:
-            raise ValueError(f"{self.origin} {self.first} and on: the arrays must be of one length, got {shapes}.")
+            raise ValueError(
+                f"{self.origin} {self.first} and on: the arrays must be of one length, got "
+                f"{shapes}."
+            )
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -48,14 +54,15 @@ def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
     """The edges of CSV or Parquet files, piece by piece in the files' order.
 
     Args:
-        paths: a file (`.csv`, `.tsv`, also compressed, or `.parquet`), a folder of Parquet files, or a list of these.
-        columns: ours to the files', of `source`, `target` and `weight`, where they differ. Without a weight's column
-            (named here, or called `weight`) every edge weighs 1.
+        paths: a file (`.csv`, `.tsv`, also compressed, or `.parquet`), a folder of Parquet files,
+            or a list of these.
+        columns: ours to the files', of `source`, `target` and `weight`, where they differ. Without
+            a weight's column (named here, or called `weight`) every edge weighs 1.
 
     Raises:
         FileNotFoundError: no such file, or a folder without Parquet files.
-        ValueError: a column that a file lacks or that is none of ours, another suffix, a file that cannot be read, or
-            files without any edges.
+        ValueError: a column that a file lacks or that is none of ours, another suffix, a file that
+            cannot be read, or files without any edges.
 
     Example:
         >>> edges = read_edges("clicks.csv", {"source": "user_id", "target": "item_id"})
@@ -63,7 +70,9 @@ def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
     """
     columns = columns or {}
     if foreign := sorted(set(columns) - {"source", "target", "weight"}):
-        raise ValueError(f"columns tells which of a file's are our source, target and weight, got {foreign}.")
+        raise ValueError(
+            f"columns tells which of a file's are our source, target and weight, got {foreign}."
+        )
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [file for path in paths for file in _files(Path(path))]
     found = 0
@@ -72,30 +81,42 @@ def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
             found += len(piece)
             yield piece
     if not found:
-        raise ValueError(f"There are no edges: no file has a row, of {', '.join(map(str, files)) or 'none given'}.")
+        raise ValueError(
+            "There are no edges: no file has a row, of "
+            f"{', '.join(map(str, files)) or 'none given'}."
+        )
 
 
 def edges_of(graph, num: int = BLOCK_ROWS) -> Iterator[Edges]:
-    """The edges of a `Graph` in its order, `num` at a time: no more than that is in memory of a mapped graph."""
+    """The edges of a `Graph` in its order, `num` at a time: no more than that is in memory of a
+    mapped graph.
+    """
     for start in range(0, graph.num_edges, num):
         stop = min(start + num, graph.num_edges)
-        first, last = np.searchsorted(graph.offsets, start, "right") - 1, np.searchsorted(graph.offsets, stop)
+        first, last = (
+            np.searchsorted(graph.offsets, start, "right") - 1,
+            np.searchsorted(graph.offsets, stop),
+        )
         counts = np.diff(np.clip(graph.offsets[first : last + 1], start, stop))
         sources = np.repeat(np.arange(first, last, dtype=np.int32), counts)
         weights = None if graph.weights is None else graph.weights[start:stop]
         yield Edges(sources, graph.targets[start:stop], weights, first=start)
 
 
-def encoded(values: np.ndarray, nodes: "int | Vocabulary", name: str) -> tuple[np.ndarray, np.ndarray]:
+def encoded(
+    values: np.ndarray, nodes: "int | Vocabulary", name: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows `[n]` of what edges name, and bool `[n]`: which of them no node has.
 
     Args:
-        values: rows, or raw ids; text where these are numbers is read, since CSV does not tell the two apart.
+        values: rows, or raw ids; text where these are numbers is read, since CSV does not tell the
+            two apart.
         nodes: the number of rows for rows, the `Vocabulary` for raw ids.
         name: what to call the values in an error.
 
     Raises:
-        TypeError: values that are no whole numbers where there is no vocabulary, or no ids of the vocabulary's kind.
+        TypeError: values that are no whole numbers where there is no vocabulary, or no ids of the
+            vocabulary's kind.
     """
     numbers = values
     if values.dtype.kind == "O" and not (isinstance(nodes, Vocabulary) and nodes.dtype == "string"):
@@ -104,7 +125,10 @@ def encoded(values: np.ndarray, nodes: "int | Vocabulary", name: str) -> tuple[n
         rows = nodes.encode(numbers)
         return rows, rows == 0
     if numbers.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be rows, whole numbers, got {values[:3].tolist()}: raw ids need a Vocabulary.")
+        raise TypeError(
+            f"{name} must be rows, whole numbers, got {values[:3].tolist()}: raw ids need a "
+            "Vocabulary."
+        )
     wrong = ~((numbers > 0) & (numbers < nodes))
     if numbers.dtype.kind == "f":  # as whole numbers come of which some are missing
         wrong |= numbers != np.floor(numbers)
@@ -130,7 +154,8 @@ def _names(file, there, columns) -> dict[str, str]:
     names = {name: columns.get(name, name) for name in ours}
     if lacking := [theirs for theirs in names.values() if theirs not in there]:
         raise ValueError(
-            f"{file} has no column {', '.join(map(repr, lacking))}, only {list(there)}: tell which are its source and "
+            f"{file} has no column {', '.join(map(repr, lacking))}, only {list(there)}: tell which "
+            "are its source and "
             "target with columns={'source': '<its name>', 'target': '<its name>'}."
         )
     return names
@@ -141,7 +166,9 @@ def _csv(file: Path, columns: dict) -> Iterator[Edges]:
     try:
         names = _names(file, list(pd.read_csv(file, sep=separator, nrows=0)), columns)
         ids = {names["source"]: object, names["target"]: object}
-        for frame in pd.read_csv(file, sep=separator, usecols=[*names.values()], dtype=ids, chunksize=BLOCK_ROWS):
+        for frame in pd.read_csv(
+            file, sep=separator, usecols=[*names.values()], dtype=ids, chunksize=BLOCK_ROWS
+        ):
             yield _piece(frame, names, f"{file}, line", row + 2)
             row += len(frame)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -164,4 +191,6 @@ def _parquet(file: Path, columns: dict) -> Iterator[Edges]:
 
 def _piece(frame, names, origin, first):
     weights = frame[names["weight"]].to_numpy() if "weight" in names else None
-    return Edges(frame[names["source"]].to_numpy(), frame[names["target"]].to_numpy(), weights, origin, first)
+    return Edges(
+        frame[names["source"]].to_numpy(), frame[names["target"]].to_numpy(), weights, origin, first
+    )

@@ -1,4 +1,6 @@
-"""A batch's nodes, their neighbours, and those of these: all that a graph model reads for one step."""
+"""A batch's nodes, their neighbors, and those of these: all that a graph model reads for one
+step.
+"""
 
 import threading
 
@@ -10,40 +12,46 @@ SCRATCH = threading.local()
 
 
 def expand(seeds, layers, over, rng, without=()) -> dict:
-    """The nodes that layer after layer asks for, each once, and where each finds its neighbours among them.
+    """The nodes that layer after layer asks for, each once, and where each finds its neighbors
+    among them.
 
     needed[L] = seeds
-    needed[k - 1, t] = needed[k, t], then the other nodes of type t that layer k's neighbours name, as they come
+    needed[k - 1, t] = needed[k, t], then the other nodes of type t that layer k's neighbors name,
+    as they come
 
-    So the first n[k] nodes of layer k - 1 are those of layer k: `vectors[:n]` are the nodes' own. Layer 1 reads what
-    the nodes themselves say, layer L answers for the seeds.
+    So the first n[k] nodes of layer k - 1 are those of layer k: `vectors[:n]` are the nodes' own.
+    Layer 1 reads what the nodes themselves say, layer L answers for the seeds.
 
-    Everything is padded to the sizes that `padded` allows, so that few shapes come up: rows with 0, places with 0 of
-    weight 0. A place of weight 0 means nothing.
+    Everything is padded to the sizes that `padded` allows, so that few shapes come up: rows with 0,
+    places with 0 of weight 0. A place of weight 0 means nothing.
 
     Args:
         seeds: `{type: rows}`, rising.
-        layers: of layers 1 to L, `{type: neighbours}`: `(nodes, rng) -> (ids, weights)`, both `[n, K]` and made for
-            this call, id and weight 0 where there is none.
-        over: `{type: its neighbours' type}`.
+        layers: of layers 1 to L, `{type: neighbors}`: `(nodes, rng) -> (ids, weights)`, both
+            `[n, K]` and made for this call, id and weight 0 where there is none.
+        over: `{type: its neighbors' type}`.
         rng: equal states give equal results.
-        without: `[(type, rows, rows of its neighbours' type)]`, pairs that must not see each other: where one is drawn
-            for the other, at whatever layer and from either side, id and weight become 0.
+        without: `[(type, rows, rows of its neighbors' type)]`, pairs that must not see each other:
+            where one is drawn for the other, at whatever layer and from either side, id and weight
+            become 0.
 
     Returns:
-        `seeds` `{type: int32 [S]}`, padded with 2**31 - 1, so still rising; `rows` `{type: int32 [n[0]]}`; and `layers`
-        `{"1": {type: {"place": int32 [n[1], K], "weight": float32 [n[1], K]}}, ...}`, places among the nodes of the
-        neighbours' type one layer below.
+        `seeds` `{type: int32 [S]}`, padded with 2**31 - 1, so still rising; `rows`
+        `{type: int32 [n[0]]}`; and `layers`
+        `{"1": {type: {"place": int32 [n[1], K], "weight": float32 [n[1], K]}}, ...}`, places among
+        the nodes of the neighbors' type one layer below.
 
     Raises:
-        ValueError: seeds that do not rise, or neighbours of a type that is not in `over`.
+        ValueError: seeds that do not rise, or neighbors of a type that is not in `over`.
 
     Example:
-        >>> near = UniformNeighbours(graph, num=10)
-        >>> expand({"item": np.array([3, 7])}, [{"item": near}] * 2, {"item": "item"}, np.random.default_rng(0))
+        >>> near = UniformNeighbors(graph, num=10)
+        >>> seeds, rng = {"item": np.array([3, 7])}, np.random.default_rng(0)
+        >>> expand(seeds, [{"item": near}] * 2, {"item": "item"}, rng)
 
-    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017, algorithm 2; Ying et al.,
-    "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017,
+    algorithm 2; Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender
+    Systems", KDD 2018, section 3.3.
     """
     seeds = {of_type: np.asarray(rows, np.int32) for of_type, rows in seeds.items()}
     _check(seeds, layers, over)
@@ -56,8 +64,8 @@ def expand(seeds, layers, over, rng, without=()) -> dict:
         for k in range(len(layers), 0, -1):
             needed = {of_type: nodes[of_type].rows for of_type in types}
             drawn[str(k)] = {}
-            for of_type, neighbours in layers[k - 1].items():
-                ids, weights = neighbours(needed[of_type], rng)
+            for of_type, neighbors in layers[k - 1].items():
+                ids, weights = neighbors(needed[of_type], rng)
                 for own, other in _pairs(of_type, over, without):
                     _mask(ids, weights, nodes[of_type].places(own), other)
                 place = nodes[over[of_type]].number(ids)
@@ -73,7 +81,9 @@ def expand(seeds, layers, over, rng, without=()) -> dict:
 
 
 def padded(num: int) -> int:
-    """The least of the allowed sizes that holds `num`: 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ..., four an octave."""
+    """The least of the allowed sizes that holds `num`: 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ...,
+    four an octave.
+    """
     if num <= SMALLEST:
         return SMALLEST
     step = 2 ** ((num - 1).bit_length() - 3)
@@ -83,9 +93,10 @@ def padded(num: int) -> int:
 class _Nodes:
     """Nodes of one type, numbered from 0 as they come.
 
-    A node's place is looked up in an array as long as the type has rows, -1 for those not there. Each thread keeps one
-    from call to call, and a call takes back what it wrote: its work is that of the nodes it touches. Row 0 always has
-    place 0: it pads, and among rising seeds it stands first.
+    A node's place is looked up in an array as long as the type has rows, -1 for those not there.
+    Each thread keeps one from call to call, and a call takes back what it wrote: its work is that
+    of the nodes it touches. Row 0 always has place 0: it pads, and among rising seeds it stands
+    first.
     """
 
     def __init__(self, of_type):
@@ -106,7 +117,8 @@ class _Nodes:
         new = ids[self._place.take(ids) < 0]
         turn = np.arange(len(new), dtype=np.int32)
         self._place[new] = turn
-        self.add(new[self._place.take(new) == turn].astype(np.int32))  # of equal ones one wrote last
+        # of equal ones one wrote last
+        self.add(new[self._place.take(new) == turn].astype(np.int32))
         return self._place.take(ids)
 
     def places(self, rows):
@@ -133,7 +145,7 @@ def _scratch(of_type, size):
 
 
 def _pairs(of_type, over, without):
-    """`(rows of a type, rows of its neighbours' type)` that must not see each other."""
+    """`(rows of a type, rows of its neighbors' type)` that must not see each other."""
     for first_type, first, second in without:
         first, second = np.asarray(first), np.asarray(second)
         if first_type == of_type:
@@ -160,10 +172,13 @@ def _padded(array, value):
 def _check(seeds, layers, over):
     for of_type, rows in seeds.items():
         if rows.ndim != 1 or (rows.size and (rows[0] < 0 or (rows[1:] <= rows[:-1]).any())):
-            raise ValueError(f"Seeds must be rows of at least 0 that rise, got {rows} of type {of_type!r}.")
+            raise ValueError(
+                f"Seeds must be rows of at least 0 that rise, got {rows} of type {of_type!r}."
+            )
     for number, layer in enumerate(layers, 1):
         if not set(layer) <= set(over):
             raise ValueError(
-                f"Layer {number} has neighbours of the types {sorted(layer)}, but it is known only what "
+                f"Layer {number} has neighbors of the types {sorted(layer)}, but it is known only "
+                "what "
                 f"{sorted(over)} are over."
             )

@@ -13,12 +13,17 @@ from tf_recall.graph.tables import EDGE
 
 MANIFEST = "graph.json"
 KIND = "tf_recall graph 1"
-DTYPES = {name: np.dtype(dtype) for name, dtype in {"offsets": "i8", "targets": "i4", "weights": "f4"}.items()}
+DTYPES = {
+    name: np.dtype(dtype)
+    for name, dtype in {"offsets": "i8", "targets": "i4", "weights": "f4"}.items()
+}
 DTYPES["tables"] = EDGE
 
 
 class ArrayFile:
-    """An .npy file of one dimension that grows at its end; its header, of constant length, is written again at last."""
+    """An .npy file of one dimension that grows at its end; its header, of constant length, is
+    written again at last.
+    """
 
     def __init__(self, path: Path, dtype: np.dtype):
         self.path, self.dtype, self.length = path, dtype, 0
@@ -44,12 +49,18 @@ class ArrayFile:
             self.file.close()
 
     def _header(self):
-        described = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.length,)}
+        described = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.length,),
+        }
         np.lib.format.write_array_header_1_0(self.file, described)
 
 
 class Files(dict):
-    """The files of a folder by the name of their array, `DTYPES`'; one is there once it is asked for."""
+    """The files of a folder by the name of their array, `DTYPES`'; one is there once it is asked
+    for.
+    """
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -73,7 +84,10 @@ def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
     """
     directory = Path(directory)
     if directory.exists():
-        raise FileExistsError(f"{directory} is there already: open it with Graph.load, or remove it to write it again.")
+        raise FileExistsError(
+            f"{directory} is there already: open it with Graph.load, or remove it to write it "
+            "again."
+        )
     aside = directory.with_name(directory.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -81,7 +95,11 @@ def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
     try:
         yield files
         files.close()
-        said = {"kind": KIND, "num_targets": int(num_targets), **{name: file.length for name, file in files.items()}}
+        said = {
+            "kind": KIND,
+            "num_targets": int(num_targets),
+            **{name: file.length for name, file in files.items()},
+        }
         (aside / MANIFEST).write_text(json.dumps(said, indent=1))
         aside.rename(directory)
     except BaseException:
@@ -99,15 +117,22 @@ def read(directory: str | Path) -> dict[str, Any]:
     """
     directory = Path(directory)
     if not (directory / MANIFEST).is_file():
-        raise FileNotFoundError(f"{directory} is no graph: it has no {MANIFEST}. Graph.save or graph.build makes one.")
+        raise FileNotFoundError(
+            f"{directory} is no graph: it has no {MANIFEST}. Graph.save or graph.build makes one."
+        )
     try:
         said = json.loads((directory / MANIFEST).read_text())
         if said.pop("kind", None) != KIND:
             raise ValueError(f"Its {MANIFEST} does not say {KIND!r}.")
         num_targets = said.pop("num_targets")
-        arrays = {name: _map(directory / f"{name}.npy", DTYPES[name], length) for name, length in said.items()}
+        arrays = {
+            name: _map(directory / f"{name}.npy", DTYPES[name], length)
+            for name, length in said.items()
+        }
         if arrays["offsets"][0] != 0 or arrays["offsets"][-1] != len(arrays["targets"]):
-            raise ValueError(f"Its offsets do not go from 0 to {len(arrays['targets'])}, the number of edges.")
+            raise ValueError(
+                f"Its offsets do not go from 0 to {len(arrays['targets'])}, the number of edges."
+            )
     except (OSError, KeyError, ValueError, AttributeError) as error:
         raise ValueError(f"{directory} is damaged, write it again: {error}") from error
     return {**arrays, "num_targets": num_targets}
@@ -119,5 +144,7 @@ def _map(path, dtype, length):
     except ValueError as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
     if array.dtype != dtype or array.shape != (length,):
-        raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, and should {dtype} {(length,)}.")
+        raise ValueError(
+            f"{path.name} holds {array.dtype} {array.shape}, and should {dtype} {(length,)}."
+        )
     return array

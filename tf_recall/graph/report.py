@@ -36,7 +36,8 @@ class Degrees:
             return cls(0.0, dict.fromkeys(QUANTILES, 0), {}, 0.0)
         ranked = np.sort(degrees)
         at = [int(np.ceil(share * len(ranked))) - 1 for share in QUANTILES]
-        _, steps = np.frexp(ranked.astype(np.float64))  # 0 for degree 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7
+        # 0 for degree 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7
+        _, steps = np.frexp(ranked.astype(np.float64))
         counts = np.bincount(steps)
         hubs = ranked[len(ranked) - int(np.ceil(HUBS * len(ranked))) :].sum()
         return cls(
@@ -55,8 +56,8 @@ class GraphReport:
         num_nodes, num_targets: rows of either side, without the unknown.
         num_edges: edges.
         total_weight: of all of them.
-        leading, reached: degrees of the nodes, by edges that lead from them, and of the targets, by those that reach
-            them.
+        leading, reached: degrees of the nodes, by edges that lead from them, and of the targets, by
+            those that reach them.
         self_loops: edges from a node to itself; None where the two sides are of different types.
         isolated: nodes that no edge leads from, nor to where both sides are of one type.
         one_way: edges whose reverse is missing; None where there is no graph to look for it in.
@@ -113,12 +114,21 @@ class GraphReport:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise ImportError(f"A plot needs matplotlib ({error}): pip install 'tf_recall[plot]'") from error
+            raise ImportError(
+                f"A plot needs matplotlib ({error}): pip install 'tf_recall[plot]'"
+            ) from error
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         for side, name in ((self.leading, "leading away"), (self.reached, "reaching it")):
             axes.plot(list(side.histogram), list(side.histogram.values()), marker="o", label=name)
-        axes.set(xscale="symlog", yscale="symlog", xlabel="edges of a node, from", ylabel="nodes", xlim=0, ylim=0)
+        axes.set(
+            xscale="symlog",
+            yscale="symlog",
+            xlabel="edges of a node, from",
+            ylabel="nodes",
+            xlim=0,
+            ylim=0,
+        )
         axes.legend()
         return figure
 
@@ -128,8 +138,9 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
 
     Args:
         graph: of one type or two.
-        back: where each edge's reverse should be, as of `typed.edges["item", "user"]` beside those of
-            ("user", "item"); None: the graph itself if it is square, which then counts as one of one type.
+        back: where each edge's reverse should be, as of `typed.edges["item", "user"]` beside those
+            of ("user", "item"); None: the graph itself if it is square, which then counts as one of
+            one type.
 
     Raises:
         ValueError: `back` is not between the same two types.
@@ -140,16 +151,22 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
     square = back is None and graph.num_nodes == graph.num_targets
     if square:
         back = graph
-    if back is not None and (back.num_nodes, back.num_targets) != (graph.num_targets, graph.num_nodes):
+    if back is not None and (back.num_nodes, back.num_targets) != (
+        graph.num_targets,
+        graph.num_nodes,
+    ):
         raise ValueError(
-            f"The reverse of edges from {graph.num_nodes} rows to {graph.num_targets} leads from {graph.num_targets} "
+            f"The reverse of edges from {graph.num_nodes} rows to {graph.num_targets} leads from "
+            f"{graph.num_targets} "
             f"to {graph.num_nodes}, got a graph from {back.num_nodes} to {back.num_targets}."
         )
     back = None if back is None else _rising(back)
     reached, self_loops, one_way, total_weight = np.zeros(graph.num_targets, np.int64), 0, 0, 0.0
     for piece in edges_of(graph, PIECE_EDGES):
         np.add.at(reached, piece.targets, 1)
-        total_weight += len(piece) if piece.weights is None else float(piece.weights.sum(dtype=np.float64))
+        total_weight += (
+            len(piece) if piece.weights is None else float(piece.weights.sum(dtype=np.float64))
+        )
         self_loops += int(np.sum(piece.sources == piece.targets))
         if back is not None:
             one_way += int(np.sum(~_there(back, piece.targets, piece.sources)))
@@ -168,7 +185,9 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
 
 
 def _rising(graph):
-    """The graph itself, or one of the same edges whose targets rise within each node, which those of a table do not."""
+    """The graph itself, or one of the same edges whose targets rise within each node, which those
+    of a table do not.
+    """
     last = -1, -1
     for piece in edges_of(graph, PIECE_EDGES):
         keys = piece.sources.astype(np.int64) << 32 | piece.targets
@@ -185,8 +204,13 @@ def _there(graph, sources, targets):
     while np.any(low < high):
         middle = (low + high) // 2
         before = (low < high) & (reached.take(middle, mode="clip") < targets)
-        low, high = np.where(before, middle + 1, low), np.where(before, high, np.minimum(middle, high))
-    return (low < ends) & (reached.take(low, mode="clip") == targets) if len(reached) else low < ends
+        low, high = (
+            np.where(before, middle + 1, low),
+            np.where(before, high, np.minimum(middle, high)),
+        )
+    return (
+        (low < ends) & (reached.take(low, mode="clip") == targets) if len(reached) else low < ends
+    )
 
 
 def _line(name: str, *cells: str) -> str:

@@ -10,19 +10,21 @@ WORKERS, AHEAD = 2, 4  # threads that make batches, and batches made before they
 class GraphBatches:
     """Batches with the nodes around them; a batch is a function of `(seed, step)`.
 
-    Threads make the next batches while the model computes: producers and a consumer (METHODS.md M14). What is drawn is
-    NumPy's work on whole arrays, which holds no lock, so sampling and computing overlap.
+    Threads make the next batches while the model computes: producers and a consumer (METHODS.md
+    M14). What is drawn is NumPy's work on whole arrays, which holds no lock, so sampling and
+    computing overlap.
 
-    The edges between a row's query and its positive are left out of what the batch sees, in both directions: a model
-    that saw them would learn to copy its neighbours.
+    The edges between a row's query and its positive are left out of what the batch sees, in both
+    directions: a model that saw them would learn to copy its neighbors.
 
     Args:
-        pairs: has `at(step)`, `batch_size` and `steps_per_epoch`: `{"query": {type: [B]}, "item": {"item": [B]}}`.
-        layers: `[{type: neighbours}]`, the first layer first, as `expand` takes them.
-        over: `{type: the type of its neighbours}`.
+        pairs: has `at(step)`, `batch_size` and `steps_per_epoch`:
+            `{"query": {type: [B]}, "item": {"item": [B]}}`.
+        layers: `[{type: neighbors}]`, the first layer first, as `expand` takes them.
+        over: `{type: the type of its neighbors}`.
         ahead: `step -> [item rows]`, what the sampler will draw.
-        rivals: `(the batch, a random generator) -> [B, R]`, hard negatives of each row; None for those that the pairs
-            bring, if any.
+        negatives: `(the batch, a random generator) -> [B, R]`, hard negatives of each row; None for
+            those that the pairs bring, if any.
         seed: same seed, same batches.
 
     Example:
@@ -30,34 +32,38 @@ class GraphBatches:
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=10)
     """
 
-    def __init__(self, pairs, layers, over, ahead, rivals=None, seed=0):
+    def __init__(self, pairs, layers, over, ahead, negatives=None, seed=0):
         self._pairs, self._layers, self._over = pairs, layers, over
-        self._ahead, self._rivals, self.seed = ahead, rivals, seed
+        self._ahead, self._negatives, self.seed = ahead, negatives, seed
         self.batch_size, self.steps_per_epoch = pairs.batch_size, pairs.steps_per_epoch
 
     def __len__(self):
         return self.steps_per_epoch
 
     def at(self, step):
-        """The batch of one step, as NumPy arrays: that of the pairs, and `"subgraph"`: see `expand`, and the step."""
+        """The batch of one step, as NumPy arrays: that of the pairs, and `"subgraph"`: see
+        `expand`, and the step.
+        """
         if step < 0:
             raise ValueError(f"step is {step}; the first step is 0.")
         rng = np.random.default_rng([self.seed, step, 2])
         batch = dict(self._pairs.at(step))
-        if self._rivals is not None:
-            batch["rivals"] = self._rivals(batch, rng)
+        if self._negatives is not None:
+            batch["negatives"] = self._negatives(batch, rng)
         ((query_type, query),) = batch["query"].items()
         item = batch["item"]["item"]
         wanted = {query_type: [query]}
         wanted.setdefault("item", []).extend([item, *self._ahead(step)])
-        if "rivals" in batch:
-            wanted["item"].append(batch["rivals"].ravel())
+        if "negatives" in batch:
+            wanted["item"].append(batch["negatives"].ravel())
         seeds = {of_type: np.unique(np.concatenate(rows)) for of_type, rows in wanted.items()}
         subgraph = expand(seeds, self._layers, self._over, rng, without=[(query_type, query, item)])
         return {**batch, "subgraph": {**subgraph, "step": np.int64(step)}}
 
     def dataset(self, start=0):
-        """An endless `tf.data.Dataset` of batches whose first element is the batch of step `start`."""
+        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
+        `start`.
+        """
         import tensorflow as tf
 
         if start < 0:
@@ -66,16 +72,22 @@ class GraphBatches:
         flat = [np.asarray(leaf) for leaf in tf.nest.flatten(example)]
 
         def tensors(step):
-            leaves = tf.numpy_function(lambda at: tf.nest.flatten(self.at(int(at))), [step], [x.dtype for x in flat])
+            leaves = tf.numpy_function(
+                lambda at: tf.nest.flatten(self.at(int(at))), [step], [x.dtype for x in flat]
+            )
             for leaf, known in zip(leaves, flat, strict=True):
                 leaf.set_shape([None, *known.shape[1:]][: known.ndim])
             batch = tf.nest.pack_sequence_as(example, leaves)
-            for leaf in tf.nest.flatten({key: part for key, part in batch.items() if key != "subgraph"}):
+            for leaf in tf.nest.flatten(
+                {key: part for key, part in batch.items() if key != "subgraph"}
+            ):
                 leaf.set_shape([self.batch_size, *leaf.shape[1:]])
             return batch
 
         steps = tf.data.Dataset.counter(start)
         batches = steps.map(tensors, num_parallel_calls=WORKERS, deterministic=True).prefetch(AHEAD)
         options = tf.data.Options()
-        options.autotune.enabled = False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        options.autotune.enabled = (
+            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        )
         return batches.with_options(options)

@@ -8,8 +8,8 @@ from tf_recall.data.alias import alias_tables
 
 PIECE_EDGES = 2**20  # whose tables are made together, at some 200 bytes an edge while that lasts
 
-# An edge's place at its node, 16 bytes, so that a draw is one read of memory: whoever lands there keeps the edge's own
-# target with probability `keep`, or else goes to the other.
+# An edge's place at its node, 16 bytes, so that a draw is one read of memory: whoever lands there
+# keeps the edge's own target with probability `keep`, or else goes to the other.
 EDGE = np.dtype([("target", np.int32), ("other", np.int32), ("keep", np.float64)])
 
 
@@ -30,7 +30,9 @@ def edge_tables(offsets, targets, weights, piece_edges: int = PIECE_EDGES) -> It
         end = max(last, start + 1)
         own = slice(int(offsets[start]), int(offsets[end]))
         reached = np.asarray(targets[own])
-        keep, alias = alias_tables(np.asarray(offsets[start : end + 1]) - offsets[start], np.asarray(weights[own]))
+        keep, alias = alias_tables(
+            np.asarray(offsets[start : end + 1]) - offsets[start], np.asarray(weights[own])
+        )
         piece = np.empty(len(reached), EDGE)
         piece["target"], piece["other"], piece["keep"] = reached, reached[alias], keep
         yield piece

@@ -14,14 +14,17 @@ from tf_recall.graph.csr import Graph
 
 @dataclass(frozen=True, eq=False)
 class TypedGraph:
-    """Nodes of named types, each type with row numbers of its own, and one `Graph` for the edges between two types.
+    """Nodes of named types, each type with row numbers of its own, and one `Graph` for the edges
+    between two types.
 
     Args:
-        edges: `{(source type, target type): Graph}`. An edge that is to be followed both ways is in both.
+        edges: `{(source type, target type): Graph}`. An edge that is to be followed both ways is in
+            both.
         vocabularies: `{type: Vocabulary}`, what the rows of a type are called, where that is known.
 
     Raises:
-        ValueError: no edges, or a type that has more rows in one graph (or its vocabulary) than in another.
+        ValueError: no edges, or a type that has more rows in one graph (or its vocabulary) than in
+            another.
 
     Example:
         >>> graph = TypedGraph.user_item(split.train, catalog)
@@ -35,19 +38,29 @@ class TypedGraph:
 
     def __post_init__(self):
         if not self.edges:
-            raise ValueError("A typed graph needs the edges of at least one pair of types, got none.")
-        said = [(type_, size) for pair, graph in self.edges.items() for type_, size in _sizes(pair, graph)]
+            raise ValueError(
+                "A typed graph needs the edges of at least one pair of types, got none."
+            )
+        said = [
+            (type_, size)
+            for pair, graph in self.edges.items()
+            for type_, size in _sizes(pair, graph)
+        ]
         said += [(type_, vocabulary.size) for type_, vocabulary in self.vocabularies.items()]
         for type_, size in said:
             if size != dict(said)[type_]:
                 sizes = sorted({rows for name, rows in said if name == type_})
-                raise ValueError(f"Nodes of type {type_!r} must have one number of rows throughout, got {sizes}.")
+                raise ValueError(
+                    f"Nodes of type {type_!r} must have one number of rows throughout, got {sizes}."
+                )
 
     @classmethod
     def user_item(cls, train: Interactions, catalog: Catalog) -> "TypedGraph":
-        """Types `user` and `item`, and an edge each way for each pair of the interactions that the catalogue knows.
+        """Types `user` and `item`, and an edge each way for each pair of the interactions that the
+        catalog knows.
 
-        weight = sum of the pair's interactions' `weight`, or how many there are where they have none
+        weight = sum of the pair's interactions' `weight`, or how many there are where they have
+        none
 
         Args:
             train: the training part.
@@ -55,19 +68,29 @@ class TypedGraph:
 
         For more interactions than memory holds, `graph.build.build` makes the two graphs on disk.
         """
-        users, items = catalog.users.encode(train.frame["user_id"]), catalog.items.encode(train.frame["item_id"])
+        users, items = (
+            catalog.users.encode(train.frame["user_id"]),
+            catalog.items.encode(train.frame["item_id"]),
+        )
         known = (users > 0) & (items > 0)
         weights = train.frame["weight"].to_numpy()[known] if "weight" in train.frame else None
-        graph = Graph.from_edges(users[known], items[known], weights, catalog.users.size, catalog.items.size)
+        graph = Graph.from_edges(
+            users[known], items[known], weights, catalog.users.size, catalog.items.size
+        )
         return cls(
-            {("user", "item"): graph, ("item", "user"): graph.reverse()}, {"user": catalog.users, "item": catalog.items}
+            {("user", "item"): graph, ("item", "user"): graph.reverse()},
+            {"user": catalog.users, "item": catalog.items},
         )
 
     @classmethod
-    def item_attribute(cls, catalog: Catalog, column: str, separator: str | None = None) -> "TypedGraph":
-        """Types `item` and the column's name, and an edge each way between an item and each of its values.
+    def item_attribute(
+        cls, catalog: Catalog, column: str, separator: str | None = None
+    ) -> "TypedGraph":
+        """Types `item` and the column's name, and an edge each way between an item and each of its
+        values.
 
-        Row r of the values is the r-th commonest (`vocabularies[column]`). An item without a value has no edge.
+        Row r of the values is the r-th commonest (`vocabularies[column]`). An item without a value
+        has no edge.
 
         Args:
             catalog: whose `item_table` has the column: text, integers, or lists of them.
@@ -83,13 +106,20 @@ class TypedGraph:
         """
         table = catalog.item_table
         if column not in table or column == "item":
-            raise ValueError(f"column must be one of the item table's, {list(table)}, and not 'item', got {column!r}.")
+            raise ValueError(
+                f"column must be one of the item table's, {list(table)}, and not 'item', got "
+                f"{column!r}."
+            )
         cells = table[column]
         if separator is not None:
             cells = cells.map(lambda cell: cell.split(separator) if isinstance(cell, str) else cell)
-        listed = cells.map(lambda cell: list(cell) if isinstance(cell, list | tuple | set | np.ndarray) else cell)
+        listed = cells.map(
+            lambda cell: list(cell) if isinstance(cell, list | tuple | set | np.ndarray) else cell
+        )
         exploded = listed.reset_index(drop=True).explode()
-        values = raw_ids(exploded.map(lambda value: value.strip() if isinstance(value, str) else value), column)
+        values = raw_ids(
+            exploded.map(lambda value: value.strip() if isinstance(value, str) else value), column
+        )
         there = ~is_missing(values)
         if not there.any():
             raise ValueError(f"No item has a value of {column!r}: there are no edges to make.")
@@ -97,13 +127,16 @@ class TypedGraph:
         pairs = pd.DataFrame({"item": items, "value": values}).drop_duplicates()
         vocabulary = Vocabulary.fit(pairs["value"])
         rows = vocabulary.encode(pairs["value"])
-        graph = Graph.from_edges(pairs["item"].to_numpy(), rows, None, catalog.items.size, vocabulary.size)
+        graph = Graph.from_edges(
+            pairs["item"].to_numpy(), rows, None, catalog.items.size, vocabulary.size
+        )
         edges = {("item", column): graph, (column, "item"): graph.reverse()}
         return cls(edges, {"item": catalog.items, column: vocabulary})
 
     @classmethod
     def of_items(cls, graph: Graph) -> "TypedGraph":
-        """One type, `item`: a square graph as of `Graph.from_sessions`, each edge followed both ways.
+        """One type, `item`: a square graph as of `Graph.from_sessions`, each edge followed both
+        ways.
 
         weight of {i, j} = weight of (i, j) + weight of (j, i);  of (i, i): twice its own
 
@@ -111,10 +144,16 @@ class TypedGraph:
             ValueError: a graph that is not square.
         """
         if graph.num_nodes != graph.num_targets:
-            raise ValueError(f"Edges must lead from items to items, got {graph.num_nodes} rows to {graph.num_targets}.")
+            raise ValueError(
+                f"Edges must lead from items to items, got {graph.num_nodes} rows to "
+                f"{graph.num_targets}."
+            )
         sources = np.repeat(np.arange(graph.num_nodes), graph.degrees)
         weights = np.ones(graph.num_edges) if graph.weights is None else graph.weights
-        there, back = np.concatenate([sources, graph.targets]), np.concatenate([graph.targets, sources])
+        there, back = (
+            np.concatenate([sources, graph.targets]),
+            np.concatenate([graph.targets, sources]),
+        )
         both = Graph.from_edges(there, back, np.concatenate([weights, weights]), graph.num_nodes)
         return cls({("item", "item"): both})
 
@@ -124,7 +163,7 @@ class TypedGraph:
         return dict(size for pair, graph in self.edges.items() for size in _sizes(pair, graph))
 
     def over(self, type_: str) -> tuple[str, Graph]:
-        """The type that nodes of `type_` have their neighbours in, and the edges that lead there.
+        """The type that nodes of `type_` have their neighbors in, and the edges that lead there.
 
         Raises:
             ValueError: edges from that type lead to none, or to several.
@@ -132,11 +171,12 @@ class TypedGraph:
         leading = {pair: graph for pair, graph in self.edges.items() if pair[0] == type_}
         if len(leading) != 1:
             raise ValueError(
-                f"Nodes of type {type_!r} must have neighbours in one type, got {sorted(leading)} of the edges "
+                f"Nodes of type {type_!r} must have neighbors in one type, got {sorted(leading)} "
+                "of the edges "
                 f"{sorted(self.edges)}."
             )
-        ((_, neighbour_type), graph), *_ = leading.items()
-        return neighbour_type, graph
+        ((_, neighbor_type), graph), *_ = leading.items()
+        return neighbor_type, graph
 
 
 def _sizes(pair, graph):

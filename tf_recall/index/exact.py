@@ -13,10 +13,12 @@ MANY = 1 << 15
 class Exact(Index):
     """Scores every item: the right answer, and what the approximate indexes are measured against.
 
-        scores = queries @ vectors.T;  top k of each row, the lower position first where scores are equal
+        scores = queries @ vectors.T;  top k of each row, the lower position first where scores are
+        equal
 
-    From 32,768 items the top k is taken in two steps: the k groups of 64 neighbours with the largest maxima, then the k
-    best among their members. No other group can hold one of the k best: the same answer, several times sooner.
+    From 32,768 items the top k is taken in two steps: the k groups of 64 neighbors with the largest
+    maxima, then the k best among their members. No other group can hold one of the k best: the same
+    answer, several times sooner.
 
     Example:
         scores, positions = Exact().build(vectors).search(queries, k=10, exclude=seen)
@@ -27,19 +29,24 @@ class Exact(Index):
         self.recall = 1.0
 
     def vectors_at(self, positions):
-        # From the value: a gather from the variable itself would make TensorFlow copy all of it at each later read.
+        # From the value: a gather from the variable itself would make TensorFlow copy all of it at
+        # each later read.
         return tf.gather(self.vectors.value(), tf.maximum(positions, 0))
 
     def find(self, queries, k, exclude):
         rows = MOST_SCORES // min(self.num_items, BLOCK)
-        return in_parts(lambda queries, exclude: self._find(queries, k, exclude), rows, queries, exclude)
+        return in_parts(
+            lambda queries, exclude: self._find(queries, k, exclude), rows, queries, exclude
+        )
 
     def _find(self, queries, k, exclude):
         rows = tf.shape(queries)[0]
         if self.num_items < MANY:  # one block, nothing to merge
             scores, positions = self._block(queries, self.vectors.value(), k, exclude, 0, _top_k)
             short = [[0, 0], [0, tf.maximum(k - self.num_items, 0)]]
-            return tf.pad(scores, short, constant_values=-np.inf), tf.pad(positions, short, constant_values=-1)
+            return tf.pad(scores, short, constant_values=-np.inf), tf.pad(
+                positions, short, constant_values=-1
+            )
         best = tf.fill([rows, k], -np.inf), tf.fill([rows, k], -1)  # [B, k] each
         whole = self.num_items // GROUP * GROUP
         best = self._scan(best, queries, exclude, 0, whole, _grouped_top_k)
@@ -54,7 +61,10 @@ class Exact(Index):
         def step(start, scores, positions):
             stop = tf.minimum(start + BLOCK, last)
             block = self._block(queries, vectors[start:stop], k, exclude, start, top_k)
-            scores, positions = tf.concat([scores, block[0]], 1), tf.concat([positions, block[1]], 1)
+            scores, positions = (
+                tf.concat([scores, block[0]], 1),
+                tf.concat([positions, block[1]], 1),
+            )
             scores, order = tf.math.top_k(scores, k)
             return stop, scores, tf.gather(positions, order, batch_dims=1)
 
@@ -62,10 +72,14 @@ class Exact(Index):
         return tf.while_loop(lambda start, *_: start < last, step, [first, *best], shapes)[1:]
 
     def _block(self, queries, vectors, k, exclude, start, top_k):
-        """The best of `vectors`, which stand at `start` and on: scores and positions, [B, k] or fewer."""
+        """The best of `vectors`, which stand at `start` and on: scores and positions, [B, k] or
+        fewer.
+        """
         scores = tf.matmul(queries, vectors, transpose_b=True)  # [B, block]
         if exclude is not None:
-            scores = tf.cond(tf.size(exclude) > 0, lambda: _masked(scores, exclude - start), lambda: scores)
+            scores = tf.cond(
+                tf.size(exclude) > 0, lambda: _masked(scores, exclude - start), lambda: scores
+            )
         scores, order = top_k(scores, k)
         return scores, order + start
 
@@ -84,7 +98,8 @@ def _top_k(scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _grouped_top_k(scores: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     rows = tf.shape(scores)[0]
     scores = tf.reshape(scores, [rows, -1, GROUP])  # [B, block / 64, 64]
-    groups = tf.sort(_top_k(tf.reduce_max(scores, 2), k)[1], axis=1)  # in order of position, for ties
+    # in order of position, for ties
+    groups = tf.sort(_top_k(tf.reduce_max(scores, 2), k)[1], axis=1)
     scores = tf.reshape(tf.gather(scores, groups, batch_dims=1), [rows, -1])
     columns = tf.reshape(groups[:, :, None] * GROUP + tf.range(GROUP), [rows, -1])
     scores, order = _top_k(scores, k)

@@ -13,34 +13,48 @@ GROUP = 16
 class IVF(Index):
     """Scores only the lists whose centroids look best to the query; runs on any TensorFlow server.
 
-        list(v) = argmax_c direction(x_v) . centroid_c,     x_v = (vector_v, sqrt(longest^2 - |vector_v|^2))
-        search: the `num_probes` lists with the largest query . centroid, every item in them scored exactly, top k
+        x_v = (vector_v, sqrt(longest^2 - |vector_v|^2))
+        list(v) = argmax_c direction(x_v) . centroid_c
+        search: the `num_probes` lists with the largest query . centroid, every item in them scored
+            exactly, top k
 
-    The extra coordinate makes all x_v equally long, so that nearest by angle is best by dot product, for vectors of any
-    length (a query has 0 there); for unit vectors it is 0. A list over twice the mean length is halved until none is.
-    Queries that visit the same list are scored by one matrix product that reads it once: search in batches.
+    The extra coordinate makes all x_v equally long, so that nearest by angle is best by dot
+    product, for vectors of any length (a query has 0 there); for unit vectors it is 0. A list over
+    twice the mean length is halved until none is. Queries that visit the same list are scored by
+    one matrix product that reads it once: search in batches.
 
     Args:
         num_lists: about how many lists; sqrt(V) by default.
-        num_probes: how many a query visits; by default the fewest that find `min_recall` of the true nearest 100. A
-            search for more items than so many of the smallest lists hold visits more.
+        num_probes: how many a query visits; by default the fewest that find `min_recall` of the
+            true nearest 100. A search for more items than so many of the smallest lists hold visits
+            more.
         min_recall: the recall to reach; a fixed `num_probes` that misses it is warned of.
         seed: of the k-means.
 
     Example:
-        index = IVF().build(vectors)                    # logs its recall and keeps it in index.recall
-        scores, positions = index.search(queries, k=100)
+        index = IVF().build(vectors)                    # logs its recall and keeps it in
+        index.recall scores, positions = index.search(queries, k=100)
 
-    Reference: Sivic and Zisserman, Video Google, ICCV 2003 (lists around k-means centroids); Bachrach et al., Speeding
+    Reference: Sivic and Zisserman, Video Google, ICCV 2003 (lists around k-means centroids);
+        Bachrach et al., Speeding
     Up the Xbox Recommender System, RecSys 2014 (the extra coordinate).
     """
 
     def __init__(
-        self, num_lists: int | None = None, num_probes: int | None = None, min_recall: float = 0.95, seed: int = 0
+        self,
+        num_lists: int | None = None,
+        num_probes: int | None = None,
+        min_recall: float = 0.95,
+        seed: int = 0,
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes)
-        self.num_lists, self.num_probes, self.min_recall, self.seed = num_lists, num_probes, min_recall, seed
+        self.num_lists, self.num_probes, self.min_recall, self.seed = (
+            num_lists,
+            num_probes,
+            min_recall,
+            seed,
+        )
 
     def get_config(self):
         names = ("num_lists", "num_probes", "min_recall", "seed")
@@ -54,7 +68,9 @@ class IVF(Index):
         self.width = -(-int(lengths.max()) // GROUP) * GROUP
         self.centroids = _constant(centroids[:, :-1], "centroids")  # [C, D]
         self.starts = _constant(np.append(0, np.cumsum(lengths)), "starts")  # [C + 1]
-        self.held = _constant(np.cumsum(np.sort(lengths)), "held")  # [C] by any 1, 2, ... lists, at least
+        self.held = _constant(
+            np.cumsum(np.sort(lengths)), "held"
+        )  # [C] by any 1, 2, ... lists, at least
         self.vectors = _constant(vectors[order], "vectors")  # [V, D], list after list
         self.positions = _constant(order, "positions")  # [V] of each slot
         self.slots = _constant(np.argsort(order), "slots")  # [V] of each position
@@ -64,10 +80,17 @@ class IVF(Index):
 
     def _enough(self, truth: Truth) -> int:
         """The fewest lists that hold `min_recall` of the true nearest items."""
-        order = np.argsort(-truth.queries @ self.centroids.numpy().T, axis=1, kind="stable")  # [Q, C]
+        order = np.argsort(
+            -truth.queries @ self.centroids.numpy().T, axis=1, kind="stable"
+        )  # [Q, C]
         rank = np.argsort(order, axis=1)
-        lists = np.searchsorted(self.starts, self.slots.numpy()[truth.positions], side="right") - 1  # [Q, depth]
-        return int(np.quantile(np.take_along_axis(rank, lists, 1), self.min_recall, method="higher")) + 1
+        lists = (
+            np.searchsorted(self.starts, self.slots.numpy()[truth.positions], side="right") - 1
+        )  # [Q, depth]
+        return (
+            int(np.quantile(np.take_along_axis(rank, lists, 1), self.min_recall, method="higher"))
+            + 1
+        )
 
     def vectors_at(self, positions):
         slots = tf.gather(self.slots.value(), tf.maximum(positions, 0))
@@ -81,13 +104,19 @@ class IVF(Index):
 
     def _visit(self, queries, k, probes):
         """The k best, [B, k], of the `probes` lists whose centroids look best to each query."""
-        lists = tf.math.top_k(tf.matmul(queries, self.centroids, transpose_b=True), probes)[1]  # [B, P]
+        lists = tf.math.top_k(tf.matmul(queries, self.centroids, transpose_b=True), probes)[
+            1
+        ]  # [B, P]
         scores, places = self._scan(queries, lists)  # [B * P, width], [B, P]
         scores = tf.reshape(scores, [-1, GROUP])  # [B * P * groups, 16]
         groups = tf.range(self.width // GROUP)
         shape = [tf.shape(queries)[0], probes * tf.size(groups)]
-        rows = tf.reshape(places[:, :, None] * tf.size(groups) + groups, shape)  # [B, P * groups] of scores
-        slots = tf.reshape(tf.gather(self.starts.value(), lists)[:, :, None] + groups * GROUP, shape)
+        rows = tf.reshape(
+            places[:, :, None] * tf.size(groups) + groups, shape
+        )  # [B, P * groups] of scores
+        slots = tf.reshape(
+            tf.gather(self.starts.value(), lists)[:, :, None] + groups * GROUP, shape
+        )
         # As in exact search: the k groups with the largest maxima hold the k best.
         best = tf.math.top_k(tf.gather(tf.reduce_max(scores, 1), rows), tf.minimum(k, shape[1]))[1]
         scores = tf.gather(scores, tf.gather(rows, best, batch_dims=1))  # [B, k, 16]
@@ -98,7 +127,9 @@ class IVF(Index):
         return scores, tf.gather(self.positions.value(), tf.minimum(slots, self.num_items - 1))
 
     def _scan(self, queries, lists):
-        """Scores in the order of the lists, [B * P, width], -inf past a list's end, and which row is whose, [B, P]."""
+        """Scores in the order of the lists, [B * P, width], -inf past a list's end, and which row
+        is whose, [B, P].
+        """
         flat = tf.reshape(lists, [-1])
         order = tf.argsort(flat, stable=True)
         visited, _, visitors = tf.unique_with_counts(tf.gather(flat, order))
@@ -109,16 +140,21 @@ class IVF(Index):
             start, stop = starts[visited[i]], starts[visited[i] + 1]
             visiting = tf.gather(queries, rows[ends[i] - visitors[i] : ends[i]])
             found = tf.matmul(visiting, vectors[start:stop], transpose_b=True)
-            found = tf.pad(found, [[0, 0], [0, self.width - (stop - start)]], constant_values=-np.inf)
+            found = tf.pad(
+                found, [[0, 0], [0, self.width - (stop - start)]], constant_values=-np.inf
+            )
             return i + 1, scores.write(i, found)
 
         number = tf.size(visited)
-        scores = tf.TensorArray(tf.float32, number, infer_shape=False, element_shape=[None, self.width])
+        scores = tf.TensorArray(
+            tf.float32, number, infer_shape=False, element_shape=[None, self.width]
+        )
         scores = tf.while_loop(lambda i, _: i < number, step, [0, scores])[1].concat()
         return scores, tf.reshape(tf.math.invert_permutation(order), tf.shape(lists))
 
     def __str__(self):
-        sizes = f"{self.num_items:,} vectors in {self.centroids.shape[0]:,} lists, {self.probes} visited"
+        lists = f"{self.centroids.shape[0]:,} lists, {self.probes} visited"
+        sizes = f"{self.num_items:,} vectors in {lists}"
         return f"IVF({sizes})"
 
 

@@ -1,4 +1,6 @@
-"""Lists of similar vectors for an inverted file: k-means by angle, then halving what is too long."""
+"""Lists of similar vectors for an inverted file: k-means by angle, then halving what is too
+long.
+"""
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -14,7 +16,9 @@ def directions(vectors: np.ndarray) -> np.ndarray:
     """
     squares = np.einsum("vd,vd->v", vectors, vectors)
     longest = max(float(squares.max()), np.finfo(np.float32).tiny)
-    return np.column_stack([vectors, np.sqrt(np.maximum(longest - squares, 0))]) / np.float32(np.sqrt(longest))
+    return np.column_stack([vectors, np.sqrt(np.maximum(longest - squares, 0))]) / np.float32(
+        np.sqrt(longest)
+    )
 
 
 def partition(points: np.ndarray, num_lists: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -27,9 +31,15 @@ def partition(points: np.ndarray, num_lists: int, seed: int) -> tuple[np.ndarray
     """
     generator = np.random.default_rng(seed)
     sample = points[np.sort(generator.permutation(len(points))[: SAMPLED * num_lists])]
-    means = KMeans(num_lists, init="random", n_init=1, max_iter=10, random_state=seed).fit(sample).cluster_centers_
+    means = (
+        KMeans(num_lists, init="random", n_init=1, max_iter=10, random_state=seed)
+        .fit(sample)
+        .cluster_centers_
+    )
     means = _unit(means)
-    nearest = [np.argmax(points[i : i + BLOCK] @ means.T, axis=1) for i in range(0, len(points), BLOCK)]
+    nearest = [
+        np.argmax(points[i : i + BLOCK] @ means.T, axis=1) for i in range(0, len(points), BLOCK)
+    ]
     nearest = np.concatenate(nearest)
     lengths = np.bincount(nearest, minlength=num_lists)
     todo = np.split(np.argsort(nearest, kind="stable"), np.cumsum(lengths)[:-1])
@@ -45,7 +55,9 @@ def partition(points: np.ndarray, num_lists: int, seed: int) -> tuple[np.ndarray
 
 
 def _halves(points: np.ndarray) -> np.ndarray:
-    """Which of two clusters each point is in: 2-means from the point farthest from the mean; neither is empty."""
+    """Which of two clusters each point is in: 2-means from the point farthest from the mean;
+    neither is empty.
+    """
     middle = points.mean(0)
     axis = points[np.argmax(np.sum((points - middle) ** 2, axis=1))] - middle
     for _ in range(8):

@@ -13,31 +13,36 @@ LIST_OF_EACH = 2  # which of the searcher's tensors holds the list of each vecto
 
 
 class ScaNN(Index):
-    """Partitions, compressed scores, then exact scores of the best candidates; by size, only what pays.
+    """Partitions, compressed scores, then exact scores of the best candidates; by size, only what
+    pays.
 
         V < 20,000:   every score, exactly
         V < 100,000:  every compressed score, the `reorder` best of them exactly
-        above:        compressed scores of the `num_probes` lists nearest to the query, the `reorder` best exactly
+        above:        compressed scores of the `num_probes` lists nearest to the query, the
+        `reorder` best exactly
 
-    Use it where queries a second matter most: a SavedModel with it loads only where its ops are, by `from
-    scann.scann_ops.py import scann_ops` or compiled into the server. The searcher is made from variables, under a name
-    that no other index has: without one, two in a process would both answer from the one that came first.
+    Use it where queries a second matter most: a SavedModel with it loads only where its ops are, by
+    `from scann.scann_ops.py import scann_ops` or compiled into the server. The searcher is made
+    from variables, under a name that no other index has: without one, two in a process would both
+    answer from the one that came first.
 
     Args:
         num_lists: how many lists; sqrt(V) by default. Below 100,000 vectors there are none.
         num_probes: how many of them a query visits.
-        reorder: how many candidates of a search for 100 are scored exactly; in proportion for other numbers.
-        min_recall: num_probes and reorder, where None, grow from 0.5 % of the lists and 150 until this share of the
-            true nearest 100 is found; a warning says so when it is not.
+        reorder: how many candidates of a search for 100 are scored exactly; in proportion for other
+            numbers.
+        min_recall: num_probes and reorder, where None, grow from 0.5 % of the lists and 150 until
+            this share of the true nearest 100 is found; a warning says so when it is not.
 
     Raises:
         ImportError: when the package scann is not installed.
 
     Example:
-        index = ScaNN().build(vectors)                  # logs its recall and keeps it in index.recall
-        scores, positions = index.search(queries, k=100)
+        index = ScaNN().build(vectors)                  # logs its recall and keeps it in
+        index.recall scores, positions = index.search(queries, k=100)
 
-    Reference: Guo et al., Accelerating Large-Scale Inference with Anisotropic Vector Quantization, ICML 2020.
+    Reference: Guo et al., Accelerating Large-Scale Inference with Anisotropic Vector Quantization,
+        ICML 2020.
     """
 
     def __init__(
@@ -49,7 +54,12 @@ class ScaNN(Index):
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes, reorder=reorder)
-        self.num_lists, self.num_probes, self.reorder, self.min_recall = num_lists, num_probes, reorder, min_recall
+        self.num_lists, self.num_probes, self.reorder, self.min_recall = (
+            num_lists,
+            num_probes,
+            reorder,
+            min_recall,
+        )
         _scann_ops()
 
     def get_config(self):
@@ -62,7 +72,9 @@ class ScaNN(Index):
 
     def _store(self, vectors, queries):
         partitioned = len(vectors) >= MANY
-        self.lists = min(self.num_lists or round(len(vectors) ** 0.5), len(vectors)) if partitioned else 1
+        self.lists = (
+            min(self.num_lists or round(len(vectors) ** 0.5), len(vectors)) if partitioned else 1
+        )
         self._shared_name = f"tf_recall-{uuid.uuid4()}"
         builder = _scann_ops().builder(vectors, min(DEPTH, len(vectors)), "dot_product")
         if partitioned:
@@ -79,12 +91,20 @@ class ScaNN(Index):
         # What a searcher does not use comes as a scalar that nobody set.
         state = [tensor if tensor.shape.rank else tf.zeros_like(tensor) for tensor in state]
         self.state = [tf.Variable(tensor, trainable=False, name="scann") for tensor in state]
-        lengths = np.bincount(state[LIST_OF_EACH], minlength=self.lists) if partitioned else [len(vectors)]
-        self.held = tf.Variable(np.cumsum(np.sort(lengths)), dtype=tf.int32, trainable=False, name="held")
+        lengths = (
+            np.bincount(state[LIST_OF_EACH], minlength=self.lists)
+            if partitioned
+            else [len(vectors)]
+        )
+        self.held = tf.Variable(
+            np.cumsum(np.sort(lengths)), dtype=tf.int32, trainable=False, name="held"
+        )
         self._tune(Truth(vectors, queries))
 
     def _tune(self, truth: Truth) -> None:
-        """Raises what was left open by half, whichever helps more, until `min_recall` is reached."""
+        """Raises what was left open by half, whichever helps more, until `min_recall` is
+        reached.
+        """
 
         @tf.function
         def search(probes, rescored):
@@ -94,10 +114,17 @@ class ScaNN(Index):
             return truth.recall(search(*map(tf.constant, sizes)), truth.depth)
 
         sizes = self.num_probes or max(1, self.lists // 200), self.reorder or 150
-        most = 0 if self.num_probes else self.lists, 0 if self.reorder else min(self.num_items, 100 * DEPTH)
+        most = (
+            0 if self.num_probes else self.lists,
+            0 if self.reorder else min(self.num_items, 100 * DEPTH),
+        )
         while recall(sizes) < self.min_recall:
-            larger = tuple(min(-(-size * 3 // 2), limit) for size, limit in zip(sizes, most, strict=True))
-            tries = [(larger[0], sizes[1])] * (larger[0] > sizes[0]) + [(sizes[0], larger[1])] * (larger[1] > sizes[1])
+            larger = tuple(
+                min(-(-size * 3 // 2), limit) for size, limit in zip(sizes, most, strict=True)
+            )
+            tries = [(larger[0], sizes[1])] * (larger[0] > sizes[0]) + [(sizes[0], larger[1])] * (
+                larger[1] > sizes[1]
+            )
             if not tries:
                 break
             sizes = max(tries, key=recall)
@@ -124,6 +151,7 @@ def _scann_ops():
         from scann.scann_ops.py import scann_ops
     except ImportError as error:
         raise ImportError(
-            "ScaNN is not installed, or not for this machine: pip install 'tf_recall[scann]' (Linux), or take IVF"
+            "ScaNN is not installed, or not for this machine: pip install 'tf_recall[scann]' "
+            "(Linux), or take IVF"
         ) from error
     return scann_ops

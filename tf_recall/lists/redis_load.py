@@ -11,30 +11,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from tf_recall.lists.read import read
 from tf_recall.lists.redis_store import connect, current, translated
-from tf_recall.lists.stored import read
-from tf_recall.lists.written import Form, offsets
+from tf_recall.lists.write import Form, offsets
 
 KEYS = 1000  # keys looked at, or deleted, in one command
 
 
 def to_redis(path, url, name, ttl=None) -> int:
-    """Loads a file of lists into Redis; readers have the old lists until the last new one is there, and then the new.
+    """Loads a file of lists into Redis; readers have the old lists until the last new one is there,
+    and then the new.
 
         <name>:current         JSON: "version", and the lists' `Form`
-        <name>:<version>:<id>  JSON: {"item_id": [...], "score": [...], "sources": [...]}, the columns of the file
-        <name>:versions        the versions that have keys
+        <name>:<version>:<id>  JSON: {"item_id": [...], "score": [...], "sources": [...]}, the
+        columns of the file <name>:versions        the versions that have keys
         <name>:loading         the version whose load began last, until it is current
 
-    `current` is set last. The keys of the version before are deleted then, and those that an interrupted load left
-    before the next load begins. Of two loads at once the one that began later goes on, and the other fails.
+    `current` is set last. The keys of the version before are deleted then, and those that an
+    interrupted load left before the next load begins. Of two loads at once the one that began later
+    goes on, and the other fails.
 
-    A reader asks for `<name>:current` and the keys of its version, both in one MULTI: apart, a load that ends in
-    between makes it find no list.
+    A reader asks for `<name>:current` and the keys of its version, both in one MULTI: apart, a load
+    that ends in between makes it find no list.
 
     Args:
         path: what `write_lists` or `write_similar` wrote.
-        url: `redis://[[user]:password@]host[:port][/database]`, `rediss://...` or `unix://...`; one server, no cluster.
+        url: `redis://[[user]:password@]host[:port][/database]`, `rediss://...` or `unix://...`; one
+            server, no cluster.
         name: what to call the lists there: letters, digits, `_`, `.` and `-`.
         ttl: seconds from the start of the load after which all is forgotten; None: never.
 
@@ -42,23 +45,29 @@ def to_redis(path, url, name, ttl=None) -> int:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, a name or ttl that cannot be, a time to live over before the load was.
+        ValueError: a damaged file, a name or ttl that cannot be, a time to live over before the
+            load was.
         ImportError: redis is not installed.
         OSError: the server is not reached, refuses, or another load took over.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-        raise ValueError(f"a name of lists in Redis has letters, digits, '_', '.' and '-', got {name!r}")
+        raise ValueError(
+            f"a name of lists in Redis has letters, digits, '_', '.' and '-', got {name!r}"
+        )
     if ttl is not None and not ttl > 0:
         raise ValueError(f"ttl is a number of seconds above 0, or None, got {ttl!r}")
     form, batches = read(path)
     ends = None if ttl is None else time.monotonic() + ttl
     client, version, count = connect(url), uuid.uuid4().hex[:12], 0
     with translated(url), client:
-        current(client.get(f"{name}:current"), name, url)  # before anything of others is written over
+        # before anything of others is written over
+        current(client.get(f"{name}:current"), name, url)
         client.set(f"{name}:loading", version)
         _sweep(client, name, url)
         try:
-            for each in tqdm(batches, "loading lists into Redis", unit="batch", delay=3, leave=False):
+            for each in tqdm(
+                batches, "loading lists into Redis", unit="batch", delay=3, leave=False
+            ):
                 pipe = client.pipeline(transaction=False)
                 pipe.sadd(f"{name}:versions", version)
                 left = _left(ends, ttl)
@@ -94,11 +103,15 @@ def _publish(client, name, version, form, px):
 
 def _check_turn(loading, version, name):
     if loading != version.encode():
-        raise OSError(f"another load of {name!r} began after this one, and goes on; this one is given up")
+        raise OSError(
+            f"another load of {name!r} began after this one, and goes on; this one is given up"
+        )
 
 
 def _sweep(client, name, url, given_up=None):
-    """Deletes the keys of versions that are not current, nor being loaded unless that is given up."""
+    """Deletes the keys of versions that are not current, nor being loaded unless that is given
+    up.
+    """
     with client.pipeline() as pipe:  # all three at one moment
         pipe.smembers(f"{name}:versions").get(f"{name}:current").get(f"{name}:loading")
         versions, pointer, loading = pipe.execute()
@@ -125,7 +138,11 @@ def _left(ends, ttl):
 
 def _values(batch: pa.RecordBatch, form: Form):
     """Each id and its list as JSON text."""
-    parts = [(f"{json.dumps(name)}:", _text(batch[name])) for name in batch.schema.names if name != form.key]
+    parts = [
+        (f"{json.dumps(name)}:", _text(batch[name]))
+        for name in batch.schema.names
+        if name != form.key
+    ]
     pieces = [piece for part in parts for piece in (",", *part)]
     text = pc.binary_join_element_wise("{", *pieces[1:], "}", "")
     return zip(batch[form.key].to_pylist(), text.to_pylist(), strict=True)

@@ -4,8 +4,8 @@ import contextlib
 import json
 import re
 
-from tf_recall.lists.stored import asked, check_key, nothing
-from tf_recall.lists.written import Form
+from tf_recall.lists.read import asked, check_key, nothing
+from tf_recall.lists.write import Form
 
 
 class RedisStored:
@@ -36,7 +36,8 @@ class RedisStored:
         found = current(pointer, self._name, self._url)
         if found is None:
             raise ValueError(
-                f"there are no lists {self._name!r} in Redis at {masked(self._url)}: load them with to_redis, or again "
+                f"there are no lists {self._name!r} in Redis at {masked(self._url)}: load them "
+                "with to_redis, or again "
                 "where they had a ttl"
             )
         check_key(found[1], self.key, f"{self._name!r} in Redis at {masked(self._url)}")
@@ -48,7 +49,8 @@ class RedisStored:
             if not one_by_one:
                 return nothing(self.form, 0, k)
             with translated(self._url):
-                pipe = self._client.pipeline()  # one transaction: the version is current as its keys are read
+                # one transaction: the version is current as its keys are read
+                pipe = self._client.pipeline()
                 pipe.get(f"{self._name}:current")
                 pipe.mget([f"{self._name}:{self._version}:{one}" for one in one_by_one])
                 pointer, texts = pipe.execute()
@@ -62,7 +64,10 @@ class RedisStored:
             if text is not None:
                 values = json.loads(text)
                 count = min(k, len(values["score"]))
-                items[row, :count], score[row, :count] = values[self.form.column][:k], values["score"][:k]
+                items[row, :count], score[row, :count] = (
+                    values[self.form.column][:k],
+                    values["score"][:k],
+                )
         return items, score
 
 
@@ -102,11 +107,15 @@ def connect(url: str):
     try:
         import redis
     except ImportError as error:
-        raise ImportError(f"lists in Redis need its client ({error}): pip install 'tf-recall[redis]'") from error
+        raise ImportError(
+            f"lists in Redis need its client ({error}): pip install 'tf-recall[redis]'"
+        ) from error
     try:
         client = redis.Redis.from_url(url, socket_connect_timeout=5)
     except ValueError:  # its text may hold a part of the password
-        raise ValueError(f"{masked(url)} is no address of Redis, such as redis://localhost:6379/0") from None
+        raise ValueError(
+            f"{masked(url)} is no address of Redis, such as redis://localhost:6379/0"
+        ) from None
     with translated(url):
         client.ping()
     return client
@@ -139,4 +148,6 @@ def current(pointer, name, url):
         values = json.loads(pointer)
         return values.pop("version"), Form(**values)
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{name}:current in Redis at {masked(url)} was not written by to_redis") from None
+        raise ValueError(
+            f"{name}:current in Redis at {masked(url)} was not written by to_redis"
+        ) from None

@@ -9,24 +9,24 @@ LOWEST = 1e-3  # temperature that a schedule may reach: some end at 0
 
 
 class Loss:
-    """A loss of scores `[B, 1 + N]`: a row's positive, then its rivals.
+    """A loss of scores `[B, 1 + N]`: a row's positive, then its negatives.
 
     loss = sum_i weight[i] * loss[i] / B
 
     Args:
-        temperature: what scores are divided by before the loss sees them: a number above 0, a schedule of
-            `keras.optimizers.schedules` (held above 0.001), or `LearnedTemperature()`. A small one punishes every near
-            rival hard.
+        temperature: what scores are divided by before the loss sees them: a number above 0, a
+            schedule of `keras.optimizers.schedules` (held above 0.001), or `LearnedTemperature()`.
+            A small one punishes every near negative hard.
 
-    Call: scores `[B, 1 + N]`, mask `[B, N]` which rivals count (None: all), weight `[B]` (None: all one) -> scalar. The
-        mean divides by B, as Keras does, not by the weights' sum.
+    Call: scores `[B, 1 + N]`, mask `[B, N]` which negatives count (None: all), weight `[B]` (None:
+        all one) -> scalar. The mean divides by B, as Keras does, not by the weights' sum.
 
     Raises:
         ValueError: the temperature is not above 0.
     """
 
     corrected = False  # whether scores have log q subtracted
-    merges = False  # whether a rival that comes `count` times may be one with `+ log(count)`
+    merges = False  # whether a negative that comes `count` times may be one with `+ log(count)`
 
     def __init__(self, temperature=1.0):
         if not callable(temperature):
@@ -35,7 +35,11 @@ class Loss:
 
     def temperature_at(self, step):
         """The temperature of a step of the training."""
-        return tf.maximum(self.temperature(step), LOWEST) if callable(self.temperature) else self.temperature
+        return (
+            tf.maximum(self.temperature(step), LOWEST)
+            if callable(self.temperature)
+            else self.temperature
+        )
 
     def __call__(self, scores, mask=None, weight=None):
         scores = tf.cast(scores, tf.float32)
@@ -47,18 +51,27 @@ class Loss:
         """The loss of `Scores`."""
         return self(*scores.table(), weight)
 
-    def rows(self, positive, rivals, mask):
-        """Each row's loss `[B]`, from `positive` `[B]`, `rivals` `[B, N]` and `mask` `[B, N]`."""
+    def rows(self, positive, negatives, mask):
+        """Each row's loss `[B]`, from `positive` `[B]`, `negatives` `[B, N]` and `mask`
+        `[B, N]`.
+        """
         raise NotImplementedError
 
     def get_config(self):
         number = isinstance(self.temperature, Real)
-        return {"temperature": self.temperature if number else keras.saving.serialize_keras_object(self.temperature)}
+        return {
+            "temperature": self.temperature
+            if number
+            else keras.saving.serialize_keras_object(self.temperature)
+        }
 
     @classmethod
     def from_config(cls, config):
         if isinstance(config["temperature"], dict):
-            config = {**config, "temperature": keras.saving.deserialize_keras_object(config["temperature"])}
+            config = {
+                **config,
+                "temperature": keras.saving.deserialize_keras_object(config["temperature"]),
+            }
         return cls(**config)
 
 
@@ -68,6 +81,6 @@ def check(name, value, allowed="a number above 0"):
 
 
 def mean(losses, mask):
-    """Over the rivals that count: `[B, N]` -> `[B]`, 0 where none does."""
+    """Over the negatives that count: `[B, N]` -> `[B]`, 0 where none does."""
     count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1)
     return tf.reduce_sum(tf.where(mask, losses, 0), axis=1) / tf.maximum(count, 1)

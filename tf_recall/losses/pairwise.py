@@ -1,4 +1,4 @@
-"""Losses of how far a rival scores above the positive."""
+"""Losses of how far a negative scores above the positive."""
 
 import keras
 import tensorflow as tf
@@ -7,10 +7,12 @@ from tf_recall.losses.base import Loss, check, mean
 
 
 class _Pairwise(Loss):
-    """The mean over a row's rivals of a loss of `gap[i, j] = s[i, j] - s[i, +]`; a row without rivals has loss 0."""
+    """The mean over a row's negatives of a loss of `gap[i, j] = s[i, j] - s[i, +]`; a row without
+    negatives has loss 0.
+    """
 
-    def rows(self, positive, rivals, mask):
-        gap = tf.where(mask, rivals - positive[:, None], 0)
+    def rows(self, positive, negatives, mask):
+        gap = tf.where(mask, negatives - positive[:, None], 0)
         return mean(self.pairs(gap), mask)
 
     def pairs(self, gap):
@@ -19,7 +21,7 @@ class _Pairwise(Loss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Hinge(_Pairwise):
-    """Every rival at least a margin below the positive: METHODS.md L5.
+    """Every negative at least a margin below the positive: METHODS.md L5.
 
     loss[i] = mean_j max(0, margin + s[i, j] - s[i, +])
 
@@ -30,7 +32,8 @@ class Hinge(_Pairwise):
     Raises:
         ValueError: the margin or the temperature is not above 0.
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
+    section 3.3.
     """
 
     def __init__(self, margin=0.1, temperature=1.0):
@@ -47,11 +50,12 @@ class Hinge(_Pairwise):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class BPR(_Pairwise):
-    """The log odds that the positive ranks above a rival: METHODS.md L6.
+    """The log odds that the positive ranks above a negative: METHODS.md L6.
 
     loss[i] = mean_j log( 1 + exp(s[i, j] - s[i, +]) )
 
-    Args: `temperature`, see `Loss`. Between unit vectors scores differ by 2 at most: give it one well below 1.
+    Args: `temperature`, see `Loss`. Between unit vectors scores differ by 2 at most: give it one
+        well below 1.
 
     Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009, section 4.
     """

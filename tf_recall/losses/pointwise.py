@@ -15,7 +15,7 @@ class PointwiseCrossEntropy(Loss):
     loss[i] = log(1 + exp(-s[i, +])) + ratio * mean_j log(1 + exp(s[i, j]))
 
     Args:
-        ratio: how many rivals the mean of them all stands for, above 0.
+        ratio: how many negatives the mean of them all stands for, above 0.
         temperature: see `Loss`.
 
     Raises:
@@ -27,8 +27,10 @@ class PointwiseCrossEntropy(Loss):
         check("ratio", ratio)
         self.ratio = ratio
 
-    def rows(self, positive, rivals, mask):
-        return tf.nn.softplus(-positive) + self.ratio * mean(tf.nn.softplus(tf.where(mask, rivals, 0)), mask)
+    def rows(self, positive, negatives, mask):
+        return tf.nn.softplus(-positive) + self.ratio * mean(
+            tf.nn.softplus(tf.where(mask, negatives, 0)), mask
+        )
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio}
@@ -39,15 +41,17 @@ class NEG(Loss):
     """Negative sampling: positive or drawn, each pair by itself, nothing subtracted: METHODS.md L3.
 
     loss[i] = log(1 + exp(-s[i, +])) + negatives / N * sum_{j of the N shared} log(1 + exp(s[i, j]))
-                                     + sum_{j of the row's own} log(1 + exp(s[i, j])),  masked ones left out
+                                     + sum_{j of the row's own} log(1 + exp(s[i, j])),  masked ones
+                                     left out
 
-    It learns s = log( P(t | i) / (negatives * Q(t)) ): how much likelier than by chance the two come together. Where a
-    row has several positives (the contexts of a centre), each has the loss of one row, and they share the N draws. A
-    row's own negatives (a rejection, an item of the same city) are no sample of something larger: each counts once.
+    It learns s = log( P(t | i) / (negatives * Q(t)) ): how much likelier than by chance the two
+    come together. Where a row has several positives (the contexts of a center), each has the loss
+    of one row, and they share the N draws. A row's own negatives (a rejection, an item of the same
+    city) are no sample of something larger: each counts once.
 
     Args:
-        negatives: how many draws the N shared ones stand for, beside each positive; above 0. 5 is word2vec's for
-            large data, up to 20 for small.
+        negatives: how many draws the N shared ones stand for, beside each positive; above 0. 5 is
+            word2vec's for large data, up to 20 for small.
         temperature: see `Loss`.
 
     Raises:
@@ -56,8 +60,8 @@ class NEG(Loss):
     Example:
         >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NEG(negatives=5))
 
-    Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", NIPS 2013, section
-    2.2.
+    Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality",
+    NIPS 2013, section 2.2.
     """
 
     def __init__(self, negatives=5.0, temperature=1.0):
@@ -75,27 +79,32 @@ class NEG(Loss):
         rows = self.several(*_one(table[:, 0], table[:, 1:], mask), tf.shape(scores.own)[1])
         return tf.reduce_mean(rows if weight is None else rows * tf.cast(weight, tf.float32))
 
-    def rows(self, positive, rivals, mask):
-        return self.several(*_one(positive, rivals, mask))
+    def rows(self, positive, negatives, mask):
+        return self.several(*_one(positive, negatives, mask))
 
-    def several(self, positives, valid, rivals, times, num_own=0):
+    def several(self, positives, valid, negatives, times, num_own=0):
         """Each row's loss `[B]` where it has several positives.
 
         Args:
             positives: `[B, P]`.
             valid: `[B, P]`, 1 where a positive counts, else 0.
-            rivals: `[B, N]`.
-            times: `[B, N]`, of how many of the row's positives each is a rival.
-            num_own: how many of the rivals, the last ones, are the row's own.
+            negatives: `[B, N]`.
+            times: `[B, N]`, of how many of the row's positives each is a negative.
+            num_own: how many of the negatives, the last ones, are the row's own.
         """
         near = tf.reduce_sum(tf.nn.softplus(self.shift - positives) * valid, axis=1)
-        far = tf.linalg.matvec(tf.nn.softplus(rivals - self.shift) * times, self.shares(tf.shape(rivals)[1], num_own))
+        far = tf.linalg.matvec(
+            tf.nn.softplus(negatives - self.shift) * times,
+            self.shares(tf.shape(negatives)[1], num_own),
+        )
         return near + far
 
     def shares(self, num, num_own):
-        """What each of `num` rivals weighs: `[num]`."""
+        """What each of `num` negatives weighs: `[num]`."""
         num_shared = num - num_own
-        shared = tf.fill([num_shared], self.negatives / tf.cast(tf.maximum(num_shared, 1), tf.float32))
+        shared = tf.fill(
+            [num_shared], self.negatives / tf.cast(tf.maximum(num_shared, 1), tf.float32)
+        )
         return tf.concat([shared, tf.ones([num_own])], axis=0)
 
     def get_config(self):
@@ -104,22 +113,25 @@ class NEG(Loss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class NCE(NEG):
-    """Noise contrastive estimation: negative sampling corrected for how likely each item was drawn: METHODS.md L2.
+    """Noise contrastive estimation: negative sampling corrected for how likely each item was drawn:
+    METHODS.md L2.
 
     G[i, j] = s[i, j] - log( negatives * Q[j] )
-    loss[i] = log(1 + exp(-G[i, +])) + negatives / N * sum_{j of N, not masked} log(1 + exp(G[i, j]))
+    loss[i] = log(1 + exp(-G[i, +])) + negatives / N * sum_{j of N, not masked} log(1 + exp(G[i,
+    j]))
 
-    It learns s = log P(t | i), a normalised probability: popular items score high, where `NEG` learns the lift. With
-    N = negatives its value is `tf.nn.nce_loss`'s, for one positive a row. The price is that of all draws together, so
-    here a row's own negatives weigh what the shared ones do.
+    It learns s = log P(t | i), a normalized probability: popular items score high, where `NEG`
+    learns the lift. With N = negatives its value is `tf.nn.nce_loss`'s, for one positive a row. The
+    price is that of all draws together, so here a row's own negatives weigh what the shared ones
+    do.
 
     Args: `negatives` and `temperature`, see `NEG`.
 
     Raises:
         ValueError: negatives or the temperature is not above 0.
 
-    Gutmann, Hyvarinen, "Noise-contrastive estimation: A new estimation principle for unnormalized statistical models",
-    AISTATS 2010, section 2.
+    Gutmann, Hyvarinen, "Noise-contrastive estimation: A new estimation principle for unnormalized
+    statistical models", AISTATS 2010, section 2.
     """
 
     corrected = True
@@ -132,6 +144,6 @@ class NCE(NEG):
         return tf.fill([num], self.negatives / tf.cast(tf.maximum(num, 1), tf.float32))
 
 
-def _one(positive, rivals, mask):
+def _one(positive, negatives, mask):
     """The arguments of `NEG.several` for one positive a row."""
-    return positive[:, None], tf.ones_like(positive[:, None]), rivals, tf.cast(mask, tf.float32)
+    return positive[:, None], tf.ones_like(positive[:, None]), negatives, tf.cast(mask, tf.float32)

@@ -1,4 +1,6 @@
-"""The model zoo: one file is one paper; each is a recipe of positives, negatives, towers and loss."""
+"""The model zoo: one file is one paper; each is a recipe of positives, negatives, towers and
+loss.
+"""
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I

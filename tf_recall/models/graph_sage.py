@@ -1,12 +1,12 @@
-"""GraphSAGE: users and items as the nodes of one graph, each told by its neighbours."""
+"""GraphSAGE: users and items as the nodes of one graph, each told by its neighbors."""
 
 import keras
 
 from tf_recall.graph.typed import TypedGraph
-from tf_recall.graph_retriever import GraphRetriever, uniform_neighbours
 from tf_recall.losses import SampledSoftmax
 from tf_recall.negatives import InBatch
 from tf_recall.positives import UserItem
+from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
 from tf_recall.towers.aggregators import Mean
 from tf_recall.towers.graph import GraphEncoder, sage_layers
 
@@ -15,20 +15,22 @@ from tf_recall.towers.graph import GraphEncoder, sage_layers
 class GraphSAGE(GraphRetriever):
     """Convolutions over the graph of users and items (METHODS.md M13).
 
-    A new user is answered from the items of a request's `history`, which are his edges; a new item from its features,
-    or with edges of its own after `attached`.
+    A new user is answered from the items of a request's `history`, which are his edges; a new item
+    from its features, or with edges of its own after `attached`.
 
-    Positives: a user and each item interacted with (P1), supervised; or `WalkPairs()` (P4), without labels.
+    Positives: a user and each item interacted with (P1), supervised; or `WalkPairs()` (P4), without
+        labels.
     Negatives: the other rows' items (N4), priced by their share of the training positives.
-    Towers: features, then a convolution over a few neighbours for each fan-out, to unit length.
+    Towers: features, then a convolution over a few neighbors for each fan-out, to unit length.
     Loss: softmax over them (L7) with temperature and log q.
 
     Args:
         query_tower: a `FeatureTower("user", ...)`: what is known of a user before his edges.
         item_tower: a `FeatureTower("item", ...)`.
         dim: length of the vectors, of every layer.
-        fan_outs: how many neighbours a node sees while training, its own first: `[10, 5]` are two layers.
-        aggregator: what becomes of the neighbours, `Mean()` by default.
+        fan_outs: how many neighbors a node sees while training, its own first: `[10, 5]` are two
+            layers.
+        aggregator: what becomes of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax(0.1)` by default.
@@ -37,14 +39,16 @@ class GraphSAGE(GraphRetriever):
         ValueError: no fan-out, or one below 1.
 
     Example:
-        >>> towers = FeatureTower("user", [Id(64)]), FeatureTower("item", [Id(64), MultiValued("genres")])
-        >>> model = GraphSAGE(*towers, dim=64, fan_outs=[10, 5]).adapt(split.train, catalog)
+        >>> users = FeatureTower("user", [Id(64)])
+        >>> items = FeatureTower("item", [Id(64), MultiValued("genres")])
+        >>> model = GraphSAGE(users, items, dim=64, fan_outs=[10, 5]).adapt(split.train, catalog)
         >>> model.compile()
         >>> batches = model.batches(split.train, catalog, batch_size=1024)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: each layer has its own weights for users and for items; negatives are priced.
+    Departs from the paper: each layer has its own weights for users and for items; negatives are
+        priced.
     """
 
     def __init__(
@@ -62,15 +66,19 @@ class GraphSAGE(GraphRetriever):
         over, aggregator = {"user": "item", "item": "user"}, aggregator or Mean()
         layers = sage_layers(dim, fan_outs, aggregator, over)
         encoder = GraphEncoder({"user": query_tower, "item": item_tower}, layers, over)
-        positives, negatives, loss = positives or UserItem(), negatives or InBatch(), loss or SampledSoftmax(0.1)
+        positives, negatives, loss = (
+            positives or UserItem(),
+            negatives or InBatch(),
+            loss or SampledSoftmax(0.1),
+        )
         super().__init__(encoder, positives, negatives, loss, **kwargs)
         self.dim, self.fan_outs, self.aggregator = dim, list(fan_outs), aggregator
 
     def make_graph(self, train, catalog):
         return TypedGraph.user_item(train, catalog)
 
-    def neighbours(self):
-        return uniform_neighbours(self.graph, self.fan_outs)
+    def neighbors(self):
+        return uniform_neighbors(self.graph, self.fan_outs)
 
     def hops(self, train, catalog):
         return [self.graph.over("item")[1], self.graph.over("user")[1]]

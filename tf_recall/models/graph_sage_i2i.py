@@ -5,10 +5,10 @@ import keras
 from tf_recall.data.sessions import ByUser
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
-from tf_recall.graph_retriever import GraphRetriever, uniform_neighbours
 from tf_recall.losses import SampledSoftmax
 from tf_recall.negatives import InBatch
 from tf_recall.positives import ItemPairs
+from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
 from tf_recall.towers.aggregators import Mean
 from tf_recall.towers.graph import GraphEncoder, sage_layers
 
@@ -17,16 +17,19 @@ from tf_recall.towers.graph import GraphEncoder, sage_layers
 class GraphSAGEI2I(GraphRetriever):
     """Convolutions over the graph of items that follow one another in sessions (METHODS.md M13).
 
-    Items are queries and candidates alike; a user is the mean of the items taken, known or said by the request.
+    Items are queries and candidates alike; a user is the mean of the items taken, known or said by
+    the request.
 
-    Positives: two items next to one another in a session, supervised; or `WalkPairs()` (P4), without labels.
+    Positives: two items next to one another in a session, supervised; or `WalkPairs()` (P4),
+        without labels.
     Negatives: the other rows' items (N4), priced by their share of the training positives.
-    Towers: features, then a convolution over a few neighbours for each fan-out, to unit length.
+    Towers: features, then a convolution over a few neighbors for each fan-out, to unit length.
     Loss: softmax over them (L7) with temperature and log q.
 
     Args:
         item_tower: a `FeatureTower("item", ...)`.
-        sessions: the recipe that cuts interactions into sessions, whose graph it is; `ByUser()` by default.
+        sessions: the recipe that cuts interactions into sessions, whose graph it is; `ByUser()` by
+            default.
         dim, fan_outs, aggregator, negatives, loss: as `GraphSAGE`.
         positives: `ItemPairs(sessions)` by default.
         history_length: how many of a user's latest items make its vector.
@@ -59,16 +62,27 @@ class GraphSAGEI2I(GraphRetriever):
         **kwargs,
     ):
         over, aggregator, sessions = {"item": "item"}, aggregator or Mean(), sessions or ByUser()
-        encoder = GraphEncoder({"item": item_tower}, sage_layers(dim, fan_outs, aggregator, over), over)
+        encoder = GraphEncoder(
+            {"item": item_tower}, sage_layers(dim, fan_outs, aggregator, over), over
+        )
         positives, negatives = positives or ItemPairs(sessions), negatives or InBatch()
-        super().__init__(encoder, positives, negatives, loss or SampledSoftmax(0.1), history_length, **kwargs)
-        self.sessions, self.aggregator, self.dim, self.fan_outs = sessions, aggregator, dim, list(fan_outs)
+        super().__init__(
+            encoder, positives, negatives, loss or SampledSoftmax(0.1), history_length, **kwargs
+        )
+        self.sessions, self.aggregator, self.dim, self.fan_outs = (
+            sessions,
+            aggregator,
+            dim,
+            list(fan_outs),
+        )
 
     def make_graph(self, train, catalog):
-        return TypedGraph.of_items(Graph.from_sessions(self.sessions(train, catalog), catalog.items.size))
+        return TypedGraph.of_items(
+            Graph.from_sessions(self.sessions(train, catalog), catalog.items.size)
+        )
 
-    def neighbours(self):
-        return uniform_neighbours(self.graph, self.fan_outs)
+    def neighbors(self):
+        return uniform_neighbors(self.graph, self.fan_outs)
 
     def hops(self, train, catalog):
         return [self.graph.over("item")[1]]

@@ -6,7 +6,7 @@ from tf_recall.features import Id
 from tf_recall.losses import NEG
 from tf_recall.negatives import Popularity
 from tf_recall.positives import ShrinkingWindows
-from tf_recall.skip_gram import SkipGram
+from tf_recall.retrievers.skip_gram import SkipGram
 from tf_recall.towers.features import FeatureTower
 
 
@@ -14,32 +14,39 @@ from tf_recall.towers.features import FeatureTower
 class Item2Vec(SkipGram):
     """Items near one another in a session have vectors near one another (METHODS.md M1).
 
-    Positives: two items within a window of one session (P2); popular items thinned out with `alpha` (P5).
+    Positives: two items within a window of one session (P2); popular items thinned out with `alpha`
+        (P5).
     Negatives: items by popularity to the power 0.75 (N2), shared by a batch.
     Towers: none; a vector per item, and one more as context while training.
     Loss: negative sampling (L3); `NCE()` is L2.
 
     Args:
         dim: length of the vectors.
-        positives: `ShrinkingWindows()` over each user's sequence by default; `Windows` for fixed ones.
+        positives: `ShrinkingWindows()` over each user's sequence by default; `Windows` for fixed
+            ones.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
         history_length: how many of a user's latest items make its vector.
 
     Example:
-        >>> model = Item2Vec(dim=64, positives=ShrinkingWindows(ByColumn("invoice"))).adapt(split.train, catalog)
-        >>> model.compile(RowwiseAdagrad(0.1))
+        >>> model = Item2Vec(dim=64, positives=ShrinkingWindows(ByColumn("invoice")))
+        >>> model = model.adapt(split.train, catalog)
+        >>> model.compile(SparseAdagrad(0.1))
         >>> batches = model.batches(split.train, catalog, batch_size=4096)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=10)
         >>> Service.build(model, catalog).similar(["tea"], k=10)
 
-    Paper: Barkan and Koenigstein 2016, "Item2Vec: Neural Item Embedding for Collaborative Filtering", section 3.
-    Departs from the paper: negatives are shared by a batch; windows may be narrower than the session.
+    Paper: Barkan and Koenigstein 2016, "Item2Vec: Neural Item Embedding for Collaborative
+        Filtering", section 3.
+    Departs from the paper: negatives are shared by a batch; windows may be narrower than the
+        session.
     """
 
     towers = {}
 
-    def __init__(self, dim=64, positives=None, negatives=None, loss=None, history_length=50, **kwargs):
+    def __init__(
+        self, dim=64, positives=None, negatives=None, loss=None, history_length=50, **kwargs
+    ):
         tower = FeatureTower("item", [Id(dim, unknown_rate=0)])
         positives, negatives = positives or ShrinkingWindows(), negatives or Popularity(num=64)
         super().__init__(tower, positives, negatives, loss or NEG(), history_length, **kwargs)

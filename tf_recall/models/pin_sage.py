@@ -2,27 +2,29 @@
 
 import keras
 
-from tf_recall.graph.neighbours import ImportantNeighbours
+from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
-from tf_recall.graph_retriever import GraphRetriever
 from tf_recall.losses import Hinge
 from tf_recall.negatives import Curriculum, EasyHard, RankWindow, Uniform
 from tf_recall.positives import ItemPairs
+from tf_recall.retrievers.graph import GraphRetriever
 from tf_recall.towers.convolutions import PinSageConvolution
 from tf_recall.towers.graph import GraphEncoder
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class PinSage(GraphRetriever):
-    """Convolutions over an item's most visited neighbours, weighed by how often walks come there (METHODS.md M14).
+    """Convolutions over an item's most visited neighbors, weighed by how often walks come there
+    (METHODS.md M14).
 
-    The walks go over the graph of users and items and start again at the item now and then. They are taken once,
-    before training. Items are queries and candidates alike; a user is the mean of the items taken.
+    The walks go over the graph of users and items and start again at the item now and then. They
+    are taken once, before training. Items are queries and candidates alike; a user is the mean of
+    the items taken.
 
     Positives: two items that a user took one after the other.
-    Negatives: items drawn evenly (N1), and from the second epoch on some that walks from the item visit, but not most
-        often (N6).
+    Negatives: items drawn uniformly (N1), and from the second epoch on some that walks from the
+        item visit, but not most often (N6).
     Towers: features, a convolution for each layer, two dense layers, to unit length.
     Loss: a margin between the positive and each negative (L5).
 
@@ -31,9 +33,9 @@ class PinSage(GraphRetriever):
         dim: length of the vectors, of every layer.
         units: length of a message, and of the dense layer before the last.
         num_layers: how many convolutions.
-        num_neighbours: how many of the most visited items an item sees.
-        num_walks, length, restart: from each item so many walks of so many items, each of whose steps starts again
-            with the chance `restart`.
+        num_neighbors: how many of the most visited items an item sees.
+        num_walks, length, restart: from each item so many walks of so many items, each of whose
+            steps starts again with the chance `restart`.
         positives: `ItemPairs()` over each user's sequence by default.
         negatives: by default 500 of `Uniform`, and by a `Curriculum` up to 5 of a `RankWindow`.
         loss: `Hinge(0.1)` by default.
@@ -47,7 +49,8 @@ class PinSage(GraphRetriever):
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
         >>> Service.build(model, catalog).similar(["tea"], k=10)
 
-    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", section 3.
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 3.
     Departs from the paper: the vectors end at unit length.
     """
 
@@ -59,7 +62,7 @@ class PinSage(GraphRetriever):
         dim=64,
         units=128,
         num_layers=2,
-        num_neighbours=10,
+        num_neighbors=10,
         num_walks=100,
         length=5,
         restart=0.3,
@@ -70,20 +73,29 @@ class PinSage(GraphRetriever):
         **kwargs,
     ):
         layers = [{"item": PinSageConvolution(dim, units)} for _ in range(num_layers)]
-        head = keras.Sequential([keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)])
+        head = keras.Sequential(
+            [keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)]
+        )
         encoder = GraphEncoder({"item": item_tower}, layers, {"item": "item"}, head)
         negatives = negatives or EasyHard(Uniform(500), Curriculum(RankWindow(num=5)), ratio=100)
-        super().__init__(encoder, positives or ItemPairs(), negatives, loss or Hinge(0.1), history_length, **kwargs)
-        self.dim, self.units, self.num_neighbours = dim, units, num_neighbours
+        super().__init__(
+            encoder,
+            positives or ItemPairs(),
+            negatives,
+            loss or Hinge(0.1),
+            history_length,
+            **kwargs,
+        )
+        self.dim, self.units, self.num_neighbors = dim, units, num_neighbors
         self.walks = {"num_walks": num_walks, "length": length, "restart": restart}
 
     def make_graph(self, train, catalog):
         hops = self.hops(train, catalog)
-        visited = important(hops, catalog.items.size, self.num_neighbours, **self.walks)
+        visited = important(hops, catalog.items.size, self.num_neighbors, **self.walks)
         return TypedGraph({("item", "item"): visited})
 
-    def neighbours(self):
-        near = ImportantNeighbours(self.graph.over("item")[1], self.num_neighbours)
+    def neighbors(self):
+        near = ImportantNeighbors(self.graph.over("item")[1], self.num_neighbors)
         return [{"item": near} for _ in self.encoder.convolutions]
 
     def hops(self, train, catalog):
@@ -91,5 +103,14 @@ class PinSage(GraphRetriever):
         return [graph.over("item")[1], graph.over("user")[1]]
 
     def get_config(self):
-        arguments = {"units": self.units, "num_layers": len(self.encoder.convolutions), **self.walks}
-        return {**super().get_config(), **arguments, "dim": self.dim, "num_neighbours": self.num_neighbours}
+        arguments = {
+            "units": self.units,
+            "num_layers": len(self.encoder.convolutions),
+            **self.walks,
+        }
+        return {
+            **super().get_config(),
+            **arguments,
+            "dim": self.dim,
+            "num_neighbors": self.num_neighbors,
+        }

@@ -1,6 +1,6 @@
 """Question two: which items are negative, and how likely each is to be drawn (`log_q`)."""
 
-from tf_recall.negatives.catalogue import LogUniform, Popularity, Uniform, WholeCatalogue
+from tf_recall.negatives.catalog import LogUniform, Popularity, Uniform, WholeCatalog
 from tf_recall.negatives.frequency import Counts, Streaming
 from tf_recall.negatives.hard import Curriculum, Given, HighestInBatch, RankWindow
 from tf_recall.negatives.in_batch import CrossBatch, InBatch
@@ -22,5 +22,5 @@ __all__ = [
     "SameGroup",
     "Streaming",
     "Uniform",
-    "WholeCatalogue",
+    "WholeCatalog",
 ]

@@ -12,7 +12,8 @@ from tf_recall.negatives.frequency import check_counts
 
 
 class Batch(NamedTuple):
-    """What a sampler may look at. Of B rows in all, b are this replica's, from row `first` on; on one device b is B.
+    """What a sampler may look at. Of B rows in all, b are this replica's, from row `first` on; on
+    one device b is B.
 
     Args:
         query: `[b, dim]`.
@@ -21,7 +22,8 @@ class Batch(NamedTuple):
         embed: `rows [n] -> [n, dim]`, the item tower.
         step: of the training, int64: a draw is a function of the seed and the step.
         epoch: of the training, int32.
-        rivals: `[b, R]` int32, a row's own negatives where the data names some, filled up with 0.
+        negatives: `[b, R]` int32, a row's own negatives where the data names some, filled up with
+            0.
         first: this replica's first row.
         training: whether the state of a sampler may change.
         place: where in a mixture the sampler stands, so that two of one kind draw different items.
@@ -33,7 +35,7 @@ class Batch(NamedTuple):
     embed: Callable[[tf.Tensor], tf.Tensor]
     step: Any = 0
     epoch: Any = 0
-    rivals: tf.Tensor | None = None
+    negatives: tf.Tensor | None = None
     first: Any = 0
     training: bool = True
     place: tuple = ()
@@ -49,7 +51,11 @@ class Batch(NamedTuple):
     @property
     def size(self):
         """B, an int where it is known while tracing."""
-        return tf.shape(self.positives)[0] if self.positives.shape[0] is None else self.positives.shape[0]
+        return (
+            tf.shape(self.positives)[0]
+            if self.positives.shape[0] is None
+            else self.positives.shape[0]
+        )
 
 
 class Candidates(NamedTuple):
@@ -59,7 +65,8 @@ class Candidates(NamedTuple):
         ids: int32 item rows, `[N]` or `[b, H]`.
         vectors: `[N, dim]` or `[b, H, dim]`.
         valid: bool, the shape of `ids`; None: all are.
-        fresh: whether the vectors are what the tower says of `ids` in this step, so that equal ids have equal vectors.
+        fresh: whether the vectors are what the tower says of `ids` in this step, so that equal ids
+            have equal vectors.
     """
 
     ids: tf.Tensor
@@ -75,18 +82,19 @@ class Candidates(NamedTuple):
 class Sampler(keras.layers.Layer):
     """Draws negatives, and says how likely an item is among them.
 
-    A draw is a function of `(seed, step)`, and the same on every replica. State (counts, caches, streaming estimates)
-    is kept in weights: it is part of a checkpoint and survives a save.
+    A draw is a function of `(seed, step)`, and the same on every replica. State (counts, caches,
+    streaming estimates) is kept in weights: it is part of a checkpoint and survives a save.
     """
 
-    num_rivals = 0  # of the batch's `rivals` that it wants to see
+    num_given = 0  # of the batch's `negatives` that it wants to see
     from_batch = False  # whether what it draws are the items of a batch
 
     def adapt(self, counts, table=None, dim=None):
         """Fits whatever the sampler needs to know.
 
         Args:
-            counts: `[V]`, how often each row is the positive of a training example; row 0 is the unknown one.
+            counts: `[V]`, how often each row is the positive of a training example; row 0 is the
+                unknown one.
             table: the items' side table, line r for row r + 1.
             dim: size of an item vector.
         """
@@ -96,7 +104,8 @@ class Sampler(keras.layers.Layer):
         raise NotImplementedError
 
     def ahead(self, step, place=()):
-        """The item rows that a step's draws will hold whatever the batch holds, so that they can be made ready before.
+        """The item rows that a step's draws will hold whatever the batch holds, so that they can be
+        made ready before.
 
         Args:
             step: of the training.
@@ -109,7 +118,8 @@ class Sampler(keras.layers.Layer):
             ValueError: what the sampler draws depends on the batch, and is not part of it.
         """
         raise ValueError(
-            f"{type(self).__name__} draws what no batch foretells: take InBatch, CrossBatch, HighestInBatch, Given, "
+            f"{type(self).__name__} draws what no batch foretells: take InBatch, CrossBatch, "
+            "HighestInBatch, Given, "
             "RankWindow, Uniform, Popularity or LogUniform, or a mix of these"
         )
 
@@ -142,7 +152,7 @@ class Sampler(keras.layers.Layer):
         self.built = True
 
 
-class EvenSampler(Sampler):
+class UniformShare(Sampler):
     """A sampler to which every item is as likely as the next.
 
     log_q[t] = -log(V)

@@ -1,9 +1,11 @@
-"""Hard negatives: near misses, each row its own: METHODS.md N6. `EasyHard` puts a few among many easy ones."""
+"""Hard negatives: near misses, each row its own: METHODS.md N6. `EasyHard` puts a few among many
+easy ones.
+"""
 
 import keras
 import tensorflow as tf
 
-from tf_recall.negatives.base import Candidates, EvenSampler, Sampler
+from tf_recall.negatives.base import Candidates, Sampler, UniformShare
 from tf_recall.negatives.frequency import Counts
 
 
@@ -20,7 +22,9 @@ class HardSampler(Sampler):
     def __init__(self, num=1, **kwargs):
         super().__init__(**kwargs)
         if num < 1:
-            raise ValueError(f"{type(self).__name__} must draw at least 1 item a row, not num={num}")
+            raise ValueError(
+                f"{type(self).__name__} must draw at least 1 item a row, not num={num}"
+            )
         self.num = num
 
     def draw(self, batch, num=None):
@@ -37,30 +41,35 @@ class HardSampler(Sampler):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Given(EvenSampler, HardSampler):
-    """The negatives that the data names for a row: rejections, items that ranking eliminated, impressions not clicked.
+class Given(UniformShare, HardSampler):
+    """The negatives that the data names for a row: rejections, items that ranking eliminated,
+    impressions not clicked.
 
     log_q[t] = -log(V)
 
-    They are the column `rivals` of the interactions, and off by default: what was shown had already passed every filter
-    of the live system. Nobody knows how likely a row is to name an item, so any is as likely as another.
+    They are the column `negatives` of the interactions, and off by default: what was shown had
+    already passed every filter of the live system. Nobody knows how likely a row is to name an
+    item, so any is as likely as another.
 
-    Args: `num`, negatives of a row at most, the first ones of its list. A row that names fewer has fewer.
+    Args: `num`, negatives of a row at most, the first ones of its list. A row that names fewer has
+        fewer.
 
     Raises:
-        ValueError: at the first step, the batch names no rivals.
+        ValueError: at the first step, the batch names no negatives.
 
     Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1.
     """
 
     @property
-    def num_rivals(self):
+    def num_given(self):
         return self.num
 
     def _draw(self, batch, num):
-        if batch.rivals is None:
-            raise ValueError("Given asks for rivals: give the interactions a column 'rivals' of item ids")
-        ids = batch.rivals[:, : self.max_draws(batch, num)]  # [b, H]
+        if batch.negatives is None:
+            raise ValueError(
+                "Given asks for negatives: give the interactions a column 'negatives' of item ids"
+            )
+        ids = batch.negatives[:, : self.max_draws(batch, num)]  # [b, H]
         return [Candidates(ids, own_vectors(ids, batch), valid=ids > 0)]
 
     def ahead(self, step, place=()):
@@ -74,17 +83,19 @@ class Given(EvenSampler, HardSampler):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class RankWindow(Given):
-    """Items that random walks from the row's item visit, but not most often: near, and not what is meant.
+    """Items that random walks from the row's item visit, but not most often: near, and not what is
+    meant.
 
-    negatives of i = `num` of those at the ranks `low + 1 ... high` of the items by visits of random walks from i
-    log_q[t] = -log(V)
+    negatives of i = `num` of those at the ranks `low + 1 ... high` of the items by visits of random
+    walks from i log_q[t] = -log(V)
 
-    For the models of graphs, whose batches bring them along: the walks are taken once, before training.
+    For the models of graphs, whose batches bring them along: the walks are taken once, before
+    training.
 
     Args:
         num: negatives of a row; inside `EasyHard` its ratio decides instead.
-        low, high: the window: the `low` most visited are left out, as well as what comes after the first `high`. On
-            a graph of billions of edges the paper takes 2,000 and 5,000.
+        low, high: the window: the `low` most visited are left out, as well as what comes after the
+            first `high`. On a graph of billions of edges the paper takes 2,000 and 5,000.
 
     Raises:
         ValueError: `low` is below 0, or `high` not above it.
@@ -92,7 +103,8 @@ class RankWindow(Given):
     Example:
         >>> EasyHard(Uniform(500), Curriculum(RankWindow(num=6, low=50, high=200)))
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
+    section 3.3.
     """
 
     def __init__(self, num=1, low=50, high=200, **kwargs):
@@ -111,12 +123,13 @@ class HighestInBatch(HardSampler):
 
     log_q[t] = log(the share of t among the positives)
 
-    They are chosen, not drawn: the price is that of the batch from which they are chosen. Of an item that is in the
-    batch more than once, each copy may be chosen.
+    They are chosen, not drawn: the price is that of the batch from which they are chosen. Of an
+    item that is in the batch more than once, each copy may be chosen.
 
     Args: `num`, negatives of a row; inside `EasyHard` its ratio decides instead.
 
-    Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1: no more than two a row.
+    Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1: no more
+    than two a row.
     """
 
     from_batch = True
@@ -135,7 +148,11 @@ class HighestInBatch(HardSampler):
         own = batch.local(batch.positives)[:, None] == batch.positives[None]
         scores = tf.where(own, scores.dtype.min, scores)
         best, at = tf.math.top_k(tf.stop_gradient(scores), tf.minimum(num, batch.size))  # [b, H]
-        return [Candidates(tf.gather(batch.positives, at), tf.gather(items, at), valid=best > scores.dtype.min)]
+        return [
+            Candidates(
+                tf.gather(batch.positives, at), tf.gather(items, at), valid=best > scores.dtype.min
+            )
+        ]
 
     def ahead(self, step, place=()):
         return []
@@ -153,12 +170,13 @@ class HighestInBatch(HardSampler):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Curriculum(HardSampler):
-    """A hard sampler whose negatives are let in epoch by epoch: none at first, `grow` more each epoch after.
+    """A hard sampler whose negatives are let in epoch by epoch: none at first, `grow` more each
+    epoch after.
 
     allowed[epoch] = clip((epoch - wait + 1) * grow, 0, num)
 
-    Hard negatives slow down a model that has learnt nothing yet. The rest is drawn as well, so that shapes stay, and
-    masked.
+    Hard negatives slow down a model that has learned nothing yet. The rest is drawn as well, so
+    that shapes stay, and masked.
 
     Args:
         hard: the hard sampler.
@@ -168,7 +186,8 @@ class Curriculum(HardSampler):
     Example:
         >>> EasyHard(InBatch(), Curriculum(SameGroup("city"), wait=1), ratio=100)
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 3.3.
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
+    section 3.3.
     """
 
     def __init__(self, hard, wait=1, grow=1, **kwargs):
@@ -178,8 +197,8 @@ class Curriculum(HardSampler):
         self.hard, self.wait, self.grow = hard, wait, grow
 
     @property
-    def num_rivals(self):
-        return self.hard.num_rivals
+    def num_given(self):
+        return self.hard.num_given
 
     @property
     def from_batch(self):
@@ -193,7 +212,11 @@ class Curriculum(HardSampler):
         drawn = []
         for candidates in self.hard.draw(batch, num):
             allowed = tf.range(tf.shape(candidates.ids)[1]) < self._allowed(batch)  # [H]
-            valid = tf.ones_like(candidates.ids, tf.bool) if candidates.valid is None else candidates.valid
+            valid = (
+                tf.ones_like(candidates.ids, tf.bool)
+                if candidates.valid is None
+                else candidates.valid
+            )
             drawn.append(candidates._replace(valid=valid & allowed))
         return drawn
 

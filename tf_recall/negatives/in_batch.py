@@ -8,7 +8,9 @@ from tf_recall.negatives.frequency import Counts
 
 
 class _Positives(Sampler):
-    """A sampler whose items come as often as they are positives; `frequency` says how often that is."""
+    """A sampler whose items come as often as they are positives; `frequency` says how often that
+    is.
+    """
 
     from_batch = True
 
@@ -27,11 +29,16 @@ class _Positives(Sampler):
         return self.frequency.log_q(ids)
 
     def get_config(self):
-        return {**super().get_config(), "frequency": keras.saving.serialize_keras_object(self.frequency)}
+        return {
+            **super().get_config(),
+            "frequency": keras.saving.serialize_keras_object(self.frequency),
+        }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "frequency": keras.saving.deserialize_keras_object(config["frequency"])})
+        return cls(
+            **{**config, "frequency": keras.saving.deserialize_keras_object(config["frequency"])}
+        )
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -43,14 +50,16 @@ class InBatch(_Positives):
     Popular items come up often; `log_q` is what the loss subtracts to undo that.
 
     Args:
-        frequency: how often an item is a positive: `Counts()`, or `Streaming()` where popularity drifts.
+        frequency: how often an item is a positive: `Counts()`, or `Streaming()` where popularity
+            drifts.
 
     Example:
         >>> negatives = InBatch()
         >>> negatives.adapt([0, 3, 1])
         >>> negatives.log_q([1, 2])  # log 3/4, log 1/4
 
-    Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019, section 3.
+    Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations",
+    RecSys 2019, section 3.
     """
 
     def draw(self, batch):
@@ -66,19 +75,20 @@ class InBatch(_Positives):
 class CrossBatch(_Positives):
     """The positives of recent batches, with the vectors they had then: METHODS.md N5.
 
-    A ring of the last `size` vectors and their ids. They cost a product, no encoding; they are stale, but slightly so
-    once the first steps are over, which is what `warm_up` waits for.
+    A ring of the last `size` vectors and their ids. They cost a product, no encoding; they are
+    stale, but slightly so once the first steps are over, which is what `warm_up` waits for.
 
     log_q[t] = log(the share of t among the positives)
 
-    N5 prices what is in the cache at 1 / size, the chance of a slot *given* the cache's content. An item's expected
-    share is its share of the positives: only that price makes the negatives' sum an unbiased estimate of the
-    catalogue's, and it is known for items that are not in the cache.
+    N5 prices what is in the cache at 1 / size, the chance of a slot *given* the cache's content. An
+    item's expected share is its share of the positives: only that price makes the negatives' sum an
+    unbiased estimate of the catalog's, and it is known for items that are not in the cache.
 
     Args:
         size: how many vectors are kept, all of them negatives.
         warm_up: steps before the cache is used.
-        frequency: how often an item is a positive: `Counts()`, or `Streaming()` where popularity drifts.
+        frequency: how often an item is a positive: `Counts()`, or `Streaming()` where popularity
+            drifts.
 
     Raises:
         ValueError: `size` is not positive, or `warm_up` is negative.
@@ -86,13 +96,16 @@ class CrossBatch(_Positives):
     Example:
         >>> Mixture([InBatch(), CrossBatch(size=8192)])
 
-    Wang, Zhu, He, "Cross-Batch Negative Sampling for Training Two-Tower Recommenders", SIGIR 2021, section 3.2.
+    Wang, Zhu, He, "Cross-Batch Negative Sampling for Training Two-Tower Recommenders", SIGIR 2021,
+    section 3.2.
     """
 
     def __init__(self, size, warm_up=100, frequency=None, **kwargs):
         super().__init__(frequency, **kwargs)
         if size < 1 or warm_up < 0:
-            raise ValueError(f"size must be at least 1 and warm_up at least 0, not {size} and {warm_up}")
+            raise ValueError(
+                f"size must be at least 1 and warm_up at least 0, not {size} and {warm_up}"
+            )
         self.size, self.warm_up = size, warm_up
 
     def adapt(self, counts, table=None, dim=None):
@@ -134,9 +147,16 @@ class CrossBatch(_Positives):
         return {"dim": self.vectors.shape[1]} if self.built else None
 
     def build_from_config(self, config):
-        state = {"trainable": False, "autocast": False, "initializer": "zeros", "aggregation": "only_first_replica"}
+        state = {
+            "trainable": False,
+            "autocast": False,
+            "initializer": "zeros",
+            "aggregation": "only_first_replica",
+        }
         if not hasattr(self, "vectors"):
-            self.vectors = self.add_weight(name="vectors", shape=(self.size, config["dim"]), dtype="float32", **state)
+            self.vectors = self.add_weight(
+                name="vectors", shape=(self.size, config["dim"]), dtype="float32", **state
+            )
             self.ids = self.add_weight(name="ids", shape=(self.size,), dtype="int32", **state)
             self.pushed = self.add_weight(name="pushed", shape=(), dtype="int64", **state)
         self.built = True

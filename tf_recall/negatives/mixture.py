@@ -24,8 +24,8 @@ class Mixture(Sampler):
     Example:
         >>> Mixture([InBatch(), Uniform(num=1024), CrossBatch(size=4096)])
 
-    Yang et al., "Mixed Negative Sampling for Learning Two-tower Neural Networks in Recommendations", WWW 2020,
-    section 3.3.
+    Yang et al., "Mixed Negative Sampling for Learning Two-tower Neural Networks in
+    Recommendations", WWW 2020, section 3.3.
     """
 
     def __init__(self, samplers, **kwargs):
@@ -35,8 +35,8 @@ class Mixture(Sampler):
         self.samplers = list(samplers)
 
     @property
-    def num_rivals(self):
-        return max(sampler.num_rivals for sampler in self.samplers)
+    def num_given(self):
+        return max(sampler.num_given for sampler in self.samplers)
 
     @property
     def from_batch(self):
@@ -49,13 +49,21 @@ class Mixture(Sampler):
 
     def draw(self, batch):
         places = [batch._replace(place=(*batch.place, k)) for k in range(len(self.samplers))]
-        return [c for sampler, at in zip(self.samplers, places, strict=True) for c in sampler.draw(at)]
+        return [
+            c for sampler, at in zip(self.samplers, places, strict=True) for c in sampler.draw(at)
+        ]
 
     def ahead(self, step, place=()):
-        return [rows for k, sampler in enumerate(self.samplers) for rows in sampler.ahead(step, (*place, k))]
+        return [
+            rows
+            for k, sampler in enumerate(self.samplers)
+            for rows in sampler.ahead(step, (*place, k))
+        ]
 
     def log_q(self, ids, batch=None):
-        return mix([(sampler.num_draws(batch), sampler.log_q(ids, batch)) for sampler in self.samplers])
+        return mix(
+            [(sampler.num_draws(batch), sampler.log_q(ids, batch)) for sampler in self.samplers]
+        )
 
     def max_draws(self, batch):
         return sum(sampler.max_draws(batch) for sampler in self.samplers)
@@ -64,11 +72,16 @@ class Mixture(Sampler):
         return sum(tf.cast(sampler.num_draws(batch), tf.float32) for sampler in self.samplers)
 
     def get_config(self):
-        return {**super().get_config(), "samplers": [keras.saving.serialize_keras_object(s) for s in self.samplers]}
+        return {
+            **super().get_config(),
+            "samplers": [keras.saving.serialize_keras_object(s) for s in self.samplers],
+        }
 
     @classmethod
     def from_config(cls, config):
-        samplers = [keras.saving.deserialize_keras_object(sampler) for sampler in config["samplers"]]
+        samplers = [
+            keras.saving.deserialize_keras_object(sampler) for sampler in config["samplers"]
+        ]
         return cls(**{**config, "samplers": samplers})
 
 
@@ -77,9 +90,10 @@ class EasyHard(Sampler):
     """Many easy negatives and a few hard ones, `ratio` to one.
 
     num_hard = max(1, round(num_easy / ratio))
-    log_q[t] = log( (num_easy exp(log_q_easy[t]) + num_hard exp(log_q_hard[t])) / (num_easy + num_hard) )
+    log_q[t] = log( (num_easy exp(log_q_easy[t]) + num_hard exp(log_q_hard[t])) / (num_easy +
+    num_hard) )
 
-    Hard ones alone teach what tells neighbours apart and forget the rest of the catalogue.
+    Hard ones alone teach what tells neighbors apart and forget the rest of the catalog.
 
     Args:
         easy: a sampler.
@@ -100,12 +114,14 @@ class EasyHard(Sampler):
         if not 0 < ratio < float("inf"):
             raise ValueError(f"ratio must be a number above 0, not {ratio!r}")
         if not isinstance(hard, HardSampler):
-            raise ValueError(f"hard must be a hard sampler, such as SameGroup, not {type(hard).__name__}")
+            raise ValueError(
+                f"hard must be a hard sampler, such as SameGroup, not {type(hard).__name__}"
+            )
         self.easy, self.hard, self.ratio = easy, hard, ratio
 
     @property
-    def num_rivals(self):
-        return max(self.easy.num_rivals, self.hard.num_rivals)
+    def num_given(self):
+        return max(self.easy.num_given, self.hard.num_given)
 
     @property
     def from_batch(self):
@@ -124,7 +140,11 @@ class EasyHard(Sampler):
 
     def _num_hard(self, batch):
         num = self.easy.max_draws(batch) / self.ratio
-        return tf.maximum(1, tf.cast(tf.round(num), tf.int32)) if tf.is_tensor(num) else max(1, round(num))
+        return (
+            tf.maximum(1, tf.cast(tf.round(num), tf.int32))
+            if tf.is_tensor(num)
+            else max(1, round(num))
+        )
 
     def log_q(self, ids, batch=None):
         num_hard = self.hard.num_draws(batch, self._num_hard(batch))
@@ -139,18 +159,26 @@ class EasyHard(Sampler):
         return tf.cast(self.easy.num_draws(batch), tf.float32) + tf.cast(num_hard, tf.float32)
 
     def get_config(self):
-        parts = {key: keras.saving.serialize_keras_object(getattr(self, key)) for key in ("easy", "hard")}
+        parts = {
+            key: keras.saving.serialize_keras_object(getattr(self, key)) for key in ("easy", "hard")
+        }
         return {**super().get_config(), **parts, "ratio": self.ratio}
 
     @classmethod
     def from_config(cls, config):
-        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("easy", "hard")}
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key]) for key in ("easy", "hard")
+        }
         return cls(**{**config, **parts})
 
 
 def mix(parts):
-    """The log price of a mixture from pairs `(how many draws, log_q [...])`; where none has any, all count alike."""
+    """The log price of a mixture from pairs `(how many draws, log_q [...])`; where none has any,
+    all count alike.
+    """
     sizes = tf.stack([tf.cast(size, tf.float32) for size, _ in parts])
     sizes = tf.where(tf.reduce_any(sizes > 0), sizes, 1)
     shares = tf.math.log(sizes / tf.reduce_sum(sizes))  # [parts]
-    return tf.reduce_logsumexp(tf.stack([shares[k] + log_q for k, (_, log_q) in enumerate(parts)]), axis=0)
+    return tf.reduce_logsumexp(
+        tf.stack([shares[k] + log_q for k, (_, log_q) in enumerate(parts)]), axis=0
+    )

@@ -6,7 +6,7 @@ import pandas as pd
 import tensorflow as tf
 from scipy import sparse
 
-from tf_recall.draws import unit
+from tf_recall.data.draws import unit
 from tf_recall.negatives.base import Candidates
 from tf_recall.negatives.frequency import check_counts
 from tf_recall.negatives.hard import HardSampler, own_vectors
@@ -18,9 +18,10 @@ class SameGroup(HardSampler):
 
     log_q[t] = log sum_{g of t} P(g) / size[g],  P(g) the chance that a positive picks group g
 
-    An item of several groups picks one of them evenly, then one of its items evenly. The price is the share of t among
-    the draws of *all* rows: with it every item weighs over all queries what it weighs in the full softmax, and within
-    a row the positive's group weighs more, which is what hard negatives are for. Items without a value are one group.
+    An item of several groups picks one of them uniformly, then one of its items uniformly. The
+    price is the share of t among the draws of *all* rows: with it every item weighs over all
+    queries what it weighs in the full softmax, and within a row the positive's group weighs more,
+    which is what hard negatives are for. Items without a value are one group.
 
     Args:
         column: of the items' side table: a value, or a list of values.
@@ -34,7 +35,8 @@ class SameGroup(HardSampler):
     Example:
         >>> EasyHard(InBatch(), SameGroup("genres", separator="|"))
 
-    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD 2018, section 3.1.
+    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD
+    2018, section 3.1.
     """
 
     def __init__(self, column, num=1, separator=None, seed=0, **kwargs):
@@ -45,11 +47,15 @@ class SameGroup(HardSampler):
         counts = np.maximum(check_counts(counts), 1)
         if table is None or self.column not in table:
             known = [] if table is None else list(table)
-            raise ValueError(f"SameGroup asks for column {self.column!r} of the items; there are {known}")
+            raise ValueError(
+                f"SameGroup asks for column {self.column!r} of the items; there are {known}"
+            )
         values = table[self.column].map(self._values).explode()
         groups = 1 + pd.factorize(values)[0]  # 0: nothing known
         items = 1 + values.index.to_numpy()
-        member = sparse.csr_array((np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1))
+        member = sparse.csr_array(
+            (np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1)
+        )
         member.data[:] = 1  # said twice is said once
         degree, size = member.sum(1), member.sum(0)  # [V], [G]
         share = counts / counts[1:].sum()
@@ -59,7 +65,9 @@ class SameGroup(HardSampler):
 
         by_group = member.T.tocsr()
         if not self.built:
-            self.build_from_config({"num_rows": len(counts), "num_groups": len(size), "num_pairs": member.nnz})
+            self.build_from_config(
+                {"num_rows": len(counts), "num_groups": len(size), "num_pairs": member.nnz}
+            )
         self.group_offsets.assign(member.indptr)
         self.groups.assign(member.indices)
         self.item_offsets.assign(by_group.indptr)
@@ -71,7 +79,11 @@ class SameGroup(HardSampler):
             return list(value)
         if pd.isna(value) or value == "":
             return [None]
-        return [part.strip() for part in value.split(self.separator) if part.strip()] if self.separator else [value]
+        return (
+            [part.strip() for part in value.split(self.separator) if part.strip()]
+            if self.separator
+            else [value]
+        )
 
     def _draw(self, batch, num):
         shape = [batch.size, num]
@@ -83,7 +95,7 @@ class SameGroup(HardSampler):
 
     @staticmethod
     def _one_of(offsets, values, at, u):
-        """One of `values[offsets[at] : offsets[at + 1]]`, evenly, by `u` in [0, 1)."""
+        """One of `values[offsets[at] : offsets[at + 1]]`, uniformly, by `u` in [0, 1)."""
         first = tf.gather(offsets.value, at)
         size = tf.gather(offsets.value, at + 1) - first
         return tf.gather(values.value, first + tf.cast(u * tf.cast(size, tf.float64), tf.int32))
@@ -92,7 +104,12 @@ class SameGroup(HardSampler):
         return tf.gather(self.prices.value, ids)
 
     def get_config(self):
-        return {**super().get_config(), "column": self.column, "separator": self.separator, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "column": self.column,
+            "separator": self.separator,
+            "seed": self.seed,
+        }
 
     def get_build_config(self):
         return self._sizes if self.built else None
@@ -105,5 +122,7 @@ class SameGroup(HardSampler):
         self.groups = self.add_weight(name="groups", shape=(pairs,), **frozen)
         self.item_offsets = self.add_weight(name="item_offsets", shape=(groups + 1,), **frozen)
         self.items = self.add_weight(name="items", shape=(pairs,), **frozen)
-        self.prices = self.add_weight(name="prices", shape=(rows,), **{**frozen, "dtype": "float32"})
+        self.prices = self.add_weight(
+            name="prices", shape=(rows,), **{**frozen, "dtype": "float32"}
+        )
         self.built = True

@@ -5,4 +5,12 @@ from tf_recall.positives.user_item import UserItem, user_item
 from tf_recall.positives.walks import Walks
 from tf_recall.positives.windows import ShrinkingWindows, Windows
 
-__all__ = ["ItemPairs", "ShrinkingWindows", "UserItem", "WalkPairs", "Walks", "Windows", "user_item"]
+__all__ = [
+    "ItemPairs",
+    "ShrinkingWindows",
+    "UserItem",
+    "WalkPairs",
+    "Walks",
+    "Windows",
+    "user_item",
+]

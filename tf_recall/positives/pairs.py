@@ -9,7 +9,8 @@ from tf_recall.positives.windows import check_whole
 
 
 class Pairs:
-    """Batches of which each step draws its own part: `at(step)` is a function of the seed and the step.
+    """Batches of which each step draws its own part: `at(step)` is a function of the seed and the
+    step.
 
     Args:
         columns: the arrays `[n, ...]` that an epoch goes through, by name.
@@ -19,7 +20,10 @@ class Pairs:
 
     def __init__(self, columns, draw, batch_size, seed):
         self._batches, self._draw, self.seed = Batches(columns, batch_size, seed), draw, seed
-        self.batch_size, self.steps_per_epoch = self._batches.batch_size, self._batches.steps_per_epoch
+        self.batch_size, self.steps_per_epoch = (
+            self._batches.batch_size,
+            self._batches.steps_per_epoch,
+        )
 
     def at(self, step):
         """The batch of one step, as NumPy arrays."""
@@ -28,12 +32,13 @@ class Pairs:
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ItemPairs:
-    """Two items of one session, at most `window` places apart (METHODS.md P2), each event once an epoch as the query.
+    """Two items of one session, at most `window` places apart (METHODS.md P2), each event once an
+    epoch as the query.
 
-    pair = (items[i], items[j]) with 0 < |i - j| <= window, j drawn evenly anew each epoch
+    pair = (items[i], items[j]) with 0 < |i - j| <= window, j drawn uniformly anew each epoch
 
-    With `window=1` they are the edges of the graph of what follows what, as often as they occur. A pair of an item with
-    itself has weight 0.
+    With `window=1` they are the edges of the graph of what follows what, as often as they occur. A
+    pair of an item with itself has weight 0.
 
     Args:
         sessions: the recipe that cuts interactions into sessions; None: `ByUser()`.
@@ -42,8 +47,8 @@ class ItemPairs:
     Raises:
         ValueError: an argument out of range; at `batches`, no session has two items.
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018, section 4.1: items
-    taken one after the other.
+    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
+    section 4.1: items taken one after the other.
     """
 
     def __init__(self, sessions=None, window=1):
@@ -51,7 +56,7 @@ class ItemPairs:
         self.sessions, self.window = ByUser() if sessions is None else sessions, window
 
     def counted(self, train, catalog):
-        """The catalogue as it is: items are positives as often as they occur, nearly."""
+        """The catalog as it is: items are positives as often as they occur, nearly."""
         return catalog
 
     def batches(self, model, train, catalog, batch_size, seed=0):
@@ -67,7 +72,9 @@ class ItemPairs:
 
         def draw(part, rng):
             at, before = part["at"], part["before"]
-            other = rng.integers(0, before + part["behind"])  # [B]: first those before, then those behind
+            other = rng.integers(
+                0, before + part["behind"]
+            )  # [B]: first those before, then those behind
             other = at + np.where(other < before, other - before, other - before + 1)
             query, item = items[at], items[other]
             weight = (query != item).astype(np.float32)
@@ -76,21 +83,28 @@ class ItemPairs:
         return Pairs({"at": at, "before": before[at], "behind": behind[at]}, draw, batch_size, seed)
 
     def get_config(self):
-        return {"sessions": keras.saving.serialize_keras_object(self.sessions), "window": self.window}
+        return {
+            "sessions": keras.saving.serialize_keras_object(self.sessions),
+            "window": self.window,
+        }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "sessions": keras.saving.deserialize_keras_object(config["sessions"])})
+        return cls(
+            **{**config, "sessions": keras.saving.deserialize_keras_object(config["sessions"])}
+        )
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class WalkPairs:
-    """A node and an item on a random walk from it: what GraphSAGE learns from without labels (METHODS.md M13, P4).
+    """A node and an item on a random walk from it: what GraphSAGE learns from without labels
+    (METHODS.md M13, P4).
 
-    walk = node, a neighbour of it, a neighbour of that, ...
+    walk = node, a neighbor of it, a neighbor of that, ...
     pair = (node, an item among the first `length` steps of the walk), drawn anew each epoch
 
-    On a graph of users and items every other step is an item. A pair of an item with itself has weight 0.
+    On a graph of users and items every other step is an item. A pair of an item with itself has
+    weight 0.
 
     Args:
         num_walks: from each node with edges an epoch.
@@ -99,8 +113,8 @@ class WalkPairs:
     Raises:
         ValueError: an argument out of range; at `batches`, the model has no graph.
 
-    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017, section 3.2 and appendix
-    C.
+    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017,
+    section 3.2 and appendix C.
     """
 
     def __init__(self, num_walks=10, length=5):
@@ -108,13 +122,15 @@ class WalkPairs:
         self.num_walks, self.length = num_walks, length
 
     def counted(self, train, catalog):
-        """The catalogue as it is: a walk comes to an item about as often as there are edges to it."""
+        """The catalog as it is: a walk comes to an item about as often as there are edges to it."""
         return catalog
 
     def batches(self, model, train, catalog, batch_size, seed=0):
         """The `Pairs` on the graph of a model."""
         if getattr(model, "graph", None) is None:
-            raise ValueError(f"WalkPairs walks on the graph of a model, and {type(model).__name__} has none")
+            raise ValueError(
+                f"WalkPairs walks on the graph of a model, and {type(model).__name__} has none"
+            )
         graph, start = model.graph, model.query_type
         starts = np.flatnonzero(graph.over(start)[1].degrees).astype(np.int32)
 
@@ -128,7 +144,11 @@ class WalkPairs:
             items = np.stack(items, axis=1)  # [B, steps that end at an item]
             item = items[np.arange(len(items)), rng.integers(0, items.shape[1], len(items))]
             weight = (item > 0) & ((item != part["start"]) | (start != "item"))
-            return {"query": {start: part["start"]}, "item": {"item": item}, "weight": weight.astype(np.float32)}
+            return {
+                "query": {start: part["start"]},
+                "item": {"item": item},
+                "weight": weight.astype(np.float32),
+            }
 
         return Pairs({"start": np.tile(starts, self.num_walks)}, draw, batch_size, seed)
 

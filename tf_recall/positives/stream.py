@@ -1,4 +1,4 @@
-"""Sequences of items to training batches of centres and contexts, block by block."""
+"""Sequences of items to training batches of centers and contexts, block by block."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -10,9 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-BLOCK_EVENTS = 2**17  # read at a time; their stretches are shuffled together
-SIZE = 32  # centres in a stretch: enough to make the places beside them cheap, few enough for a small product
-DRY_BLOCKS = 8  # how many are expanded to see how many stretches an epoch has
+BLOCK_EVENTS = 2**17  # read at a time; their segments are shuffled together
+# centers in a segment: enough to make the places beside them cheap, few enough for a small product
+SIZE = 32
+DRY_BLOCKS = 8  # how many are expanded to see how many segments an epoch has
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,36 +24,41 @@ class Block:
         items: `[n]` int32.
         offsets: `[s + 1]`.
         share: which part of an epoch's work it is: those of an epoch add up to 1.
-        booked: `[s]` int32, or None.
+        conversion: `[s]` int32, or None.
     """
 
     items: np.ndarray
     offsets: np.ndarray
     share: float
-    booked: np.ndarray | None = None
+    conversion: np.ndarray | None = None
 
 
 class Stream:
-    """Batches of centres and contexts, made as they are read; a batch is a pure function of `(seed, step)`.
+    """Batches of centers and contexts, made as they are read; a batch is a pure function of
+    `(seed, step)`.
 
         epoch, i = divmod(step, steps_per_epoch)
-        rows = those of the blocks drawn by (seed, epoch, 0), then, should they run out, by (seed, epoch, 1), ...
-        batch = rows[i * num_rows : (i + 1) * num_rows],  num_rows = batch_size / SIZE
+        rows = those of the blocks drawn by (seed, epoch, 0), then, should they run out, by (seed,
+        epoch, 1), ... batch = rows[i * num_rows : (i + 1) * num_rows],  num_rows = batch_size /
+        SIZE
 
-    A row is a stretch of `SIZE` centres. It has the interface of `Batches`. How many rows an epoch has is left to
-    chance, so `steps_per_epoch` is what the first blocks of epoch 0 lead to expect; where they are all of them, it is
-    what epoch 0 has. An epoch with more rows is cut, one with fewer goes on with another draw of the same sequences. To
-    start at an epoch costs nothing; to start within one, the blocks before are made again.
+    A row is a segment of `SIZE` centers. It has the interface of `Batches`. How many rows an epoch
+    has is left to chance, so `steps_per_epoch` is what the first blocks of epoch 0 lead to expect;
+    where they are all of them, it is what epoch 0 has. An epoch with more rows is cut, one with
+    fewer goes on with another draw of the same sequences. To start at an epoch costs nothing; to
+    start within one, the blocks before are made again.
 
     Args:
         blocks: from a `numpy.random.Generator` to an epoch's `Block`s.
-        expand: from a `Block` and the generator to its rows in random order, in pieces, as `windows.stretches` has
-            them.
-        batch_size: centres in a batch, rounded down to whole stretches, at least one and at most an epoch's.
+        expand: from a `Block` and the generator to its rows in random order, in pieces, as
+            `windows.segments` has them.
+        batch_size: centers in a batch, rounded down to whole segments, at least one and at most an
+            epoch's.
         seed: same seed, same batches.
 
     Call shapes:
-        `{"item": [G, SIZE + 2 * window], "left": [G, SIZE], "right": [G, SIZE]}`, and `"booked": [G, SIZE]`, int32.
+        `{"item": [G, SIZE + 2 * window], "left": [G, SIZE], "right": [G, SIZE]}`, and
+        `"conversion": [G, SIZE]`, int32.
 
     Raises:
         ValueError: no sequence has two different items, or `batch_size` is out of range.
@@ -86,7 +92,9 @@ class Stream:
             i -= len(chunk["item"])
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
-        """An endless `tf.data.Dataset` of batches whose first element is the batch of step `start`."""
+        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
+        `start`.
+        """
         import tensorflow as tf
 
         if start < 0:
@@ -100,14 +108,24 @@ class Stream:
         def chunks():
             return itertools.chain.from_iterable(map(self._chunks, itertools.count(epoch)))
 
-        batches = tf.data.Dataset.from_generator(chunks, output_signature=specs).prefetch(1).unbatch()
+        batches = (
+            tf.data.Dataset.from_generator(chunks, output_signature=specs).prefetch(1).unbatch()
+        )
         options = tf.data.Options()
-        options.autotune.enabled = False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        options.autotune.enabled = (
+            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        )
         return batches.skip(skipped).prefetch(4).with_options(options)
 
     def _dry_run(self):
         """Events and rows of an epoch, as far as the first blocks tell, and what rows look like."""
-        rng, share, num_events, num_rows, empty = np.random.default_rng([self.seed, 0, 0]), 0.0, 0, 0, None
+        rng, share, num_events, num_rows, empty = (
+            np.random.default_rng([self.seed, 0, 0]),
+            0.0,
+            0,
+            0,
+            None,
+        )
         for i, block in enumerate(self._blocks(rng)):
             if i >= DRY_BLOCKS and num_rows:
                 break
@@ -119,7 +137,8 @@ class Stream:
             share = 1.0
         if not num_rows:
             raise ValueError(
-                "There is no pair to train on: no session or walk has two different items, or alpha leaves none over."
+                "There is no pair to train on: no session or walk has two different items, or "
+                "alpha leaves none over."
             )
         return round(num_events / share), max(1, round(num_rows / share)), empty
 
@@ -133,12 +152,15 @@ class Stream:
         """An epoch's batches, as many at a time as a block gives: columns `[count, G, ...]`."""
         remainder, missing = self._empty, self.steps_per_epoch
         for piece in self._pieces(epoch):
-            piece = {name: np.concatenate([remainder[name], column]) for name, column in piece.items()}
+            piece = {
+                name: np.concatenate([remainder[name], column]) for name, column in piece.items()
+            }
             count = min(len(piece["item"]) // self._rows, missing)
             num = count * self._rows
             if count:
                 yield {
-                    name: column[:num].reshape(count, self._rows, *column.shape[1:]) for name, column in piece.items()
+                    name: column[:num].reshape(count, self._rows, *column.shape[1:])
+                    for name, column in piece.items()
                 }
             remainder = {name: column[num:] for name, column in piece.items()}
             missing -= count

@@ -18,8 +18,8 @@ def keep_rates(items, alpha):
         items: int `[n]`, the events' item rows; may be a memory map, which is read by block.
         alpha: the share from which on events are dropped.
 
-    Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", NIPS 2013, section
-    2.3.
+    Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality",
+    NIPS 2013, section 2.3.
     """
     counts = np.zeros(1, np.int64)
     for start in range(0, len(items), BLOCK):
@@ -36,4 +36,7 @@ def check_alpha(alpha):
         ValueError: it is not above 0.
     """
     if alpha is not None and not (isinstance(alpha, Real) and 0 < alpha < float("inf")):
-        raise ValueError(f"alpha must be a share above 0, such as 0.001, or None to keep every event, not {alpha!r}")
+        raise ValueError(
+            "alpha must be a share above 0, such as 0.001, or None to keep every event, not "
+            f"{alpha!r}"
+        )

@@ -1,50 +1,59 @@
-"""What a node hears from its neighbours as one vector, whatever their number and order."""
+"""What a node hears from its neighbors as one vector, whatever their number and order."""
 
 import keras
 import tensorflow as tf
 
 
 def weighted_mean(near, weights):
-    """The mean of near `[n, K, M]` by weights `[n, K]`: float32 `[n, M]`, zeros where all weights are 0."""
+    """The mean of near `[n, K, M]` by weights `[n, K]`: float32 `[n, M]`, zeros where all weights
+    are 0.
+    """
     weights = tf.cast(weights, tf.float32)
     shares = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
     return tf.einsum("nk,nkm->nm", shares, tf.cast(near, tf.float32))  # [n, M]
 
 
 class Aggregator(keras.layers.Layer):
-    """One vector of a node's neighbours, blind to their order, in two halves.
+    """One vector of a node's neighbors, blind to their order, in two halves.
 
-    What each node has to say is computed once, `messages`; what a node hears is taken from those, `pool`. A weight of 0
-    marks a place without a neighbour: a node may have fewer than K, or none, and then hears zeros. What stands in such
-    a place makes no difference, to `pool` as long as it is finite. Pools are in float32 whatever the precision.
+    What each node has to say is computed once, `messages`; what a node hears is taken from those,
+    `pool`. A weight of 0 marks a place without a neighbor: a node may have fewer than K, or none,
+    and then hears zeros. What stands in such a place makes no difference, to `pool` as long as it
+    is finite. Pools are in float32 whatever the precision.
 
-    Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbours, weights `[n, K]`, at least 0 -> float32
-        `[n, pool_dim]`; D and D' may differ.
+    Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbors, weights `[n, K]`, at
+        least 0 -> float32 `[n, pool_dim]`; D and D' may differ.
 
     Attributes:
-        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once built.
-        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be summed up in parts.
+        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once
+            built.
+        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be
+            summed up in parts.
     """
 
     additive = False
 
     def __init__(self, **kwargs):
-        # Weights may be counts beyond what half precision can hold: the matrices cast what they take themselves.
+        # Weights may be counts beyond what half precision can hold: the matrices cast what they
+        # take themselves.
         super().__init__(autocast=False, **kwargs)
 
     def build(self, vectors_shape, near_shape):
         self.built = True
 
     def messages(self, vectors):
-        """What neighbours of these vectors say: `[m, M]` from `[m, D']`."""
+        """What neighbors of these vectors say: `[m, M]` from `[m, D']`."""
         raise NotImplementedError
 
     def pool(self, vectors, near, weights):
-        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`: float32 `[n, P]`."""
+        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`:
+        float32 `[n, P]`.
+        """
         raise NotImplementedError
 
     def call(self, vectors, near, weights):
-        near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))  # nothing of a padded place: 0 * inf is NaN
+        # nothing of a padded place: 0 * inf is NaN
+        near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))
         return self.pool(vectors, self.messages(near), weights)
 
 
@@ -67,7 +76,7 @@ class _Transformed(Aggregator):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Mean(Aggregator):
-    """The mean of the neighbours as they are (METHODS.md M13).
+    """The mean of the neighbors as they are (METHODS.md M13).
 
     messages = h
     pool_v = sum_k weights_k h_k / sum_k weights_k
@@ -75,7 +84,8 @@ class Mean(Aggregator):
     Call: as `Aggregator`; `pool_dim` is D'.
 
     Example:
-        >>> Mean()(tf.zeros([1, 3]), tf.constant([[[2.0], [4.0], [9.0]]]), tf.constant([[1.0, 3.0, 0.0]])).numpy()
+        >>> near, weights = tf.constant([[[2.0], [4.0], [9.0]]]), tf.constant([[1.0, 3.0, 0.0]])
+        >>> Mean()(tf.zeros([1, 3]), near, weights).numpy()
         array([[3.5]], dtype=float32)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3.
@@ -96,7 +106,8 @@ class Mean(Aggregator):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class MaxPool(_Transformed):
-    """The largest of each number that any neighbour says: whether *one* of them has a property (METHODS.md M13).
+    """The largest of each number that any neighbor says: whether *one* of them has a property
+    (METHODS.md M13).
 
     messages = ReLU(Q h + q)
     pool_v = max over k with weights_k > 0 of messages_k
@@ -111,7 +122,8 @@ class MaxPool(_Transformed):
     Raises:
         ValueError: `units` below 1.
 
-    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3, equation 3.
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3,
+        equation 3.
     """
 
     def __init__(self, units, **kwargs):
@@ -130,8 +142,10 @@ class MaxPool(_Transformed):
         return self.transform(vectors)
 
     def pool(self, vectors, near, weights):
-        near = near * tf.cast(weights > 0, near.dtype)[..., None]  # messages are at least 0, so none may be 0
-        return tf.nn.relu(tf.cast(tf.reduce_max(near, axis=1), tf.float32))  # of no places the largest is -inf
+        # messages are at least 0, so none may be 0
+        near = near * tf.cast(weights > 0, near.dtype)[..., None]
+        # of no places the largest is -inf
+        return tf.nn.relu(tf.cast(tf.reduce_max(near, axis=1), tf.float32))
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -143,7 +157,8 @@ class Attention(_Transformed):
     share_vk = weights_k exp(score_vk) / sum_j weights_j exp(score_vj)
     pool_v = sum_k share_vk Q h_k
 
-    So a neighbour of weight 2 counts like one that is there twice. Several heads are a `Concat` of several of these.
+    So a neighbor of weight 2 counts like one that is there twice. Several heads are a `Concat` of
+    several of these.
 
     Args:
         units: length of Q h.
@@ -153,13 +168,16 @@ class Attention(_Transformed):
     Raises:
         ValueError: `units` below 1.
 
-    Papers: Velickovic et al. 2018, "Graph Attention Networks", section 2.1; as an aggregator of GraphSAGE: Hamilton
+    Papers: Velickovic et al. 2018, "Graph Attention Networks", section 2.1; as an aggregator of
+        GraphSAGE: Hamilton
     et al. 2017, "Inductive Representation Learning on Large Graphs".
     """
 
     def __init__(self, units, **kwargs):
         super().__init__(units, **kwargs)
-        self.transform = keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name="Q")
+        self.transform = keras.layers.Dense(
+            units, use_bias=False, dtype=self.dtype_policy, name="Q"
+        )
         self.said = keras.layers.Dense(1, use_bias=False, dtype=self.dtype_policy, name="a")
         self.asked = keras.layers.Dense(1, dtype=self.dtype_policy, name="b")
 
@@ -179,7 +197,9 @@ class Attention(_Transformed):
 
     def pool(self, vectors, near, weights):
         weights, known = tf.cast(weights, tf.float32), weights > 0
-        scores = tf.cast(self.asked(vectors), tf.float32) + tf.cast(near[..., -1], tf.float32)  # [n, K]
+        scores = tf.cast(self.asked(vectors), tf.float32) + tf.cast(
+            near[..., -1], tf.float32
+        )  # [n, K]
         scores = tf.nn.leaky_relu(scores) + tf.math.log(tf.where(known, weights, 1.0))
         shares = tf.nn.softmax(tf.where(known, scores, scores.dtype.min), axis=1)
         return weighted_mean(near, tf.where(known, shares, 0.0))[:, :-1]  # [n, units]
@@ -187,7 +207,8 @@ class Attention(_Transformed):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Concat(Aggregator):
-    """What several aggregators hear, side by side (METHODS.md M13): still blind to the neighbours' order.
+    """What several aggregators hear, side by side (METHODS.md M13): still blind to the neighbors'
+    order.
 
     messages = [messages_1 ; ... ; messages_n]
     pool_v = [pool_1 ; ... ; pool_n]
@@ -229,12 +250,17 @@ class Concat(Aggregator):
         self.built = True
 
     def messages(self, vectors):
-        return tf.concat([tf.cast(each.messages(vectors), self.compute_dtype) for each in self.aggregators], axis=-1)
+        return tf.concat(
+            [tf.cast(each.messages(vectors), self.compute_dtype) for each in self.aggregators],
+            axis=-1,
+        )
 
     def pool(self, vectors, near, weights):
         parts = tf.split(near, [each.message_dim for each in self.aggregators], axis=-1)
         pairs = zip(self.aggregators, parts, strict=True)
-        return tf.concat([each.pool(vectors, part, weights) for each, part in pairs], axis=-1)  # [n, P]
+        return tf.concat(
+            [each.pool(vectors, part, weights) for each, part in pairs], axis=-1
+        )  # [n, P]
 
     def get_config(self):
         return {
@@ -244,7 +270,9 @@ class Concat(Aggregator):
 
     @classmethod
     def from_config(cls, config):
-        aggregators = [keras.saving.deserialize_keras_object(each) for each in config["aggregators"]]
+        aggregators = [
+            keras.saving.deserialize_keras_object(each) for each in config["aggregators"]
+        ]
         return cls(**{**config, "aggregators": aggregators})
 
 
@@ -252,6 +280,7 @@ def checked(aggregator):
     """The aggregator itself, or an error that says what is one."""
     if not isinstance(aggregator, Aggregator):
         raise ValueError(
-            f"aggregators are Mean(), MaxPool(units), Attention(units) and Concat([...]), got {aggregator!r}"
+            "aggregators are Mean(), MaxPool(units), Attention(units) and Concat([...]), got "
+            f"{aggregator!r}"
         )
     return aggregator

@@ -1,4 +1,4 @@
-"""Graph convolutions: a node's next vector, of its own and of what its neighbours say."""
+"""Graph convolutions: a node's next vector, of its own and of what its neighbors say."""
 
 import keras
 import tensorflow as tf
@@ -9,48 +9,57 @@ SHORT = 1e-12  # the square of a length that is none
 
 
 def unit_length(vectors):
-    """Vectors of length 1, in float32; what has no length stays as it is, with a finite gradient."""
+    """Vectors of length 1, in float32; what has no length stays as it is, with a finite
+    gradient.
+    """
     vectors = tf.cast(vectors, tf.float32)
     squares = tf.reduce_sum(vectors**2, axis=-1, keepdims=True)
     return vectors * tf.math.rsqrt(tf.where(squares > SHORT, squares, 1.0))
 
 
 class Convolution(keras.layers.Layer):
-    """One layer of a graph network in three steps, so that nothing is computed per edge that could be per node.
+    """One layer of a graph network in three steps, so that nothing is computed per edge that could
+    be per node.
 
-    h_v = update(h_v, pool(h_v, messages(h_u of the neighbours u), weights))
+    h_v = update(h_v, pool(h_v, messages(h_u of the neighbors u), weights))
 
-    `call` does all three for neighbours that come as vectors; a model or an inference over a whole graph calls
-    `messages` once for each node, looks them up for the neighbours, then `pool` and `update`. A place of weight 0 is no
-    neighbour, whatever stands there; `pool` asks that it be finite.
+    `call` does all three for neighbors that come as vectors; a model or an inference over a whole
+    graph calls `messages` once for each node, looks them up for the neighbors, then `pool` and
+    `update`. A place of weight 0 is no neighbor, whatever stands there; `pool` asks that it be
+    finite.
 
     Args:
         dim: length of the new vector.
 
-    Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbours, weights `[n, K]`, at least 0 ->
-        `[n, dim]`; D and D' may differ, as users' and items' do.
+    Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbors, weights `[n, K]`, at
+        least 0 -> `[n, dim]`; D and D' may differ, as users' and items' do.
 
     Attributes:
-        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once built.
-        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be summed up in parts.
+        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once
+            built.
+        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be
+            summed up in parts.
 
     Raises:
         ValueError: `dim` below 1.
     """
 
     def __init__(self, dim, **kwargs):
-        # Weights may be counts beyond what half precision can hold: the matrices cast what they take themselves.
+        # Weights may be counts beyond what half precision can hold: the matrices cast what they
+        # take themselves.
         super().__init__(autocast=False, **kwargs)
         if dim < 1:
             raise ValueError(f"dim must be at least 1, got {dim}")
         self.dim = dim
 
     def messages(self, vectors):
-        """What neighbours of these vectors say: `[m, M]` from `[m, D']`."""
+        """What neighbors of these vectors say: `[m, M]` from `[m, D']`."""
         raise NotImplementedError
 
     def pool(self, vectors, near, weights):
-        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`: float32 `[n, P]`."""
+        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`:
+        float32 `[n, P]`.
+        """
         raise NotImplementedError
 
     def update(self, vectors, pooled):
@@ -58,7 +67,8 @@ class Convolution(keras.layers.Layer):
         raise NotImplementedError
 
     def call(self, vectors, near, weights):
-        near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))  # nothing of a padded place: 0 * inf is NaN
+        # nothing of a padded place: 0 * inf is NaN
+        near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))
         return self.update(vectors, self.pool(vectors, self.messages(near), weights))
 
     def get_config(self):
@@ -71,8 +81,8 @@ class SAGEConvolution(Convolution):
 
     h_v = activation(W pool_v + B h_v), the pool by an aggregator
 
-    It learns how to make a vector of neighbours and own features, not the vectors: nodes that training has not seen get
-    theirs too.
+    It learns how to make a vector of neighbors and own features, not the vectors: nodes that
+    training has not seen get theirs too.
 
     Args:
         dim: length of the new vector.
@@ -90,7 +100,8 @@ class SAGEConvolution(Convolution):
         >>> layer(tf.ones([5, 32]), tf.ones([5, 10, 16]), tf.ones([5, 10])).shape
         TensorShape([5, 64])
 
-    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", sections 3.1 and 3.3.
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", sections 3.1
+        and 3.3.
     """
 
     def __init__(self, dim, aggregator, activation="relu", normalize=False, **kwargs):
@@ -139,7 +150,9 @@ class SAGEConvolution(Convolution):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "aggregator": keras.saving.deserialize_keras_object(config["aggregator"])})
+        return cls(
+            **{**config, "aggregator": keras.saving.deserialize_keras_object(config["aggregator"])}
+        )
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -147,8 +160,8 @@ class PinSageConvolution(Convolution):
     """A layer of PinSage (METHODS.md M14).
 
     messages_u = ReLU(Q h_u + q)
-    pool_v = sum_k weights_k messages_k / sum_k weights_k, the weights being counts of visits by random walks from v
-    h_v = ReLU(W [pool_v ; h_v] + w), brought to length 1
+    pool_v = sum_k weights_k messages_k / sum_k weights_k, the weights being counts of visits by
+    random walks from v h_v = ReLU(W [pool_v ; h_v] + w), brought to length 1
 
     Args:
         dim: length of the new vector.
@@ -164,7 +177,8 @@ class PinSageConvolution(Convolution):
         >>> layer(tf.ones([5, 32]), tf.ones([5, 10, 32]), tf.ones([5, 10])).shape
         TensorShape([5, 64])
 
-    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", sections 3.1, 3.2.
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", sections 3.1, 3.2.
     """
 
     additive = True

@@ -8,29 +8,36 @@ from tf_recall.features import Id
 
 
 class Tower(keras.layers.Layer):
-    """One side of a model, over its features; a subclass makes one vector of what they say: `dim` and `unscaled`.
+    """One side of a model, over its features; a subclass makes one vector of what they say: `dim`
+    and `unscaled`.
 
-    The codes of a user or item do not change while training, so `adapt` computes them once and keeps them in a table
-    by row; a training step reads `[B]` row numbers and gathers. Context (the time of the request, the device) has no
-    row: it comes with the batch.
+    The codes of a user or item do not change while training, so `adapt` computes them once and
+    keeps them in a table by row; a training step reads `[B]` row numbers and gathers. Context (the
+    time of the request, the device) has no row: it comes with the batch.
 
     Args:
         entity: "user" or "item", the key under which row numbers arrive.
         features: the features, `Id` among them where ids are to have vectors of their own.
 
-    Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` -> `[B, dim]` float32.
+    Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` ->
+        `[B, dim]` float32.
 
     Raises:
-        ValueError: no features, two of one name, or a column that neither the side table nor the interactions have.
+        ValueError: no features, two of one name, or a column that neither the side table nor the
+            interactions have.
     """
 
     normalize = False  # whether the vector is brought to length 1
+    takes_history = False  # whether a request may bring the items that a user interacted with
 
     def __init__(self, entity, features, **kwargs):
         super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
         names = [feature.name for feature in features]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"a tower needs features with distinct names, and has {names}; give one of them a `name`")
+            raise ValueError(
+                f"a tower needs features with distinct names, and has {names}; give one of them a "
+                "`name`"
+            )
         self.entity, self.features = entity, list(features)
 
     @property
@@ -48,7 +55,8 @@ class Tower(keras.layers.Layer):
         Args:
             vocabulary: the rows of this side, with training counts.
             table: side columns, one line per row from row 1 on.
-            context: the training interactions; features whose column is not in `table` learn from them.
+            context: the training interactions; features whose column is not in `table` learn from
+                them.
         """
         seen = vocabulary.counts[1:] > 0
         tables = {}
@@ -60,7 +68,9 @@ class Tower(keras.layers.Layer):
                 raw = feature.to_raw(table[feature.column])
                 feature.adapt(raw[seen])
                 codes = feature.encode_column(raw)
-                tables[feature.name] = np.concatenate([feature.encode_column(feature.nothing()), codes])
+                tables[feature.name] = np.concatenate(
+                    [feature.encode_column(feature.nothing()), codes]
+                )
             elif context is not None and set(feature.columns) <= set(context):
                 feature.adapt(feature.to_raw(context[feature.column]))
             else:
@@ -87,7 +97,9 @@ class Tower(keras.layers.Layer):
             if feature.name not in self.tables:
                 continue
             if lacking := set(feature.columns) - set(table):
-                raise ValueError(f"the {self.entity} tower asks for column {min(lacking)!r} of what is new")
+                raise ValueError(
+                    f"the {self.entity} tower asks for column {min(lacking)!r} of what is new"
+                )
             old = self.tables[feature.name].numpy()
             new = np.zeros((vocabulary.size - self.num_rows, *old.shape[1:]), old.dtype)
             if feature.columns:  # an id that training has not seen is unknown
@@ -107,7 +119,10 @@ class Tower(keras.layers.Layer):
         for column in feature.columns:
             if column not in known:
                 return f"the {self.entity} tower asks for column {column!r}; there are {known}"
-        return f"{feature.name!r} of the {self.entity} tower needs its columns in one place; there are {places}"
+        return (
+            f"{feature.name!r} of the {self.entity} tower needs its columns in one place; "
+            f"there are {places}"
+        )
 
     def build_from_config(self, config):
         self.num_rows, self.tables = config["num_rows"], {}
@@ -134,7 +149,8 @@ class Tower(keras.layers.Layer):
         return {"num_rows": self.num_rows, "stored": list(stored), "features": features}
 
     def call(self, inputs, training=False):
-        vector = tf.cast(self.unscaled(inputs, training), tf.float32)  # half precision has no number for small lengths
+        # half precision has no number for small lengths
+        vector = tf.cast(self.unscaled(inputs, training), tf.float32)
         return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
 
     def unscaled(self, inputs, training=False):
@@ -143,11 +159,19 @@ class Tower(keras.layers.Layer):
 
     def vectors(self, inputs, training=False):
         """What each feature says: a list of `[B, dim of the feature]`."""
-        return [feature(self.codes(feature, inputs), training=training) for feature in self.features]
+        return [
+            feature(self.codes(feature, inputs), training=training) for feature in self.features
+        ]
 
     def codes(self, feature, inputs):
-        """The codes of a feature, `[B, ...]`: those that came with the batch, or the stored ones."""
-        return inputs[feature.name] if feature.name in inputs else self._stored(feature, inputs[self.entity])
+        """The codes of a feature, `[B, ...]`: those that came with the batch, or the stored
+        ones.
+        """
+        return (
+            inputs[feature.name]
+            if feature.name in inputs
+            else self._stored(feature, inputs[self.entity])
+        )
 
     def advance(self):
         """Ends a training step: features that draw at random draw anew in the next."""
@@ -156,7 +180,10 @@ class Tower(keras.layers.Layer):
 
     def _stored(self, feature, rows):
         if feature.name not in self.tables:
-            raise ValueError(f"{feature.name!r} is context of the {self.entity} tower: pass its codes beside the rows")
+            raise ValueError(
+                f"{feature.name!r} is context of the {self.entity} tower: pass its codes beside "
+                "the rows"
+            )
         return tf.nn.embedding_lookup(self.tables[feature.name].value, rows)
 
     def context(self):
@@ -167,13 +194,18 @@ class Tower(keras.layers.Layer):
     def raw_columns(self):
         """What a request may say of this side: `{column: tf.TensorSpec}`."""
         specs = {}
-        for column, spec in (pair for feature in self.features for pair in feature.raw_specs.items()):
+        for column, spec in (
+            pair for feature in self.features for pair in feature.raw_specs.items()
+        ):
             if specs.setdefault(column, spec) != spec:
-                raise ValueError(f"column {column!r} is text to one feature, a number to another: copy it")
+                raise ValueError(
+                    f"column {column!r} is text to one feature, a number to another: copy it"
+                )
         return specs
 
     def inputs_from_raw(self, rows, raw):
-        """The inputs of `call` from what a request says: its own values, and the stored ones where it says nothing.
+        """The inputs of `call` from what a request says: its own values, and the stored ones where
+        it says nothing.
 
         Args:
             rows: `[B]` int32, 0 for unknown.
@@ -199,13 +231,16 @@ class Tower(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        features = [keras.saving.deserialize_keras_object(feature) for feature in config["features"]]
+        features = [
+            keras.saving.deserialize_keras_object(feature) for feature in config["features"]
+        ]
         return cls(**{**config, "features": features})
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class FeatureTower(Tower):
-    """One side of a two-tower model (METHODS.md M8): features side by side, through an MLP, to unit length.
+    """One side of a two-tower model (METHODS.md M8): features side by side, through an MLP, to unit
+    length.
 
     `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
 
@@ -217,7 +252,8 @@ class FeatureTower(Tower):
     Call: as `Tower`.
 
     Example:
-        >>> tower = FeatureTower("item", [Id(32), Text("title"), MultiValued("genres")], units=[64, 32])
+        >>> features = [Id(32), Text("title"), MultiValued("genres")]
+        >>> tower = FeatureTower("item", features, units=[64, 32])
         >>> tower.adapt(catalog.items, catalog.item_table)
 
     Paper: Huang et al. 2013 (DSSM), section 3; Covington et al. 2016, section 3.
@@ -227,7 +263,9 @@ class FeatureTower(Tower):
         super().__init__(entity, features, **kwargs)
         self.units, self.normalize = list(units), normalize
         last = len(self.units) - 1
-        self.dense = [keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)]
+        self.dense = [
+            keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)
+        ]
 
     @property
     def dim(self):

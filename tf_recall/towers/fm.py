@@ -1,4 +1,6 @@
-"""A factorization machine in two halves, so that its score becomes the dot product of a user's and an item's vector."""
+"""A factorization machine in two halves, so that its score becomes the dot product of a user's and
+an item's vector.
+"""
 
 import keras
 import tensorflow as tf
@@ -7,11 +9,13 @@ from tf_recall.towers.features import Tower
 
 
 class FMTower(Tower):
-    """What both halves share: every feature of an entity contributes one vector of one size, `size`.
+    """What both halves share: every feature of an entity contributes one vector of one size,
+    `size`.
 
-    Features with a table of their own get one of that width, whatever their `dim` says; numbers and ready-made vectors
-    pass through a linear map without bias, x -> x M. A feature of several values contributes their mean. All of it
-    starts even in +-0.05, tables and maps alike: scores start near 0, and each factor starts different from the others.
+    Features with a table of their own get one of that width, whatever their `dim` says; numbers and
+    ready-made vectors pass through a linear map without bias, x -> x M. A feature of several values
+    contributes their mean. All of it starts even in +-0.05, tables and maps alike: scores start
+    near 0, and each factor starts different from the others.
     """
 
     def __init__(self, entity, features, num_factors=32, **kwargs):
@@ -21,7 +25,9 @@ class FMTower(Tower):
         self.num_factors, self.maps = num_factors, {}
         for feature in self.features:
             if feature.width is None:
-                self.maps[feature.name] = keras.layers.Dense(self.size, use_bias=False, kernel_initializer="uniform")
+                self.maps[feature.name] = keras.layers.Dense(
+                    self.size, use_bias=False, kernel_initializer="uniform"
+                )
             else:
                 feature.width = self.size
 
@@ -43,7 +49,9 @@ class FMTower(Tower):
     def contributions(self, inputs, training):
         """What each feature contributes: float32 `[B, F, size]`."""
         parts = zip(self.features, self.vectors(inputs, training), strict=True)
-        parts = [self.maps[each.name](part) if each.name in self.maps else part for each, part in parts]
+        parts = [
+            self.maps[each.name](part) if each.name in self.maps else part for each, part in parts
+        ]
         return tf.stack([tf.cast(part, tf.float32) for part in parts], axis=1)  # [B, F, size]
 
     def get_config(self):
@@ -56,9 +64,9 @@ class FMQueryTower(FMTower):
 
     `vector = [1, sum of v]` over the user's features
 
-    The full score `b + sum w_i + sum_{i<j} v_i . v_j` runs over the user's and the item's features together. Its terms
-    among the user's own features are the same for every item, so they cannot change an order: they are not computed,
-    and the user's features have no weights `w`.
+    The full score `b + sum w_i + sum_{i<j} v_i . v_j` runs over the user's and the item's features
+    together. Its terms among the user's own features are the same for every item, so they cannot
+    change an order: they are not computed, and the user's features have no weights `w`.
 
     Args:
         entity, features: as `Tower`.
@@ -70,7 +78,8 @@ class FMQueryTower(FMTower):
         ValueError: as `Tower`, or `num_factors` below 1.
 
     Example:
-        >>> tower = FMQueryTower("user", [Id(), Categorical("country"), Buckets("age")], num_factors=32)
+        >>> features = [Id(), Categorical("country"), Buckets("age")]
+        >>> tower = FMQueryTower("user", features, num_factors=32)
 
     Paper: Rendle 2010, "Factorization Machines", section III.
     """
@@ -88,10 +97,12 @@ class FMQueryTower(FMTower):
 class FMItemTower(FMTower):
     """The item's half of a factorization machine (METHODS.md M5).
 
-    `vector = [W + V, sum of v]`, `W = sum of w`, `V = 1/2 reduce_sum((sum of v)^2 - sum of v^2)` over its features
+    `vector = [W + V, sum of v]`, `W = sum of w`, `V = 1/2 reduce_sum((sum of v)^2 - sum of v^2)`
+    over its features
 
-    W + V is how much everybody likes the item; the rest meets the user's vector. The dot product with an `FMQueryTower`
-    is the score of the whole machine up to a constant per user. Each feature's `w` is the first number of its vector.
+    W + V is how much everybody likes the item; the rest meets the user's vector. The dot product
+    with an `FMQueryTower` is the score of the whole machine up to a constant per user. Each
+    feature's `w` is the first number of its vector.
 
     Args:
         entity, features: as `Tower`.
@@ -116,13 +127,17 @@ class FMItemTower(FMTower):
         parts = self.contributions(inputs, training)
         v = parts[:, :, 1:]  # [B, F, num_factors]
         total = tf.reduce_sum(v, axis=1)  # [B, num_factors]
-        pairs = tf.reduce_sum(total**2 - tf.reduce_sum(v**2, axis=1), axis=1, keepdims=True) / 2  # [B, 1]
-        return tf.concat([tf.reduce_sum(parts[:, :, 0], axis=1)[:, None] + pairs, total], axis=1)  # [B, dim]
+        pairs = (
+            tf.reduce_sum(total**2 - tf.reduce_sum(v**2, axis=1), axis=1, keepdims=True) / 2
+        )  # [B, 1]
+        return tf.concat(
+            [tf.reduce_sum(parts[:, :, 0], axis=1)[:, None] + pairs, total], axis=1
+        )  # [B, dim]
 
     def as_query(self, vectors):
         """`[0, sum of v]`: what is liked by the same users.
 
-        The first number says how much everybody likes an item. It was weighed against users' vectors, not items', and
-        would put the same popular items first in every list of likenesses.
+        The first number says how much everybody likes an item. It was weighed against users'
+        vectors, not items', and would put the same popular items first in every list of likenesses.
         """
         return tf.concat([tf.zeros_like(vectors[:, :1]), vectors[:, 1:]], axis=1)

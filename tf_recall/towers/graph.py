@@ -1,4 +1,4 @@
-"""Towers whose vectors are made of a node's own features and of its neighbours' vectors."""
+"""Towers whose vectors are made of a node's own features and of its neighbors' vectors."""
 
 import keras
 import numpy as np
@@ -11,23 +11,24 @@ BLOCK = 8192  # rows encoded at once
 
 
 class GraphEncoder(keras.layers.Layer):
-    """Layers of convolutions over typed nodes (METHODS.md M13, M14), what both sides of a model share.
+    """Layers of convolutions over typed nodes (METHODS.md M13, M14), what both sides of a model
+    share.
 
     h[0][v] = base(v)
-    h[k][v] = convolution_k(h[k - 1][v], h[k - 1][u] of the neighbours u of v)
+    h[k][v] = convolution_k(h[k - 1][v], h[k - 1][u] of the neighbors u of v)
     vector[v] = normalize( head(h[last][v]) )
 
-    Training sees a few neighbours of a batch's nodes, `tf_recall.graph.expand`; what is served was computed of all
-    neighbours of all nodes, layer by layer.
+    Training sees a few neighbors of a batch's nodes, `tf_recall.graph.expand`; what is served was
+    computed of all neighbors of all nodes, layer by layer.
 
     Args:
         bases: `{type: tower}`, a `FeatureTower` for each type of nodes.
         layers: `[{type: convolution}]`, the first layer first.
-        over: `{type: the type of its neighbours}`.
+        over: `{type: the type of its neighbors}`.
         head: a Keras layer for the last vectors, which keeps their length; or None.
 
-    Call: a subgraph `{"rows": {type: [n]}, "layers": {"1": {type: {"place": [m, K], "weight": [m, K]}}, ...}}` ->
-        `{type: [S, dim]}`, the vectors of its seeds, of length 1.
+    Call: a subgraph `{"rows": {type: [n]}, "layers": {"1": {type: {"place": [m, K], "weight": [m,
+        K]}}, ...}}` -> `{type: [S, dim]}`, the vectors of its seeds, of length 1.
     """
 
     def __init__(self, bases, layers, over, head=None, **kwargs):
@@ -53,18 +54,24 @@ class GraphEncoder(keras.layers.Layer):
         self.built = True
 
     def get_build_config(self):
-        return {"bases": {of_type: tower.get_build_config() for of_type, tower in self.bases.items()}}
+        return {
+            "bases": {of_type: tower.get_build_config() for of_type, tower in self.bases.items()}
+        }
 
     def call(self, subgraph, training=False):
         rows = subgraph["rows"]
-        vectors = {t: base({t: rows[t]}, training=training) for t, base in self.bases.items() if t in rows}
+        vectors = {
+            t: base({t: rows[t]}, training=training) for t, base in self.bases.items() if t in rows
+        }
         for k, convolutions in enumerate(self.convolutions, 1):
             near, below = subgraph["layers"][str(k)], vectors
             vectors = {}
             for t, blocks in near.items():
                 sent = convolutions[t].messages(below[self.over[t]])  # [n, M]
                 own = below[t][: tf.shape(blocks["place"])[0]]
-                pooled = convolutions[t].pool(own, tf.gather(sent, blocks["place"]), blocks["weight"])
+                pooled = convolutions[t].pool(
+                    own, tf.gather(sent, blocks["place"]), blocks["weight"]
+                )
                 vectors[t] = convolutions[t].update(own, pooled)
         return {t: self.finish(of_type) for t, of_type in vectors.items()}  # {type: [S, dim]}
 
@@ -81,32 +88,38 @@ class GraphEncoder(keras.layers.Layer):
         """What goes into the first layer: float32 `[V, D]`, line 0 for the unknown node."""
         base = self.bases[of_type]
         starts = range(0, base.num_rows, BLOCK)
-        blocks = [base({base.entity: tf.range(at, min(at + BLOCK, base.num_rows))}) for at in starts]
+        blocks = [
+            base({base.entity: tf.range(at, min(at + BLOCK, base.num_rows))}) for at in starts
+        ]
         return np.concatenate(blocks)
 
 
 class GraphTower(keras.layers.Layer):
-    """One side of a model on a graph, as it is served: neighbours are summed up beforehand.
+    """One side of a model on a graph, as it is served: neighbors are summed up beforehand.
 
-    h[0] = base(inputs),  h[k] = update_k(h[k - 1], pooled[k][row]),  vector = normalize(head(h[last]))
+    h[0] = base(inputs),  h[k] = update_k(h[k - 1], pooled[k][row]),  vector =
+    normalize(head(h[last]))
 
-    `pooled[k]` is what the neighbours of each row say at layer k, all of them: `settle` fills it. A request may bring
-    other neighbours, as a user's `history`; they stand for those that training knew, and so a new user is answered as
-    if the graph held him.
+    `pooled[k]` is what the neighbors of each row say at layer k, all of them: `refresh` fills it. A
+    request may bring other neighbors, as a user's `history`; they stand for those that training
+    knew, and so a new user is answered as if the graph held him.
 
     Args:
         entity: the type of its nodes, "user" or "item".
         encoder: the `GraphEncoder`.
 
-    Call: as the base tower, optionally with `"history": neighbours' rows [B, L]`, 0 for nothing -> `[B, dim]` float32
-        of length 1.
+    Call: as the base tower, optionally with `"history": neighbors' rows [B, L]`, 0 for nothing ->
+        `[B, dim]` float32 of length 1.
     """
 
     normalize = True
 
     def __init__(self, entity, encoder, **kwargs):
-        # What was summed up stays as exact as it was: under a policy of half precision it would be read as that.
-        super().__init__(name=kwargs.pop("name", f"{entity}_graph_tower"), dtype="float32", **kwargs)
+        # What was summed up stays as exact as it was: under a policy of half precision it would be
+        # read as that.
+        super().__init__(
+            name=kwargs.pop("name", f"{entity}_graph_tower"), dtype="float32", **kwargs
+        )
         self.entity, self.encoder = entity, encoder
         self.base = encoder.bases[entity]
         self.takes_history = entity == "user"
@@ -147,8 +160,8 @@ class GraphTower(keras.layers.Layer):
         return vectors
 
     def build_from_config(self, config):
-        neighbour = self.encoder.over[self.entity]
-        near = self.encoder.bases[neighbour].num_rows
+        neighbor = self.encoder.over[self.entity]
+        near = self.encoder.bases[neighbor].num_rows
         self.pooled, self.sent = [], []
         for k, convolutions in enumerate(self.encoder.convolutions, 1):
             convolution = convolutions[self.entity]
@@ -158,12 +171,14 @@ class GraphTower(keras.layers.Layer):
         self.built = True
 
     def _table(self, name, num_rows, dim):
-        return self.add_weight(name=name, shape=(num_rows, dim), initializer="zeros", trainable=False)
+        return self.add_weight(
+            name=name, shape=(num_rows, dim), initializer="zeros", trainable=False
+        )
 
     def get_build_config(self):
         return {} if self.built else None
 
-    def settle(self, layers):
+    def refresh(self, layers):
         """Takes over what `GraphEncoder.over_all` says."""
         for k, of_layer in enumerate(layers):
             self.pooled[k].assign(of_layer["pooled"][self.entity])
@@ -191,13 +206,19 @@ class GraphTower(keras.layers.Layer):
 
 
 def sage_layers(dim, fan_outs, aggregator, over):
-    """A `SAGEConvolution` for each fan-out and type, the last without activation; ValueError: no fan-out, or 0."""
+    """A `SAGEConvolution` for each fan-out and type, the last without activation; ValueError: no
+    fan-out, or 0.
+    """
     if not fan_outs or min(fan_outs) < 1:
-        raise ValueError(f"fan_outs must name a number of neighbours of at least 1 for each layer, not {fan_outs}")
+        raise ValueError(
+            f"fan_outs must name a number of neighbors of at least 1 for each layer, not {fan_outs}"
+        )
     config = keras.saving.serialize_keras_object(aggregator)
     return [
         {
-            of_type: SAGEConvolution(dim, keras.saving.deserialize_keras_object(config), "relu" if left else None)
+            of_type: SAGEConvolution(
+                dim, keras.saving.deserialize_keras_object(config), "relu" if left else None
+            )
             for of_type in over
         }
         for left in reversed(range(len(fan_outs)))

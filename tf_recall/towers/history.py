@@ -1,4 +1,6 @@
-"""A user as the mean of the items taken: no table of users, so anonymous and new ones are answered too."""
+"""A user as the mean of the items taken: no table of users, so anonymous and new ones are answered
+too.
+"""
 
 import keras
 import numpy as np
@@ -11,14 +13,15 @@ class HistoryTower(keras.layers.Layer):
 
     vector = normalize( mean of item_tower(item) over the history )
 
-    The history is what the request brings or, where it brings none, what training kept of the user. A user of whom
-    nothing is known gets the mean of the most popular items.
+    The history is what the request brings or, where it brings none, what training kept of the user.
+    A user of whom nothing is known gets the mean of the most popular items.
 
     Args:
         item_tower: a tower over items, of unit length.
         length: how many items of a history are kept, the latest first.
 
-    Call: `{"user": rows [B]}`, optionally with `"history": item rows [B, L]`, 0 for nothing -> `[B, dim]` float32.
+    Call: `{"user": rows [B]}`, optionally with `"history": item rows [B, L]`, 0 for nothing ->
+        `[B, dim]` float32.
 
     Raises:
         ValueError: `length` is not positive.
@@ -38,9 +41,14 @@ class HistoryTower(keras.layers.Layer):
         return self.item_tower.dim
 
     def adapt(self, train, catalog):
-        """Keeps each user's latest items of the training part, by time where there is one, else by line."""
+        """Keeps each user's latest items of the training part, by time where there is one, else by
+        line.
+        """
         frame, size = train.frame, self.length
-        users, items = catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])
+        users, items = (
+            catalog.users.encode(frame["user_id"]),
+            catalog.items.encode(frame["item_id"]),
+        )
         times = frame["timestamp"].to_numpy() if "timestamp" in frame else np.arange(len(frame))
         latest = np.lexsort((-np.arange(len(frame)), -times, users))  # by user, the latest first
         latest = latest[(users[latest] > 0) & (items[latest] > 0)]
@@ -72,7 +80,9 @@ class HistoryTower(keras.layers.Layer):
             given = inputs["history"]  # [B, L]
             told = tf.reduce_any(given > 0, axis=1, keepdims=True)
             items = tf.concat([tf.where(told, 0, items), given], axis=1)
-        vectors = self.item_tower({"item": tf.reshape(items, [-1])}, training=training)  # [B * L, dim]
+        vectors = self.item_tower(
+            {"item": tf.reshape(items, [-1])}, training=training
+        )  # [B * L, dim]
         vectors = tf.reshape(vectors, [-1, tf.shape(items)[1], self.dim])
         known = tf.cast(items > 0, tf.float32)[..., None]  # [B, L, 1]
         return tf.math.l2_normalize(tf.reduce_sum(vectors * known, axis=1), axis=1)  # [B, dim]
@@ -94,4 +104,6 @@ class HistoryTower(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "item_tower": keras.saving.deserialize_keras_object(config["item_tower"])})
+        return cls(
+            **{**config, "item_tower": keras.saving.deserialize_keras_object(config["item_tower"])}
+        )

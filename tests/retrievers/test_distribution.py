@@ -1,0 +1,96 @@
+"""Two replicas, of one process or of two, end where one device with the whole batch does."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_recall.retrievers.distribution import gather, num_replicas, rank
+
+PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 120
+
+
+def start(log, env, *arguments):
+    with open(log, "w") as out:
+        return subprocess.Popen(
+            [sys.executable, PROGRAM, *arguments], env=env, stdout=out, stderr=subprocess.STDOUT
+        )
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory, free_ports):
+    """What each process saw and where it ended, by name. They run side by side."""
+    folder = tmp_path_factory.mktemp("replicas")
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    env = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    processes = {"local": start(folder / "local.log", env, "local", folder)}
+    for index in range(2):
+        task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+        log = folder / f"worker{index}.log"
+        processes[log.stem] = start(log, {**env, "TF_CONFIG": json.dumps(task)}, "worker", folder)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        for process in processes.values():
+            process.wait(TIMEOUT)
+    # None: still running
+    failed = {name: process.poll() for name, process in processes.items() if process.poll() != 0}
+    for process in processes.values():
+        process.kill()
+        process.wait()
+    said = [f"--- {log.stem}\n{log.read_text()[-5000:]}" for log in folder.glob("*.log")]
+    assert not failed, "\n".join([f"exit codes: {failed}", *said])
+    return {path.stem: dict(np.load(path)) for path in folder.glob("*.npz")}
+
+
+def by_replica(ends, name):
+    """What the two replicas saw under `name`, once of one process and once of two."""
+    yield [ends["mirrored"][f"{name}/{replica}"] for replica in range(2)]
+    yield [ends[f"worker{replica}"][f"{name}/0"] for replica in range(2)]
+
+
+def test_gather_gives_every_replica_the_rows_of_all(ends):
+    for seen in by_replica(ends, "rows"):
+        for rows in seen:
+            np.testing.assert_array_equal(rows, [[1, 2], [3, 4], [11, 12], [13, 14]])
+    for seen in by_replica(ends, "ids"):  # integers, and one row more from the second replica
+        for ids in seen:
+            np.testing.assert_array_equal(ids, [5, 6, 6])
+
+
+def test_a_row_gets_the_gradients_of_all_replicas(ends):
+    # the loss weighs the numbers by 0 ... 7, then by ten times that
+    for first, second in by_replica(ends, "dense"):
+        np.testing.assert_array_equal(first, [[0, 11], [22, 33]])
+        np.testing.assert_array_equal(second, [[44, 55], [66, 77]])
+    # rows 0, 3 and 3 are read, by weight 1, then 2
+    for first, second in by_replica(ends, "sparse"):
+        np.testing.assert_array_equal(first, [[3, 3], [0, 0]])
+        np.testing.assert_array_equal(second, [[0, 0], [6, 6]])
+
+
+def test_without_replicas_there_is_one():
+    x = tf.constant([[1.0, 2]])
+    assert gather(x) is x
+    assert (num_replicas(), int(rank())) == (1, 0)
+
+
+def test_replicas_know_how_many_they_are(ends):
+    assert all(count == 2 for seen in by_replica(ends, "num_replicas") for count in seen)
+
+
+@pytest.mark.parametrize("name", ["mirrored", "worker0", "worker1"])
+def test_training_ends_where_one_device_ends(ends, name):
+    one, other = ends["one"], ends[name]
+    for key in one:
+        np.testing.assert_allclose(other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
+    assert one["evaluated"] < one["loss"][-1] < one["loss"][0]

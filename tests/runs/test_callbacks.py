@@ -1,0 +1,157 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from tf_recall.config import Config
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.data.splits import by_time
+from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
+from tf_recall.runs.model import fit
+
+CONFIG = {
+    "data": {"name": "synthetic"},
+    "split": {"name": "by_time"},
+    "model": {
+        "name": "two_tower",
+        "query_tower": {"features": [{"name": "id", "dim": 8, "unknown_rate": 0.2}]},
+        "item_tower": {
+            "features": [{"name": "id", "dim": 8}, {"name": "text", "column": "title", "dim": 4}],
+            "units": [8],
+        },
+    },
+}
+
+
+CACHE = {"name": "cross_batch", "size": 200, "warm_up": 5}
+STATEFUL = {  # counts, a cache, an epoch and a temperature, all of which must come back
+    "name": "easy_hard",
+    "easy": {
+        "name": "mixture",
+        "samplers": [{"name": "in_batch", "frequency": "streaming"}, CACHE],
+    },
+    "hard": {
+        "name": "curriculum",
+        "hard": {"name": "same_group", "column": "genres", "separator": "|"},
+    },
+}
+LEARNED = {"name": "sampled_softmax", "temperature": {"name": "learned", "initial": 0.2}}
+
+
+@pytest.fixture(scope="module")
+def world():
+    split = by_time(synthetic(200, 100, 4000).interactions, test=0.1, validation=0.1)
+    return split, Catalog.fit(split.train)
+
+
+def config(optimizer="lazy_adam", model=None, **train):
+    optimizer = {"name": optimizer, "learning_rate": 0.05}
+    model = {**CONFIG["model"], **(model or {})}
+    return Config.from_dict(
+        {**CONFIG, "model": model, "train": {"batch_size": 256, "optimizer": optimizer, **train}}
+    )
+
+
+def weights(model):
+    return [np.asarray(weight) for weight in (*model.weights, *model.optimizer.variables)]
+
+
+@pytest.mark.parametrize(
+    "model", [{}, {"negatives": STATEFUL, "loss": LEARNED}], ids=["plain", "stateful"]
+)
+@pytest.mark.parametrize("optimizer", ["lazy_adam", "sparse_adagrad"])
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    world, tmp_path, monkeypatch, optimizer, model
+):
+    split, catalog = world
+    settings = config(optimizer, model, epochs=4)
+    whole = fit(settings, split, catalog, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Checkpoint,
+            "on_epoch_begin",
+            lambda self, epoch, logs=None: 1 / 0 if epoch == 2 else None,
+        )
+        with pytest.raises(ZeroDivisionError):
+            fit(settings, split, catalog, tmp_path / "cut")
+    resumed = fit(settings, split, catalog, tmp_path / "cut", resume=True)
+    for one, other in zip(weights(whole), weights(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_of_another_config_is_not_resumed(world, tmp_path):
+    fit(config(epochs=1), *world, tmp_path / "run")
+    with pytest.raises(ValueError, match="another config .train differ"):
+        fit(config(epochs=1, batch_size=128), *world, tmp_path / "run", resume=True)
+    fit(config(epochs=2), *world, tmp_path / "run", resume=True)  # for longer is the same run
+
+
+def test_the_best_epoch_comes_back_and_patience_ends_the_run(world, tmp_path, monkeypatch):
+    values = iter([0.1, 0.3, 0.2, 0.2, 0.9])
+    seen = {}
+
+    def metric(self, epoch, logs=None):
+        logs["val_recall@20"] = next(values)
+        seen[epoch] = self.model.embed_catalog()
+
+    monkeypatch.setattr(CatalogRecall, "on_epoch_end", metric)
+    model = fit(config(epochs=5, patience=2), *world, tmp_path / "run")
+    assert len(seen) == 4  # 0.3 was not beaten twice
+    np.testing.assert_array_equal(model.embed_catalog(), seen[1])
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["1", "3", "config.yaml"]
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(world, tmp_path):
+    model = fit(config(epochs=1), *world, tmp_path / "run")
+    (tmp_path / "run" / "1.part").mkdir()
+    assert Checkpoint(tmp_path / "run").restore(model) == 1
+
+
+def test_keras_early_stopping_can_watch_the_catalog(world):
+    split, catalog = world
+    model = config().make_model().adapt(split.train, catalog)
+    model.compile("adam")
+    from tf_recall.data.batches import Batches
+    from tf_recall.positives import user_item
+
+    batches = Batches(user_item(split.train, catalog, model.query_tower), 256)
+    stop = keras.callbacks.EarlyStopping("val_recall@20", mode="max", patience=1)
+    recall = CatalogRecall(split.validation, catalog)
+    history = model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=2,
+        callbacks=[recall, stop],
+        verbose=0,
+    ).history
+    assert len(history["val_recall@20"]) == 2 and stop.best == max(history["val_recall@20"])
+
+
+def test_tensorboard_is_written(world, tmp_path):
+    fit(config(epochs=1), *world, tmp_path / "run", tensorboard=tmp_path / "board")
+    assert list((tmp_path / "board").rglob("events.out.tfevents.*"))
+
+
+def test_a_monitor_that_nobody_measures_is_named(world, tmp_path):
+    split, catalog = world
+    model = config().make_model().adapt(split.train, catalog)
+    checkpoint = Checkpoint(tmp_path, monitor="val_recall@7")
+    checkpoint.set_model(model)
+    with pytest.raises(ValueError, match=r"'val_recall@7' is not among the metrics \['loss'\]"):
+        checkpoint.on_epoch_end(0, {"loss": 1.0})
+
+
+def test_patience_without_a_validation_part_is_refused(tmp_path):
+    split = by_time(synthetic(200, 100, 4000).interactions, test=0.1)
+    with pytest.raises(ValueError, match="split.validation=0.1"):
+        fit(config(patience=1), split, Catalog.fit(split.train), tmp_path / "run")
+
+
+def test_a_batch_that_does_not_split_evenly_is_refused(world, tmp_path):
+    two = SimpleNamespace(num_replicas_in_sync=2)
+    with pytest.raises(
+        ValueError, match="batch_size must be a multiple of the replicas, 2, not 255"
+    ):
+        fit(config(batch_size=255), *world, tmp_path / "run", strategy=two)

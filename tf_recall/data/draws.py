@@ -1,0 +1,53 @@
+"""Random numbers that are a function of the seed alone, with and without XLA."""
+
+import tensorflow as tf
+
+BITS = 52  # of a float64
+GAMMA = -0x61C8864680B583EB  # 2^64 over the golden ratio, as a signed number
+
+
+def unit(shape, seed):
+    """Uniformly drawn from [0, 1): float64 of `shape`.
+
+    u = (an integer of 52 random bits) / 2^52
+
+    TensorFlow's own stateless floats differ under XLA; its integers do not.
+
+    Args:
+        shape: of the draw.
+        seed: integers `[2]`. Equal seeds draw equal numbers.
+    """
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.int64, alg="philox"
+    )
+    return tf.cast(tf.bitwise.bitwise_and(bits, 2**BITS - 1), tf.float64) / 2**BITS
+
+
+def unit_of(ids, seed):
+    """A number in [0, 1) for each id, whatever stands beside it: float64, the shape of `ids`.
+
+    Equal ids draw equal numbers, so a draw does not depend on how a batch is ordered, made distinct
+    or split between devices.
+
+    Args:
+        ids: int32 or int64.
+        seed: integers `[2]`.
+
+    Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014: SplitMix64.
+    """
+    start = _mix(tf.cast(seed[0], tf.int64) + GAMMA) + tf.cast(seed[1], tf.int64) * GAMMA
+    z = _mix(_mix(start) + tf.cast(ids, tf.int64) * GAMMA)
+    return tf.cast(tf.bitwise.bitwise_and(z, 2**BITS - 1), tf.float64) / 2**BITS
+
+
+def _mix(z):
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+        z = tf.bitwise.bitwise_xor(z, _shifted(z, shift)) * factor
+    return tf.bitwise.bitwise_xor(z, _shifted(z, 31))
+
+
+def _shifted(z, shift):
+    """To the right, zeros from the left."""
+    return tf.bitwise.bitwise_and(
+        tf.bitwise.right_shift(z, tf.cast(shift, tf.int64)), 2 ** (64 - shift) - 1
+    )

@@ -1,0 +1,1 @@
+"""Where interactions come from: files, public data sets, planted worlds."""

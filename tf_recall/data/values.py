@@ -1,0 +1,70 @@
+"""Columns of any kind as text or as numbers."""
+
+import numpy as np
+import pandas as pd
+
+from tf_recall.data.catalog import Catalog
+
+
+def to_text(series):
+    """A column as an object array of str, "" for missing.
+
+    Whole floats lose their ".0": pandas adds it where an integer column has a missing value.
+    """
+    missing = series.isna().to_numpy()
+    if pd.api.types.is_float_dtype(series):
+        numbers = series[~missing]
+        if (numbers == numbers.round()).all():
+            series = series.astype("Int64")
+    text = series.map(
+        lambda value: value.decode() if isinstance(value, bytes) else str(value), na_action="ignore"
+    )
+    text = text.to_numpy(dtype=object, copy=True)
+    text[missing] = ""
+    return text
+
+
+def to_number(series, column):
+    """A column as float64, NaN for missing; dates become seconds since 1970.
+
+    Raises:
+        ValueError: a value is no number.
+    """
+    if pd.api.types.is_datetime64_any_dtype(series):
+        seconds = (series.dt.tz_localize(None) if series.dt.tz else series) - pd.Timestamp(0)
+        return seconds.dt.total_seconds().to_numpy(dtype=np.float64)
+    try:
+        return pd.to_numeric(series).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"column {column!r} must hold numbers: {error}. For words use Categorical or Text."
+        ) from None
+
+
+def column_of(catalog: Catalog, column: str) -> np.ndarray:
+    """A column of the item table as numbers, `[V]` float64: dates are seconds since 1970, unknown
+    values NaN.
+
+    Raises:
+        ValueError: it is absent, holds anything but numbers or datetimes, or nothing.
+    """
+    if column not in catalog.item_table:
+        known = ", ".join(map(str, catalog.item_table)) or "no columns"
+        raise ValueError(f"the item table has no column {column!r}; it has {known}")
+    values = numbers_of(catalog.item_table[column], f"column {column!r} of the item table")
+    if np.isnan(values).all():
+        raise ValueError(f"column {column!r} of the item table is empty")
+    return values
+
+
+def numbers_of(series: pd.Series, what: str) -> np.ndarray:
+    """A column as numbers; `what` it is, for the error of one that is not.
+
+    Raises:
+        ValueError: a value is neither a number nor a datetime.
+    """
+    try:
+        return to_number(series, what)
+    except ValueError:
+        wrong = series[pd.to_numeric(series.map(str), errors="coerce").isna() & series.notna()]
+        raise ValueError(f"{what} must hold numbers or datetimes, got {wrong.iloc[0]!r}") from None

@@ -1,0 +1,101 @@
+"""The softmax of many rows against many shared negatives, a piece at a time."""
+
+import tensorflow as tf
+
+from tf_recall.losses.scores import MASKED
+
+PIECE = 2**24  # scores held at once: 64 MiB; smaller ones write the items' gradients too often
+
+
+def softmax_loss(scores, weight):
+    """The softmax of `Scores`, each row's own negatives included.
+
+    sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp negative[i, j]) ), over
+    `Scores`.
+
+    Scores exist for a few rows at a time, and their gradients are formed while they do: the memory
+    is O(B + N + `PIECE`), and nothing is computed twice (a second derivative is not defined).
+
+    Args:
+        scores: `Scores` of B rows, N shared negatives and H own ones.
+        weight: `[B]` float32; no gradient flows to it.
+
+    Returns:
+        A float32 scalar; its gradients reach `query`, `positive`, `own` and `items`.
+    """
+    alone = tf.concat([scores.positive[:, None], scores.own], axis=1)
+    inputs = scores.query, scores.items, alone
+    loss, *gradients = _in_pieces(
+        *map(tf.stop_gradient, inputs), scores.ids, scores.item_ids, scores.shift, weight
+    )
+    # `tf.custom_gradient` would say the same, and keep every traced graph, with its model's tables,
+    # until the end.
+    # all 0
+    moves = [
+        tf.reduce_sum(g * (x - tf.stop_gradient(x))) for g, x in zip(gradients, inputs, strict=True)
+    ]
+    return loss + tf.add_n(moves)
+
+
+def _in_pieces(query, items, alone, ids, item_ids, shift, weight):
+    """The loss and its gradients for `query` `[B, dim]`, `items` `[N, dim]` and `alone`
+    `[B, 1 + H]`.
+    """
+    num_rows = _length(query)
+    num_pieces, rows = _cut(num_rows, _length(items))
+    missing = num_pieces * rows - num_rows  # the last piece is filled up with rows of no weight
+
+    def pieces(values):
+        filled = tf.pad(values, [[0, missing], *[[0, 0]] * (values.shape.rank - 1)])
+        return tf.reshape(filled, tf.concat([[num_pieces, rows], tf.shape(values)[1:]], axis=0))
+
+    query, alone, ids, weight = pieces(query), pieces(alone), pieces(ids), pieces(weight)
+
+    def step(at, loss, by_query, by_items, by_alone):
+        part = _piece(query[at], items, alone[at], ids[at], item_ids, shift, weight[at])
+        return (
+            at + 1,
+            loss + part[0],
+            by_query.write(at, part[1]),
+            by_items + part[2],
+            by_alone.write(at, part[3]),
+        )
+
+    empty = [
+        tf.TensorArray(tf.float32, num_pieces, element_shape=values.shape[1:])
+        for values in (query, alone)
+    ]
+    start = 0, 0.0, empty[0], tf.zeros_like(items), empty[1]
+    _, loss, by_query, by_items, by_alone = tf.while_loop(
+        lambda at, *_: at < num_pieces, step, start, parallel_iterations=1
+    )
+    return loss, by_query.concat()[:num_rows], by_items, by_alone.concat()[:num_rows]
+
+
+def _piece(query, items, alone, ids, item_ids, shift, weight):
+    logits = tf.matmul(query, items, transpose_b=True) + shift  # [R, N]
+    logits = tf.where(ids[:, None] == item_ids, MASKED, logits)
+    top = tf.reduce_max(alone, axis=1)
+    top = tf.maximum(top, tf.reduce_max(logits, axis=1))[:, None]  # [R, 1]
+    negatives, alone_exp = tf.exp(logits - top), tf.exp(alone - top)
+    total = tf.reduce_sum(negatives, axis=1) + tf.reduce_sum(alone_exp, axis=1)  # [R]
+    gap = top[:, 0] - alone[:, 0]  # first: next to a large `top` the log would be lost
+    loss = tf.reduce_sum(weight * (tf.math.log(total) + gap))
+    scale = (weight / total)[:, None]
+    by_query = scale * tf.matmul(negatives, items)
+    by_items = tf.matmul(negatives, query * scale, transpose_a=True)
+    by_positive = tf.pad(weight[:, None], [[0, 0], [0, tf.shape(alone)[1] - 1]])
+    return loss, by_query, by_items, alone_exp * scale - by_positive
+
+
+def _cut(num_rows, num_items):
+    """How many pieces, and how many rows each has. B times N may be above 2^31: it is not
+    formed.
+    """
+    most = 1 + PIECE // (1 + num_items)
+    num_pieces = -(-num_rows // most)
+    return num_pieces, -(-num_rows // num_pieces)
+
+
+def _length(values):
+    return tf.shape(values)[0] if values.shape[0] is None else values.shape[0]

@@ -1,0 +1,62 @@
+"""Draws from any distribution over rows, at a cost that does not depend on how many rows there
+are.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.data.alias import alias_tables
+from tf_recall.data.draws import unit
+from tf_recall.negatives.frequency import check_counts
+
+
+def alias_table(weights):
+    """Walker's table: V buckets of equal size, each of which holds a row's own part and a part of
+    one other row.
+
+    probability[row] = ( keep[row] + sum( 1 - keep[bucket] over buckets with alias[bucket] = row ) )
+    / V
+
+    Args:
+        weights: `[V]`, how often each row is to be drawn, in any unit; a row of weight 0 never is.
+
+    Returns:
+        keep: float32 `[V]`, the row's own part of its bucket.
+        alias: int32 `[V]`, whose the rest of the bucket is.
+
+    Raises:
+        ValueError: no weights, a negative or infinite one, or none above zero.
+
+    Example:
+        >>> keep, alias = alias_table(counts**0.75)
+        >>> alias_draw(keep, alias, [1024], seed=tf.constant([7, step]))
+
+    Walker, "An Efficient Method for Generating Discrete Random Variables with General
+    Distributions", ACM TOMS 1977.
+    """
+    weights = check_counts(weights, "weights")
+    keep, alias = alias_tables(np.array([0, len(weights)]), weights)
+    return keep.astype(np.float32), alias.astype(np.int32)
+
+
+def alias_draw(keep, alias, shape, seed):
+    """Rows drawn from a table of `alias_table`, with replacement.
+
+    y = V * u,  bucket = floor(y),  row = bucket if y - bucket < keep[bucket] else alias[bucket]
+
+    One random number is both the bucket and the coin: of the 52 bits of `u`, 28 are left for the
+    coin at 10 million rows, where the 24 of float32 would leave rows out.
+
+    Args:
+        keep: float32 `[V]`.
+        alias: int32 `[V]`.
+        shape: of the draw, static.
+        seed: integers `[2]`. Equal seeds draw equal rows, under XLA too.
+
+    Returns:
+        int32 rows of `shape`.
+    """
+    y = unit(shape, seed) * keep.shape[0]
+    bucket = tf.cast(y, tf.int32)
+    coin = tf.cast(y - tf.cast(bucket, tf.float64), tf.float32)
+    return tf.where(coin < tf.gather(keep, bucket), bucket, tf.gather(alias, bucket))

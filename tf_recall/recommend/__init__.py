@@ -1,0 +1,1 @@
+"""Whatever recommends: a service, rankings, counted channels; requests and explanations."""

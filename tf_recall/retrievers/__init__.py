@@ -1,0 +1,1 @@
+"""The binder: positives, negatives, towers and a loss become one Keras model."""

@@ -1,0 +1,267 @@
+"""The binder of the graph models: pairs of nodes, and vectors made of neighbors' vectors."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.graph.neighbors import UniformNeighbors
+from tf_recall.graph.stream import GraphBatches
+from tf_recall.graph.visits import important
+from tf_recall.negatives import RankWindow
+from tf_recall.retrievers.base import Retriever, deserialized
+from tf_recall.retrievers.distribution import num_replicas
+from tf_recall.retrievers.optimizers import LazyAdam
+from tf_recall.towers.graph import GraphTower
+from tf_recall.towers.history import HistoryTower
+
+VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # of the walks behind a rank window
+
+
+def uniform_neighbors(graph, fan_outs):
+    """For each layer and type, so many neighbors drawn uniformly; `fan_outs` has those of a seed
+    first.
+    """
+    return [
+        {t: UniformNeighbors(graph.over(t)[1], num) for t in graph.sizes}
+        for num in reversed(fan_outs)
+    ]
+
+
+class GraphRetriever(Retriever):
+    """A `Retriever` whose towers see a node's neighbors.
+
+    A batch brings the part of the graph around its nodes, drawn on the host while the step before
+    is computed. Of all those nodes each is encoded once, whatever it is needed for. Negatives must
+    be foretold: `Sampler.ahead`.
+
+    After training, and whenever the catalog is embedded, `refresh` computes every node's vector
+    from all of its neighbors, layer by layer; towers then answer from tables, the graph stays
+    behind.
+
+    Args:
+        encoder: the `GraphEncoder`.
+        positives, negatives, loss: as `Retriever`.
+        history_length: of the `HistoryTower`.
+
+    Call: a batch of `GraphBatches` -> the loss, a scalar.
+
+    Raises:
+        ValueError: at `adapt`, the sampler draws what no batch foretells; at a step, there are
+            several replicas.
+    """
+
+    def __init__(self, encoder, positives, negatives, loss, history_length=50, **kwargs):
+        item_tower = GraphTower("item", encoder)
+        users = "user" in encoder.bases
+        query_tower = (
+            GraphTower("user", encoder) if users else HistoryTower(item_tower, history_length)
+        )
+        super().__init__(query_tower, item_tower, negatives, loss, positives, **kwargs)
+        self.encoder, self.query_type, self.history_length = (
+            encoder,
+            "user" if users else "item",
+            history_length,
+        )
+        self.graph = None
+
+    def make_graph(self, train, catalog):
+        """The `TypedGraph` that convolutions look at."""
+        raise NotImplementedError
+
+    def neighbors(self):
+        """What draws a batch's neighbors: `[{type: neighbors}]`, the first layer first."""
+        raise NotImplementedError
+
+    def hops(self, train, catalog):
+        """The graphs that walks behind a `RankWindow` step over in turn, from items to items."""
+        raise NotImplementedError
+
+    def adapt(self, train, catalog, graph=None):
+        """As `Retriever.adapt`, and makes the graph of the training part.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: `Catalog.fit(train)`.
+            graph: a `TypedGraph` of its rows instead, such as one of memory maps.
+        """
+        catalog = self.positives.counted(train, catalog)
+        self.item_tower.adapt(catalog.items, catalog.item_table)
+        if self.query_type == "user":
+            self.query_tower.adapt(catalog.users, catalog.user_table)
+        else:
+            self.query_tower.adapt(train, catalog)
+        self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
+        self.negatives.ahead(0)  # raises where a sampler does not foretell
+        self.graph = graph or self.make_graph(train, catalog)
+        self._build()
+        return self
+
+    def _build(self, config=None):
+        self.encoder.build_from_config(config or self.encoder.get_build_config())
+        self.item_tower.build_from_config({})
+        if self.query_type == "user":
+            self.query_tower.build_from_config({})
+        self.built = True
+
+    def build_from_config(self, config):
+        self._build(config["encoder"])
+        if self.query_type == "item":
+            self.query_tower.build_from_config(config["query_tower"])
+
+    def get_build_config(self):
+        if not self.built:
+            return None
+        return {name: getattr(self, name).get_build_config() for name in ("encoder", "query_tower")}
+
+    def batches(self, train, catalog, batch_size=1024, seed=0):
+        """As `Retriever.batches`; each batch brings its part of the graph along."""
+        if self.graph is None:  # of a model that was saved
+            self.graph = self.make_graph(train, catalog)
+        pairs = self.positives.batches(self, train, catalog, batch_size, seed)
+        ahead = tf.function(self.negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)])
+        return GraphBatches(
+            pairs,
+            self.neighbors(),
+            self.encoder.over,
+            lambda step: [rows.numpy() for rows in ahead(tf.constant(step, tf.int64))],
+            self._rank_window(train, catalog, seed),
+            seed,
+        )
+
+    def _rank_window(self, train, catalog, seed):
+        """What draws each row's hard negatives from the window of a `RankWindow`, if there is
+        one.
+        """
+        windows = [
+            layer for layer in self.negatives._flatten_layers() if isinstance(layer, RankWindow)
+        ]
+        if not windows:
+            return None
+        (window,) = windows
+        ranked = important(
+            self.hops(train, catalog), catalog.items.size, window.high, seed=seed, **VISITS
+        )
+
+        def negatives(batch, rng):
+            nodes = batch["query"].get("item", batch["item"]["item"])
+            begin, degree = ranked.offsets[nodes], ranked.degrees[nodes]
+            inside = np.minimum(degree, window.high) - window.low  # how many items the window holds
+            rank = window.low + (rng.random([len(nodes), window.num]) * inside[:, None]).astype(
+                np.int64
+            )
+            rows = ranked.targets[np.minimum(begin[:, None] + rank, ranked.num_edges - 1)]
+            return np.where(inside[:, None] > 0, rows, 0).astype(np.int32)
+
+        return negatives
+
+    def call(self, batch, training=False):
+        if num_replicas() > 1:
+            raise ValueError(
+                f"{type(self).__name__} trains on one device: its batches do not split"
+            )
+        subgraph = batch["subgraph"]
+        vectors = self.encoder(subgraph, training=training)
+
+        def find(of_type, rows):
+            return tf.gather(vectors[of_type], tf.searchsorted(subgraph["seeds"][of_type], rows))
+
+        query = find(self.query_type, batch["query"][self.query_type])
+        loss = self._loss_of(
+            batch, query, lambda rows: find("item", rows), subgraph["step"], training
+        )
+        if training:
+            for base in self.encoder.bases.values():
+                base.advance()
+        return loss
+
+    def attached(self, interactions, catalog):
+        """The trained model on a graph that has grown: new nodes get vectors from their features
+        and their edges.
+
+        Args:
+            interactions: all that are known by now, old ones too, with side tables that describe
+                new users and items.
+            catalog: the catalog that the model was trained on.
+
+        Returns:
+            The model, of the same weights, and its catalog; `Service.build` takes both.
+
+        Example:
+            >>> model, catalog = model.attached(interactions, catalog)
+            >>> Service.build(model, catalog).similar(["new item"])
+        """
+        catalog = catalog.extended(interactions)
+        sides = {
+            "user": (catalog.users, catalog.user_table),
+            "item": (catalog.items, catalog.item_table),
+        }
+        towers = {
+            name: part.extended(*sides[part.entity])
+            for name, part in self.parts().items()
+            if "tower" in name
+        }
+        config = {
+            key: _unbuilt(value) for key, value in self.get_config().items() if key not in towers
+        }
+        model = type(self)(**deserialized(config), **towers)
+        if model.query_type == "item":
+            model.query_tower.adapt(interactions, catalog)
+        model.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
+        model.graph = model.make_graph(interactions, catalog)
+        model._build()
+        for new, old in zip(model.trainable_variables, self.trainable_variables, strict=True):
+            new.assign(old)
+        model.refresh()
+        return model, catalog
+
+    def default_optimizer(self):
+        # Most weights are matrices of the convolutions, which an Adagrad of rows makes die at the
+        # rate tables want.
+        return LazyAdam(0.003)
+
+    def refresh(self):
+        """Computes what all nodes say at every layer, from all neighbors; of a saved model it was
+        saved.
+        """
+        if self.graph is None:
+            return
+        layers = self.encoder.over_all(self.graph)
+        self.item_tower.refresh(layers)
+        if self.query_type == "user":
+            self.query_tower.refresh(layers)
+
+    def fit(self, *args, **kwargs):
+        """As `Retriever.fit`; afterwards the towers answer from the whole graph."""
+        history = super().fit(*args, **kwargs)
+        self.refresh()
+        return history
+
+    def embed_catalog(self):
+        """As `Retriever.embed_catalog`, computed from the whole graph."""
+        self.refresh()
+        return super().embed_catalog()
+
+    def parts(self):
+        towers = {
+            f"{'query' if t == 'user' else t}_tower": base for t, base in self.encoder.bases.items()
+        }
+        return {
+            **towers,
+            "negatives": self.negatives,
+            "loss": self.loss_fn,
+            "positives": self.positives,
+        }
+
+    def get_config(self):
+        config = super().get_config()
+        return (
+            config
+            if self.query_type == "user"
+            else {**config, "history_length": self.history_length}
+        )
+
+
+def _unbuilt(config):
+    """A serialized part without the sizes that it was built for."""
+    if isinstance(config, dict):
+        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+    return [_unbuilt(value) for value in config] if isinstance(config, list) else config

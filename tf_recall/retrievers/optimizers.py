@@ -1,0 +1,177 @@
+"""Optimizers that touch only the rows a batch named: the cost of a step does not grow with the
+table.
+
+They serve tables read by row (`tf_recall.features.embedding.RowEmbedding`), whose gradients are
+`tf.IndexedSlices`; any other variable is updated by the Keras optimizer they extend. Shapes are
+static and every operation has an XLA kernel. Of mixed precisions prefer bfloat16: float16 needs
+`keras.optimizers.LossScaleOptimizer`, which scans whole tables.
+"""
+
+import keras
+import tensorflow as tf
+
+_REFUSED = {
+    "use_ema": "averages every row at every step",
+    "gradient_accumulation_steps": "adds up whole tables at every step",
+    "loss_scale_factor": (
+        "does not reach rows; wrap the optimizer in keras.optimizers.LossScaleOptimizer instead"
+    ),
+}
+
+
+class _RowwiseOptimizer(keras.optimizers.Optimizer):
+    """What row-wise optimizers share. A subclass says what becomes of the rows: `update_rows`."""
+
+    def apply(self, grads, trainable_variables=None):
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+        named = zip(grads, trainable_variables or self._trainable_variables, strict=False)
+        tables = [variable for gradient, variable in named if _by_row(gradient)]
+        for option, why in _REFUSED.items() if tables else ():
+            if getattr(self, option):
+                raise ValueError(
+                    f"{option}={getattr(self, option)} {why}: leave it out of {type(self).__name__}"
+                )
+        for table in tables:
+            if self.weight_decay and self._use_weight_decay(table):
+                raise ValueError(
+                    f"weight_decay={self.weight_decay} would shrink every row of {table.name} at "
+                    "every step: before "
+                    f"training, call exclude_from_weight_decay(var_names=[{table.name!r}]) on the "
+                    "optimizer"
+                )
+        super().apply(grads, trainable_variables)
+
+    def _clip_gradients(self, grads):
+        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
+            return grads
+        # A table's norm is that of its rows' sums, so each sum stands once and the row's other
+        # occurrences at zero.
+        values = [_sum_once(gradient) if _by_row(gradient) else gradient for gradient in grads]
+        return [
+            tf.IndexedSlices(clipped, gradient.indices, gradient.dense_shape)
+            if _by_row(gradient)
+            else clipped
+            for gradient, clipped in zip(grads, super()._clip_gradients(values), strict=True)
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not _by_row(gradient):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        values = tf.cast(_sum_everywhere(gradient), variable.dtype)
+        self.update_rows(gradient.indices, values, variable, tf.cast(learning_rate, variable.dtype))
+
+    def update_rows(self, rows, gradient, variable, learning_rate):
+        """Updates `variable` and its state at `rows` `[R]` by `gradient` `[R, dim]`.
+
+        A row named twice carries the same gradient twice, the sum: its new value is written twice,
+        not added twice.
+        """
+        raise NotImplementedError
+
+    def _write(self, variable, rows, values):
+        self.assign(variable, tf.IndexedSlices(values, rows))
+        return values
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
+    """Adagrad that reads and writes only the rows of a batch.
+
+    accumulator[row] += gradient[row]^2
+    variable[row] -= learning_rate * gradient[row] / sqrt(accumulator[row] + epsilon)
+
+    `gradient[row]` is the sum over the row's occurrences in the batch. A row without gradient would
+    not move under `keras.optimizers.Adagrad` either, so given dense gradients that one gives the
+    same numbers at the cost of a whole table; given rows, it squares each occurrence apart.
+
+    Args: those of `keras.optimizers.Adagrad`. The accumulators start at 1e-6 instead of 0.1: our
+        losses are means over the batch, so a row's gradient is of the order of 1 / B, and a start
+        of 0.1 would drown its square for epochs.
+
+    Raises:
+        ValueError: at the first step, when an option would touch whole tables: `weight_decay`
+            (unless the table is excluded), `use_ema`, `gradient_accumulation_steps`; and
+            `loss_scale_factor`.
+
+    Example:
+        >>> model.compile(optimizer=SparseAdagrad(learning_rate=0.1))
+
+    Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+    Optimization", JMLR 2011.
+    """
+
+    def __init__(self, learning_rate=0.1, initial_accumulator_value=1e-6, epsilon=1e-7, **kwargs):
+        super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
+
+    def update_rows(self, rows, gradient, variable, learning_rate):
+        accumulator = self._accumulators[self._get_variable_index(variable)].value
+        total = self._write(accumulator, rows, tf.gather(accumulator, rows) + tf.square(gradient))
+        move = learning_rate * gradient / tf.sqrt(total + self.epsilon)
+        self._write(variable, rows, tf.gather(variable, rows) - move)
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
+    """Adam that reads and writes only the rows of a batch.
+
+    m[row] += (1 - beta_1) * (gradient[row] - m[row])
+    v[row] += (1 - beta_2) * (gradient[row]^2 - v[row])
+    variable[row] -= learning_rate * sqrt(1 - beta_2^step) / (1 - beta_1^step) * m[row] /
+    (sqrt(v[row]) + epsilon)
+
+    Equal to `keras.optimizers.Adam` where each step touches every row. A row left out keeps its
+    moments and stays where it is; dense Adam would let the moments fade and the row drift on.
+    `step` counts all steps, not those of the row.
+
+    Args: those of `keras.optimizers.Adam`.
+
+    Raises:
+        ValueError: as `SparseAdagrad`.
+
+    Example:
+        >>> model.compile(optimizer=LazyAdam(learning_rate=0.001))
+
+    Kingma, Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, Algorithm 1, at the rows of
+    a batch.
+    """
+
+    def update_rows(self, rows, gradient, variable, learning_rate):
+        at = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        scale = learning_rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        m = self._blend(self._momentums[at].value, rows, gradient, 1 - self.beta_1)
+        v = self._blend(self._velocities[at].value, rows, tf.square(gradient), 1 - self.beta_2)
+        if self.amsgrad:
+            largest = self._velocity_hats[at].value
+            v = self._write(largest, rows, tf.maximum(tf.gather(largest, rows), v))
+        self._write(
+            variable, rows, tf.gather(variable, rows) - scale * m / (tf.sqrt(v) + self.epsilon)
+        )
+
+    def _blend(self, moment, rows, values, share):
+        old = tf.gather(moment, rows)
+        return self._write(moment, rows, old + (values - old) * share)
+
+
+def _by_row(gradient):
+    return isinstance(gradient, tf.IndexedSlices)
+
+
+def _sum_everywhere(gradient):
+    """Each occurrence's values become the sum over its row's occurrences: `[R, dim]`."""
+    place = tf.unique(gradient.indices)[1]  # [R]
+    sums = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(place))
+    return tf.gather(sums, place)
+
+
+def _sum_once(gradient):
+    """The first occurrence of a row carries the sum over its occurrences, the others zero:
+    `[R, dim]`.
+    """
+    place = tf.unique(gradient.indices)[1]  # [R]
+    at = tf.range(tf.size(place))
+    first = tf.gather(tf.math.unsorted_segment_min(at, place, tf.size(place)), place) == at
+    first = tf.reshape(first, [-1] + [1] * (gradient.values.shape.rank - 1))  # [R, 1]
+    return tf.where(first, _sum_everywhere(gradient), 0)

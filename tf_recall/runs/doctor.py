@@ -1,0 +1,258 @@
+"""The doctor: looks at data and at recommended lists for what quietly spoils a retrieval model.
+
+Each check gives a list of `Finding`, empty when all is well.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+# share of users with one and the same list; mean share of a list found in another's
+SAME_LIST, OVERLAP = (
+    0.5,
+    0.9,
+)
+UNKNOWN = 0.2  # share of held-out events
+LARGE = 10.0  # mean or deviation that a tower's Dense layers take badly
+FAR = 20.0  # an outlier's distance from the median, in interquartile ranges
+MISSING = 0.2  # share of a column
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the doctor saw.
+
+    Args:
+        name: what it is, in one word: `identical_lists`.
+        message: what was seen, and what to do.
+        severity: `error` (the figures mean nothing), `warning` (they may be worse than they could),
+            `info` (worth
+        knowing).
+    """
+
+    name: str
+    message: str
+    severity: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.name}: {self.message}"
+
+
+def check_lists(rows: np.ndarray) -> list[Finding]:
+    """Whether everyone is recommended the same: a tower has collapsed, or popularity alone was
+    learned.
+
+    Args:
+        rows: `[n, k]` recommended rows (or raw ids) of n different users, not excluding what each
+            has seen.
+
+    Example:
+        >>> rows, _ = service.recommend_rows(some_users, k=20)
+        >>> for finding in check_lists(rows): print(finding)
+    """
+    num_lists, width = np.shape(rows)
+    rows = np.sort(pd.factorize(np.ravel(rows))[0].reshape(num_lists, width), axis=1)
+    if num_lists < 2:
+        return []
+    _, list_count = np.unique(rows, axis=0, return_counts=True)
+    same = list_count.max() / num_lists
+    if same > SAME_LIST:
+        cure = (
+            "Look whether the loss has stopped falling, the learning rate is too high, the "
+            "temperature is unsuitable, "
+            "or the query tower's features are the same for everyone."
+        )
+        return [
+            Finding(
+                "identical_lists",
+                f"{same:.0%} of {num_lists:,} users get the very same {width} items. {cure}",
+                "error",
+            )
+        ]
+    _, count = np.unique(rows, return_counts=True)
+    # of two lists drawn at random
+    overlap = (count * (count - 1)).sum() / (num_lists * (num_lists - 1) * width)
+    if overlap > OVERLAP:
+        message = (
+            f"two users' lists share {overlap:.0%} of their {width} items on average: users are "
+            "hardly told apart. "
+            "Train longer, give the query tower more to see, or correct for popularity (log q) in "
+            "the loss."
+        )
+        return [Finding("similar_lists", message, "warning")]
+    return []
+
+
+def check_split(split) -> list[Finding]:
+    """Whether the held-out part can be trusted: the target inside the history, repeated pairs,
+    strangers.
+
+    Args:
+        split: a `Split`; its validation part, if any, is checked like its test part.
+    """
+    findings = _repeated(split.train.frame, "train")
+    for name in ("validation", "test"):
+        part = getattr(split, name)
+        if part is not None:
+            findings += _repeated(part.frame, name)
+            findings += _leaks(split.train.frame, part.frame, name)
+            findings += _strangers(split.train.frame, part.frame, name)
+    return findings
+
+
+def check_items(items: pd.DataFrame | None) -> list[Finding]:
+    """Whether the item table holds one item under several ids, or columns with much missing.
+
+    Two items are the same when all their side columns are, letters' case and white space aside.
+
+    Args:
+        items: the item table, `item_id` and side columns; None gives no finding.
+    """
+    if items is None or items.shape[1] < 2 or not len(items):
+        return []
+    side = items.drop(columns="item_id").apply(_plain)
+    findings = []
+    missing = side.isna().mean()
+    if len(missing := missing[missing > MISSING]):
+        shares = ", ".join(f"{name} ({share:.0%})" for name, share in missing.items())
+        message = (
+            f"missing item values in {shares}. Fill them, or expect such items to be told apart "
+            "by the rest alone."
+        )
+        findings.append(Finding("missing_values", message, "warning"))
+    told = side.notna().any(axis=1)
+    twin = side[told].duplicated(keep=False)
+    twins = items.loc[twin.index[twin], "item_id"]
+    if len(twins) > len(items) / 2:
+        message = (
+            f"{len(twins) / len(items):.0%} of the items share all their side values with another "
+            "one: the side "
+            f"columns ({', '.join(side.columns)}) do not tell items apart. Use the item id as a "
+            "feature too."
+        )
+        findings.append(Finding("vague_items", message, "info"))
+    elif len(twins):
+        groups = (
+            side.loc[twins.index].groupby(list(side.columns), dropna=False, sort=False).ngroup()
+        )
+        example = ", ".join(map(str, twins[groups == groups.iloc[0]][:3]))
+        message = (
+            f"{len(twins):,} items have a twin with other id and the same side values, such as "
+            f"{example}. "
+            "Give each item one id, or users will be shown it twice."
+        )
+        findings.append(Finding("duplicate_items", message, "warning"))
+    return findings
+
+
+def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
+    """Whether numeric columns are fit to be read by a tower as they are.
+
+    Args:
+        columns: name to `[n]` numbers, as the tower would get them; NaN is missing.
+
+    Raises:
+        TypeError: a column is not numeric.
+    """
+    findings = []
+    for name, values in columns.items():
+        values = np.asarray(values)
+        if values.dtype.kind not in "iufb":
+            raise TypeError(
+                f"column {name} has type {values.dtype}; numerics are integers, floats or booleans"
+            )
+        values = values.astype(np.float64)
+        values = values[np.isfinite(values)]
+        if not len(values) or values.min() == values.max():
+            held = f"only the value {values[0]:g}" if len(values) else "no value at all"
+            findings.append(
+                Finding("constant_numeric", f"{name} holds {held}. Leave it out.", "warning")
+            )
+            continue
+        mean, deviation = values.mean(), values.std()
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        far = np.abs(values - median) > FAR * ((high - low) or deviation)
+        if far.any():
+            message = (
+                f"{name} has {far.sum():,} values far out, such as {values[far][0]:g}, where the "
+                "middle half lies "
+                f"between {low:g} and {high:g}. Take its logarithm, or buckets."
+            )
+            findings.append(Finding("outliers", message, "warning"))
+        if max(abs(mean), deviation) > LARGE:
+            message = (
+                f"{name} has mean {mean:.4g} and standard deviation {deviation:.4g}. "
+                "Standardize it, or use buckets."
+            )
+            findings.append(Finding("unscaled_numeric", message, "warning"))
+    return findings
+
+
+def _repeated(frame: pd.DataFrame, name: str) -> list[Finding]:
+    times = int(frame.duplicated(["user_id", "item_id"]).sum())
+    if not times:
+        return []
+    message = (
+        f"{times:,} of {len(frame):,} {name} events ({times / len(frame):.1%}) repeat a (user, "
+        "item) pair. If repeats "
+        "mean nothing (logged twice), drop them: each is a positive of its own in training."
+    )
+    return [Finding("repeated_pairs", message, "info")]
+
+
+def _leaks(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
+    findings = []
+    known = pd.MultiIndex.from_frame(train[["user_id", "item_id"]])
+    inside = pd.MultiIndex.from_frame(held[["user_id", "item_id"]]).isin(known).mean()
+    if inside:
+        message = (
+            f"{inside:.1%} of the {name} pairs stand in train too, so the answer is in the user's "
+            "history. "
+            "Evaluate with exclude_seen=True, which leaves them out, or split so that a pair is on "
+            "one side only."
+        )
+        findings.append(Finding("target_in_history", message, "warning"))
+    if "timestamp" in train and "timestamp" in held:
+        last = train.groupby("user_id")["timestamp"].max()
+        early = (
+            held["timestamp"].to_numpy() < held["user_id"].map(last).to_numpy(np.float64)
+        ).mean()
+        if early:
+            message = (
+                f"{early:.1%} of the {name} events lie before an event of the same user in train: "
+                "the model has seen "
+                "the future. Random splits are so; for figures that hold when served, split "
+                "by_time or leave_last_out."
+            )
+            findings.append(Finding("future_in_train", message, "warning"))
+    return findings
+
+
+def _strangers(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
+    findings = []
+    cures = {
+        "user": "They are answered from their context alone: give the query tower features beyond "
+        "the user id.",
+        "item": "To be found they must stand in the item table, with features beyond the item id "
+        "in the item tower.",
+    }
+    for side, cure in cures.items():
+        share = 1 - held[f"{side}_id"].isin(train[f"{side}_id"].unique()).mean()
+        if share:
+            message = f"the {side} of {share:.1%} of the {name} events is unknown to train. {cure}"
+            findings.append(
+                Finding(f"unknown_{side}s", message, "warning" if share > UNKNOWN else "info")
+            )
+    return findings
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Values to compare: text without case and spare white space, missing where it is empty."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    text = [
+        " ".join(str(value).casefold().split())
+        for value in column.astype(object).where(column.notna(), "")
+    ]
+    return pd.Series([value or None for value in text], column.index, object)
