@@ -27,8 +27,8 @@ from scipy import sparse
 from tutorial import finish
 
 import tf_recall as tr
-from tf_recall.channels import products
 from tf_recall.channels.item_cf import ItemCF
+from tf_recall.recommend import products
 
 USERS, ITEMS, EVENTS, TOP, THREADS = 100_000, 50_000, 2_000_000, 100, 2
 LARGE = (1_000_000, 100_000, 50_000_000)

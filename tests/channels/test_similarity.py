@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from tf_recall.channels import products
 from tf_recall.channels.similarity import Cosine, Euclidean, Jaccard, Pearson, WeightedCosine
+from tf_recall.recommend import products
 
 ALL = [Cosine(), WeightedCosine(), Jaccard(), Pearson(0), Pearson(3.0), Euclidean()]
 

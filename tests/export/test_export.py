@@ -323,10 +323,10 @@ def check_nothing_is_left(directory):
 
 
 def test_an_interrupted_export_leaves_nothing(small, tmp_path, monkeypatch):
-    save = tf.saved_model.save
+    write = tf.saved_model.save
 
     def interrupted(module, path, **settings):
-        save(module, path, **settings)
+        write(module, path, **settings)
         assert not versions(tmp_path / "a"), "a server that polls now would find half a model"
         raise KeyboardInterrupt
 

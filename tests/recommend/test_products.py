@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from tf_recall.channels import products
+from tf_recall.recommend import products
 
 
 def random(rows, columns, seed, density=0.3, signs=False):

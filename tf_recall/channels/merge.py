@@ -97,8 +97,8 @@ class Merge:
 
 
 class RoundRobin(Merge):
-    """Channels take turns, each giving its best item not yet taken, until k are there (METHODS.md
-    C5).
+    """Channels take turns, each giving its best item not yet taken, until k are there
+    (METHODS.md C5).
 
     A channel that has no more is passed over. So as long as channels have something to give, the
     numbers that they gave differ by at most one, in whatever order they stand, and the first n

@@ -106,8 +106,8 @@ class Pearson(Similarity):
 
 
 class Euclidean(Similarity):
-    """How near two items' columns of likes are, among items that a user likes both of (METHODS.md
-    C2).
+    """How near two items' columns of likes are, among items that a user likes both of
+    (METHODS.md C2).
 
         sim(i, j) = 1 / (1 + sqrt(sum_u (like(u, i) - like(u, j))^2))
 

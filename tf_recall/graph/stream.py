@@ -10,9 +10,9 @@ WORKERS, AHEAD = 2, 4  # threads that make batches, and batches made before they
 class GraphBatches:
     """Batches with the nodes around them; a batch is a function of `(seed, step)`.
 
-    Threads make the next batches while the model computes: producers and a consumer (METHODS.md
-    M14). What is drawn is NumPy's work on whole arrays, which holds no lock, so sampling and
-    computing overlap.
+    Threads make the next batches while the model computes: producers and a consumer
+    (METHODS.md M14). What is drawn is NumPy's work on whole arrays, which holds no lock, so
+    sampling and computing overlap.
 
     The edges between a row's query and its positive are left out of what the batch sees, in both
     directions: a model that saw them would learn to copy its neighbors.

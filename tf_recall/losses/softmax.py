@@ -44,8 +44,8 @@ class UncorrectedSoftmax(Loss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class SampledSoftmax(UncorrectedSoftmax):
-    """Softmax against drawn negatives, corrected for how likely each was to be drawn: METHODS.md
-    L4; L7 with `InBatch`.
+    """Softmax against drawn negatives, corrected for how likely each was to be drawn:
+    METHODS.md L4; L7 with `InBatch`.
 
     G[i, j] = query[i] . item[j] / temperature - log_q[j]
     loss[i] = -log( exp G[i, +] / (exp G[i, +] + sum_j exp G[i, j]) )

@@ -10,8 +10,8 @@ from tf_recall.negatives import EasyHard, Popularity, SameGroup
 
 @keras.saving.register_keras_serializable("tf_recall")
 class AirbnbI2I(Item2Vec):
-    """`Item2Vec` in which the item finally booked is near every item of its session (METHODS.md
-    M2).
+    """`Item2Vec` in which the item finally booked is near every item of its session
+    (METHODS.md M2).
 
     loss[t] = NEG over the contexts in the window of t, and over the item booked, wherever it
     stands; the negatives are drawn from all items, and some more from the city of t

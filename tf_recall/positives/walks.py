@@ -10,8 +10,8 @@ from tf_recall.positives.windows import Windows, check_whole
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Walks(Windows):
-    """Two items within a window of one random walk on the graph of what followed what (METHODS.md
-    P4, M4).
+    """Two items within a window of one random walk on the graph of what followed what
+    (METHODS.md P4, M4).
 
     M[i, j] = how often item i is directly followed by j in a session
     P(j | i) = M[i, j] / sum over k of M[i, k]

@@ -117,8 +117,8 @@ class Windows:
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ShrinkingWindows(Windows):
-    """Word2vec's windows: each center, each epoch, looks as far as a reach drawn for it (METHODS.md
-    P2).
+    """Word2vec's windows: each center, each epoch, looks as far as a reach drawn for it
+    (METHODS.md P2).
 
     reach[i] = one of 1, ..., window, each as likely
     pairs = (items[i], items[j]) with 0 < |i - j| <= reach[i]

@@ -83,8 +83,8 @@ class MeanTower(Tower):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class WeightedTower(MeanTower):
-    """The mean of what is known of a row, each row weighing its features its own way (METHODS.md
-    M4, EGES).
+    """The mean of what is known of a row, each row weighing its features its own way
+    (METHODS.md M4, EGES).
 
     `vector = sum_j known_j exp(a_rj) W_j / sum_j known_j exp(a_rj)` over the features j, for row r,
     a = PACE * weights

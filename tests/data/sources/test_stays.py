@@ -7,7 +7,7 @@ import pytest
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.sessions import Booked, ByColumn
+from tf_recall.data.sessions import ByColumn, WithConversion
 from tf_recall.data.sources.stays import LEADS, Stays, stays, stays_log
 
 
@@ -53,10 +53,10 @@ def test_a_booking_is_the_last_click_of_four_in_ten_searches(world):
     last = frame.groupby("search")["timestamp"].transform("max") == frame["timestamp"]
     assert frame["booked"].dtype == bool and not (frame["booked"] & ~last).any()
     assert abs(frame["booked"].sum() / frame["search"].nunique() - LEADS) < 0.04
-    sessions = Booked(ByColumn("search"), "booked")(
+    sessions = WithConversion(ByColumn("search"), "booked")(
         world.interactions, Catalog.fit(world.interactions)
     )
-    assert np.count_nonzero(sessions.booked) == frame["booked"].sum()
+    assert np.count_nonzero(sessions.conversion) == frame["booked"].sum()
 
 
 def test_what_is_clicked_suits_the_user(joined):

@@ -5,7 +5,7 @@ size.
 import numpy as np
 import pytest
 
-from tf_recall.data import synthetic as synthetic_module
+from tf_recall.data.sources import synthetic as synthetic_module
 from tf_recall.data.sources.synthetic import GENRES, Planted, synthetic
 
 
