@@ -38,11 +38,16 @@ class Id(SeenFeature):
             raise ValueError(f"min_count must be at least 1, not {min_count}")
         self.min_count = min_count
 
-    def codes_of(self, counts):
-        """Each row's code, itself or 0, from how often it occurs in training: int32
-        `[num_rows]`.
-        """
+    def learn(self, train, catalog, entity):
+        """As `Feature.learn`; a row's code is the row itself, or 0 where it has too few events."""
+        counts = catalog.side(entity).vocabulary.counts
+        self.build_from_config({"num_rows": len(counts)})
         return np.where(counts >= self.min_count, np.arange(len(counts)), 0).astype(np.int32)
+
+    def grown(self, codes, catalog, entity):
+        """As `Feature.grown`; an id that training has not seen is unknown."""
+        new = catalog.side(entity).vocabulary.size - len(codes)
+        return np.concatenate([codes, np.zeros(new, codes.dtype)])
 
     def get_config(self):
         config = {**super().get_config(), "min_count": self.min_count}
@@ -90,6 +95,9 @@ class VocabularyFeature(Feature):
 
     def get_build_config(self):
         return {"num_rows": self.table.num_rows} if self.built else None
+
+    def vocabularies(self) -> list:
+        return [self.vocabulary]
 
     def save_assets(self, directory):
         self.vocabulary.save(Path(directory) / VOCABULARY)

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from tf_recall.data.catalog import Catalog, Seen
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import Seen
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
 from tf_recall.recommend.products import first, together, top_changed, top_in_order
