@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tf_recall.losses.scores import Scores
 from tf_recall.negatives.base import Batch
 from tf_recall.retrievers.distribution import ReplicatedModel, gather, num_replicas, rank
 from tf_recall.retrievers.optimizers import SparseAdagrad
@@ -55,6 +54,7 @@ class Retriever(ReplicatedModel):
             raise ValueError(
                 f"the towers must end in one size, not {query_tower.dim} and {item_tower.dim}"
             )
+        loss.check_negatives(negatives)
         self.query_tower, self.item_tower = query_tower, item_tower
         self.positives, self.negatives, self.loss_fn = positives, negatives, loss
         self.temperature = loss.temperature  # tracked here: it may hold a weight
@@ -141,15 +141,16 @@ class Retriever(ReplicatedModel):
             training=training,
         )
         candidates = self.negatives.draw(drawing)
-        log_q = (
-            functools.partial(self.negatives.log_q, batch=drawing)
-            if self.loss_fn.corrected
-            else None
+        return self.loss_fn.of_vectors(
+            query,
+            item,
+            rows,
+            candidates,
+            drawing.step,
+            functools.partial(self.negatives.log_q, batch=drawing),
+            batch.get("weight"),
+            merge=not self._static,
         )
-        temperature = self.loss_fn.temperature_at(drawing.step)
-        merge = self.loss_fn.merges and not self._static
-        scores = Scores.of(query, item, rows, candidates, temperature, log_q, merge)
-        return self.loss_fn.of(scores, batch.get("weight"))
 
     def _check_replicas(self, rows):
         if num_replicas() > 1 and self.jit_compile:

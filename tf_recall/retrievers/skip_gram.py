@@ -8,8 +8,6 @@ import keras
 import tensorflow as tf
 
 from tf_recall.features.embedding import RowEmbedding
-from tf_recall.losses import NEG
-from tf_recall.losses.scores import WindowScores
 from tf_recall.negatives.base import Batch, Candidates
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import gather, rank
@@ -36,7 +34,7 @@ class SkipGram(Retriever):
         positives: where the sequences come from, such as `Windows`.
         negatives: a sampler that draws from the catalog: `Popularity`, `Uniform`, `LogUniform`, or
             a mix with a hard one.
-        loss: `NEG` or `NCE`.
+        loss: `NEG`, `NCE` or `NCELoss`.
         history_length: how many of a user's latest items make its vector.
 
     Call: a batch `{"item": [G, J], "left": [G, I], "right": [G, I]}`, optionally with
@@ -56,9 +54,10 @@ class SkipGram(Retriever):
                 "them: use Popularity, Uniform, LogUniform, or EasyHard of one of them and "
                 "SameGroup"
             )
-        if not isinstance(loss, NEG):
+        if not loss.several_positives:
             raise ValueError(
-                f"{type(self).__name__} learns by NEG or NCE, not by {type(loss).__name__}"
+                f"{type(self).__name__} has several positives a row, and {type(loss).__name__} "
+                "takes one: use NEG, NCE or NCELoss"
             )
         if not item_tower.normalize:
             raise ValueError(
@@ -108,24 +107,19 @@ class SkipGram(Retriever):
             training=training,
         )
         candidates = self.negatives.draw(drawing)
-        log_q = (
-            functools.partial(self.negatives.log_q, batch=drawing)
-            if self.loss_fn.corrected
-            else None
-        )
-        scores = WindowScores.of(
+        loss = self.loss_fn.of_windows(
             tf.reshape(query, [-1, size, query.shape[1]]),
             self.contexts(items),
             items,
             in_window(items, left, right),
             candidates,
             self._conversion(centers, batch.get("conversion")),
-            self.loss_fn.temperature_at(drawing.step),
-            log_q,
+            drawing.step,
+            functools.partial(self.negatives.log_q, batch=drawing),
         )
         if training:
             self.item_tower.advance()
-        return tf.reduce_mean(self.loss_fn.several(*scores))
+        return loss
 
     def default_optimizer(self):
         # A pair's gradient is of the order of 1 / T, and a rare item has few pairs: what the
