@@ -89,6 +89,8 @@ REGISTRY = {
         "pointwise_cross_entropy": "tf_recall.losses:PointwiseCrossEntropy",
         "neg": "tf_recall.losses:NEG",
         "nce": "tf_recall.losses:NCE",
+        "nce_loss": "tf_recall.losses:NCELoss",
+        "retrieval_task": "tf_recall.losses:RetrievalTask",
     },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",

@@ -88,6 +88,7 @@ class Sampler(keras.layers.Layer):
 
     num_given = 0  # of the batch's `negatives` that it wants to see
     from_batch = False  # whether what it draws are the items of a batch
+    gives_own = False  # whether some of what it draws are each row's own, not shared
 
     def adapt(self, counts, table=None, dim=None):
         """Fits whatever the sampler needs to know.

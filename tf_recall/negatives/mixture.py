@@ -39,6 +39,10 @@ class Mixture(Sampler):
         return max(sampler.num_given for sampler in self.samplers)
 
     @property
+    def gives_own(self):
+        return any(sampler.gives_own for sampler in self.samplers)
+
+    @property
     def from_batch(self):
         return any(sampler.from_batch for sampler in self.samplers)
 
@@ -108,6 +112,8 @@ class EasyHard(Sampler):
 
     Huang et al., "Embedding-based Retrieval in Facebook Search", KDD 2020, section 6.1: 100 to 1.
     """
+
+    gives_own = True
 
     def __init__(self, easy, hard, ratio=100, **kwargs):
         super().__init__(**kwargs)
