@@ -63,7 +63,7 @@ class Service:
             catalog,
         )
         self.k_max = min(k_max, catalog.num_items)
-        self.takes_history = _takes_history(query_tower)
+        self.takes_history = query_tower.takes_history
         self.item_ids = tf.Variable(
             catalog.items.decode(np.arange(catalog.items.size)), trainable=False
         )
@@ -96,7 +96,7 @@ class Service:
             {"row": some},
         )
         history = np.zeros([len(some), 0], np.int32)
-        queries = model.query_tower(_query_inputs(model.query_tower, some, raw, history))
+        queries = model.query_tower(model.query_tower.inputs_from_raw(some, raw, history))
         return cls(
             model.query_tower, model.item_tower, index.build(vectors, queries), catalog, k_max
         )
@@ -222,7 +222,8 @@ class Service:
     def _query_vectors(self, inputs):
         rows = self.catalog.users.lookup(inputs["user_id"])
         raw = {name: inputs[name] for name in self.query_tower.raw_columns}
-        return self.query_tower(_query_inputs(self.query_tower, rows, raw, self._history(inputs)))
+        history = self._history(inputs) if self.takes_history else None
+        return self.query_tower(self.query_tower.inputs_from_raw(rows, raw, history))
 
     def _history(self, inputs):
         """The item rows of the history given, `[B, L]`; L is 0 where the query tower takes none."""
@@ -301,15 +302,3 @@ class Service:
         )
         position = tf.gather(tf.pad(allow, [[0, 0], [0, short]]), order, batch_dims=1)
         return score, tf.where(tf.math.is_inf(score), -1, position)  # [B, k]
-
-
-def _takes_history(query_tower) -> bool:
-    return bool(getattr(query_tower, "takes_history", False))
-
-
-def _query_inputs(query_tower, rows, raw, history):
-    """The query tower's inputs: of the users' rows, what was said of them, and the item rows that
-    they took.
-    """
-    inputs = query_tower.inputs_from_raw(rows, raw)
-    return {**inputs, "history": history} if _takes_history(query_tower) else inputs
