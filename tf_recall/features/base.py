@@ -45,6 +45,7 @@ class Feature(keras.layers.Layer):
     code_dtype = "int32"
     # the length of the trained vectors, until they are built; None where the code itself is the
     # vector
+    history_length = 0  # how many of a user's items before the event a row must bring
     width = None
 
     def __init__(self, column, name=None, **kwargs):
