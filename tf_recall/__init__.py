@@ -93,6 +93,7 @@ _HOMES = {
     "WalkPairs": "positives",
     "Walks": "positives",
     "WeightedTower": "towers.side_info",
+    "YouTubeDNN": "models.youtube_dnn",
     "WholeCatalog": "negatives",
     "Windows": "positives",
     "by_time": "data.splits",

@@ -117,6 +117,7 @@ REGISTRY = {
         "graph_sage": "tf_recall.models.graph_sage:GraphSAGE",
         "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
+        "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

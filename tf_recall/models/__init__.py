@@ -9,6 +9,7 @@ from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.two_tower import TwoTower
+from tf_recall.models.youtube_dnn import YouTubeDNN
 
 __all__ = [
     "EGES",
@@ -20,4 +21,5 @@ __all__ = [
     "Item2Vec",
     "PinSage",
     "TwoTower",
+    "YouTubeDNN",
 ]

@@ -126,6 +126,22 @@ class Service:
             "embed_item": item,
         }
 
+    @property
+    def history_length(self):
+        """How many items of a history it looks at."""
+        return self.query_tower.needs().history
+
+    @property
+    def id_types(self):
+        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
+
+    def recommend_rows(
+        self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None, **features
+    ):
+        """As `recommend`, in item rows."""
+        given = {"user_id": user_id, "exclude_seen": exclude_seen, "exclude": exclude, "allow": allow, "history": history, **features}
+        return self._ask(self.answer, "serving_default", "user_id", given, k)
+
     def recommend(
         self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None, **features
     ):
@@ -163,13 +179,6 @@ class Service:
             self.answer, "serving_default", "user_id", {"user_id": user_id, **given, **features}, k
         )
         return self.catalog.items.decode(rows), score
-
-    def recommend_rows(self, user_id, k=10, exclude_seen=False, **features):
-        """As `recommend`, in item rows: int32 `[B, k]`, 0 where there is nothing, and scores
-        `[B, k]`.
-        """
-        given = {"user_id": user_id, "exclude_seen": exclude_seen, **features}
-        return self._ask(self.answer, "serving_default", "user_id", given, k)
 
     def similar(self, item_id, k=10, exclude=None, allow=None, **features):
         """The k items most like each item, as raw ids: never the item itself.

@@ -43,12 +43,17 @@ class Channel:
     arrays = ("likes", "right")
     query_columns: dict = {}  # a request brings no features
     takes_history = True
+    history_length = None
 
     def fit(self, train: Interactions, catalog: Catalog):
         """Counts the training part; returns the channel itself."""
         self._forget(catalog)
         self._fit(train)
         return self
+
+    @property
+    def id_types(self):
+        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
 
     @property
     def inputs(self) -> dict[str, tf.TensorSpec]:

@@ -214,7 +214,7 @@ class Retriever(ReplicatedModel):
         return np.concatenate([self._embed_rows(tf.range(at, end)).numpy() for at, end in blocks])
 
     def parts(self) -> dict:
-        """The arguments that are parts themselves, by name."""
+        """The arguments that are parts themselves, or lists of parts, by name."""
         return {
             "positives": self.positives,
             "negatives": self.negatives,
@@ -230,7 +230,10 @@ class Retriever(ReplicatedModel):
         if item_tower is not None:
             config["item_tower"] = serialize(item_tower)
         with shared(item_tower=item_tower):
-            return {**config, **{name: serialize(part) for name, part in parts.items()}}
+            for name, part in parts.items():
+                many = isinstance(part, list)
+                config[name] = [serialize(each) for each in part] if many else serialize(part)
+        return config
 
     @classmethod
     def from_config(cls, config):
@@ -321,15 +324,22 @@ class Retriever(ReplicatedModel):
 
 def deserialized(config: dict) -> dict:
     """A config whose serialized parts are made; they share the item tower."""
-    parts = {
-        name: part
-        for name, part in config.items()
-        if isinstance(part, dict) and {"class_name", "shared"} & set(part) and name != "dtype"
-    }
-    item_tower = deserialize(parts.pop("item_tower")) if "item_tower" in parts else None
+    parts = {name: value for name, value in config.items() if _is_part(value) and name != "dtype"}
+    item_tower = _made(parts.pop("item_tower", None))
     with shared(item_tower=item_tower):
-        made = {name: deserialize(part) for name, part in parts.items()}
+        made = {name: _made(part) for name, part in parts.items()}
     return {**config, **made, **({} if item_tower is None else {"item_tower": item_tower})}
+
+
+def _is_part(value):
+    some = value[0] if isinstance(value, list) and value else value
+    return isinstance(some, dict) and bool({"class_name", "shared"} & set(some))
+
+
+def _made(part):
+    if isinstance(part, list):
+        return [deserialize(each) for each in part]
+    return None if part is None else deserialize(part)
 
 
 class _Epochs(keras.callbacks.Callback):
