@@ -34,14 +34,14 @@ def one(side, num_rows, num_steps):
     import tensorflow as tf
 
     generator = np.random.default_rng(0)
-    prices = np.full(num_rows, -np.log(num_rows), np.float32)
+    log_shares = np.full(num_rows, -np.log(num_rows), np.float32)
     query, item = generator.standard_normal((2, num_rows, DIM), dtype=np.float32) / DIM**0.5
     ids = generator.permutation(num_rows).astype(np.int32)
     inputs = [
         tf.constant(array)
         for array in (query, item, ids, generator.random(num_rows, dtype=np.float32))
     ]
-    step = {"tf_recall": softmax_speed.ours, "TFRS": softmax_speed.theirs}[side](prices)
+    step = {"tf_recall": softmax_speed.ours, "TFRS": softmax_speed.theirs}[side](log_shares)
     before, seconds = peak_gib(), []
     for _ in range(num_steps):
         start = time.perf_counter()
@@ -82,9 +82,9 @@ def main():
         for side in ("tf_recall", "TFRS"):
             if side == "TFRS" and num_rows > options.tfrs_rows:
                 continue
-            taken = found[side, num_rows] = run(side, num_rows, 3)
+            used = found[side, num_rows] = run(side, num_rows, 3)
             cells = (
-                "".join(f"{cell:>12.2f}" for cell in taken.values()) if taken else "   did not end"
+                "".join(f"{cell:>12.2f}" for cell in used.values()) if used else "   did not end"
             )
             print(f"{num_rows:>8,}{side:>12}{cells}", flush=True)
 
@@ -93,8 +93,8 @@ def main():
         raise SystemExit(f"{sizes[-1]:,} rows did not fit")
     above = [
         n
-        for (side, n), taken in found.items()
-        if side == "TFRS" and taken and taken["peak_gib"] > ours["peak_gib"]
+        for (side, n), used in found.items()
+        if side == "TFRS" and used and used["peak_gib"] > ours["peak_gib"]
     ]
     finish(
         ratio=AIM_GIB / ours["peak_gib"],
@@ -102,7 +102,7 @@ def main():
         peak_gib=ours["peak_gib"],
         seconds=ours["seconds"],
         tfrs_takes_more_from=min(above, default=None),
-        sizes={f"{side}, {num_rows:,} rows": taken for (side, num_rows), taken in found.items()},
+        sizes={f"{side}, {num_rows:,} rows": used for (side, num_rows), used in found.items()},
     )
 
 

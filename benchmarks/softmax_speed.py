@@ -28,8 +28,8 @@ BATCH, DIM, TEMPERATURE, TOLERANCE = 4096, 64, 0.1, 1e-4
 ITEMS = 9742  # of MovieLens latest-small
 
 
-def ours(prices):
-    """`query, item, ids, weight -> loss, its gradients` with `SampledSoftmax`; `prices` `[V]` is
+def ours(log_shares):
+    """`query, item, ids, weight -> loss, its gradients` by `SampledSoftmax`; `log_shares` `[V]` is
     log q by id.
     """
     import tensorflow as tf
@@ -37,7 +37,7 @@ def ours(prices):
     from tf_recall.negatives.base import Candidates
 
     loss = tr.SampledSoftmax(TEMPERATURE)
-    log_q = functools.partial(tf.gather, tf.constant(prices))
+    log_q = functools.partial(tf.gather, tf.constant(log_shares))
 
     @tf.function
     def step(query, item, ids, weight=None):
@@ -50,7 +50,7 @@ def ours(prices):
     return step
 
 
-def theirs(prices):
+def theirs(log_shares):
     """The same by TFRS: the sum of the rows, not their mean."""
     import tensorflow as tf
 
@@ -58,7 +58,7 @@ def theirs(prices):
 
     task, shares = (
         tfrs.tasks.Retrieval(temperature=TEMPERATURE, remove_accidental_hits=True),
-        tf.exp(prices),
+        tf.exp(log_shares),
     )
 
     @tf.function
@@ -119,10 +119,10 @@ def measure(shares, num_steps, num_warm=3):
     generator = np.random.default_rng(0)
     num_items = ITEMS if shares is None else len(shares)
     table = unit(generator.standard_normal((num_items, DIM), dtype=np.float32))
-    prices = np.log(np.full(num_items, 1 / num_items) if shares is None else shares).astype(
+    log_shares = np.log(np.full(num_items, 1 / num_items) if shares is None else shares).astype(
         np.float32
     )
-    steps = ours(prices), theirs(prices)
+    steps = ours(log_shares), theirs(log_shares)
     seconds, different = np.zeros((num_warm + num_steps, 2)), []
     for at in range(num_warm + num_steps):
         inputs = batch(generator, table, shares)

@@ -136,7 +136,7 @@ def train(batches):
 
 
 def drawn(model):
-    """What the model's sampler would draw and charge at a step."""
+    """What the model's sampler would draw at a step, and log q."""
     table = tf.random.stateless_normal([81, 8], [0, 0])
     positives = tf.range(1, 5)
     items = tf.gather(table, positives)

@@ -21,7 +21,7 @@ ROWS, DIM, ITEMS = 23, 4, 9
 
 
 def data(seed, own=False):
-    """Repeated items, prices spread over many orders, uneven weights."""
+    """Repeated items, sampling probabilities of many orders, different weights."""
     rng = np.random.default_rng(seed)
     made = {
         "query": rng.normal(size=(ROWS, DIM)),
@@ -41,8 +41,8 @@ def scores_of(d, merge=False):
     candidates = [Candidates(d["ids"], d["item"])]
     if d["own"] is not None:
         candidates.append(Candidates(d["own_ids"], d["own"]))
-    price = lambda ids: tf.math.log(tf.gather(d["share"], ids))  # noqa: E731
-    return Scores.of(d["query"], d["item"], d["ids"], candidates, d["temperature"], price, merge)
+    log_q = lambda ids: tf.math.log(tf.gather(d["share"], ids))  # noqa: E731
+    return Scores.of(d["query"], d["item"], d["ids"], candidates, d["temperature"], log_q, merge)
 
 
 def chunks(d, merge=False):
@@ -169,15 +169,15 @@ def test_equals_tensorflow_recommenders(temperature, weighted):
         assert_same(ours, theirs)
 
 
-@pytest.mark.parametrize("price", [-20.0, -40.0])
-def test_the_price_of_a_rare_item_is_exact(price):
-    # Scores 0, prices 0 and -20: row 0 loses log(1 + e^20), row 1 log(1 + e^-20), on average 10.
+@pytest.mark.parametrize("log_share", [-20.0, -40.0])
+def test_log_q_of_a_rare_item_is_exact(log_share):
+    # Scores 0, log q 0 and -20: row 0 has log(1 + e^20), row 1 log(1 + e^-20), on average 10.
     zeros, ids = tf.zeros([2, 3]), tf.constant([0, 1])
-    log_q = tf.constant([0.0, price])
+    log_q = tf.constant([0.0, log_share])
     scores = Scores.of(
         zeros, zeros, ids, [Candidates(ids, zeros)], 0.05, lambda ids: tf.gather(log_q, ids)
     )
-    assert SampledSoftmax().of(scores).numpy() == pytest.approx(-price / 2, rel=1e-6)
+    assert SampledSoftmax().of(scores).numpy() == pytest.approx(-log_share / 2, rel=1e-6)
     # The peer takes a probability, and none below 1e-6: log 1e-6 = -13.8.
     share = tf.exp(log_q)
     d = {

@@ -92,7 +92,7 @@ def value_and_gradient(way, loss, scores, mask=None, weight=None):
 SCORES = np.log([[2, 3, 5], [4, 1, 3]]).astype("float32")
 MASK = np.array([[True, False], [False, True]])
 SOFTMAX = [log(10 / 2), log(8 / 4)], [log(5 / 2), log(7 / 4)]
-BY_HAND = {  # what the rows lose, without the mask and with it
+BY_HAND = {  # the rows' losses, without the mask and with it
     UncorrectedSoftmax: ({}, *SOFTMAX),
     SampledSoftmax: ({}, *SOFTMAX),
     # margin + s- - s+ is 1 + log 3/2, 1 + log 5/2; 1 + log 1/4 = -0.39 -> 0, 1 + log 3/4

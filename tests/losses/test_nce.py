@@ -27,27 +27,27 @@ def softplus(x):
     return max(x, 0) + log1p(exp(-abs(x)))
 
 
-def test_by_hand_with_temperature_and_price():
+def test_by_hand_with_temperature_and_log_q():
     # Temperature 1/2: the scores are 2 * 0 of row 0 (item 1) with its own item and 2 * 1/2 with
     # item 2, 2 * 1 of row 1 (item 2) with its own and -2 with item 1. Of the two draws, items 1 and
     # 2, one is a hit in either row.
     query, item, ids = tf.constant([[0.0, 0.5], [-1.0, 1.0]]), tf.eye(2), tf.constant([1, 2])
     drawn = [Candidates(ids, item)]
-    # 3 negatives are told by 2 draws: what one draw loses counts 3/2 times.
+    # 2 draws stand for 3 negatives: the loss of one draw counts 3/2 times.
     expected = [log(2) + 1.5 * log(1 + exp(1)), log(1 + exp(-2)) + 1.5 * log(1 + exp(-2))]
     value = NEG(negatives=3).of(Scores.of(query, item, ids, drawn, 0.5)).numpy()
     assert value == pytest.approx(sum(expected) / 2, rel=1e-6)
     # Q is 1/3 and 1/6, 3 Q is 1 and 1/2: item 2 scores log 2 more, whole, whatever the temperature.
-    price = tf.constant([9, -log(3), -log(6)])
+    log_q = tf.constant([9, -log(3), -log(6)])
     expected = [log(2) + 1.5 * log(1 + 2 * exp(1)), log(1 + exp(-2) / 2) + 1.5 * log(1 + exp(-2))]
-    scores = Scores.of(query, item, ids, drawn, 0.5, lambda rows: tf.gather(price, rows))
+    scores = Scores.of(query, item, ids, drawn, 0.5, lambda rows: tf.gather(log_q, rows))
     assert NCE(negatives=3).of(scores).numpy() == pytest.approx(sum(expected) / 2, rel=1e-6)
 
 
 def test_a_rows_own_negatives_count_once():
     # The two draws of both rows score 0 and log 3, and stand for 3: 3/2 (log 2 + log 4). Row 0 has
-    # own ones of log 2 and log 4, row 1 of log 2 and one that is its own item. To NCE, at an even
-    # price of 1/3, all four are draws.
+    # own ones of log 2 and log 4, row 1 of log 2 and one that is its own item. To NCE, at a uniform
+    # probability of 1/3, all four are draws.
     query, item, ids = tf.constant([[1.0], [1.0]]), tf.constant([[0.0], [0.0]]), tf.constant([1, 2])
     shared = Candidates(tf.constant([3, 4]), tf.constant([[0.0], [log(3)]]))
     own = Candidates(tf.constant([[5, 6], [5, 2]]), tf.math.log([[[2.0], [4.0]], [[2.0], [4.0]]]))
@@ -155,8 +155,8 @@ def tensorflow_and_ours(sampler, loss, labels, values, temperature=0.5):
             )
         )
         candidates = [Candidates(drawn, tf.gather(table, drawn))]
-        price = sampler.log_q if loss.corrected else None
-        ours = loss.of(Scores.of(query, tf.gather(table, ids), ids, candidates, temperature, price))
+        log_q = sampler.log_q if loss.corrected else None
+        ours = loss.of(Scores.of(query, tf.gather(table, ids), ids, candidates, temperature, log_q))
     for value in theirs, ours:
         gradients = tape.gradient(value, [query, table])
         yield [value.numpy(), *(tf.convert_to_tensor(gradient).numpy() for gradient in gradients)]
@@ -222,7 +222,7 @@ def test_sampled_softmax_of_tensorflow_takes_them():
     one, other = sampler.rows([2], seed=[0, 0]).numpy()
     labels, table = np.array([[one], [23]]), tf.zeros([len(COUNTS), 2])
     assert len({one, other, 23}) == 3
-    # All logits are equal, the prices too. Row 0 has one negative beside its own item, row 1 has
+    # All logits are equal, log q too. Row 0 has one negative beside its own item, row 1 has
     # two.
     args = table, tf.zeros([len(COUNTS)]), labels, tf.ones([2, 2]), 2, len(COUNTS)
     found = tf.nn.sampled_softmax_loss(
@@ -250,7 +250,7 @@ def test_tensorflow_halves_the_target_of_two_classes():
     found = tf.nn.nce_loss(*args, tf.constant(labels), query_, 3, len(COUNTS), 2, values).numpy()
     for i in range(2):
         positives, negatives = table[labels[i]] @ query[i], table[sampled] @ query[i]
-        # With target 1/2 a class loses  -log(sigmoid(s)) / 2 - log(1 - sigmoid(s)) / 2
+        # With target 1/2 the loss of a class is -log(sigmoid(s)) / 2 - log(1 - sigmoid(s)) / 2
         halved = sum(softplus(-s) / 2 + softplus(s) / 2 for s in positives) + sum(
             softplus(s) for s in negatives
         )
@@ -280,14 +280,14 @@ def test_what_it_learns(make):
     table = tf.Variable(tf.zeros([2, 3]))
     query, item = np.divmod(np.arange(6), 3)
     loss, weight = make(negatives=2.0), tf.constant(6 * P.reshape(-1), tf.float32)
-    price = tf.constant(np.log(Q), tf.float32) if loss.corrected else tf.zeros([3])
+    log_q = tf.constant(np.log(Q), tf.float32) if loss.corrected else tf.zeros([3])
     sgd = keras.optimizers.SGD(2.0)
     sgd.build([table])
 
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            scores = tf.gather(table - price, query)  # [6, 3]
+            scores = tf.gather(table - log_q, query)  # [6, 3]
             scores = tf.concat(
                 [tf.gather(scores, item, batch_dims=1)[:, None], tf.gather(scores, DRAWS, axis=1)],
                 1,

@@ -1,4 +1,4 @@
-"""Score arithmetic: temperature, then price, then mask; whose negatives are whose; and merging
+"""Score arithmetic: temperature, then log q, then mask; whose negatives are whose; and merging
 equal negatives.
 """
 
@@ -13,7 +13,7 @@ from tf_recall.negatives.base import Candidates
 LOG_Q = np.log([1, 1 / 2, 1 / 4, 1 / 8, 1 / 8]).astype("float32")
 
 
-def price(ids):
+def log_q_of(ids):
     return tf.gather(LOG_Q, ids)
 
 
@@ -21,20 +21,20 @@ def vectors(seed, *shape):
     return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
-def test_by_hand_with_temperature_and_price():
+def test_by_hand_with_temperature_and_log_q():
     # Temperature 1/2, so scores are twice the product, plus log 2 for item 1 and log 4 for item 2,
     # whole: row 0 (item 1): 2 * 0 + log 2, and item 2 at 2 * 1/2 + log 4; row 1 (item 2): 2 * 1 +
     # log 4, item 1 at -2 + log 2.
     query, item = tf.constant([[0.0, 0.5], [-1.0, 1.0]]), tf.eye(2)
     ids = tf.constant([1, 2])
-    scores, mask = Scores.of(query, item, ids, [Candidates(ids, item)], 0.5, price).table()
+    scores, mask = Scores.of(query, item, ids, [Candidates(ids, item)], 0.5, log_q_of).table()
     log2, log4 = np.log(2), np.log(4)
     assert mask.numpy().tolist() == [[False, True], [True, False]]
     np.testing.assert_allclose(scores[:, 0], [log2, 2 + log4], rtol=1e-6)
     np.testing.assert_allclose(scores[:, 1:].numpy()[mask], [1 + log4, -2 + log2], rtol=1e-6)
 
 
-def test_by_hand_without_price():
+def test_by_hand_without_log_q():
     query, item, ids = tf.constant([[0.0, 0.5], [-1.0, 1.0]]), tf.eye(2), tf.constant([1, 2])
     scores, mask = Scores.of(query, item, ids, [Candidates(ids, item)], 0.5).table()
     np.testing.assert_allclose(scores[:, 0], [0, 2], rtol=1e-6)
@@ -48,7 +48,7 @@ def test_by_hand_with_own_negatives():
     own = tf.constant([[[1.0, 5.0], [7.0, 7.0]], [[9.0, -1.0], [7.0, 7.0]]])
     ids, valid = tf.constant([[3, 1], [1, 4]]), tf.constant([[True, True], [True, False]])
     scores, mask = Scores.of(
-        query, tf.eye(2), tf.constant([1, 2]), [Candidates(ids, own, valid)], 0.25, price
+        query, tf.eye(2), tf.constant([1, 2]), [Candidates(ids, own, valid)], 0.25, log_q_of
     ).table()
     assert mask.numpy().tolist() == [[True, False], [True, False]]
     np.testing.assert_allclose(
@@ -56,8 +56,8 @@ def test_by_hand_with_own_negatives():
     )
 
 
-@pytest.mark.parametrize("priced", [True, False])
-def test_matches_the_slow_twin(priced):
+@pytest.mark.parametrize("with_log_q", [True, False])
+def test_matches_the_slow_twin(with_log_q):
     rng = np.random.default_rng(0)
     query, item, ids = vectors(1, 6, 3), vectors(2, 6, 3), rng.integers(0, 5, 6, "int32")
     drawn = [tf.constant(rng.integers(0, 5, shape), tf.int32) for shape in (4, (6, 2), (6, 3))]
@@ -68,9 +68,9 @@ def test_matches_the_slow_twin(priced):
         Candidates(drawn[2], vectors(5, 6, 3, 3), tf.constant(rng.random((6, 3)) < 0.6)),
     ]
     scores, mask = Scores.of(
-        query, item, tf.constant(ids), sets, 0.3, price if priced else None
+        query, item, tf.constant(ids), sets, 0.3, log_q_of if with_log_q else None
     ).table()
-    log_q = LOG_Q if priced else 0 * LOG_Q
+    log_q = LOG_Q if with_log_q else 0 * LOG_Q
     assert scores.shape == (6, 1 + 6 + 4 + 2 + 3) and mask.shape == (6, 15)
     for i in range(6):
         assert scores[i, 0].numpy() == pytest.approx(
@@ -102,7 +102,7 @@ def gradients(sets, merge, query, embedding, stale, own):
     with tf.GradientTape() as tape:
         tape.watch(variables)
         ids, candidates = sets(tf.function(lambda ids: tf.gather(embedding, ids)), stale, own)
-        scores = Scores.of(query, tf.gather(embedding, ids), ids, candidates, 0.4, price, merge)
+        scores = Scores.of(query, tf.gather(embedding, ids), ids, candidates, 0.4, log_q_of, merge)
         value = SampledSoftmax().of(scores)
     found = tape.gradient(value, variables, unconnected_gradients="zero")
     return scores, [value.numpy(), *(tf.convert_to_tensor(g).numpy() for g in found)]
@@ -131,7 +131,7 @@ def with_stale_and_own(embed, stale, own):
 
 
 @pytest.mark.parametrize("sets", [in_batch, of_two_samplers, with_stale_and_own])
-def test_merged_rivals_lose_the_same(sets):
+def test_merged_negatives_have_the_same_loss(sets):
     variables = vectors(1, 8, 3), vectors(2, 5, 3), vectors(3, 4, 3), vectors(4, 8, 2, 3)
     merged, ours = gradients(sets, True, *variables)
     whole, theirs = gradients(sets, False, *variables)
@@ -149,9 +149,9 @@ def test_what_is_stale_or_partly_valid_is_not_merged():
         assert Scores.of(item, item, ids, [candidates], merge=True).items.shape[0] == 3
 
 
-@pytest.mark.parametrize("place", ["shared", "own"])
+@pytest.mark.parametrize("where", ["shared", "own"])
 @pytest.mark.parametrize("why", ["hit", "not valid"])
-def test_what_is_masked_cannot_move_the_loss(place, why):
+def test_what_is_masked_cannot_move_the_loss(where, why):
     query, item, ids = vectors(1, 3, 2), vectors(2, 3, 2), tf.constant([1, 1, 1])
     negatives = tf.constant([2, 1 if why == "hit" else 3, 4])
     valid = tf.constant([True, why == "hit", True])
@@ -159,15 +159,15 @@ def test_what_is_masked_cannot_move_the_loss(place, why):
     def loss(size):
         vectors_ = tf.concat([item[:1], tf.fill([1, 2], size), item[2:]], axis=0)
         candidates = Candidates(negatives, vectors_, valid)
-        if place == "own":
+        if where == "own":
             candidates = Candidates(*(tf.stack([part] * 3) for part in candidates[:3]))
-        return SampledSoftmax().of(Scores.of(query, item, ids, [candidates], 0.1, price)).numpy()
+        return SampledSoftmax().of(Scores.of(query, item, ids, [candidates], 0.1, log_q_of)).numpy()
 
     value = loss(0.0)
     assert value > 0.01 and loss(1e4) == value and loss(-1e4) == value
 
 
-def test_own_rivals_alone_with_a_batch_of_unknown_size():
+def test_own_negatives_alone_with_a_batch_of_unknown_size():
     own = vectors(3, 4, 2, 3)
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3]), tf.TensorSpec([None], tf.int32)])

@@ -49,7 +49,7 @@ def tensors(batch):
     return {k: tensors(v) if isinstance(v, dict) else tf.constant(v) for k, v in batch.items()}
 
 
-def test_starts_where_it_is_told():
+def test_starts_where_it_is_set():
     for initial, lowest in (0.1, 0.01), (0.5, 0.05), (0.02, 0.0199):
         assert float(LearnedTemperature(initial, lowest)()) == pytest.approx(initial, rel=1e-5)
     assert float(LearnedTemperature()(step=10**6)) == pytest.approx(0.1)
@@ -90,8 +90,8 @@ def test_its_gradient_is_that_of_differences(own):
     loss = SampledSoftmax(temperature)
 
     def value():
-        price = lambda ids: tf.gather(log_q, ids)  # noqa: E731
-        return loss.of(Scores.of(query, item, ids, candidates, loss.temperature_at(0), price))
+        log_q_of = lambda ids: tf.gather(log_q, ids)  # noqa: E731
+        return loss.of(Scores.of(query, item, ids, candidates, loss.temperature_at(0), log_q_of))
 
     with tf.GradientTape() as tape:
         found = value()

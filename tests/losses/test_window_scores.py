@@ -10,12 +10,12 @@ from tf_recall.losses import NCE
 from tf_recall.losses.window_scores import WindowScores
 from tf_recall.negatives.base import Candidates
 
-G, SIZE, J, T = 3, 4, 6, 12  # segments, centers and places of one, centers in all
+G, SIZE, J, T = 3, 4, 6, 12  # segments, centers and contexts of one, centers in all
 NUM_ITEMS, DIM = 7, 3
 LOG_Q = np.log(np.arange(1, NUM_ITEMS + 1) / 28).astype("float32")
 
 
-def price(ids):
+def log_q_of(ids):
     return tf.gather(LOG_Q, ids)
 
 
@@ -36,7 +36,7 @@ SOME_SHARED = Candidates(ids(2, 4), vectors(2, 4, DIM), some(2, 4))
 OWN = Candidates(ids(3, T, 2), vectors(3, T, 2, DIM))
 SOME_OWN = Candidates(ids(4, T, 3), vectors(4, T, 3, DIM), some(4, T, 3))
 EXTRA = Candidates(ids(5, T, 2), vectors(5, T, 2, DIM), some(5, T, 2))
-STRETCHES = {
+SEGMENTS = {
     "query": vectors(6, G, SIZE, DIM),
     "contexts": vectors(7, G, J, DIM),
     "ids": ids(8, G, J),
@@ -65,14 +65,14 @@ def twin(query, contexts, ids, valid, candidates, extra, temperature, log_q):
     """
     for t in range(T):
         g, i = divmod(t, SIZE)
-        places = list(zip(ids[g].numpy(), contexts[g].numpy(), valid[g, i].numpy(), strict=True))
-        places += [] if extra is None else row_of(extra, t)
+        items = list(zip(ids[g].numpy(), contexts[g].numpy(), valid[g, i].numpy(), strict=True))
+        items += [] if extra is None else row_of(extra, t)
         score = functools.partial(slow_score, query[g, i].numpy(), temperature, log_q)
-        positives = [(score(item, vector), counts) for item, vector, counts in places]
+        positives = [(score(item, vector), counts) for item, vector, counts in items]
         negatives = [
             (
                 score(drawn, vector),
-                sum(item != drawn for item, _, counts in places if counts) if drawn_counts else 0,
+                sum(item != drawn for item, _, counts in items if counts) if drawn_counts else 0,
             )
             for part in sorted(candidates, key=lambda part: not part.shared)
             for drawn, vector, drawn_counts in row_of(part, t)
@@ -80,21 +80,21 @@ def twin(query, contexts, ids, valid, candidates, extra, temperature, log_q):
         yield positives, negatives
 
 
-@pytest.mark.parametrize("priced", [True, False])
+@pytest.mark.parametrize("with_log_q", [True, False])
 @pytest.mark.parametrize("extra", [EXTRA, None], ids=["extra", "window"])
 @pytest.mark.parametrize(
     "candidates",
     [[SHARED], [OWN], [SOME_SHARED, SHARED], [SHARED, SOME_OWN], [OWN, SOME_SHARED, SOME_OWN]],
     ids=["shared", "own", "some shared", "shared and some own", "all"],
 )
-def test_matches_the_slow_twin(candidates, extra, priced):
-    args = *STRETCHES.values(), candidates, extra, 0.4
-    scores = WindowScores.of(*args, price if priced else None)
+def test_matches_the_slow_twin(candidates, extra, with_log_q):
+    args = *SEGMENTS.values(), candidates, extra, 0.4
+    scores = WindowScores.of(*args, log_q_of if with_log_q else None)
     num = sum(part.ids.shape[-1] for part in candidates)
     assert scores.positive.shape == scores.valid.shape == (T, J + 2 * (extra is not None))
     assert scores.negatives.shape == scores.times.shape == (T, num)
     assert scores.num_own == sum(part.ids.shape[-1] for part in candidates if not part.shared)
-    for t, (positives, negatives) in enumerate(twin(*args, LOG_Q if priced else 0 * LOG_Q)):
+    for t, (positives, negatives) in enumerate(twin(*args, LOG_Q if with_log_q else 0 * LOG_Q)):
         expected, valid = zip(*positives, strict=True)
         np.testing.assert_allclose(scores.positive[t], expected, rtol=1e-4, atol=1e-4)
         np.testing.assert_array_equal(scores.valid[t], valid)
@@ -105,7 +105,7 @@ def test_matches_the_slow_twin(candidates, extra, priced):
         )
 
 
-def test_by_hand_with_temperature_and_price():
+def test_by_hand_with_temperature_and_log_q():
     # One segment of two centers (1, 0) and (0, 2) with items 1 and 2 beside them; item 1 is a
     # context of both, item 2 of the second. Temperature 1/2: twice the products, and log 14 and log
     # 28 / 3 more, whole.
@@ -116,7 +116,7 @@ def test_by_hand_with_temperature_and_price():
     valid = tf.constant([[[True, False], [True, True]]])
     drawn = Candidates(tf.constant([2, 4]), tf.constant([[4.0, 5.0], [-1.0, 1.0]]))
     scores = WindowScores.of(
-        query, contexts, tf.constant([[1, 2]]), valid, [drawn], None, 0.5, price
+        query, contexts, tf.constant([[1, 2]]), valid, [drawn], None, 0.5, log_q_of
     )
     one, two, four = np.log([28 / 2, 28 / 3, 28 / 5])
     np.testing.assert_allclose(
@@ -132,10 +132,10 @@ def test_by_hand_with_temperature_and_price():
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
-def test_a_draw_that_is_a_context_is_a_rival_of_the_others_only(own):
-    # The places hold 1, 2, 1, 3. The first center has 1, 2, 1 as contexts, the second 3, and 1
+def test_a_draw_that_is_a_context_is_a_negative_of_the_others_only(own):
+    # The segment holds 1, 2, 1, 3. The first center has 1, 2, 1 as contexts, the second 3, and 1
     # beside its window.
-    places, valid = tf.constant([[1, 2, 1, 3]]), tf.constant([[[1, 1, 1, 0], [0, 0, 0, 1]]]) > 0
+    items, valid = tf.constant([[1, 2, 1, 3]]), tf.constant([[[1, 1, 1, 0], [0, 0, 0, 1]]]) > 0
     extra = Candidates(
         tf.constant([[2], [1]]), tf.zeros([2, 1, DIM]), tf.constant([[False], [True]])
     )
@@ -143,13 +143,13 @@ def test_a_draw_that_is_a_context_is_a_rival_of_the_others_only(own):
     candidates = Candidates(drawn, tf.zeros([4, DIM]))
     if own:
         candidates = Candidates(tf.stack([drawn] * 2), tf.zeros([2, 4, DIM]))
-    args = tf.zeros([1, 2, DIM]), tf.zeros([1, 4, DIM]), places, valid, [candidates]
+    args = tf.zeros([1, 2, DIM]), tf.zeros([1, 4, DIM]), items, valid, [candidates]
     np.testing.assert_array_equal(WindowScores.of(*args).times, [[1, 2, 3, 3], [1, 1, 0, 1]])
     np.testing.assert_array_equal(WindowScores.of(*args, extra).times, [[1, 2, 3, 3], [1, 2, 1, 2]])
 
 
 def loss(candidates, extra=EXTRA, **changed):
-    scores = WindowScores.of(*(STRETCHES | changed).values(), candidates, extra, 0.4, price)
+    scores = WindowScores.of(*(SEGMENTS | changed).values(), candidates, extra, 0.4, log_q_of)
     return NCE(3).several(*scores).numpy()
 
 
@@ -160,24 +160,24 @@ def test_the_order_of_the_draws_changes_nothing():
     np.testing.assert_allclose(loss([SHARED, SOME_OWN]), loss([SOME_OWN, SHARED]), rtol=1e-5)
 
 
-def test_the_order_of_the_places_changes_nothing():
+def test_the_order_of_the_contexts_changes_nothing():
     order = np.random.default_rng(0).permutation(J)
-    moved = {name: tf.gather(STRETCHES[name], order, axis=1) for name in ("contexts", "ids")}
-    moved["valid"] = tf.gather(STRETCHES["valid"], order, axis=2)
+    moved = {name: tf.gather(SEGMENTS[name], order, axis=1) for name in ("contexts", "ids")}
+    moved["valid"] = tf.gather(SEGMENTS["valid"], order, axis=2)
     np.testing.assert_allclose(loss([SHARED, OWN], **moved), loss([SHARED, OWN]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1e3, -1e3])
 def test_what_does_not_count_moves_nothing(size):
-    """A place of no center, such as what fills up a segment, and draws and further contexts that
+    """A context of no center, such as what fills up a segment, and draws and further contexts that
     are not valid.
     """
     nobody = np.zeros((G, J), bool)
     nobody[:, 2] = True
-    valid = tf.constant(STRETCHES["valid"].numpy() & ~nobody[:, None])
+    valid = tf.constant(SEGMENTS["valid"].numpy() & ~nobody[:, None])
     value = loss([SOME_SHARED, SOME_OWN], valid=valid)
-    away = tf.where(nobody[..., None], size, STRETCHES["contexts"])
-    unknown = tf.where(nobody, 0, STRETCHES["ids"])
+    away = tf.where(nobody[..., None], size, SEGMENTS["contexts"])
+    unknown = tf.where(nobody, 0, SEGMENTS["ids"])
     far = [
         c._replace(vectors=tf.where(c.valid[..., None], c.vectors, size))
         for c in (SOME_SHARED, SOME_OWN, EXTRA)
@@ -189,7 +189,7 @@ def test_what_does_not_count_moves_nothing(size):
 
 
 def test_half_precision_vectors_meet_in_float32():
-    half = {name: tf.cast(STRETCHES[name], "bfloat16") for name in ("query", "contexts")}
+    half = {name: tf.cast(SEGMENTS[name], "bfloat16") for name in ("query", "contexts")}
     rounded = {name: tf.cast(value, tf.float32) for name, value in half.items()}
     draws = [c._replace(vectors=tf.cast(c.vectors, "bfloat16")) for c in (SHARED, OWN, EXTRA)]
     same = [c._replace(vectors=tf.cast(c.vectors, tf.float32)) for c in draws]

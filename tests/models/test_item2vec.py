@@ -9,7 +9,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByColumn
 from tf_recall.export.load import load
 from tf_recall.export.write import save
-from tf_recall.losses import NCE, NEG
+from tf_recall.losses import NCE, NEG, NCELoss
 from tf_recall.models import Item2Vec
 from tf_recall.negatives import LogUniform, Popularity, Uniform
 from tf_recall.positives import ShrinkingWindows, Windows
@@ -64,8 +64,13 @@ def theme_of(ids):
             "negatives": Uniform(32),
         },
         {"positives": ShrinkingWindows(alpha=0.05), "loss": NCE(), "negatives": LogUniform(32)},
+        {
+            "positives": Windows(ByColumn("visit"), window=2),
+            "loss": NCELoss(),
+            "negatives": Popularity(8),
+        },
     ],
-    ids=["default", "uniform", "nce"],
+    ids=["default", "uniform", "nce", "nce_loss"],
 )
 def test_neighbors_are_of_the_same_theme(log, arguments):
     model, catalog = fitted(log, **arguments)

@@ -19,6 +19,8 @@ class NCELoss(Loss):
     loss[i] = sum_{p of the P positives} cross_entropy(1 / P, G[i, p])
               + sum_{j of N, not masked} log(1 + exp(G[i, j]))
 
+    N is how many negatives the sampler draws: `Popularity(num=8)` for eight.
+
     With one positive a row it is `NCE(negatives=N)`, in value and in gradients. With several, the
     contexts of a center, TensorFlow gives each the target 1 / P instead of 1 and counts each draw
     once, not once per context: it is another loss than `NCE`. Take P = 2 * window (and one more for
