@@ -193,6 +193,7 @@ def test_a_clean_process_needs_tensorflow_only(exports, tmp_path):
         )
     np.save(tmp_path / "asked.npy", asked, allow_pickle=True)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["TF_USE_LEGACY_KERAS"] = "1"  # TensorFlow itself would load Keras 3
     command = [sys.executable, "-c", CLEAN, str(tmp_path / "asked.npy")]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120

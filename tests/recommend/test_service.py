@@ -223,8 +223,8 @@ def test_mistakes_are_named(hand):
         hand.similar(["a"], 5)
     with pytest.raises(ValueError, match="k_max must be 1 or more, got 0"):
         Service(
-            Plain(hand.catalog).query_tower,
-            Plain(hand.catalog).item_tower,
+            Plain(None, hand.catalog).query_tower,
+            Plain(None, hand.catalog).item_tower,
             hand.index,
             hand.catalog,
             k_max=0,
