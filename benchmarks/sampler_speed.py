@@ -92,14 +92,16 @@ def kinds(num):
 
 def build(negatives, users, items):
     """A compiled `TwoTower` on the ids of two vocabularies."""
+    import pandas as pd
+
+    from tf_recall.data.histories import Histories
     from tf_recall.features import Id
 
+    nothing = Histories(np.zeros(users.size + 1, np.int64), np.zeros(0, np.int32))
+    catalog = tr.Catalog(users, items, pd.DataFrame(), pd.DataFrame(), nothing)
     query, item = tr.FeatureTower("user", [Id(DIM)]), tr.FeatureTower("item", [Id(DIM)])
-    model = tr.TwoTower(query, item, negatives, tr.SampledSoftmax(0.1))
-    query.adapt(users)
-    item.adapt(items)
-    negatives.adapt(items.counts, dim=DIM)
-    model.built = True
+    model = tr.TwoTower(query, item, negatives=negatives, loss=tr.SampledSoftmax(0.1))
+    model.adapt(None, catalog)  # ids and their counts are all it learns from
     model.compile(tr.SparseAdagrad(0.1))
     return model
 

@@ -10,7 +10,7 @@ import argparse
 import keras
 
 import tf_recall as tr
-from tf_recall.data.sessions import Booked, ByColumn
+from tf_recall.data.sessions import ByColumn, WithConversion
 from tf_recall.data.sources.stays import stays
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I
@@ -37,7 +37,7 @@ catalog = tr.Catalog.fit(split.train)
 
 # 2. Two models: homes of one search are near one another and the one booked; types of guests near
 # types of homes.
-i2i = AirbnbI2I("city", Windows(Booked(ByColumn("search"), column="booked")))
+i2i = AirbnbI2I("city", Windows(WithConversion(ByColumn("search"), "booked")))
 u2i = AirbnbU2I(
     user_type=[
         "country",

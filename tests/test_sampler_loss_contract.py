@@ -113,7 +113,8 @@ def make_model(world):
 @pytest.fixture(scope="module")
 def batches(world):
     def of(model):
-        columns = user_item(world.train, world.catalog, model.query_tower)
+        needs = model.needs().also(negatives=0)  # drawn at random below
+        columns = user_item(world.train, world.catalog, needs)
         if num := model.negatives.num_given:
             columns["negatives"] = np.random.default_rng(0).integers(
                 0, 81, [len(world.train), num], np.int32

@@ -47,8 +47,8 @@ def make(index, number=False, seed=0):
     keras.utils.set_random_seed(seed)
     query = FeatureTower("user", [Pretrained("taste"), Categorical("plan")], units=[DIM])
     item = FeatureTower("item", [Pretrained("vector")])
-    query.adapt(catalog.users, catalog.user_table)
-    item.adapt(catalog.items, catalog.item_table)
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
     embedded = item({"item": tf.range(1, NUM_ITEMS + 1)}).numpy()
     return Service(query, item, index.build(embedded), catalog, k_max=20)
 

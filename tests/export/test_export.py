@@ -193,6 +193,7 @@ def test_a_clean_process_needs_tensorflow_only(exports, tmp_path):
         )
     np.save(tmp_path / "asked.npy", asked, allow_pickle=True)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["TF_USE_LEGACY_KERAS"] = "1"  # TensorFlow itself would load Keras 3
     command = [sys.executable, "-c", CLEAN, str(tmp_path / "asked.npy")]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120
@@ -261,12 +262,12 @@ def test_notes_lie_beside_the_model(exported):
 @pytest.fixture(scope="module")
 def small():
     """A service that is quick to export."""
-    catalog = Catalog.fit(
-        Interactions.from_columns(user_id=["u1", "u2"] * 5, item_id=[f"i{at}" for at in range(10)])
-    )
+    items = [f"i{at}" for at in range(10)]
+    log = Interactions.from_columns(user_id=["u1", "u2"] * 5, item_id=items)
+    catalog = Catalog.fit(log)
     query, item = FeatureTower("user", [Id(2)]), FeatureTower("item", [Id(2)])
-    query.adapt(catalog.users)
-    item.adapt(catalog.items)
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
     return Service(
         query, item, Exact().build(np.random.default_rng(0).normal(size=(10, 2))), catalog, k_max=5
     )
@@ -367,17 +368,16 @@ def test_a_large_catalog_stays_out_of_the_graph(tmp_path):
         }
     )
     users = pd.DataFrame({"user_id": ["u"], "taste": [[1.0, 2.0]]})
-    catalog = Catalog.fit(
-        Interactions.from_columns(
-            user_id=["u"], item_id=["item number 0"], users=users, items=items
-        )
+    log = Interactions.from_columns(
+        user_id=["u"], item_id=["item number 0"], users=users, items=items
     )
+    catalog = Catalog.fit(log)
     query, item = (
         FeatureTower("user", [Pretrained("taste")]),
         FeatureTower("item", [Pretrained("vector")]),
     )
-    query.adapt(catalog.users, catalog.user_table)
-    item.adapt(catalog.items, catalog.item_table)
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
     service = Service(query, item, Exact().build(np.eye(num_items, 2) + 1), catalog)
     folder = save(service, tmp_path / "large")
     assert (folder / "saved_model.pb").stat().st_size < 1_000_000

@@ -36,8 +36,8 @@ def service():
     catalog = Catalog.fit(log)
     query = FeatureTower("user", [Categorical("device"), Numeric("age")], units=[4])
     item = FeatureTower("item", [Id(4)])
-    query.adapt(catalog.users, catalog.user_table)
-    item.adapt(catalog.items)
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
     return Service(
         query, item, Exact().build(np.random.default_rng(0).normal(size=(10, 4))), catalog, k_max=10
     )
@@ -123,7 +123,12 @@ class MeanOfItems(FeatureTower):
     the user.
     """
 
-    takes_history = True
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.takes_history = True
+
+    def inputs_from_raw(self, rows, raw, history=None):
+        return {**super().inputs_from_raw(rows, raw), "history": history}
 
     def call(self, inputs, training=False):
         rows = inputs["history"]  # [B, L]
@@ -150,13 +155,12 @@ def by_history(request, tmp_path_factory):
     """Items a, b, c, d; user u took a, and likes c."""
     users = pd.DataFrame({"user_id": ["u"], "taste": [[0.0, 1.0]]})
     items = pd.DataFrame({"item_id": list("abcd"), "vector": VECTORS[1:]})
-    catalog = Catalog.fit(
-        Interactions.from_columns(user_id=["u"], item_id=["a"], users=users, items=items)
-    )
+    log = Interactions.from_columns(user_id=["u"], item_id=["a"], users=users, items=items)
+    catalog = Catalog.fit(log)
     query = MeanOfItems("user", [Pretrained("taste")], normalize=False)
     item = FeatureTower("item", [Pretrained("vector")], normalize=False)
-    query.adapt(catalog.users, catalog.user_table)
-    item.adapt(catalog.items, catalog.item_table)
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
     model = SimpleNamespace(
         query_tower=query, item_tower=item, embed_catalog=lambda: np.array(VECTORS[1:])
     )

@@ -93,7 +93,7 @@ def test_unknown_types_learn_from_a_share_of_the_known_ones():
     for _ in range(60):
         drawn.append(feature(codes, training=True).numpy()[:, 0] == 0)
         assert (feature.known(codes, training=True).numpy() == ~drawn[-1]).all()
-        feature.advance()
+        feature.end_step()
     assert np.all(abs(np.mean(drawn, axis=0) - 0.5) < 0.25)  # deviation 0.065
     assert (np.array(drawn)[:, 1] == np.array(drawn)[:, 4]).all()  # one type, one draw
     assert feature(codes).numpy().min() > 0  # serving shows every type
@@ -107,14 +107,13 @@ def test_xla_finds_the_same_types():
 
 
 def test_context_of_a_request():
-    log = pd.DataFrame({"device": ["tv", "phone"], "hour": [8, 20]})
-    query = FeatureTower("user", [Crossed(["device", {"column": "hour", "edges": [12]}], 2)])
-    query.adapt(
-        Catalog.fit(Interactions.from_columns(user_id=["u", "v"], item_id=["a", "b"])).users,
-        context=log,
+    log = Interactions.from_columns(
+        user_id=["u", "v"], item_id=["a", "b"], device=["tv", "phone"], hour=[8, 20]
     )
-    [feature] = query.context()
-    codes = feature.encode_column(feature.to_raw(log[feature.column]))
+    query = FeatureTower("user", [Crossed(["device", {"column": "hour", "edges": [12]}], 2)])
+    query.adapt(log, Catalog.fit(log))
+    [feature] = query.needs().context
+    codes = feature.encode_column(feature.to_raw(log.frame[feature.column]))
     assert query({"user": tf.constant([1, 2]), feature.name: codes}).shape == (2, 2)
     with pytest.raises(ValueError, match="the request lacks 'hour'"):
         query.inputs_from_raw(tf.constant([1]), {"device": tf.constant(["tv"])})
@@ -212,11 +211,13 @@ def test_errors():
         ValueError, match="'crossed_a_b_c_d_e_f_g_h' has too many combinations, .301, 301"
     ):
         many.adapt(many.to_raw(pd.DataFrame({name: range(300) for name in "abcdefgh"})))
-    users = Catalog.fit(Interactions.from_columns(user_id=["u"], item_id=["a"])).users
+    users = pd.DataFrame({"user_id": ["u"], "x": ["a"]})
+    log = Interactions.from_columns(user_id=["u"], item_id=["a"], users=users)
+    more = Interactions.from_columns(user_id=["u"], item_id=["a"], y=["b"])
     tower = FeatureTower("user", [Categorical("x"), Crossed(["x", "y"])])
     with pytest.raises(
-        ValueError, match=r"'crossed_x_y' of the user tower needs its columns in one place.*\['x'\]"
+        ValueError, match=r"'crossed_x_y' of the user tower needs its columns in one table.*\['x'\]"
     ):
-        tower.adapt(users, pd.DataFrame({"x": ["a"]}), pd.DataFrame({"y": ["b"]}))
-    with pytest.raises(ValueError, match=r"asks for column 'y'; there are \['x'\]"):
-        tower.adapt(users, pd.DataFrame({"x": ["a"]}))
+        tower.adapt(more, Catalog.fit(log))
+    with pytest.raises(ValueError, match=r"asks for column 'y'; there are \[.*'x'\]"):
+        tower.adapt(log, Catalog.fit(log))

@@ -96,7 +96,7 @@ def test_id_shows_a_share_of_the_training_rows_as_unknown():
         assert (
             unknown[-1] == (feature(rows, training=True).numpy()[:, 0] == 0)
         ).all()  # the same within a step
-        feature.advance()
+        feature.end_step()
     assert abs(unknown[0].mean() - 0.25) < 0.02  # deviation sqrt(.25*.75/20000) = 0.003
     assert (unknown[0] != unknown[1]).any()  # each step draws anew
     assert (feature(rows).numpy()[:, 0] == 4 * rows.numpy()).all()  # serving shows every id

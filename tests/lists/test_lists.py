@@ -59,8 +59,8 @@ def world(request, tmp_path_factory):
     log = log_of(request.param)
     catalog = Catalog.fit(log)
     query, item = FeatureTower("user", [Id(4)]), FeatureTower("item", [Id(4)])
-    query.adapt(catalog.users)
-    item.adapt(catalog.items)
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
     vectors = np.random.default_rng(0).normal(size=(catalog.num_items, 4))
     service = Service(query, item, Exact().build(vectors), catalog, k_max=catalog.num_items)
     counted = {

@@ -42,7 +42,7 @@ def made(train, temperature, optimizer=None):
     )
     model = TwoTower(*towers, loss=SampledSoftmax(temperature)).adapt(train, catalog)
     model.compile(optimizer or SparseAdagrad(0.1), jit_compile=False)
-    return model, Batches(user_item(train, catalog, towers[0]), 32)
+    return model, Batches(user_item(train, catalog, model.needs()), 32)
 
 
 def tensors(batch):

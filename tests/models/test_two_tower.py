@@ -43,7 +43,7 @@ def made(train, jit=False):
     item = FeatureTower("item", [Id(8, unknown_rate=0), Text("title", 4)], [8])
     model = TwoTower(query, item, loss=SampledSoftmax(TEMPERATURE)).adapt(train, catalog)
     model.compile(SparseAdagrad(0.1), jit_compile=jit)
-    return model, Batches(user_item(train, catalog, query), 32), catalog
+    return model, Batches(user_item(train, catalog, model.needs()), 32), catalog
 
 
 def tensors(batch):

@@ -73,9 +73,10 @@ def learn(world):
             FeatureTower(side, [Id(12, unknown_rate=0)], normalize=False)
             for side in ("user", "item")
         ]
-        model = TwoTower(*towers, negatives, loss).adapt(world.train, world.catalog)
+        model = TwoTower(*towers, negatives=negatives, loss=loss)
+        model.adapt(world.train, world.catalog)
         model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.03, STEPS)))
-        batches = Batches(user_item(world.train, world.catalog, model.query_tower), BATCH)
+        batches = Batches(user_item(world.train, world.catalog, model.needs()), BATCH)
         model.fit(batches.dataset(), steps_per_epoch=STEPS, verbose=0, shuffle=False)
         users, items = (
             side.encode(np.arange(size))

@@ -1,16 +1,18 @@
 """Pairs of nodes: two items of one session, a node and an item on a walk from it."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByColumn
+from tf_recall.features import Id
+from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
+from tf_recall.models import TwoTower
 from tf_recall.positives import ItemPairs, WalkPairs
+from tf_recall.towers.features import FeatureTower
 
 
 def world(sessions):
@@ -35,7 +37,7 @@ def epochs(pairs, num):
 @pytest.mark.parametrize("window", [1, 2])
 def test_items_are_as_far_apart_as_the_window_says_and_equally_often(window):
     log, catalog = world(["abcd", "ea"])
-    pairs = ItemPairs(ByColumn("session"), window).batches(None, log, catalog, 3, seed=1)
+    pairs = ItemPairs(ByColumn("session"), window).batches(log, catalog, Needs("item"), 3, seed=1)
     assert pairs.steps_per_epoch == 2  # each of six events is a query once
     found = list(epochs(pairs, 1000))
     names = (
@@ -54,14 +56,14 @@ def test_items_are_as_far_apart_as_the_window_says_and_equally_often(window):
 
 def test_an_item_beside_itself_counts_for_nothing():
     log, catalog = world(["aab"])
-    for query, item, weight in epochs(ItemPairs().batches(None, log, catalog, 3), 20):
+    for query, item, weight in epochs(ItemPairs().batches(log, catalog, Needs("item"), 3), 20):
         assert weight == (query != item)
 
 
 def test_a_step_is_a_function_of_the_seed():
     log, catalog = world(["abcdefgh", "hgfedcba"])
     one, same, other = (
-        ItemPairs(window=3).batches(None, log, catalog, 8, seed) for seed in (1, 1, 2)
+        ItemPairs(window=3).batches(log, catalog, Needs("item"), 8, seed) for seed in (1, 1, 2)
     )
     for step in (3, 0, 7):
         np.testing.assert_array_equal(one.at(step)["item"]["item"], same.at(step)["item"]["item"])
@@ -71,7 +73,7 @@ def test_a_step_is_a_function_of_the_seed():
 def test_sessions_of_one_item_are_refused():
     log, catalog = world(["a", "b"])
     with pytest.raises(ValueError, match="no session has two items"):
-        ItemPairs(ByColumn("session")).batches(None, log, catalog, 2)
+        ItemPairs(ByColumn("session")).batches(log, catalog, Needs("item"), 2)
     with pytest.raises(ValueError, match="window"):
         ItemPairs(window=0)
 
@@ -80,8 +82,8 @@ def test_a_walk_ends_at_an_item_that_it_can_reach():
     """Users 1 and 2 share item 1; user 3 has item 3 alone, whom no walk of the others finds."""
     graph = Graph.from_edges([1, 1, 2, 3], [1, 2, 1, 3], None, 4, 4)
     graph = TypedGraph({("user", "item"): graph, ("item", "user"): graph.reverse()})
-    model = SimpleNamespace(graph=graph, query_type="user")
-    pairs = WalkPairs(num_walks=200, length=3).batches(model, None, None, 3)
+    needs = Needs("user", graph=graph)
+    pairs = WalkPairs(num_walks=200, length=3).batches(None, None, needs, 3)
     found = [
         (u, i, w)
         for s in range(pairs.steps_per_epoch)
@@ -98,10 +100,9 @@ def test_a_walk_ends_at_an_item_that_it_can_reach():
 
 
 def test_a_walk_back_to_its_start_counts_for_nothing():
-    model = SimpleNamespace(
-        graph=TypedGraph.of_items(Graph.from_edges([1], [2], None, 4)), query_type="item"
-    )
-    pairs = WalkPairs(num_walks=20, length=2).batches(model, None, None, 2)
+    graph = TypedGraph.of_items(Graph.from_edges([1], [2], None, 4))
+    needs = Needs("item", graph=graph)
+    pairs = WalkPairs(num_walks=20, length=2).batches(None, None, needs, 2)
     for step in range(pairs.steps_per_epoch):
         batch = pairs.at(step)
         np.testing.assert_array_equal(
@@ -111,7 +112,6 @@ def test_a_walk_back_to_its_start_counts_for_nothing():
 
 
 def test_without_a_graph_there_are_no_walks():
-    with pytest.raises(
-        ValueError, match="walks on the graph of a model, and SimpleNamespace has none"
-    ):
-        WalkPairs().batches(SimpleNamespace(), None, None, 2)
+    towers = FeatureTower("user", [Id(2)]), FeatureTower("item", [Id(2)])
+    with pytest.raises(ValueError, match="it has no graph, and WalkPairs walks on one"):
+        TwoTower(*towers, positives=WalkPairs())

@@ -1,6 +1,4 @@
-"""A user and an item taken: which pairs there are, how often, and with what beside them."""
-
-from types import SimpleNamespace
+"""A user and each item interacted with: which pairs there are, how often, with what beside them."""
 
 import keras
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Categorical, Id
+from tf_recall.features.needs import Needs
 from tf_recall.positives import UserItem, user_item
 from tf_recall.towers.features import FeatureTower
 
@@ -23,12 +22,13 @@ FRAME = pd.DataFrame(
 )
 
 
-def columns(frame=FRAME, of=FRAME, num_given=0):
+def columns(frame=FRAME, of=FRAME, num_negatives=0):
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)
     tower = FeatureTower("user", [Id(2), Categorical("device")])
-    tower.adapt(catalog.users, catalog.user_table, train.frame)
-    return user_item(Interactions.from_frame(of), catalog, tower, num_given), catalog
+    tower.adapt(train, catalog)
+    needs = tower.needs().also(negatives=num_negatives)
+    return user_item(Interactions.from_frame(of), catalog, needs), catalog
 
 
 def test_every_interaction_is_a_pair_of_rows():
@@ -47,34 +47,31 @@ def test_pairs_of_unknown_items_are_left_out_with_all_their_columns():
     assert pairs["weight"].tolist() == [1.0, 0.5]
 
 
-def test_rivals_come_in_rows_of_one_length():
+def test_negatives_come_in_rows_of_one_length():
     for lists in (["b", "", "unheard of|a|b"], [["b"], None, ("unheard of", "a", "b")]):
         of = FRAME.assign(negatives=pd.Series(lists, dtype=object))
-        pairs, catalog = columns(of=of, num_given=2)
+        pairs, catalog = columns(of=of, num_negatives=2)
         assert pairs["negatives"].dtype == np.int32
         assert pairs["negatives"].tolist() == [[catalog.items.encode(["b"])[0], 0], [0, 0], [0, 1]]
         assert "negatives" not in columns(of=of)[0]
 
 
-def test_rivals_of_integer_ids_may_be_text():
+def test_negatives_of_integer_ids_may_be_text():
     frame = FRAME.assign(item_id=[7, 7, 8])
-    pairs, _ = columns(frame, frame.assign(negatives=["8", "", "7|8"]), num_given=1)
+    pairs, _ = columns(frame, frame.assign(negatives=["8", "", "7|8"]), num_negatives=1)
     assert pairs["negatives"].tolist() == [[2], [0], [1]]
 
 
-def test_rivals_that_are_not_there_are_asked_for():
+def test_negatives_that_are_not_there_are_asked_for():
     with pytest.raises(ValueError, match="asks for negatives"):
-        columns(num_given=1)
+        columns(num_negatives=1)
 
 
 def batches(positives, frame, batch_size=1, **arguments):
     """The batches that a model of ids gets, and the catalog."""
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)
-    tower = FeatureTower("user", [Id(2)])
-    tower.adapt(catalog.users, catalog.user_table, train.frame)
-    model = SimpleNamespace(query_tower=tower, negatives=SimpleNamespace(num_given=0))
-    return positives.batches(model, train, catalog, batch_size, **arguments), catalog
+    return positives.batches(train, catalog, Needs("user"), batch_size, **arguments), catalog
 
 
 def items_of(found, catalog, epoch=0):
@@ -157,18 +154,24 @@ def test_it_survives_the_config():
     assert type(again) is UserItem and (again.alpha, again.where) == (0.02, "booked")
 
 
-def test_prices_are_of_the_pairs_that_count():
+def test_counts_are_of_the_pairs_that_count():
     """a is in three of five pairs, and counts in one; with alpha 0.1 a share of 0.6 stays sqrt(1 /
     6) of the time.
     """
     frame = pd.DataFrame({"user_id": range(5), "item_id": list("aaabb"), "booked": [1, 0, 0, 1, 0]})
     train = Interactions.from_frame(frame)
     catalog = Catalog.fit(train)
-    found = UserItem(where="booked").counted(train, catalog)
-    assert found.items.counts[found.items.encode(["a", "b"])].tolist() == [1, 1]
-    assert found.users.counts.sum() == 2 and found.items.ids.tolist() == catalog.items.ids.tolist()
+    found = UserItem(where="booked").counts(train, catalog)
+    assert found["item"][catalog.items.encode(["a", "b"])].tolist() == [1, 1]
+    assert found["user"].sum() == 2
+    counted = catalog.with_counts(found)
+    assert counted.items.counts.tolist() == found["item"].tolist()
+    assert counted.items.ids.tolist() == catalog.items.ids.tolist()
     many = Interactions.from_frame(pd.concat([frame] * 100).assign(user_id=range(500)))
-    found = UserItem(alpha=0.1).counted(many, Catalog.fit(many))
+    catalog = Catalog.fit(many)
+    found = UserItem(alpha=0.1).counts(many, catalog)
     a, b = 300 * np.sqrt(0.1 / 0.6), 200 * np.sqrt(0.1 / 0.4)
-    assert found.items.counts[found.items.encode(["a", "b"])].tolist() == [np.ceil(a), np.ceil(b)]
-    assert UserItem().counted(train, catalog) is catalog
+    assert found["item"][catalog.items.encode(["a", "b"])].tolist() == [np.ceil(a), np.ceil(b)]
+    catalog = Catalog.fit(train)
+    found = UserItem().counts(train, catalog)
+    assert found["user"] is catalog.users.counts and found["item"] is catalog.items.counts

@@ -11,6 +11,7 @@ import pytest
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByGap, Sessions
+from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
 from tf_recall.positives import Walks, stream
 from tf_recall.positives.stream import SIZE
@@ -137,7 +138,7 @@ def test_from_interactions_and_back_from_the_config():
     for walks in (Walks(ByGap(100)), recipe):
         found = {
             "".join(catalog.items.decode(list(pair)))
-            for pair in pairs(walks.batches(None, log, catalog, 8))
+            for pair in pairs(walks.batches(log, catalog, Needs("item"), 8))
         }
         assert found <= {"ab", "ba"}
 

@@ -11,6 +11,7 @@ import pytest
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sessions import ByColumn, ByGap, Sessions, WithConversion
+from tf_recall.features.needs import Needs
 from tf_recall.positives import ShrinkingWindows, Windows, stream
 from tf_recall.positives.stream import SIZE
 from tf_recall.positives.subsampling import keep_rates
@@ -285,13 +286,13 @@ def test_from_interactions_with_the_recipe():
     )
     catalog = Catalog.fit(log)
     recipe = Windows(WithConversion(ByColumn("basket"), "bought"), window=1)
-    pairs, conversion = counted([recipe.batches(None, log, catalog, 100).at(0)])
+    pairs, conversion = counted([recipe.batches(log, catalog, Needs("item"), 100).at(0)])
     named = {"".join(catalog.items.decode(list(pair))): count for pair, count in pairs.items()}
     assert named == {"ab": 1, "ba": 1, "bc": 1, "cb": 1, "ca": 1, "ac": 1}
     assert {
         "".join(catalog.items.decode(list(pair))): count for pair, count in conversion.items()
     } == {"ba": 1, "ca": 1}
-    by_user = counted([Windows(window=1).batches(None, log, catalog, 100).at(0)])[0]
+    by_user = counted([Windows(window=1).batches(log, catalog, Needs("item"), 100).at(0)])[0]
     assert by_user.total() == 2 * 5  # one session of six
 
 

@@ -21,11 +21,11 @@ class Plain:
     `vector`.
     """
 
-    def __init__(self, catalog):
+    def __init__(self, log, catalog):
         self.query_tower = FeatureTower("user", [Pretrained("taste")], normalize=False)
         self.item_tower = FeatureTower("item", [Pretrained("vector")], normalize=False)
-        self.query_tower.adapt(catalog.users, catalog.user_table)
-        self.item_tower.adapt(catalog.items, catalog.item_table)
+        self.query_tower.adapt(log, catalog)
+        self.item_tower.adapt(log, catalog)
 
     def embed_catalog(self):
         return self.item_tower({"item": np.arange(1, self.item_tower.num_rows)}).numpy()
@@ -40,7 +40,7 @@ def make(tastes, vectors, pairs, **settings):
         user_id=list(user_id), item_id=list(item_id), users=users, items=items
     )
     catalog = Catalog.fit(log)
-    return Service.build(Plain(catalog), catalog, **settings)
+    return Service.build(Plain(log, catalog), catalog, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_a_tower_may_tell_items_as_queries_from_items_as_answers(hand):
             return vectors[:, ::-1]
 
     item_tower = Opposite("item", [Pretrained("vector")], normalize=False)
-    item_tower.adapt(hand.catalog.items, hand.catalog.item_table)
+    item_tower.adapt(None, hand.catalog)  # the side table has all of its columns
     service = Service(hand.query_tower, item_tower, hand.index, hand.catalog)
     check(service.similar(["a"], k=3), [["c", "d", "b"]], [[1, 0.5, 0.25]])  # asks with [0, 1]
     np.testing.assert_array_equal(service.embed_item(["a"]), [[1, 0]])
@@ -223,8 +223,8 @@ def test_mistakes_are_named(hand):
         hand.similar(["a"], 5)
     with pytest.raises(ValueError, match="k_max must be 1 or more, got 0"):
         Service(
-            Plain(hand.catalog).query_tower,
-            Plain(hand.catalog).item_tower,
+            Plain(None, hand.catalog).query_tower,
+            Plain(None, hand.catalog).item_tower,
             hand.index,
             hand.catalog,
             k_max=0,

@@ -301,7 +301,7 @@ def test_what_does_not_fit_is_refused():
         GraphSAGE(FeatureTower("user", [Id(16)]), item_tower(), 16, [])
     with pytest.raises(ValueError, match="window must have 0 <= low < high"):
         RankWindow(low=5, high=5)
-    with pytest.raises(ValueError, match="the user tower asks for column 'timestamp'"):
+    with pytest.raises(ValueError, match="'multivalued_timestamp' comes with a request alone"):
         tower = FeatureTower("user", [Id(16), MultiValued("timestamp")])
         GraphSAGE(tower, item_tower()).adapt(log, Catalog.fit(log))
 

@@ -42,7 +42,8 @@ def make():
     users, items = (
         tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2)], units=[DIM]) for side in ("user", "item")
     )
-    model = tr.TwoTower(users, items, negatives, tr.SampledSoftmax(tr.LearnedTemperature(0.2)))
+    loss = tr.SampledSoftmax(tr.LearnedTemperature(0.2))
+    model = tr.TwoTower(users, items, negatives=negatives, loss=loss)
     catalog = tr.Catalog.fit(TRAIN)
     model.adapt(TRAIN, catalog).compile(tr.SparseAdagrad(0.1), jit_compile=False)
     return model, model.batches(TRAIN, catalog, BATCH, seed=3)

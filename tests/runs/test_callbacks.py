@@ -116,7 +116,7 @@ def test_keras_early_stopping_can_watch_the_catalog(world):
     from tf_recall.data.batches import Batches
     from tf_recall.positives import user_item
 
-    batches = Batches(user_item(split.train, catalog, model.query_tower), 256)
+    batches = Batches(user_item(split.train, catalog, model.needs()), 256)
     stop = keras.callbacks.EarlyStopping("val_recall@20", mode="max", patience=1)
     recall = CatalogRecall(split.validation, catalog)
     history = model.fit(

@@ -92,7 +92,7 @@ def test_the_dot_product_is_the_whole_machine_up_to_a_constant_per_user(machine)
 
 def test_vectors_by_hand():
     item = FMItemTower("item", [Id(), Categorical("brand")], num_factors=2)
-    item.adapt(Catalog.fit(LOG).items, ITEMS)
+    item.adapt(LOG, Catalog.fit(LOG))
     a, z = item.features[0].table, item.features[1].table
     a.embeddings.assign([[0, 0, 0]] * 4 + [[7, 1, 2], [5, 0, 1]])  # first number w, then v
     z.embeddings.assign([[0, 0, 0], [3, 4, -1], [1, 1, 1]])
@@ -103,7 +103,7 @@ def test_vectors_by_hand():
     assert item(inputs).numpy().tolist() == expected
     assert item.as_query(item(inputs)).numpy().tolist() == [[0, 5, 1], [0, 2, 3]]
     query = FMQueryTower("user", [Id()], num_factors=2)
-    query.adapt(Catalog.fit(LOG).users)
+    query.adapt(LOG, Catalog.fit(LOG))
     query.features[0].table.embeddings.assign([[0, 0], [1, 2], [3, 4], [5, 6]])
     assert query({"user": tf.constant([1, 3])}).numpy().tolist() == [[1, 1, 2], [1, 5, 6]]
 
@@ -120,8 +120,8 @@ def test_scores_start_near_zero_and_every_weight_learns():
     query = FMQueryTower("user", [Id(unknown_rate=0), Numeric("age")])
     item = FMItemTower("item", [Id(unknown_rate=0), MultiValued("genres"), Timestamp("price")])
     catalog = Catalog.fit(LOG)
-    query.adapt(catalog.users, catalog.user_table)
-    item.adapt(catalog.items, catalog.item_table)
+    query.adapt(LOG, catalog)
+    item.adapt(LOG, catalog)
     with tf.GradientTape() as tape:
         pairs = {"user": tf.constant([1, 2, 3])}, {"item": tf.constant([1, 2, 3])}
         score = tf.reduce_sum(
@@ -148,7 +148,7 @@ def half_precision():
 
 def test_half_precision_ends_in_float32(half_precision):
     item = FMItemTower("item", [Id(), Numeric("price")])
-    item.adapt(Catalog.fit(LOG).items, ITEMS)
+    item.adapt(LOG, Catalog.fit(LOG))
     assert item.features[0](tf.constant([1])).dtype == tf.float16
     assert item({"item": tf.range(6)}).dtype == tf.float32
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id
 from tf_recall.towers.features import FeatureTower
@@ -23,14 +24,16 @@ FRAME = pd.DataFrame(
 VECTORS = np.array([[9.0, 9.0], [5.0, 0.0], [0.0, 2.0], [-3.0, 0.0], [0.0, -4.0]])
 
 
-def made(length=50, frame=FRAME, of=None):
+def made(length=50, frame=FRAME, users=None, of=None):
     """An adapted tower and the catalog."""
-    catalog = Catalog.fit(Interactions.from_frame(frame))
+    log = Interactions.from_frame(frame, users=users)
+    train = log if of is None else Interactions.from_frame(of)
+    catalog = Catalog.fit(log)
     items = FeatureTower("item", [Id(2, unknown_rate=0)])
-    items.adapt(catalog.items, catalog.item_table)
+    items.adapt(train, catalog)
     items.features[0].table.embeddings.assign(VECTORS)
     tower = HistoryTower(items, length)
-    tower.adapt(Interactions.from_frame(frame if of is None else of), catalog)
+    tower.adapt(train, catalog)
     return tower, catalog
 
 
@@ -59,17 +62,17 @@ def test_the_mean_direction_by_hand():
     assert found.dtype == np.float32 and tower.dim == 2
 
 
-def test_the_latest_come_first_and_equal_times_by_line():
+def test_the_latest_come_last_and_equal_times_by_line():
     tower, catalog = made()
-    assert [kept(tower, catalog, user) for user in "uvw"] == ["bcaa", "dcc", "bac"]
+    assert [kept(tower, catalog, user) for user in "uvw"] == ["aacb", "ccd", "cab"]
     tower, catalog = made(length=2)
-    assert [kept(tower, catalog, user) for user in "uvw"] == ["bc", "dc", "ba"]
+    assert [kept(tower, catalog, user) for user in "uvw"] == ["cb", "cd", "ab"]
     assert tower.histories.shape == [4, 2]
 
 
 def test_without_times_the_last_line_is_the_latest():
     tower, catalog = made(length=2, frame=FRAME.drop(columns="timestamp"))
-    assert [kept(tower, catalog, user) for user in "uvw"] == ["ca", "cd", "ba"]
+    assert [kept(tower, catalog, user) for user in "uvw"] == ["ac", "dc", "ab"]
 
 
 def test_the_order_of_the_lines_changes_nothing_but_ties():
@@ -94,12 +97,8 @@ def test_a_user_with_fewer_items_than_the_length_has_their_mean():
     [(1, [1, 0]), (2, [1, 1]), (3, [0, 1])],  # c; c and a; c, a and b
 )
 def test_of_whom_nothing_is_known_gets_the_most_popular(length, expected):
-    # x is in the catalog but not in what the tower is adapted on, as a user of unknown items only
-    # is.
-    frame = pd.concat(
-        [FRAME, pd.DataFrame([("x", "c", 1)], columns=FRAME.columns)], ignore_index=True
-    )
-    tower, catalog = made(length, frame, of=FRAME)
+    # x is in the side table alone
+    tower, catalog = made(length, users=pd.DataFrame({"user_id": ["u", "x"]}))
     (x,) = catalog.users.encode(["x"])
     assert x > 0
     found = tower({"user": tf.constant([0, x])}).numpy()
@@ -108,11 +107,13 @@ def test_of_whom_nothing_is_known_gets_the_most_popular(length, expected):
 
 def test_items_and_users_that_the_catalog_does_not_know_are_left_out():
     more = pd.DataFrame([("u", "new", 99), ("stranger", "b", 99)], columns=FRAME.columns)
-    catalog = Catalog.fit(Interactions.from_frame(FRAME))
-    tower, _ = made()
-    before = tower.histories.numpy()
-    tower.adapt(Interactions.from_frame(pd.concat([FRAME, more], ignore_index=True)), catalog)
+    before = made()[0].histories.numpy()
+    frame = pd.concat([FRAME, more], ignore_index=True)
+    tower, catalog = made(of=frame)
     np.testing.assert_array_equal(tower.histories.numpy(), before)
+    rows = catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])
+    histories = Histories.fit(*rows, frame["timestamp"].to_numpy(), catalog.users.size)
+    np.testing.assert_array_equal(histories.last(50), before)
 
 
 def test_a_request_may_bring_a_history():
@@ -121,7 +122,7 @@ def test_a_request_may_bring_a_history():
     (u,) = catalog.users.encode(["u"])
     given = tf.constant([[c, a, 0], [0, c, c], [d, 0, 0], [0, 0, 0], [0, 0, 0]])
     users = tf.constant([u, u, 0, u, 0])
-    found = tower({"user": users, "history": given}).numpy()
+    found = tower(tower.inputs_from_raw(users, {}, given)).numpy()
     np.testing.assert_allclose(found[:3], [[2**-0.5, 2**-0.5], [1, 0], [0, -1]], atol=1e-6)
     # Who brings none has what training knows: here and there in one request.
     np.testing.assert_allclose(found[3:], tower({"user": users[3:]}).numpy(), atol=1e-6)

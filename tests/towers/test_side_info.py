@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.export.load import load
@@ -38,13 +39,20 @@ KNOWN = [  # id, brand, genres, for the unknown row 0 and the five items
     [False, True, True],
     [False, False, False],
 ]
+TRAIN = Interactions.from_columns(user_id=["u"], item_id=["a"])
+
+
+def catalog(items=ITEMS, table=TABLE):
+    """A catalog of made-up items and of no users."""
+    histories = Histories(np.zeros(2, np.int64), np.zeros(0, np.int32))
+    return Catalog(Vocabulary.fit([]), items, pd.DataFrame(), table, histories)
 
 
 def tower(kind, dim=3, **kwargs):
     """A tower of arbitrary weights."""
     features = [Id(dim, unknown_rate=0), Categorical("brand", dim), MultiValued("genres", dim)]
     item = kind("item", features, normalize=False, **kwargs)
-    item.adapt(ITEMS, TABLE)
+    item.adapt(TRAIN, catalog())
     rng = np.random.default_rng(0)
     for weight in item.trainable_variables:
         weight.assign(rng.normal(size=weight.shape))
@@ -82,7 +90,7 @@ def test_agrees_with_a_slow_twin(kind):
         np.testing.assert_allclose(found[row], twin(item, row, weights), rtol=1e-5, atol=1e-6)
     assert found[[0, 5]].tolist() == [[0, 0, 0]] * 2  # nothing is known
     unit = kind.from_config({**item.get_config(), "normalize": True})
-    unit.adapt(ITEMS, TABLE)
+    unit.adapt(TRAIN, catalog())
     np.testing.assert_allclose(
         np.linalg.norm(unit({"item": tf.range(6)}), axis=1), [0, 1, 1, 1, 1, 0], rtol=1e-5
     )
@@ -104,7 +112,7 @@ def test_weights_by_hand():
 def test_begins_as_the_mean():
     keras.utils.set_random_seed(0)
     weighted = WeightedTower("item", [Id(3), Categorical("brand", 3)], normalize=False)
-    weighted.adapt(ITEMS, TABLE)
+    weighted.adapt(TRAIN, catalog())
     mean = MeanTower("item", weighted.features, normalize=False)
     mean.tables, mean.num_rows, mean.built = weighted.tables, 6, True
     rows = {"item": tf.range(6)}
@@ -132,9 +140,8 @@ def test_only_weights_of_items_seen_learn_and_by_row():
 
 def test_an_id_shown_as_unknown_takes_no_part():
     item = MeanTower("item", [Id(2, unknown_rate=0.5), Categorical("brand", 2)], normalize=False)
-    item.adapt(
-        Vocabulary([f"i{at}" for at in range(400)], [1] * 400), pd.DataFrame({"brand": ["x"] * 400})
-    )
+    items = Vocabulary([f"i{at}" for at in range(400)], [1] * 400)
+    item.adapt(TRAIN, catalog(items, pd.DataFrame({"brand": ["x"] * 400})))
     # row 0 too: it must not be read
     item.features[0].table.embeddings.assign(np.tile([7, 7], (401, 1)))
     item.features[1].table.embeddings.assign([[0, 0], [1, 1]])
@@ -217,7 +224,7 @@ def test_errors():
         MeanTower("item", [Id(4), Text("title", 8)])
     item = WeightedTower("item", [Id(4), Numeric("price")])
     with pytest.raises(ValueError, match="one dim, and have {'id': 4, 'numeric_price': 1}"):
-        item.adapt(ITEMS, pd.DataFrame({"price": [1, 2, 3, 4, 5]}))
+        item.adapt(TRAIN, catalog(table=pd.DataFrame({"price": [1, 2, 3, 4, 5]})))
     with pytest.raises(ValueError, match="needs features"):
         MeanTower("item", [])
     # before the picture's length is known

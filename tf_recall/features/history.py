@@ -79,7 +79,7 @@ class History(Feature):
         if self.items is None:
             self.build_from_config({"num_items": catalog.items.size})
         else:
-            if not self.items.built:
+            if not self.items.adapted:
                 self.items.adapt(train, catalog)
             self.build_from_config({"num_items": self.items.num_rows})
         return catalog.histories.last(self.length)

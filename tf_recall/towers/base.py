@@ -42,6 +42,11 @@ class Tower(keras.layers.Layer):
         """The length of the vectors."""
         raise NotImplementedError
 
+    @property
+    def adapted(self) -> bool:
+        """Whether it has learned from a training part."""
+        return self.built
+
     def adapt(self, train, catalog) -> None:
         """Learns from the training part and stores what each row has; call it once.
 
@@ -53,7 +58,7 @@ class Tower(keras.layers.Layer):
             ValueError: it was adapted before, or a column is neither in the side table nor in the
                 interactions.
         """
-        if self.built:
+        if self.adapted:
             raise ValueError(
                 f"{self.name} is adapted already; make a new one, or let it grow: tower.grown(...)"
             )

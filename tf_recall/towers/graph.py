@@ -150,6 +150,10 @@ class GraphTower(Tower):
     def vocabularies(self) -> list:
         return self.base.vocabularies()
 
+    @property
+    def adapted(self) -> bool:
+        return self.base.adapted  # it is built later, with the encoder
+
     def _adapt(self, train, catalog):
         self.base.adapt(train, catalog)
         if context := self.base.needs().context:

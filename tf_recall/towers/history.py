@@ -55,7 +55,7 @@ class HistoryTower(Tower):
         return self.item_tower.vocabularies()
 
     def _adapt(self, train, catalog):
-        if not self.item_tower.built:
+        if not self.item_tower.adapted:
             self.item_tower.adapt(train, catalog)
         self.build_from_config({"num_rows": catalog.side(self.entity).vocabulary.size})
         counts = catalog.side(self.item_tower.entity).vocabulary.counts
