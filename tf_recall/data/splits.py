@@ -95,7 +95,7 @@ def leave_last_session_out(
           empty.
 
     Example:
-      >>> split = leave_last_session_out(online_retail("downloads"), "invoice")
+      >>> split = leave_last_session_out(interactions, "invoice")
     """
     times, frame = _times(interactions, "leave_last_session_out"), interactions.frame
     if column not in frame:

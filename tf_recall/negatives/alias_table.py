@@ -29,7 +29,8 @@ def alias_table(weights):
 
     Example:
         >>> keep, alias = alias_table(counts**0.75)
-        >>> alias_draw(keep, alias, [1024], seed=tf.constant([7, step]))
+        >>> alias_draw(keep, alias, [1024], seed=[7, 0]).shape
+        TensorShape([1024])
 
     Walker, "An Efficient Method for Generating Discrete Random Variables with General
     Distributions", ACM TOMS 1977.

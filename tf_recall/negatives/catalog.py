@@ -67,11 +67,12 @@ class _FromCatalog(Sampler):
         Example:
             >>> drawn = Popularity(num=64)
             >>> drawn.adapt(catalog.items.counts)
-            >>> values = drawn.sampled_values(labels, seed=[7, step])  # labels [B, 1], item rows
-            >>> biases, rows = tf.zeros([catalog.items.size]), catalog.items.size
-            # [B]
-            >>> tf.nn.nce_loss(table, biases, labels, inputs, 64, rows, 1, values,
-            ...                remove_accidental_hits=True)
+            >>> labels = tf.constant([[3], [1]], tf.int64)  # item rows [B, 1]
+            >>> values = drawn.sampled_values(labels, seed=[7, 0])
+            >>> V, inputs = catalog.items.size, tf.ones([2, 8])
+            >>> tf.nn.nce_loss(tf.ones([V, 8]), tf.zeros([V]), labels, inputs, 64, V, 1, values,
+            ...                remove_accidental_hits=True).shape
+            TensorShape([2])
         """
         sampled = self.rows([self.num], seed)
         counts = [self.num * tf.exp(self.log_q(ids)) for ids in (true_classes, sampled)]
