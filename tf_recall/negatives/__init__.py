@@ -1,4 +1,4 @@
-"""Question two: which items are negative, and how likely each is to be drawn (`log_q`)."""
+"""The second question: which items are negatives, and how likely each is drawn (`log_q`)."""
 
 from tf_recall.negatives.catalog import LogUniform, Popularity, Uniform, WholeCatalog
 from tf_recall.negatives.frequency import Counts, Streaming
