@@ -1,4 +1,4 @@
-"""Several columns as one: the type of a user or an item, by rules over its attributes."""
+"""Several columns crossed into one feature: the type of a user or an item."""
 
 from numbers import Real
 
@@ -14,42 +14,46 @@ from tf_recall.features.words import Categorical
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Crossed(SeenFeature):
-    """A vector of its own for every combination of values that training has seen: a type
-    (METHODS.md M3).
+    """A vector of its own for every combination of values seen in training: a type (METHODS.md M3).
 
-    `type = (rule_1(column_1), ..., rule_n(column_n))`
+    type = (rule_1(column_1), ..., rule_n(column_n))
 
-    A rule gives a column's value as it is, or the bucket that a number falls in. What is missing,
-    or a value that training has not seen, is a bucket of its own ("unknown country"); so somebody
-    of whom nothing is known has a type too. Where ids are too many and attributes alone too coarse,
-    types have data enough to learn from.
+    A rule gives a column's value itself, or the bucket of a number. Missing and unseen values are a
+    bucket of their own ("unknown country"), so a user without attributes has a type too. Types have
+    enough data to learn from where there are too many ids, and single attributes are too coarse.
 
-    Types unseen in training share row 0, which learns as the unknown `Id` does. Codes are the
-    parts', not the type's, so that a request may change one column of a known user.
+    Types that training has not seen share row 0, which is trained as the unknown `Id` is. A code
+    holds the parts' codes, not the type, so that a request can change one column of a known user.
 
     Args:
-        parts: the rules, columns all different. `"country"` takes values as they are;
-            `{"column": "age", "edges": [25, 50]}` buckets up to below 25, from 25 to below 50, from
-            50 on; `{"column": "price", "quantiles": 5}` five buckets about equally full in
-            training.
+        parts: the rules, of different columns. `"country"` uses the values themselves;
+            `{"column": "age", "edges": [25, 50]}` has the buckets below 25, from 25 to below 50,
+            and from 50 on; `{"column": "price", "quantiles": 5}` has five buckets with about as
+            many training values each.
         dim, unknown_rate, seed: as `SeenFeature`.
 
     Call: the parts' codes `[B, number of parts]` int32 -> `[B, dim]`.
 
     Raises:
-        ValueError: a part that is none of these; or, when it adapts, more combinations than 63 bits
-            count.
+        ValueError: a part that is not a rule; at `adapt`, more combinations than 63 bits count.
 
     Example:
         >>> age = {"column": "age", "edges": [25, 35, 50]}
         >>> Crossed(["country", age, {"column": "price", "quantiles": 5}], dim=32)
 
-    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at
-        Airbnb",
-    section 3.2.
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking
+        at Airbnb", section 3.2.
     """
 
-    def __init__(self, parts, dim=32, unknown_rate=0.01, seed=0, name=None, **kwargs):
+    def __init__(
+        self,
+        parts: list,
+        dim: int = 32,
+        unknown_rate: float = 0.01,
+        seed: int = 0,
+        name: str | None = None,
+        **kwargs,
+    ):
         made = [_part(rule) for rule in parts]
         columns = [part.column for part in made]
         if not columns or len(set(columns)) < len(columns):
@@ -57,7 +61,9 @@ class Crossed(SeenFeature):
         super().__init__(
             None, dim, unknown_rate, seed, name=name or "crossed_" + "_".join(columns), **kwargs
         )
-        self.rules, self.parts, self.column = list(parts), made, columns
+        self.rules = list(parts)
+        self.parts = made
+        self.column = columns
 
     @property
     def columns(self):
@@ -65,14 +71,17 @@ class Crossed(SeenFeature):
 
     @property
     def raw_specs(self):
-        return {column: spec for part in self.parts for column, spec in part.raw_specs.items()}
+        specs = {}
+        for part in self.parts:
+            specs |= part.raw_specs
+        return specs
 
     @property
     def code_shape(self):
         return (len(self.parts),)
 
     def to_raw(self, values):
-        """A table as a table whose columns are what the parts take."""
+        """Converts the columns of a table to the raw values of the parts."""
         return pd.DataFrame({part.column: part.to_raw(values[part.column]) for part in self.parts})
 
     def nothing(self):
@@ -86,7 +95,7 @@ class Crossed(SeenFeature):
             raise ValueError(
                 f"{self.name!r} has too many combinations, {sizes} values: cross fewer columns"
             )
-        keys = np.unique(self.encode_column(raw).astype(np.int64) @ _places(sizes))
+        keys = np.unique(self.encode_column(raw).astype(np.int64) @ _strides(sizes))
         self.build_from_config({"num_rows": 1 + len(keys), "sizes": sizes})
         self.keys.assign(np.concatenate([[-1], keys]))
 
@@ -96,8 +105,7 @@ class Crossed(SeenFeature):
         for part in self.parts:
             if not part.built:
                 part.build_from_config({})
-        # Row r is the type of the r-th key. They rise from -1, which no type has: the first at most
-        # an unseen one.
+        # Row r is the type of the r-th key. Keys rise from -1, the key of row 0, which no type has.
         self.keys = self.add_weight(
             name="keys", shape=(config["num_rows"],), dtype="int64", trainable=False
         )
@@ -106,27 +114,23 @@ class Crossed(SeenFeature):
         return {**super().get_build_config(), "sizes": self.sizes} if self.built else None
 
     def encode(self, raw):
-        """Raw columns `{column: [B]}` -> codes `[B, number of parts]`."""
+        """Encodes raw columns: `{column: [B]}` -> `[B, number of parts]`."""
         return self.encode_request(raw)
 
     def encode_request(self, raw, stored=None):
         codes = [None] * len(self.parts) if stored is None else tf.unstack(stored, axis=1)
         pairs = zip(self.parts, codes, strict=True)
-        return tf.stack(
-            [
-                part.encode_request(raw, code) if part.column in raw else code
-                for part, code in pairs
-            ],
-            1,
-        )
+        encoded = [
+            part.encode_request(raw, code) if part.column in raw else code for part, code in pairs
+        ]
+        return tf.stack(encoded, axis=1)  # [B, number of parts]
 
     def encode_column(self, raw):
-        return np.stack(
-            [part.encode_column(raw[part.column].to_numpy()) for part in self.parts], axis=1
-        )
+        codes = [part.encode_column(raw[part.column].to_numpy()) for part in self.parts]
+        return np.stack(codes, axis=1)  # [n, number of parts]
 
     def rows(self, codes):
-        key = tf.reduce_sum(tf.cast(codes, tf.int64) * _places(self.sizes), axis=1)  # [B]
+        key = tf.reduce_sum(tf.cast(codes, tf.int64) * _strides(self.sizes), axis=1)  # [B]
         row = tf.searchsorted(self.keys.value, key, side="right") - 1
         return tf.where(tf.gather(self.keys.value, row) == key, row, 0)
 
@@ -137,7 +141,7 @@ class Crossed(SeenFeature):
 
 
 def _part(rule):
-    """The feature whose codes a rule takes."""
+    """The feature that encodes the column of a rule."""
     match rule:
         case str():
             return Values(rule)
@@ -146,9 +150,8 @@ def _part(rule):
         case {"column": column, "quantiles": int(number), **rest} if not rest and number > 1:
             return Quantiles(column, num_buckets=number)
     raise ValueError(
-        f"a part of a crossed feature is a column, {{column, edges}} with rising numbers, or "
-        f"{{column, quantiles}} "
-        f"with a number of at least 2, not {rule!r}"
+        "a part of a crossed feature is a column, {column, edges} with rising numbers, or "
+        f"{{column, quantiles}} with a number of at least 2, not {rule!r}"
     )
 
 
@@ -156,15 +159,13 @@ def _rise(edges):
     return all(isinstance(edge, Real) for edge in edges) and list(edges) == sorted(set(edges))
 
 
-def _places(sizes):
-    """What a step of each part's code adds to the key, as the places of a number do: int64
-    `[number of parts]`.
-    """
+def _strides(sizes):
+    """What 1 more in each part's code adds to a type's key: int64 `[number of parts]`."""
     return np.cumprod([1, *sizes[:0:-1]], dtype=np.int64)[::-1]
 
 
 class Values(Categorical):
-    """The codes of a column's values, without vectors."""
+    """Encodes a column's values, without vectors."""
 
     def build_from_config(self, config):
         self.built = True
@@ -175,7 +176,7 @@ class Values(Categorical):
 
 
 class Quantiles(Buckets):
-    """The buckets of a number between quantiles, without vectors."""
+    """Encodes a number as its bucket between quantiles, without vectors."""
 
     def build_from_config(self, config):
         self.build_boundaries()
@@ -187,7 +188,7 @@ class Quantiles(Buckets):
 
 
 class Edges(Quantiles):
-    """The buckets of a number between given edges, without vectors."""
+    """Encodes a number as its bucket between given edges, without vectors."""
 
     def __init__(self, column, edges):
         super().__init__(column, num_buckets=len(edges) + 1)

@@ -1,6 +1,6 @@
-"""Features made of numbers: standardized, on a logarithmic scale, in buckets, a moment in time,
-ready-made vectors.
-"""
+"""Features of numbers: standardized, logarithmic, in buckets, times, pretrained vectors."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,21 +16,21 @@ WEEK = 7 * DAY
 
 
 class NumberFeature(Feature):
-    """A feature whose raw values are float64, NaN for missing."""
+    """The base of features whose raw values are float64, NaN for missing."""
 
     raw_dtype = tf.float64
 
-    def to_raw(self, values):
+    def to_raw(self, values: Any) -> np.ndarray:
         return to_number(pd.Series(values), self.column)
 
-    def missing(self, raw):
+    def missing(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.math.is_nan(raw)
 
-    def finite(self, values):
-        """The values to learn from.
+    def finite(self, values: np.ndarray) -> np.ndarray:
+        """The finite ones of the training part's values.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there are none.
         """
         values = values[np.isfinite(values)]
         if len(values) == 0:
@@ -43,12 +43,17 @@ class NumberFeature(Feature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Numeric(NumberFeature):
-    """A number, standardized: `(x - mean) / deviation` of the training part; 0 where it is missing.
+    """A number, standardized by the training part; 0 where missing.
+
+    output = (x - mean) / deviation
 
     Args:
-        column: numbers or dates (as seconds since 1970).
+        column: a column of numbers, or of dates (as seconds since 1970).
 
     Call: `[B, 1]` float32 -> the same.
+
+    Example:
+        >>> FeatureTower("item", [Id(), Numeric("price")])
     """
 
     code_dtype = "float32"
@@ -70,8 +75,8 @@ class Numeric(NumberFeature):
         )
         self.built = True
 
-    def scale(self, raw):
-        """The scale on which the number is standardized."""
+    def scale(self, raw: tf.Tensor) -> tf.Tensor:
+        """The number on the scale on which it is standardized."""
         return raw
 
     def adapt(self, raw):
@@ -82,12 +87,11 @@ class Numeric(NumberFeature):
 
     def encode(self, raw):
         scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
-        return tf.cast(tf.where(tf.math.is_finite(scaled), scaled, 0.0), tf.float32)[
-            :, None
-        ]  # [B, 1]
+        scaled = tf.where(tf.math.is_finite(scaled), scaled, 0.0)
+        return tf.cast(scaled, tf.float32)[:, None]  # [B, 1]
 
     def known(self, codes, training=False):
-        return tf.ones([tf.shape(codes)[0]], tf.bool)  # where it is missing the mean stands for it
+        return tf.ones([tf.shape(codes)[0]], tf.bool)  # a missing number counts as the mean
 
     def call(self, codes):
         return tf.cast(codes, self.compute_dtype)
@@ -95,46 +99,57 @@ class Numeric(NumberFeature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class LogNumeric(Numeric):
-    """A number of many magnitudes (price, views): `sign(x) log(1 + |x|)`, standardized.
+    """A number of many magnitudes (a price, views): its logarithm, standardized; 0 where missing.
+
+    output = (y - mean) / deviation,  y = sign(x) * log(1 + |x|)
 
     Args:
-        column: numbers.
+        column: a column of numbers.
 
     Call: `[B, 1]` float32 -> the same.
+
+    Example:
+        >>> FeatureTower("item", [Id(), LogNumeric("price")])
     """
 
-    def scale(self, raw):
+    def scale(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.sign(raw) * tf.math.log1p(tf.abs(raw))
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Buckets(NumberFeature):
-    """A number as the bucket it falls in, each with a vector: what is neither rising nor falling
-    can be learned.
+    """A number as a bucket with a vector of its own, so that the effect need not rise or fall.
 
-    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket
-    0 is for missing values.
+    The boundaries are quantiles of the training part: every bucket has about as many values as the
+    others. Bucket 0 is for missing values.
 
     Args:
-        column: numbers or dates.
+        column: a column of numbers or dates.
         dim: length of the vector.
         num_buckets: how many buckets, at least 2.
 
     Call: buckets `[B]` int32 -> `[B, dim]`.
+
+    Raises:
+        ValueError: `num_buckets` is below 2.
+
+    Example:
+        >>> FeatureTower("user", [Id(), Buckets("age", num_buckets=10)])
     """
 
-    def __init__(self, column, dim=8, num_buckets=100, **kwargs):
+    def __init__(self, column: str, dim: int = 8, num_buckets: int = 100, **kwargs):
         super().__init__(column, **kwargs)
         if num_buckets < 2:
             raise ValueError(f"num_buckets must be at least 2, not {num_buckets}")
-        self.width, self.num_buckets = dim, num_buckets
+        self.width = dim
+        self.num_buckets = num_buckets
 
     @property
     def dim(self):
         return self.width
 
     def build_boundaries(self):
-        """Makes room for the boundaries, without the vectors."""
+        """Makes the weight of the boundaries, without the vectors."""
         shape = (self.num_buckets - 1,)
         self.boundaries = self.add_weight(
             name="boundaries", shape=shape, dtype="float64", trainable=False
@@ -166,15 +181,19 @@ class Buckets(NumberFeature):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Timestamp(Numeric):
-    """A moment as five numbers: standardized, and the hour of the day and of the week as points on
-    a circle.
+    """A time as five numbers: standardized, and the time of the day and of the week as circles.
+
+    output = (t - mean) / deviation, sin(day), sin(week), cos(day), cos(week)
 
     Add `Buckets` of the same column where tastes change from month to month.
 
     Args:
-        column: seconds since 1970 (UTC), or dates.
+        column: a column of seconds since 1970 (UTC), or of dates.
 
     Call: `[B, 5]` float32 -> the same; zeros where missing.
+
+    Example:
+        >>> FeatureTower("user", [Id(), Timestamp("timestamp")])
     """
 
     @property
@@ -194,12 +213,18 @@ class Timestamp(Numeric):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Pretrained(Feature):
-    """A ready-made vector, such as a text or image embedding, used as it is and not trained.
+    """A pretrained vector, such as a text or image embedding, which is not trained further.
 
     Args:
-        column: a list of numbers in every line; all of one length.
+        column: a column with a list of numbers in every line, all of one length.
 
     Call: `[B, d]` float32 -> the same; zeros where missing.
+
+    Raises:
+        ValueError: at `adapt`, the lists differ in length, or there are none.
+
+    Example:
+        >>> FeatureTower("item", [Id(), Pretrained("image")])
     """
 
     raw_dtype = tf.float32
@@ -217,7 +242,7 @@ class Pretrained(Feature):
     def dim(self):
         return self.length
 
-    def to_raw(self, values):
+    def to_raw(self, values: Any) -> np.ndarray:
         series = pd.Series(values)
         given = (series.map(np.ndim) == 1).to_numpy()
         vectors = [np.asarray(value, np.float32) for value in series[given]]
