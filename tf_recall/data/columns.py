@@ -84,7 +84,8 @@ def read_blocks(
     """
     import pyarrow.parquet as pq
 
-    path, columns = Path(path), columns or {}
+    path = Path(path)
+    columns = columns or {}
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not path.exists():
         raise FileNotFoundError(
@@ -294,13 +295,15 @@ class _Counts:
     def _merge(self) -> None:
         codes, known = pd.factorize(np.concatenate(self.ids))
         counts = np.bincount(codes, weights=np.concatenate(self.counts), minlength=len(known))
-        self.ids, self.counts = [known], [counts.astype(np.int64)]
+        self.ids = [known]
+        self.counts = [counts.astype(np.int64)]
 
     def vocabulary(self) -> Vocabulary:
         if not self.ids:
             raise ValueError("There are no interactions to fit a vocabulary to.")
         self._merge()
-        (known,), (counts,) = self.ids, self.counts
+        (known,) = self.ids
+        (counts,) = self.counts
         by_id = np.argsort(known, kind="stable")
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return Vocabulary(known[order], counts[order])

@@ -130,8 +130,9 @@ class Interactions:
     def from_file(
         cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
     ) -> "Interactions":
-        """Interactions of a `.csv`, `.tsv` (both also compressed) or `.parquet` file, as
-        `from_frame`.
+        """Interactions of a CSV or Parquet file, by its suffix, as `from_frame`.
+
+        The suffixes are `.csv` and `.tsv`, also compressed, and `.parquet`.
         """
         return cls.from_frame(tables.read(path, _keys(columns)), columns, items, users)
 
@@ -145,8 +146,10 @@ class Interactions:
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     def with_string_ids(self, key: str) -> "Interactions":
-        """The same interactions with the ids of `user_id` or `item_id` as strings, in the side
-        table too.
+        """The same interactions, with the ids of a column as strings in both tables.
+
+        Args:
+            key: "user_id" or "item_id".
         """
         changed = {}
         for name in ("frame", "users" if key == "user_id" else "items"):

@@ -31,8 +31,8 @@ def with_negatives(
         >>> with_negatives(Interactions.from_columns(**ids), rejections).frame["negatives"].tolist()
         [['gin'], []]
     """
-    users, items = rejections.frame["user_id"], rejections.frame["item_id"].to_numpy()
-    kinds, by_user = pd.factorize(users)
+    items = rejections.frame["item_id"].to_numpy()
+    kinds, by_user = pd.factorize(rejections.frame["user_id"])
     order = np.argsort(kinds, kind="stable")
     size = np.bincount(kinds)
     first = np.cumsum(size) - size

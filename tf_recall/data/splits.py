@@ -222,9 +222,7 @@ def _times(interactions: Interactions, name: str) -> np.ndarray:
 
 
 def _cut(times: np.ndarray, wanted: float) -> int:
-    """The time from which on there are as nearly `wanted` events as possible, with one before it
-    at least.
-    """
+    """The time from which there are as nearly `wanted` events as possible; one is before it."""
     moments, counts = np.unique(times, return_counts=True)
     if len(moments) < 2:
         raise ValueError(

@@ -76,7 +76,8 @@ class Vocabulary:
                 `ids`.
             ValueError: a missing id, or one that a line of text cannot hold (tab or line break).
         """
-        ids, extra = raw_ids(ids).ravel(), raw_ids(extra, "extra").ravel()
+        ids = raw_ids(ids).ravel()
+        extra = raw_ids(extra, "extra").ravel()
         if len(ids) and len(extra) and kind_of(ids) != kind_of(extra):
             raise TypeError(
                 f"extra must be {kind_of(ids)} ids as ids are, got {kind_of(extra)}: "
@@ -228,7 +229,7 @@ def _unknown(dtype: str) -> str:
 def _check_text(ids: np.ndarray) -> None:
     text = "\n".join(ids)
     if text.count("\n") >= max(len(ids), 1) or "\t" in text or "\r" in text:
-        broken = next(name for name in ids if any(mark in name for mark in "\t\n\r"))
+        broken = next(name for name in ids if {*"\t\n\r"} & {*name})
         raise ValueError(
             f"An id cannot hold a tab or a line break: vocabularies are text files. Got {broken!r}."
         )

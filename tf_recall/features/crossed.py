@@ -66,28 +66,28 @@ class Crossed(SeenFeature):
         self.column = columns
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         return self.column
 
     @property
-    def raw_specs(self):
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
         specs = {}
         for part in self.parts:
             specs |= part.raw_specs
         return specs
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (len(self.parts),)
 
-    def to_raw(self, values):
+    def to_raw(self, values: pd.DataFrame) -> pd.DataFrame:
         """Converts the columns of a table to the raw values of the parts."""
         return pd.DataFrame({part.column: part.to_raw(values[part.column]) for part in self.parts})
 
-    def nothing(self):
+    def nothing(self) -> pd.DataFrame:
         return pd.DataFrame({part.column: part.nothing() for part in self.parts})
 
-    def adapt(self, raw):
+    def adapt(self, raw: pd.DataFrame) -> None:
         for part in self.parts:
             part.adapt(raw[part.column].to_numpy())
         sizes = [part.num_codes for part in self.parts]
@@ -99,7 +99,7 @@ class Crossed(SeenFeature):
         self.build_from_config({"num_rows": 1 + len(keys), "sizes": sizes})
         self.keys.assign(np.concatenate([[-1], keys]))
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         super().build_from_config(config)
         self.sizes = config["sizes"]
         for part in self.parts:
@@ -110,14 +110,14 @@ class Crossed(SeenFeature):
             name="keys", shape=(config["num_rows"],), dtype="int64", trainable=False
         )
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {**super().get_build_config(), "sizes": self.sizes} if self.built else None
 
-    def encode(self, raw):
+    def encode(self, raw: dict) -> tf.Tensor:
         """Encodes raw columns: `{column: [B]}` -> `[B, number of parts]`."""
         return self.encode_request(raw)
 
-    def encode_request(self, raw, stored=None):
+    def encode_request(self, raw: dict, stored: tf.Tensor | None = None) -> tf.Tensor:
         codes = [None] * len(self.parts) if stored is None else tf.unstack(stored, axis=1)
         pairs = zip(self.parts, codes, strict=True)
         encoded = [
@@ -125,16 +125,16 @@ class Crossed(SeenFeature):
         ]
         return tf.stack(encoded, axis=1)  # [B, number of parts]
 
-    def encode_column(self, raw):
+    def encode_column(self, raw: pd.DataFrame) -> np.ndarray:
         codes = [part.encode_column(raw[part.column].to_numpy()) for part in self.parts]
         return np.stack(codes, axis=1)  # [n, number of parts]
 
-    def rows(self, codes):
+    def rows(self, codes: tf.Tensor) -> tf.Tensor:
         key = tf.reduce_sum(tf.cast(codes, tf.int64) * _strides(self.sizes), axis=1)  # [B]
         row = tf.searchsorted(self.keys.value, key, side="right") - 1
         return tf.where(tf.gather(self.keys.value, row) == key, row, 0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {**super().get_config(), "parts": self.rules}
         del config["column"]
         return config
@@ -167,33 +167,33 @@ def _strides(sizes):
 class Values(Categorical):
     """Encodes a column's values, without vectors."""
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.built = True
 
     @property
-    def num_codes(self):
+    def num_codes(self) -> int:
         return self.vocabulary.size
 
 
 class Quantiles(Buckets):
     """Encodes a number as its bucket between quantiles, without vectors."""
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.build_boundaries()
         self.built = True
 
     @property
-    def num_codes(self):
+    def num_codes(self) -> int:
         return self.num_buckets + 1
 
 
 class Edges(Quantiles):
     """Encodes a number as its bucket between given edges, without vectors."""
 
-    def __init__(self, column, edges):
+    def __init__(self, column: str, edges: list[float]):
         super().__init__(column, num_buckets=len(edges) + 1)
         self.edges = list(edges)
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({})
         self.boundaries.assign(self.edges)

@@ -54,7 +54,7 @@ class RowEmbedding(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.zero_unknown = zero_unknown
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         shape = (self.num_rows, self.dim)
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start)
 
@@ -76,7 +76,7 @@ class RowEmbedding(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape, self.dim)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_rows": self.num_rows,

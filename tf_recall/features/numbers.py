@@ -37,7 +37,7 @@ class NumberFeature(Feature):
             raise ValueError(f"column {self.column!r} holds no number in the training part")
         return values
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"adapted": True} if self.built else None
 
 
@@ -59,14 +59,14 @@ class Numeric(NumberFeature):
     code_dtype = "float32"
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (1,)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return 1
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.mean = self.add_weight(
             name="mean", dtype="float64", trainable=False, initializer="zeros"
         )
@@ -79,21 +79,21 @@ class Numeric(NumberFeature):
         """The number on the scale on which it is standardized."""
         return raw
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({})
         values = self.finite(self.scale(tf.constant(raw)).numpy())
         self.mean.assign(values.mean())
         self.deviation.assign(values.std() or 1.0)
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
         scaled = tf.where(tf.math.is_finite(scaled), scaled, 0.0)
         return tf.cast(scaled, tf.float32)[:, None]  # [B, 1]
 
-    def known(self, codes, training=False):
+    def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.ones([tf.shape(codes)[0]], tf.bool)  # a missing number counts as the mean
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         return tf.cast(codes, self.compute_dtype)
 
 
@@ -145,37 +145,37 @@ class Buckets(NumberFeature):
         self.num_buckets = num_buckets
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.width
 
-    def build_boundaries(self):
+    def build_boundaries(self) -> None:
         """Makes the weight of the boundaries, without the vectors."""
         shape = (self.num_buckets - 1,)
         self.boundaries = self.add_weight(
             name="boundaries", shape=shape, dtype="float64", trainable=False
         )
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.build_boundaries()
         self.table = RowEmbedding(self.num_buckets + 1, self.width, name="table")
         self.table.build()
         self.built = True
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         values = self.finite(raw)
         self.build_from_config({})
         self.boundaries.assign(
             np.quantile(values, np.arange(1, self.num_buckets) / self.num_buckets)
         )
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         bucket = 1 + tf.searchsorted(self.boundaries.value, raw, side="right")
         return tf.where(tf.math.is_nan(raw), 0, bucket)
 
-    def call(self, buckets):
+    def call(self, buckets: tf.Tensor) -> tf.Tensor:
         return self.table(buckets)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.width, "num_buckets": self.num_buckets}
 
 
@@ -197,14 +197,14 @@ class Timestamp(Numeric):
     """
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (5,)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return 5
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         turns = tf.math.floormod(raw[:, None], [DAY, WEEK]) / [DAY, WEEK] * (2 * np.pi)  # [B, 2]
         circles = tf.cast(tf.concat([tf.sin(turns), tf.cos(turns)], axis=1), tf.float32)  # [B, 4]
         circles = tf.where(tf.math.is_nan(raw)[:, None], 0.0, circles)
@@ -231,15 +231,15 @@ class Pretrained(Feature):
     code_dtype = "float32"
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple:
         return (self.length,)
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (self.length,)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.length
 
     def to_raw(self, values: Any) -> np.ndarray:
@@ -255,24 +255,24 @@ class Pretrained(Feature):
         table[given] = np.stack(vectors)
         return table
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({"length": raw.shape[1]})
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.length = config["length"]
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"length": self.length} if self.built else None
 
-    def missing(self, raw):
+    def missing(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(tf.math.is_nan(raw), axis=1)
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.where(self.missing(raw)[:, None], 0.0, raw)
 
-    def known(self, codes, training=False):
+    def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.reduce_any(codes != 0, axis=1)
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         return tf.cast(codes, self.compute_dtype)

@@ -59,7 +59,7 @@ class Id(SeenFeature):
         """
         return np.where(counts >= self.min_count, np.arange(len(counts)), 0).astype(np.int32)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {**super().get_config(), "min_count": self.min_count}
         del config["column"]
         return config
@@ -86,10 +86,10 @@ class VocabularyFeature(Feature):
         self.max_size = max_size
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.width
 
-    def fit_words(self, words: np.ndarray):
+    def fit_words(self, words: np.ndarray) -> None:
         """Makes the vocabulary of the `max_size` most frequent words.
 
         Args:
@@ -101,21 +101,21 @@ class VocabularyFeature(Feature):
         )
         self.build_from_config({"num_rows": self.vocabulary.size})
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.table = RowEmbedding(config["num_rows"], self.width, name="table")
         self.table.build()
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_rows": self.table.num_rows} if self.built else None
 
-    def save_assets(self, directory):
+    def save_assets(self, directory: str) -> None:
         self.vocabulary.save(Path(directory) / VOCABULARY)
 
-    def load_assets(self, directory):
+    def load_assets(self, directory: str) -> None:
         self.vocabulary = Vocabulary.load(Path(directory) / VOCABULARY)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.width, "max_size": self.max_size}
 
 
@@ -134,13 +134,13 @@ class Categorical(VocabularyFeature):
         >>> FeatureTower("user", [Id(), Categorical("country")])
     """
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.fit_words(as_words(raw))
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         return self.vocabulary.lookup(one_line(raw))
 
-    def call(self, rows):
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
         return self.table(rows)
 
 
@@ -163,15 +163,15 @@ class BagOfWords(VocabularyFeature):
         raise NotImplementedError
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (self.length,)
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         words = self.split(tf.constant(raw))
         self.length = max(1, min(self.length, int(words.bounding_shape()[1])))
         self.fit_words(as_words(words.flat_values))
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         words = self.split(raw)
         rows = words.with_flat_values(self.vocabulary.lookup(words.flat_values))
         # an unseen word must not displace a known one
@@ -179,12 +179,12 @@ class BagOfWords(VocabularyFeature):
         codes = known.to_tensor(shape=[None, self.length])  # [B, L]
         return tf.ensure_shape(codes, [None, self.length])
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         known = tf.cast(codes > 0, self.compute_dtype)[..., None]  # [B, L, 1]
         total = tf.reduce_sum(self.table(codes) * known, axis=1)  # [B, dim]
         return total / tf.maximum(tf.reduce_sum(known, axis=1), 1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "length": self.length}
 
 
@@ -233,7 +233,7 @@ class MultiValued(BagOfWords):
         words = words.with_flat_values(tf.strings.strip(words.flat_values))
         return tf.ragged.boolean_mask(words, words != "")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "separator": self.separator}
 
 

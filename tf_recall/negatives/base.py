@@ -91,7 +91,9 @@ class Sampler(keras.layers.Layer):
     num_given = 0  # how many of the batch's `negatives` it reads
     from_batch = False  # whether it draws the items of a batch
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         """Fits the sampler's state to the training part.
 
         Args:
@@ -106,8 +108,9 @@ class Sampler(keras.layers.Layer):
         raise NotImplementedError
 
     def ahead(self, step: int | tf.Tensor, position: tuple = ()) -> list[tf.Tensor]:
-        """The item rows that a step will draw whatever its batch holds; a graph model's batch
-        brings their neighbors along.
+        """The item rows that a step will draw from outside its batch.
+
+        The batches of a model over a graph bring the neighbors of these rows.
 
         Args:
             step: the training step.
@@ -147,10 +150,10 @@ class Sampler(keras.layers.Layer):
         salt = zlib.crc32(f"{type(self).__name__} {position}".encode())
         return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(step, tf.int64)])
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"adapted": True} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.built = True
 
 
@@ -160,15 +163,17 @@ class UniformShare(Sampler):
     log_q[t] = -log(V)
     """
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         self.build_from_config({"num_items": len(check_counts(counts)) - 1})
 
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_items": self.num_items} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.num_items = config["num_items"]
         self.built = True

@@ -24,7 +24,7 @@ def check_counts(counts: np.ndarray, name: str = "counts") -> np.ndarray:
 class Frequency(keras.layers.Layer):
     """The base of estimates of each item's share of the positives."""
 
-    def adapt(self, counts: np.ndarray):
+    def adapt(self, counts: np.ndarray) -> None:
         """Starts from counts.
 
         Args:
@@ -36,7 +36,7 @@ class Frequency(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def update(self, positives: tf.Tensor):
+    def update(self, positives: tf.Tensor) -> None:
         """Updates the estimate by one training step; without effect where counts are fixed.
 
         Args:
@@ -78,7 +78,7 @@ class Counts(Frequency):
         array([0.75, 0.25], dtype=float32)
     """
 
-    def adapt(self, counts: np.ndarray):
+    def adapt(self, counts: np.ndarray) -> None:
         counts = check_counts(counts)
         if not self.built:
             self.build_from_config({"num_rows": len(counts)})
@@ -88,10 +88,10 @@ class Counts(Frequency):
         self._check_adapted()
         return tf.gather(self.log_probability.value, ids)
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_rows": self.log_probability.shape[0]} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         shape = (config["num_rows"],)
         self.log_probability = self.add_weight(
             name="log_probability", shape=shape, dtype="float32", trainable=False, autocast=False
@@ -163,7 +163,7 @@ class Streaming(Frequency):
         self._factors, self._offsets = rng.integers(1, PRIME, [2, num_hashes])
         self._segments = num_buckets * np.arange(num_hashes)
 
-    def adapt(self, counts: np.ndarray):
+    def adapt(self, counts: np.ndarray) -> None:
         counts = check_counts(counts)
         if not self.built:
             self.build_from_config({"num_buckets": self.num_buckets})
@@ -175,7 +175,7 @@ class Streaming(Frequency):
         self.last.assign(tf.zeros_like(self.last.value))
         self.now.assign(0)
 
-    def update(self, positives: tf.Tensor):
+    def update(self, positives: tf.Tensor) -> None:
         self._check_adapted()
         # Sorted, the positives of one bucket are a segment. Each of them carries the bucket's new
         # state: it is written twice, not added twice.
@@ -208,7 +208,7 @@ class Streaming(Frequency):
         ids = tf.cast(ids, tf.int64)[..., None]
         return (ids * self._factors + self._offsets) % PRIME % self.num_buckets + self._segments
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_buckets": self.num_buckets,
@@ -217,10 +217,10 @@ class Streaming(Frequency):
             "seed": self.seed,
         }
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_buckets": self.num_buckets} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         shape = (self.num_hashes * self.num_buckets,)
         state = {
             "trainable": False,

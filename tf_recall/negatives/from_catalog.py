@@ -46,8 +46,7 @@ class _FromCatalog(Sampler):
     def sampled_values(
         self, true_classes: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """A draw in the form of TensorFlow's samplers, for `tf.nn.nce_loss` and
-        `tf.nn.sampled_softmax_loss`.
+        """A draw in the form of TensorFlow's samplers, for losses such as `tf.nn.nce_loss`.
 
         expected_count[t] = num * exp(log_q[t])
 
@@ -78,7 +77,7 @@ class _FromCatalog(Sampler):
         counts = [self.num * tf.exp(self.log_q(ids)) for ids in (true_classes, sampled)]
         return tf.cast(sampled, tf.int64), *counts
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num": self.num, "seed": self.seed}
 
 
@@ -139,7 +138,9 @@ class Popularity(_FromCatalog):
             raise ValueError(f"power must be a number of at least 0, not {power}")
         self.power = power
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         counts = check_counts(counts)
         if not self.built:
             self.build_from_config({"num_rows": len(counts)})
@@ -157,13 +158,13 @@ class Popularity(_FromCatalog):
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return tf.gather(self.log_probability.value, ids)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "power": self.power}
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_rows": self.log_probability.shape[0]} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         frozen = {"shape": (config["num_rows"],), "trainable": False, "autocast": False}
         self.log_probability = self.add_weight(name="log_probability", dtype="float32", **frozen)
         self.keep = self.add_weight(name="keep", dtype="float32", **frozen)
@@ -188,7 +189,9 @@ class LogUniform(_FromCatalog):
         >>> sampler.adapt(catalog.items.counts)
     """
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         counts = check_counts(counts)
         if not self.built:
             self.build_from_config({"num_rows": len(counts)})
@@ -207,10 +210,10 @@ class LogUniform(_FromCatalog):
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return tf.gather(self.log_probability.value, ids)
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_rows": self.log_probability.shape[0]} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         rows = config["num_rows"]
         frozen = {"trainable": False, "autocast": False, "initializer": "zeros"}
         self.order = self.add_weight(name="order", shape=(rows - 1,), dtype="int32", **frozen)

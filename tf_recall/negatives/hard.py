@@ -36,7 +36,7 @@ class HardSampler(Sampler):
     def num_draws(self, batch: Batch, num: int | tf.Tensor | None = None) -> int | tf.Tensor:
         return self.max_draws(batch, num)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num": self.num}
 
 
@@ -115,7 +115,7 @@ class RankWindow(Given):
         self.low = low
         self.high = high
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
@@ -144,7 +144,9 @@ class HighestInBatch(HardSampler):
         super().__init__(num, **kwargs)
         self.frequency = Counts()
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         self.frequency.adapt(counts)
         self.built = True
 
@@ -163,10 +165,10 @@ class HighestInBatch(HardSampler):
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return self.frequency.log_q(ids)
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return self.frequency.get_build_config()
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.frequency.build_from_config(config)
         self.built = True
 
@@ -201,14 +203,16 @@ class Curriculum(HardSampler):
         self.grow = grow
 
     @property
-    def num_given(self):
+    def num_given(self) -> int:
         return self.hard.num_given
 
     @property
-    def from_batch(self):
+    def from_batch(self) -> bool:
         return self.hard.from_batch
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         self.hard.adapt(counts, table, dim)
         self.built = True
 
@@ -237,14 +241,14 @@ class Curriculum(HardSampler):
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return self.hard.log_q(ids, batch)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         del config["num"]
         hard = keras.saving.serialize_keras_object(self.hard)
         return {**config, "hard": hard, "wait": self.wait, "grow": self.grow}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Curriculum":
         return cls(**{**config, "hard": keras.saving.deserialize_keras_object(config["hard"])})
 
 

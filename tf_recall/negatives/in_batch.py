@@ -22,7 +22,9 @@ class _Positives(Sampler):
         super().__init__(**kwargs)
         self.frequency = Counts() if frequency is None else frequency
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         self.frequency.adapt(counts)
         self.built = True
 
@@ -32,14 +34,14 @@ class _Positives(Sampler):
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return self.frequency.log_q(ids)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "frequency": keras.saving.serialize_keras_object(self.frequency),
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "_Positives":
         return cls(
             **{**config, "frequency": keras.saving.deserialize_keras_object(config["frequency"])}
         )
@@ -115,7 +117,9 @@ class CrossBatch(_Positives):
         self.size = size
         self.warm_up = warm_up
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         super().adapt(counts)
         self.build_from_config({"dim": dim})
 
@@ -149,13 +153,13 @@ class CrossBatch(_Positives):
         self.vectors.assign(tf.tensor_scatter_nd_update(self.vectors.value, slots, vectors))
         self.pushed.assign_add(count)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "size": self.size, "warm_up": self.warm_up}
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"dim": self.vectors.shape[1]} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         state = {
             "trainable": False,
             "autocast": False,

@@ -37,14 +37,16 @@ class Mixture(Sampler):
         self.samplers = list(samplers)
 
     @property
-    def num_given(self):
+    def num_given(self) -> int:
         return max(sampler.num_given for sampler in self.samplers)
 
     @property
-    def from_batch(self):
+    def from_batch(self) -> bool:
         return any(sampler.from_batch for sampler in self.samplers)
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         for sampler in self.samplers:
             sampler.adapt(counts, table, dim)
         self.built = True
@@ -72,14 +74,14 @@ class Mixture(Sampler):
     def num_draws(self, batch: Batch) -> tf.Tensor:
         return sum(tf.cast(sampler.num_draws(batch), tf.float32) for sampler in self.samplers)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "samplers": [keras.saving.serialize_keras_object(s) for s in self.samplers],
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Mixture":
         samplers = [
             keras.saving.deserialize_keras_object(sampler) for sampler in config["samplers"]
         ]
@@ -124,14 +126,16 @@ class EasyHard(Sampler):
         self.ratio = ratio
 
     @property
-    def num_given(self):
+    def num_given(self) -> int:
         return max(self.easy.num_given, self.hard.num_given)
 
     @property
-    def from_batch(self):
+    def from_batch(self) -> bool:
         return self.easy.from_batch or self.hard.from_batch
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         self.easy.adapt(counts, table, dim)
         self.hard.adapt(counts, table, dim)
         self.built = True
@@ -160,14 +164,14 @@ class EasyHard(Sampler):
         num_hard = self.hard.num_draws(batch, self._num_hard(batch))
         return tf.cast(self.easy.num_draws(batch), tf.float32) + tf.cast(num_hard, tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         parts = {
             key: keras.saving.serialize_keras_object(getattr(self, key)) for key in ("easy", "hard")
         }
         return {**super().get_config(), **parts, "ratio": self.ratio}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "EasyHard":
         parts = {
             key: keras.saving.deserialize_keras_object(config[key]) for key in ("easy", "hard")
         }

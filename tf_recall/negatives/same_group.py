@@ -47,7 +47,9 @@ class SameGroup(HardSampler):
         self.separator = separator
         self.seed = seed
 
-    def adapt(self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         counts = np.maximum(check_counts(counts), 1)
         if table is None or self.column not in table:
             known = [] if table is None else list(table)
@@ -61,7 +63,8 @@ class SameGroup(HardSampler):
             (np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1)
         )
         member.data[:] = 1  # a value twice counts once
-        degree, size = member.sum(1), member.sum(0)  # [V], [G]
+        degree = member.sum(1)  # [V]
+        size = member.sum(0)  # [G]
         share = counts / counts[1:].sum()
         picked = member.T @ (share / np.maximum(degree, 1))  # [G], P(g)
         mass = member @ (picked / np.maximum(size, 1))  # [V]
@@ -105,7 +108,7 @@ class SameGroup(HardSampler):
     def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return tf.gather(self.log_probability.value, ids)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "column": self.column,
@@ -113,12 +116,14 @@ class SameGroup(HardSampler):
             "seed": self.seed,
         }
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return self._sizes if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self._sizes = dict(config)
-        rows, groups, pairs = config["num_rows"], config["num_groups"], config["num_pairs"]
+        rows = config["num_rows"]
+        groups = config["num_groups"]
+        pairs = config["num_pairs"]
         frozen = {"trainable": False, "autocast": False, "initializer": "zeros", "dtype": "int32"}
         self.group_offsets = self.add_weight(name="group_offsets", shape=(rows + 1,), **frozen)
         self.groups = self.add_weight(name="groups", shape=(pairs,), **frozen)

@@ -110,11 +110,13 @@ def _columns(paths: list[str], dtypes: dict) -> dict:
 
     spec = {name: tf.io.FixedLenFeature((), dtype) for name, dtype in dtypes.items()}
     blocks = list(_blocks(paths, spec).as_numpy_iterator())
-    columns = {name: np.concatenate([block[name] for block in blocks]) for name in dtypes}
-    return {
-        name: _text(column) if column.dtype == object else column
-        for name, column in columns.items()
-    }
+    columns = {name: _joined(blocks, name) for name in dtypes}
+    text = {name: _text(column) for name, column in columns.items() if column.dtype == object}
+    return columns | text
+
+
+def _joined(blocks: list[dict], name: str) -> np.ndarray:
+    return np.concatenate([block[name] for block in blocks])
 
 
 def _text(column: np.ndarray) -> np.ndarray:
@@ -129,12 +131,13 @@ def _movies(paths: list[str], genres: list[str]) -> pd.DataFrame:
     text = tf.io.FixedLenFeature((), tf.string)
     spec = {"movie_id": text, "movie_title": text, "movie_genres": tf.io.RaggedFeature(tf.int64)}
     blocks = list(_blocks(paths, spec))
-    labels = [row for block in blocks for row in block["movie_genres"].to_list()]
+    labels = tf.concat([block["movie_genres"] for block in blocks], axis=0)
+    names = tf.gather(tf.constant(genres), labels)
     return pd.DataFrame(
         {
-            "item_id": raw_ids(np.concatenate([block["movie_id"] for block in blocks])),
-            "title": raw_ids(np.concatenate([block["movie_title"] for block in blocks])),
-            "genres": ["|".join(genres[label] for label in row) for row in labels],
+            "item_id": raw_ids(_joined(blocks, "movie_id")),
+            "title": raw_ids(_joined(blocks, "movie_title")),
+            "genres": raw_ids(tf.strings.reduce_join(names, axis=1, separator="|").numpy()),
         }
     )
 

@@ -57,7 +57,8 @@ class Stays:
         Args:
             users: numbers of users.
         """
-        guests, items = self.interactions.users.iloc[users], self.interactions.items
+        guests = self.interactions.users.iloc[users]
+        items = self.interactions.items
         taste = self.sharpness * (self.tastes[users] @ self.styles.T - 1)
         money = np.log(items["price"].to_numpy() / guests["budget"].to_numpy()[:, None]) / 0.4
         room = np.where(
@@ -67,7 +68,8 @@ class Stays:
 
     def rejects(self, users: np.ndarray) -> np.ndarray:
         """P(the item's host rejects the user): `[len(users), num_items]`."""
-        guests, items = self.interactions.users.iloc[users], self.interactions.items
+        guests = self.interactions.users.iloc[users]
+        items = self.interactions.items
         full = items["capacity"].to_numpy() <= guests["party"].to_numpy()[:, None]
         return np.where(full & (items["kind"] != "entire").to_numpy(), 0.9, 0.02)
 
