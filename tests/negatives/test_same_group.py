@@ -161,6 +161,6 @@ def test_adapt_again_follows_the_counts(case):
 @pytest.mark.parametrize("table", [None, TABLE[["zip", "city"]]])
 def test_misses_the_column(table):
     with pytest.raises(
-        ValueError, match=r"SameGroup asks for column 'genre' of the items; there are \["
+        ValueError, match=r"SameGroup needs column 'genre' of the items; there are \["
     ):
         SameGroup("genre").adapt(COUNTS, table)

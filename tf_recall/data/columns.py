@@ -151,19 +151,19 @@ def write_columns(store: str | Path, blocks: Iterable[dict[str, Any]]) -> None:
         raise FileExistsError(
             f"{store} is there already; open it with open_columns, or remove it to write it again."
         )
-    aside = store.with_name(store.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    partial = store.with_name(store.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        kinds, rows = _append(aside, blocks)
+        kinds, rows = _append(partial, blocks)
         columns = {
             name: {"dtype": dtype.str, "shape": [rows, *shape]}
             for name, (dtype, shape) in kinds.items()
         }
-        (aside / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
-        aside.rename(store)
+        (partial / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
+        partial.rename(store)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 

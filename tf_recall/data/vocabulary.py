@@ -152,12 +152,12 @@ class Vocabulary:
         Line 0, of the unknown row, holds the dtype and the number of ids.
         """
         path = Path(path)
-        aside = path.with_name(path.name + ".part")
-        with open(aside, "w", encoding="utf-8", newline="\n") as file:
+        partial = path.with_name(path.name + ".part")
+        with open(partial, "w", encoding="utf-8", newline="\n") as file:
             file.write(f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n")
             rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
             file.writelines(f"{name}\t{count}\n" for name, count in rows)
-        os.replace(aside, path)
+        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":

@@ -31,7 +31,7 @@ class Item2Vec(SkipGram):
     Example:
         >>> model = Item2Vec(dim=64, positives=ShrinkingWindows(ByColumn("invoice")))
         >>> model = model.adapt(split.train, catalog)
-        >>> model.compile(SparseAdagrad(0.1))
+        >>> model.compile()
         >>> batches = model.batches(split.train, catalog, batch_size=4096)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=10)
         >>> Service.build(model, catalog).similar(["tea"], k=10)

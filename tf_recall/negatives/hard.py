@@ -69,7 +69,7 @@ class Given(UniformShare, HardSampler):
     def _draw(self, batch, num):
         if batch.negatives is None:
             raise ValueError(
-                "Given asks for negatives: give the interactions a column 'negatives' of item ids"
+                "Given needs negatives: give the interactions a column 'negatives' of item ids"
             )
         ids = batch.negatives[:, : self.max_draws(batch, num)]  # [b, H]
         return [Candidates(ids, own_vectors(ids, batch), valid=ids > 0)]

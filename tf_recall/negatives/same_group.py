@@ -54,7 +54,7 @@ class SameGroup(HardSampler):
         if table is None or self.column not in table:
             known = [] if table is None else list(table)
             raise ValueError(
-                f"SameGroup asks for column {self.column!r} of the items; there are {known}"
+                f"SameGroup needs column {self.column!r} of the items; there are {known}"
             )
         values = table[self.column].map(self._values).explode()
         groups = 1 + pd.factorize(values)[0]  # group 0: items without a value
