@@ -22,6 +22,7 @@ import numpy as np
 from tutorial import arguments, finish, our_batches, our_model, read, tfrs_columns, tfrs_model
 
 import tf_recall as tr
+from tf_recall.losses.retrieval_task import load_tfrs
 
 KS = (1, 5, 10, 50, 100)
 
@@ -88,7 +89,8 @@ def main():
 def tfrs_evaluate(split, part, catalog):
     """Seconds of the tutorial's `model.evaluate`."""
     import tensorflow as tf
-    import tensorflow_recommenders as tfrs
+
+    tfrs = load_tfrs()
 
     model = tfrs_model(split, catalog)
     titles = tf.data.Dataset.from_tensor_slices(
@@ -108,7 +110,8 @@ def tfrs_top_k(queries, rows, items):
     in the tutorial.
     """
     import tensorflow as tf
-    import tensorflow_recommenders as tfrs
+
+    tfrs = load_tfrs()
 
     ids = tf.constant(np.arange(1, len(items) + 1).astype(str))
     candidates = tf.data.Dataset.from_tensor_slices((ids, tf.constant(items))).batch(128)

@@ -22,6 +22,7 @@ import numpy as np
 from tutorial import arguments, finish, read
 
 import tf_recall as tr
+from tf_recall.losses.retrieval_task import load_tfrs
 
 BATCH, DIM, TEMPERATURE, TOLERANCE = 4096, 64, 0.1, 1e-4
 ITEMS = 9742  # of MovieLens latest-small
@@ -33,7 +34,6 @@ def ours(prices):
     """
     import tensorflow as tf
 
-    from tf_recall.losses.scores import Scores
     from tf_recall.negatives.base import Candidates
 
     loss = tr.SampledSoftmax(TEMPERATURE)
@@ -43,10 +43,8 @@ def ours(prices):
     def step(query, item, ids, weight=None):
         with tf.GradientTape() as tape:
             tape.watch([query, item])
-            scores = Scores.of(
-                query, item, ids, [Candidates(ids, item)], TEMPERATURE, log_q, merge=True
-            )
-            value = loss.of(scores, weight)
+            drawn = [Candidates(ids, item)]
+            value = loss.of_vectors(query, item, ids, drawn, 0, log_q, weight, merge=True)
         return value, tape.gradient(value, [query, item])
 
     return step
@@ -55,7 +53,8 @@ def ours(prices):
 def theirs(prices):
     """The same by TFRS: the sum of the rows, not their mean."""
     import tensorflow as tf
-    import tensorflow_recommenders as tfrs
+
+    tfrs = load_tfrs()
 
     task, shares = (
         tfrs.tasks.Retrieval(temperature=TEMPERATURE, remove_accidental_hits=True),

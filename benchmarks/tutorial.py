@@ -21,6 +21,7 @@ import tf_recall as tr
 from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.splits import random
 from tf_recall.features import Buckets, Categorical, Id, Numeric, Text
+from tf_recall.losses.retrieval_task import load_tfrs
 
 DIM, BATCH = 32, 2048
 SPLITS = {
@@ -111,7 +112,8 @@ def tfrs_model(split, catalog):
     `tfrs.tasks.Retrieval`.
     """
     import tensorflow as tf
-    import tensorflow_recommenders as tfrs
+
+    tfrs = load_tfrs()
 
     layers = tf.keras.layers
     times = split.train.frame["timestamp"].to_numpy()

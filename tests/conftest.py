@@ -1,13 +1,9 @@
-"""What every test shares: the package first (it sets up the environment for TensorFlow), and the
-real data.
-"""
+"""What every test shares: the real data, and free ports."""
 
 import socket
 from pathlib import Path
 
 import pytest
-
-import tf_recall  # noqa: F401  must come before tensorflow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -15,26 +15,35 @@ def test_importing_the_package_loads_nothing_heavy():
     assert python(code).stdout.strip() == "[]"
 
 
-def test_legacy_keras_is_asked_for_and_our_models_are_keras_3():
+def test_importing_the_package_leaves_tf_keras_alone():
     code = """
-import tf_recall, keras, tensorflow as tf, tensorflow_recommenders
+import os, tf_recall as tr, tensorflow as tf
+tr.TwoTower, tr.SampledSoftmax(), tr.NCELoss(), tr.RetrievalTask, tr.train, tr.load, tr.save
+print(os.environ.get("TF_USE_LEGACY_KERAS"), tf.keras.__version__[0])
+"""
+    result = python(code)
+    assert result.stdout.split() == ["None", "3"], result.stderr[-500:]
+
+
+def test_the_first_retrieval_task_makes_tf_keras_keras_2_and_our_models_stay_keras_3():
+    code = """
+import tensorflow as tf, tf_recall, keras, sys
+print("tensorflow_recommenders" in sys.modules)
+tf_recall.RetrievalTask(), tf_recall.RetrievalTask(temperature=0.1)
 print(keras.__version__[0], tf.keras.__name__[:8], issubclass(tf_recall.TwoTower, keras.Model))
 """
-    assert python(code).stdout.split() == ["3", "tf_keras", "True"]
+    result = python(code)
+    assert result.stdout.split() == ["False", "3", "tf_keras", "True"], result.stderr[-500:]
 
 
-def test_too_late_says_what_to_type():
-    result = python("import tensorflow as tf; tf.keras.layers; import tf_recall")
+def test_a_retrieval_task_made_too_late_says_what_to_type():
+    code = "import tf_recall, tensorflow as tf; tf.keras.layers; tf_recall.{}; print('fine')"
+    result = python(code.format("RetrievalTask()"))
     assert result.returncode != 0
-    assert "Write `import tf_recall` before `import tensorflow`" in result.stderr
-
-
-def test_importing_tensorflow_first_is_fine_as_long_as_tf_keras_was_not_touched():
-    result = python(
-        "import tensorflow as tf; import tf_recall; import tensorflow_recommenders; "
-        "tf.keras.layers; print('fine')"
-    )
-    assert result.stdout.strip() == "fine", result.stderr[-500:]
+    assert "Make the RetrievalTask before anything touches tf.keras" in result.stderr
+    assert "TF_USE_LEGACY_KERAS=1" in result.stderr
+    # all else works beside any tf.keras
+    assert python(code.format("SampledSoftmax()")).stdout.strip() == "fine"
 
 
 def test_every_public_name_resolves():

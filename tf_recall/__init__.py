@@ -9,24 +9,8 @@ Importing the package loads nothing heavy: a name is imported when it is first u
 """
 
 import importlib
-import os
-import sys
-from types import ModuleType
 
 __version__ = "0.1.0"
-
-# The one place that asks for legacy tf.keras: tensorflow-recommenders needs it. Our own models
-# `import keras`, Keras 3.
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-# a lazy loader until somebody touches it
-_loaded = vars(sys.modules.get("tensorflow", os)).get("keras")
-if type(_loaded) is ModuleType and not _loaded.__name__.startswith("tf_keras"):
-    raise ImportError(
-        "tf.keras was already loaded as Keras 3, and tensorflow-recommenders cannot work beside "
-        "it. Write "
-        "`import tf_recall` before `import tensorflow`, or start Python with TF_USE_LEGACY_KERAS=1 "
-        "in the environment."
-    )
 
 _HOMES = {
     "AirbnbI2I": "models.airbnb_i2i",
@@ -57,6 +41,7 @@ _HOMES = {
     "Graph": "graph.csr",
     "GraphSAGE": "models.graph_sage",
     "GraphSAGEI2I": "models.graph_sage_i2i",
+    "HistoryTower": "towers.history",
     "HighestInBatch": "negatives",
     "Hinge": "losses",
     "InBatch": "negatives",
@@ -77,6 +62,8 @@ _HOMES = {
     "MultiChannel": "channels.multi",
     "NCE": "losses",
     "NEG": "losses",
+    "NCELoss": "losses",
+    "NextItem": "positives",
     "PinSage": "models.pin_sage",
     "PinSageConvolution": "towers.convolutions",
     "PointwiseCrossEntropy": "losses",
@@ -84,6 +71,7 @@ _HOMES = {
     "Quotas": "channels.merge",
     "RankWindow": "negatives",
     "ReciprocalRank": "channels.merge",
+    "RetrievalTask": "losses",
     "Retriever": "retrievers.base",
     "RoundRobin": "channels.merge",
     "SparseAdagrad": "retrievers.optimizers",
@@ -105,6 +93,7 @@ _HOMES = {
     "WalkPairs": "positives",
     "Walks": "positives",
     "WeightedTower": "towers.side_info",
+    "YouTubeDNN": "models.youtube_dnn",
     "WholeCatalog": "negatives",
     "Windows": "positives",
     "by_time": "data.splits",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tf_recall.registry import find, make
+from tf_recall.registry import find, keywords, make
 
 HERE = Path(__file__).parent
 PARTS = {  # arguments that are parts themselves, and their kind
@@ -28,8 +28,8 @@ PARTS = {  # arguments that are parts themselves, and their kind
     "aggregators": "aggregator",
     "similarity": "similarity",
     "metric": "metric",
+    "pooling": "pooling",
 }
-ENTITIES = {"query_tower": "user", "item_tower": "item"}
 
 
 class Loader(yaml.SafeLoader):
@@ -208,14 +208,18 @@ class Config:
     def make_model(self):
         """The model with its towers, negatives and loss, not adapted yet."""
         arguments = dict(self.model)
-        for key, tower in find("model", _name(dict(arguments), "model")).towers.items():
-            if not isinstance(arguments.get(key), dict):
-                raise ValueError(
-                    f"model needs {key}: {{features: [...]}}, and has {arguments.get(key)!r}"
-                )
-            arguments[key] = part(
-                "tower", {"name": tower, "features": [], **arguments[key]}, ENTITIES[key]
-            )
+        towers = find("model", _name(dict(arguments), "model")).towers
+        # the item tower first: a query tower over histories is made of it
+        for key in sorted(towers, key=lambda key: key != "item_tower"):
+            kind, entity = towers[key]
+            values = arguments.get(key)
+            if not isinstance(values, dict):
+                raise ValueError(f"model needs {key}: {{features: [...]}}, and has {values!r}")
+            kind = values.get("name", kind)
+            if "item_tower" in keywords(find("tower", kind)):
+                arguments[key] = part("tower", {"name": kind, **values}, arguments["item_tower"])
+            else:
+                arguments[key] = part("tower", {"name": kind, "features": [], **values}, entity)
         return part("model", arguments)
 
     def make_channels(self):

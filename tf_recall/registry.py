@@ -33,6 +33,8 @@ REGISTRY = {
         "timestamp": "tf_recall.features:Timestamp",
         "pretrained": "tf_recall.features:Pretrained",
         "crossed": "tf_recall.features:Crossed",
+        "history": "tf_recall.features:History",
+        "example_age": "tf_recall.features:ExampleAge",
     },
     "tower": {
         "features": "tf_recall.towers.features:FeatureTower",
@@ -40,6 +42,11 @@ REGISTRY = {
         "fm_item": "tf_recall.towers.fm:FMItemTower",
         "mean": "tf_recall.towers.side_info:MeanTower",
         "weighted": "tf_recall.towers.side_info:WeightedTower",
+        "history": "tf_recall.towers.history:HistoryTower",
+    },
+    "pooling": {
+        "mean": "tf_recall.features:MeanPooling",
+        "last": "tf_recall.features:LastPooling",
     },
     "sessions": {
         "by_gap": "tf_recall.data.sessions:ByGap",
@@ -49,6 +56,7 @@ REGISTRY = {
     },
     "positives": {
         "user_item": "tf_recall.positives:UserItem",
+        "next_item": "tf_recall.positives:NextItem",
         "windows": "tf_recall.positives:Windows",
         "shrinking_windows": "tf_recall.positives:ShrinkingWindows",
         "walks": "tf_recall.positives:Walks",
@@ -89,6 +97,8 @@ REGISTRY = {
         "pointwise_cross_entropy": "tf_recall.losses:PointwiseCrossEntropy",
         "neg": "tf_recall.losses:NEG",
         "nce": "tf_recall.losses:NCE",
+        "nce_loss": "tf_recall.losses:NCELoss",
+        "retrieval_task": "tf_recall.losses:RetrievalTask",
     },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",
@@ -107,6 +117,7 @@ REGISTRY = {
         "graph_sage": "tf_recall.models.graph_sage:GraphSAGE",
         "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
+        "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

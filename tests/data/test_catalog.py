@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tf_recall.data.catalog import Catalog, Seen
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import Seen
 from tf_recall.data.interactions import Interactions
 
 
@@ -59,7 +60,7 @@ def test_save_and_load(catalog, tmp_path):
 
 def test_a_damaged_catalog_is_refused(catalog, tmp_path):
     catalog.save(tmp_path)
-    np.save(tmp_path / "seen_rows.npy", catalog.seen.rows[:-1])
+    np.save(tmp_path / "history_items.npy", catalog.histories.items[:-1])
     with pytest.raises(ValueError, match="damaged"):
         Catalog.load(tmp_path)
     (tmp_path / "items.tsv").unlink()
@@ -72,7 +73,7 @@ def test_a_catalog_grows_behind_its_rows():
     catalog = Catalog.fit(old)
     items = pd.DataFrame({"item_id": ["c", "a", "e"], "genres": ["x", "y", "z"]})
     now = Interactions.from_columns(user_id=["u", "w", "w"], item_id=["b", "c", "b"], items=items)
-    grown = catalog.extended(now)
+    grown = catalog.grown(now)
     assert (
         grown.items.ids.tolist() == [*catalog.items.ids, "c", "e"]
         and grown.users.ids.tolist()[-1] == "w"

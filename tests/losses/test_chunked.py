@@ -1,4 +1,4 @@
-"""The softmax in pieces: equal to plain autodiff over the whole table, to TensorFlow Recommenders,
+"""The softmax in chunks: equal to plain autodiff over the whole table, to TensorFlow Recommenders,
 and small.
 """
 
@@ -10,10 +10,10 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from tf_recall.losses import SampledSoftmax, UncorrectedSoftmax
 from tf_recall.losses import chunked as softmax
+from tf_recall.losses.retrieval_task import load_tfrs
 from tf_recall.losses.scores import Scores
 from tf_recall.negatives.base import Candidates
 
@@ -45,7 +45,7 @@ def scores_of(d, merge=False):
     return Scores.of(d["query"], d["item"], d["ids"], candidates, d["temperature"], price, merge)
 
 
-def pieces(d, merge=False):
+def chunks(d, merge=False):
     return SampledSoftmax().of(scores_of(d, merge), d["weight"])
 
 
@@ -79,17 +79,17 @@ def test_equals_plain_autodiff(own):
         d = data(seed, own)
         theirs = with_gradients(dense, d)
         assert all(np.abs(g).max() > 1e-2 for g in theirs)
-        assert_same(with_gradients(pieces, d), theirs)
+        assert_same(with_gradients(chunks, d), theirs)
 
 
-# Of 23 rows: one a piece, two (an odd end), five, ten, all.
-@pytest.mark.parametrize("piece", [1, 30, 99, 230, 10**6])
+# Of 23 rows: one a chunk, two (an odd end), five, ten, all.
+@pytest.mark.parametrize("chunk", [1, 30, 99, 230, 10**6])
 @pytest.mark.parametrize("own", [False, True])
-def test_pieces_make_no_difference(monkeypatch, piece, own):
+def test_chunks_make_no_difference(monkeypatch, chunk, own):
     d = data(1, own)
-    one = with_gradients(pieces, d)
-    monkeypatch.setattr(softmax, "PIECE", piece)
-    assert_same(with_gradients(pieces, d), one, 1e-6)
+    one = with_gradients(chunks, d)
+    monkeypatch.setattr(softmax, "CHUNK", chunk)
+    assert_same(with_gradients(chunks, d), one, 1e-6)
 
 
 def test_the_cut_covers_all_rows_and_holds_little():
@@ -104,29 +104,29 @@ def test_the_cut_covers_all_rows_and_holds_little():
         (65536, 65536),
     ]
     for num_rows, num_items in cases:
-        num_pieces, rows = softmax._cut(num_rows, num_items)
-        assert (num_pieces - 1) * rows < num_rows <= num_pieces * rows
-        assert rows == 1 or (rows - 1) * num_items <= softmax.PIECE
+        num_chunks, rows = softmax._cut(num_rows, num_items)
+        assert (num_chunks - 1) * rows < num_rows <= num_chunks * rows
+        assert rows == 1 or (rows - 1) * num_items <= softmax.CHUNK
         # As tensors, whose product would wrap around above 2^31.
         assert [int(n) for n in softmax._cut(tf.constant(num_rows), tf.constant(num_items))] == [
-            num_pieces,
+            num_chunks,
             rows,
         ]
 
 
 @pytest.mark.parametrize("own", [False, True])
-@pytest.mark.parametrize("piece", [50, 2**22])
-def test_the_same_under_xla(monkeypatch, own, piece):
-    monkeypatch.setattr(softmax, "PIECE", piece)
+@pytest.mark.parametrize("chunk", [50, 2**22])
+def test_the_same_under_xla(monkeypatch, own, chunk):
+    monkeypatch.setattr(softmax, "CHUNK", chunk)
     d = data(2, own)
-    compiled = tf.function(lambda: with_gradients(pieces, d), jit_compile=True)
+    compiled = tf.function(lambda: with_gradients(chunks, d), jit_compile=True)
     assert_same(compiled(), with_gradients(dense, d))
 
 
 @pytest.mark.parametrize("merge", [False, True])
-@pytest.mark.parametrize("piece", [50, 2**22])
-def test_the_same_with_a_batch_of_unknown_size(monkeypatch, merge, piece):
-    monkeypatch.setattr(softmax, "PIECE", piece)
+@pytest.mark.parametrize("chunk", [50, 2**22])
+def test_the_same_with_a_batch_of_unknown_size(monkeypatch, merge, chunk):
+    monkeypatch.setattr(softmax, "CHUNK", chunk)
     d = data(3)
     d["item"] = tf.gather(d["item"], d["ids"])  # equal ids have equal vectors, as merging expects
     matrix, vector = tf.TensorSpec([None, DIM]), tf.TensorSpec([None])
@@ -136,7 +136,7 @@ def test_the_same_with_a_batch_of_unknown_size(monkeypatch, merge, piece):
     def traced(query, item, ids, weight):
         assert query.shape[0] is None
         part = {**d, "query": query, "item": item, "ids": ids, "weight": weight}
-        value, by_query, by_item, _ = with_gradients(lambda d: pieces(d, merge), part)
+        value, by_query, by_item, _ = with_gradients(lambda d: chunks(d, merge), part)
         # Merged negatives give their gradient to one of the equal vectors; what an item gets is the
         # sum.
         return value, by_query, tf.math.unsorted_segment_sum(by_item, ids, ITEMS)
@@ -150,7 +150,9 @@ def test_the_same_with_a_batch_of_unknown_size(monkeypatch, merge, piece):
 
 def retrieval(d):
     """The peer. Its loss is a sum over the batch."""
-    task = tfrs.tasks.Retrieval(temperature=float(d["temperature"]), remove_accidental_hits=True)
+    task = load_tfrs().tasks.Retrieval(
+        temperature=float(d["temperature"]), remove_accidental_hits=True
+    )
     share = tf.gather(d["share"], d["ids"])
     loss = task(d["query"], d["item"], d["weight"], share, d["ids"], compute_metrics=False)
     return loss / tf.cast(tf.shape(d["query"])[0], tf.float32)
@@ -163,7 +165,7 @@ def test_equals_tensorflow_recommenders(temperature, weighted):
         d = {**data(seed), "temperature": tf.constant(temperature)}
         if not weighted:
             d["weight"] = None
-        ours, theirs = (with_gradients(computation, d)[:3] for computation in (pieces, retrieval))
+        ours, theirs = (with_gradients(computation, d)[:3] for computation in (chunks, retrieval))
         assert_same(ours, theirs)
 
 
@@ -198,9 +200,10 @@ def test_a_weight_gets_no_gradient_and_no_weight_is_one():
 
 BIG = """
 import pathlib
-import tf_recall, tensorflow as tf
+import tensorflow as tf
 from tf_recall.losses import SampledSoftmax
 from tf_recall.negatives.base import Candidates
+from tf_recall.losses.retrieval_task import load_tfrs
 from tf_recall.losses.scores import Scores
 
 VECTORS, IDS = tf.TensorSpec([None, 16]), tf.TensorSpec([None], tf.int32)
@@ -237,7 +240,7 @@ def test_memory_does_not_grow_with_rows_times_negatives(merge):
 
 def test_no_graph_outlives_its_model():
     d = data(5)
-    step = tf.function(lambda: with_gradients(pieces, d)).get_concrete_function()
+    step = tf.function(lambda: with_gradients(chunks, d)).get_concrete_function()
     graph = weakref.ref(step.graph)
     del step
     gc.collect()

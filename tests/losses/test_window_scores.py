@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.losses import NCE
-from tf_recall.losses.scores import WindowScores
+from tf_recall.losses.window_scores import WindowScores
 from tf_recall.negatives.base import Candidates
 
 G, SIZE, J, T = 3, 4, 6, 12  # segments, centers and places of one, centers in all

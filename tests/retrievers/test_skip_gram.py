@@ -240,9 +240,8 @@ def test_refuses_negatives_of_other_rows(negatives):
 
 @pytest.mark.parametrize("loss", [SampledSoftmax(), BPR()])
 def test_refuses_losses_of_one_positive(loss):
-    with pytest.raises(
-        ValueError, match=f"Item2Vec learns by NEG or NCE, not by {type(loss).__name__}"
-    ):
+    message = f"Item2Vec has several positives a row, and {type(loss).__name__} takes one"
+    with pytest.raises(ValueError, match=message):
         Item2Vec(loss=loss)
 
 

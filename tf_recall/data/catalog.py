@@ -1,53 +1,36 @@
-"""What a model knows of its users and items: ids, counts, side tables, seen pairs; fitted on the
-training part only.
-"""
+"""What a model knows of its users and items: ids, counts, side tables, histories."""
 
+import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tf_recall.data.histories import Histories, Seen
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Each user's items as sorted, distinct rows: user `u` has seen
-    `rows[offsets[u]:offsets[u + 1]]`.
+class Side:
+    """One entity of a catalog: users, or items.
 
     Args:
-        offsets: `[num_user_rows + 1]` int64.
-        rows: `[num_distinct_pairs]` int32 item rows.
+        vocabulary: raw ids to rows, with training counts.
+        table: side columns by row: line r describes row r + 1.
     """
 
-    offsets: np.ndarray
-    rows: np.ndarray
-
-    @classmethod
-    def fit(cls, users: np.ndarray, items: np.ndarray, num_user_rows: int) -> "Seen":
-        """From the pairs `(users[n], items[n])`; pairs with an unknown side (row 0) are left
-        out.
-        """
-        known = (users > 0) & (items > 0)
-        pairs = np.sort(users[known].astype(np.int64) << 32 | items[known].astype(np.int64))
-        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # sorted and distinct, sooner than np.unique
-        counts = np.bincount(pairs >> 32, minlength=num_user_rows)
-        return cls(
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            (pairs & 0xFFFFFFFF).astype(np.int32),
-        )
-
-    def of(self, user: int) -> np.ndarray:
-        """The item rows of one user row."""
-        return self.rows[self.offsets[user] : self.offsets[user + 1]]
+    vocabulary: Vocabulary
+    table: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The vocabularies of users and items, their side tables by row, and the seen pairs.
+    """The vocabularies of users and items, their side tables by row, and each user's history.
+
+    Everything is fitted on the training part only.
 
     Items (and users) that stand in a side table but not in the training interactions get a row too,
     with count 0: they can be recommended from their features. Line `r` of a side table describes
@@ -56,7 +39,7 @@ class Catalog:
     Args:
         users, items: raw ids to rows, with training counts.
         user_table, item_table: side columns by row, missing where nothing is known.
-        seen: the pairs of the training part.
+        histories: each user's items of the training part, in order of time.
 
     Example:
         >>> catalog = Catalog.fit(split.train)
@@ -67,35 +50,54 @@ class Catalog:
     items: Vocabulary
     user_table: pd.DataFrame
     item_table: pd.DataFrame
-    seen: Seen
+    histories: Histories
 
     @classmethod
     def fit(cls, train: Interactions) -> "Catalog":
         """Fits everything on the training part; split first."""
-        users, user_table = _side(train.frame["user_id"], train.users, "user_id")
-        items, item_table = _side(train.frame["item_id"], train.items, "item_id")
-        rows = users.encode(train.frame["user_id"]), items.encode(train.frame["item_id"])
-        return cls(users, items, user_table, item_table, Seen.fit(*rows, users.size))
+        return cls._of(train)
 
-    def extended(self, interactions: Interactions) -> "Catalog":
-        """The catalog of further interactions: what it knows keeps its row, what is new gets the
-        rows after.
+    def grown(self, interactions: Interactions) -> "Catalog":
+        """The catalog of further interactions: known rows stay, what is new gets the rows after.
 
         Args:
             interactions: all that are known by now, old ones too, with side tables that describe
                 new users and items.
         """
-        users, user_table = _side(
-            interactions.frame["user_id"], interactions.users, "user_id", self.users
-        )
-        items, item_table = _side(
-            interactions.frame["item_id"], interactions.items, "item_id", self.items
-        )
-        rows = (
-            users.encode(interactions.frame["user_id"]),
-            items.encode(interactions.frame["item_id"]),
-        )
-        return Catalog(users, items, user_table, item_table, Seen.fit(*rows, users.size))
+        return self._of(interactions, self.users, self.items)
+
+    @classmethod
+    def _of(cls, interactions, known_users=None, known_items=None):
+        frame = interactions.frame
+        users, user_table = _side(frame["user_id"], interactions.users, "user_id", known_users)
+        items, item_table = _side(frame["item_id"], interactions.items, "item_id", known_items)
+        rows = users.encode(frame["user_id"]), items.encode(frame["item_id"])
+        histories = Histories.fit(*rows, times_of(frame), users.size)
+        return cls(users, items, user_table, item_table, histories)
+
+    @functools.cached_property
+    def seen(self) -> Seen:
+        """Each user's distinct items of the training part."""
+        return self.histories.seen()
+
+    def side(self, entity: str) -> Side:
+        """The vocabulary and the side table of an entity, "user" or "item".
+
+        Raises:
+            ValueError: there is no such entity.
+        """
+        sides = {"user": (self.users, self.user_table), "item": (self.items, self.item_table)}
+        if entity not in sides:
+            raise ValueError(f"a catalog has the entities {', '.join(sides)}, not {entity!r}")
+        return Side(*sides[entity])
+
+    def with_counts(self, counts: dict[str, np.ndarray]) -> "Catalog":
+        """The same catalog with other training counts: `{entity: [V] int64}`, row 0 not counted."""
+        changed = {
+            f"{entity}s": Vocabulary(self.side(entity).vocabulary.ids, of_entity[1:])
+            for entity, of_entity in counts.items()
+        }
+        return replace(self, **changed)
 
     @property
     def num_items(self) -> int:
@@ -116,16 +118,20 @@ class Catalog:
         return row
 
     def save(self, directory: str | Path) -> None:
-        """Writes vocabularies and seen pairs. The side tables stay behind: a trained model holds
-        them encoded.
-        """
+        """Writes vocabularies and histories. A trained model holds the side tables encoded."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.users.save(directory / "users.tsv")
         self.items.save(directory / "items.tsv")
-        np.save(directory / "seen_offsets.npy", self.seen.offsets)
-        np.save(directory / "seen_rows.npy", self.seen.rows)
-        sizes = {"users": self.users.size, "items": self.items.size, "pairs": len(self.seen.rows)}
+        for name, array in vars(self.histories).items():
+            if array is not None:
+                np.save(directory / f"history_{name}.npy", array)
+        sizes = {
+            "users": self.users.size,
+            "items": self.items.size,
+            "interactions": len(self.histories.items),
+            "timestamps": self.histories.times is not None,
+        }
         (directory / "catalog.json").write_text(json.dumps(sizes))
 
     @classmethod
@@ -137,21 +143,40 @@ class Catalog:
             ValueError: the files disagree (a truncated copy).
         """
         directory = Path(directory)
-        names = ["catalog.json", "users.tsv", "items.tsv", "seen_offsets.npy", "seen_rows.npy"]
-        if missing := [name for name in names if not (directory / name).is_file()]:
-            raise FileNotFoundError(
-                f"{directory} is no complete catalog: it lacks {', '.join(missing)}"
-            )
+        names = ["catalog.json", "users.tsv", "items.tsv", *_histories(["offsets", "items"])]
+        _check_there(directory, names)
         sizes = json.loads((directory / "catalog.json").read_text())
-        users, items = (
-            Vocabulary.load(directory / "users.tsv"),
-            Vocabulary.load(directory / "items.tsv"),
-        )
-        seen = Seen(np.load(directory / "seen_offsets.npy"), np.load(directory / "seen_rows.npy"))
-        found = {"users": users.size, "items": items.size, "pairs": len(seen.rows)}
-        if found != sizes or len(seen.offsets) != users.size + 1:
+        arrays = ["offsets", "items", *["times"] * sizes["timestamps"]]
+        _check_there(directory, _histories(arrays))
+        users = Vocabulary.load(directory / "users.tsv")
+        items = Vocabulary.load(directory / "items.tsv")
+        histories = Histories(*(np.load(directory / name) for name in _histories(arrays)))
+        found = {
+            "users": users.size,
+            "items": items.size,
+            "interactions": len(histories.items),
+            "timestamps": histories.times is not None,
+        }
+        lengths = {len(array) for array in (histories.items, histories.times) if array is not None}
+        if found != sizes or len(histories) != users.size or len(lengths) > 1:
             raise ValueError(f"{directory} is damaged: it should hold {sizes}, and holds {found}")
-        return cls(users, items, _blank(users), _blank(items), seen)
+        return cls(users, items, _blank(users), _blank(items), histories)
+
+
+def times_of(frame: pd.DataFrame) -> np.ndarray | None:
+    """The interactions' times `[n]` int64, or None where they have none."""
+    return frame["timestamp"].to_numpy() if "timestamp" in frame else None
+
+
+def _histories(arrays):
+    return [f"history_{name}.npy" for name in arrays]
+
+
+def _check_there(directory, names):
+    if missing := [name for name in names if not (directory / name).is_file()]:
+        raise FileNotFoundError(
+            f"{directory} is no complete catalog: it lacks {', '.join(missing)}"
+        )
 
 
 def _side(

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data import tables
-from tf_recall.data.catalog import Catalog
+from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.histories import by_user
 from tf_recall.data.interactions import Interactions
 
 
@@ -217,11 +218,12 @@ def _codes(frame, name):
 
 def _grouped(frame, *codes):
     """`cut` where a session is what has the same codes."""
-    times = [frame["timestamp"].to_numpy()] if "timestamp" in frame else []
-    lines = np.lexsort((*times, *codes))
+    group = codes[-1]
+    for each in reversed(codes[:-1]):
+        _, group = np.unique(group.astype(np.int64) * (each.max() + 1) + each, return_inverse=True)
+    lines = by_user(group, times_of(frame), group.max() + 1)
     begins = np.arange(len(lines)) == 0
-    for each in codes:
-        begins[1:] |= np.diff(each[lines]) != 0
+    begins[1:] |= np.diff(group[lines]) != 0
     return lines, begins
 
 

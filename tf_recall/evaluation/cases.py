@@ -1,15 +1,52 @@
-"""Evaluation cases: the queries that are asked and the held-out items that count as right
-answers.
-"""
+"""Evaluation cases: the queries that are asked, and the held-out items that are right answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.catalog import Catalog, Seen
+from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.histories import Histories, Seen
+from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Past:
+    """What each case's user did before the query: `histories.items[begin[c]:cut[c]]`.
+
+    Args:
+        histories: all events known at the time of some query, by user, in order of time.
+        begin, cut: `[n]` int64 positions in `histories.items`.
+        items: the vocabulary of the item rows.
+    """
+
+    histories: Histories
+    begin: np.ndarray
+    cut: np.ndarray
+    items: Vocabulary
+
+    def select(self, kept) -> "Past":
+        """That of some cases."""
+        return replace(self, begin=self.begin[kept], cut=self.cut[kept])
+
+    def rows(self) -> np.ndarray:
+        """Item rows `[n, L]` int32, the oldest first, padded in front with 0; L the longest."""
+        longest = int(np.max(self.cut - self.begin, initial=0))
+        return self.histories.before(self.begin, self.cut, longest)
+
+    def holds(self, case: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether the case `case[p]` has the item `rows[p]` in its past: bool `[p]`."""
+        events = _key(self.histories.users, self.histories.items)
+        pairs, first = np.unique(events, return_index=True)
+        if not len(pairs):
+            return np.zeros(len(rows), bool)
+        user = np.searchsorted(self.histories.offsets, self.begin[case], side="right") - 1
+        asked = _key(user, rows)
+        at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        return (pairs[at] == asked) & (first[at] < self.cut[case])
 
 
 @dataclass(frozen=True)
@@ -24,6 +61,7 @@ class Cases:
         rows: `[num_pairs]` int32 item rows, each known to the catalog.
         num_unknown: `[n]` int64, how many further relevant items the catalog does not know. No
             recommender can reach them; they stay in the denominators.
+        past: what each case's user did before the query, or None: what training kept.
     """
 
     user_id: np.ndarray
@@ -31,6 +69,7 @@ class Cases:
     offsets: np.ndarray
     rows: np.ndarray
     num_unknown: np.ndarray
+    past: Past | None = None
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -41,21 +80,62 @@ class Cases:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def without_seen(self, catalog: Catalog) -> "Cases":
-        """Without the items that a user has in the training part already, and without cases that
-        have nothing left.
+        """Without the items that a user has seen before, and without cases with nothing left.
+
+        Seen is what the user has in the training part and, where the cases have a past, in that.
         """
         users = catalog.users.encode(self.user_id)
         keep = ~_has_seen(catalog.seen, users[self.owner], self.rows)
+        if self.past is not None:
+            keep &= ~self.past.holds(self.owner, self.rows)
         count = np.bincount(self.owner[keep], minlength=len(self))
         left = count + self.num_unknown > 0
-        context = {name: values[left] for name, values in self.context.items()}
         return Cases(
             self.user_id[left],
-            context,
+            {name: values[left] for name, values in self.context.items()},
             _offsets(count[left]),
             self.rows[keep],
             self.num_unknown[left],
+            self.past and self.past.select(left),
         )
+
+    def request(self, at: slice, recommender, catalog: Catalog, exclude_seen: bool) -> dict:
+        """Some cases as the arguments of `recommender.recommend_rows`.
+
+        Where the cases have a past, the recommender gets as much of it as it looks at, and what is
+        seen is left out whether it looks at it or not.
+
+        Args:
+            at: which cases.
+            recommender: whom to ask; it gets the context that it takes.
+            catalog: of the training part.
+            exclude_seen: whether items that users have seen are left out.
+        """
+        user_id = self.user_id[at]
+        names = set(self.context) & set(recommender.query_columns)
+        given = {name: self.context[name][at] for name in names} | {"exclude_seen": exclude_seen}
+        if self.past is None:
+            return {"user_id": user_id, **given}
+        rows = self.past.select(at).rows()
+        if exclude_seen:
+            users = np.repeat(catalog.users.encode(user_id), rows.shape[1])
+            known = _has_seen(catalog.seen, users, rows.ravel()).reshape(rows.shape)
+            given["exclude"] = self.past.items.decode(_closed(np.where(known, 0, rows)))
+        length = recommender.history_length
+        if recommender.takes_history and length != 0:
+            given["history"] = self.past.items.decode(rows if length is None else rows[:, -length:])
+            # Without a history a known user would be answered from what training kept: later too.
+            nobody = np.asarray(MISSING[catalog.users.dtype], user_id.dtype)
+            user_id = np.where((rows > 0).any(axis=1), user_id, nobody)
+        given = {name: value for name, value in given.items() if np.ndim(value) < 2 or value.size}
+        return {"user_id": user_id, **given}
+
+
+def _closed(rows):
+    """The rows of each line that are not 0, in front, without the columns that are left empty."""
+    order = np.argsort(rows == 0, axis=1, kind="stable")
+    rows = np.take_along_axis(rows, order, axis=1)
+    return rows[:, : int((rows > 0).sum(axis=1).max(initial=0))]
 
 
 def cases_by_user(
@@ -86,17 +166,60 @@ def cases_by_user(
 
 
 def cases_by_row(
-    test: Interactions, catalog: Catalog, context: Sequence[str] | None = None
+    test: Interactions,
+    catalog: Catalog,
+    context: Sequence[str] | None = None,
+    earlier: Interactions | None = None,
 ) -> Cases:
-    """One case per held-out interaction: its own context, its item the only relevant one. Arguments
-    as `cases_by_user`.
+    """One case per held-out interaction: its own context, its item the only relevant one.
+
+    Each event is asked with the user's history at that moment: what they did strictly before it, in
+    the training part, in `earlier`, and in the held-out part itself. No event sees itself, one of
+    the same time, or what came later. Without timestamps the held-out lines follow one another.
 
     What a next-event protocol asks: `recall@k`, equal to `hit_rate@k`, is then top-k accuracy over
     events.
+
+    Args:
+        test, catalog, context: as for `cases_by_user`.
+        earlier: further interactions between the training part and `test`, such as the validation
+            part.
     """
     _check_not_empty(test)
     lines = np.arange(len(test.frame))
-    return _cases(test, catalog, context, lines, lines)
+    cases = _cases(test, catalog, context, lines, lines)
+    return replace(cases, past=_past(test, catalog, earlier))
+
+
+def _past(test, catalog, earlier):
+    parts = [test.frame] if earlier is None else [earlier.frame, test.frame]
+    frame = pd.concat([part[_named(part)] for part in parts], ignore_index=True)
+    known = catalog.histories
+    users = catalog.users.encode(frame["user_id"])
+    strangers, _ = pd.factorize(frame["user_id"].where(users == 0))
+    users = np.where(users > 0, users, catalog.users.size + strangers)
+    items = catalog.items.encode(frame["item_id"])
+    times = times_of(frame)
+    if times is None or known.times is None:  # the held-out lines come after the training part
+        times, before = 1 + np.arange(len(frame)), np.zeros(len(known.items), np.int64)
+    else:
+        before = known.times
+    histories = Histories.fit(
+        np.concatenate([known.users, users]),
+        np.concatenate([known.items, items]),
+        np.concatenate([before, times]),
+        int(users.max(initial=0)) + catalog.users.size,
+    )
+    begin = histories.offsets[users]
+    moments, rank = np.unique(np.concatenate([histories.times, times]), return_inverse=True)
+    event = histories.users * len(moments) + rank[: len(histories.items)]
+    cut = np.searchsorted(event, users * len(moments) + rank[len(histories.items) :])
+    asked = slice(len(frame) - len(test.frame), None)
+    return Past(histories, begin[asked], cut[asked].astype(np.int64), catalog.items)
+
+
+def _named(frame):
+    return [name for name in ("user_id", "item_id", "timestamp") if name in frame]
 
 
 def _cases(

@@ -66,7 +66,7 @@ def evaluate(
             "Split so that they are disjoint, or evaluate with exclude_seen=False."
         )
     found = {
-        name: _ask(name, model, asked, catalog.num_items, ks, exclude_seen, batch_size)
+        name: _ask(name, model, asked, catalog, ks, exclude_seen, batch_size)
         for name, model in (("model", recommender), ("popularity", Popularity().fit(None, catalog)))
     }
     metrics, slices = {}, {}
@@ -103,11 +103,12 @@ def _ask(
     title: str,
     recommender,
     cases: Cases,
-    num_items: int,
+    catalog: Catalog,
     ks: list[int],
     exclude_seen: bool,
     batch_size: int,
 ) -> _Lists:
+    num_items = catalog.num_items
     width, limit = (
         min(ks[-1] + 1, num_items),
         min(getattr(recommender, "k_max", num_items), num_items),
@@ -118,18 +119,14 @@ def _ask(
             f"k_max is {limit}. "
             "Build it with a larger one, or lower ks."
         )
-    columns = set(cases.context) & set(getattr(recommender, "query_columns", cases.context))
     pairs, ranks, recommended = [], [], np.zeros((len(ks), num_items + 1), np.int64)
     for start in tqdm(
         range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False
     ):
         batch = slice(start, start + batch_size)
-        request = {name: cases.context[name][batch] for name in columns} | {
-            "exclude_seen": exclude_seen
-        }
-        rows, scores = distinct_lists(
-            recommender, cases.user_id[batch], request, width, limit, num_items
-        )
+        request = cases.request(batch, recommender, catalog, exclude_seen)
+        user_id = request.pop("user_id")
+        rows, scores = distinct_lists(recommender, user_id, request, width, limit, num_items)
         offsets = cases.offsets[start : start + len(rows) + 1]
         relevant = cases.rows[offsets[0] : offsets[-1]]
         pair, rank = find_hits(

@@ -14,7 +14,6 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.export.load import versions
 from tf_recall.recommend.request import batch
 
@@ -133,18 +132,10 @@ def _resources(service, signatures):
     module.weights = list(
         {id(v): v for signature in signatures.values() for v in signature.graph.variables}.values()
     )
-    layers = [
-        layer
-        for tower in (service.query_tower, service.item_tower)
-        for layer in tower._flatten_layers()
-    ]
-    vocabularies = [
-        held for layer in layers for held in vars(layer).values() if isinstance(held, Vocabulary)
-    ]
-    module.tables = [
-        vocabulary.table()
-        for vocabulary in (service.catalog.users, service.catalog.items, *vocabularies)
-    ]
+    towers = (service.query_tower, service.item_tower)
+    vocabularies = [service.catalog.users, service.catalog.items]
+    vocabularies += [each for tower in towers for each in tower.vocabularies()]
+    module.tables = [each.table() for each in {id(each): each for each in vocabularies}.values()]
     return module
 
 

@@ -1,15 +1,22 @@
 """Features: each turns the raw values of a column into a vector for a tower."""
 
+from tf_recall.features.age import ExampleAge
 from tf_recall.features.crossed import Crossed
+from tf_recall.features.history import History
 from tf_recall.features.numbers import Buckets, LogNumeric, Numeric, Pretrained, Timestamp
+from tf_recall.features.pooling import LastPooling, MeanPooling
 from tf_recall.features.words import Categorical, Id, MultiValued, Text
 
 __all__ = [
     "Buckets",
     "Categorical",
     "Crossed",
+    "ExampleAge",
+    "History",
     "Id",
+    "LastPooling",
     "LogNumeric",
+    "MeanPooling",
     "MultiValued",
     "Numeric",
     "Pretrained",

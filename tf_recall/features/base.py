@@ -45,6 +45,7 @@ class Feature(keras.layers.Layer):
     code_dtype = "int32"
     # the length of the trained vectors, until they are built; None where the code itself is the
     # vector
+    history_length = 0  # how many of a user's items before the event a row must bring
     width = None
 
     def __init__(self, column, name=None, **kwargs):
@@ -115,8 +116,86 @@ class Feature(keras.layers.Layer):
         """Which codes `[B, ...]` say something that training has seen: bool `[B]`."""
         return tf.reduce_any(tf.reshape(codes, [tf.shape(codes)[0], -1]) > 0, axis=1)
 
-    def advance(self):
+    def learn(self, train, catalog, entity) -> np.ndarray | None:
+        """Learns from the training part.
+
+        Args:
+            train: the training `Interactions`, for columns that the side table lacks: context.
+            catalog: `Catalog.fit(train)`.
+            entity: whose feature it is, "user" or "item".
+
+        Returns:
+            The code of each row, `[V, *code_shape]`; None where codes come with the batch.
+
+        Raises:
+            ValueError: neither the side table nor the interactions have the columns.
+        """
+        side = catalog.side(entity)
+        if set(self.columns) <= set(side.table):
+            raw = self.to_raw(side.table[self.column])
+            self.adapt(raw[side.vocabulary.counts[1:] > 0])
+            unknown = self.encode_column(self.nothing())
+            return np.concatenate([unknown, self.encode_column(raw)])
+        if set(self.columns) <= set(train.frame):
+            self.adapt(self.to_raw(train.frame[self.column]))
+            return None
+        raise ValueError(self._lacks(entity, side.table, train.frame))
+
+    def grown(self, codes: np.ndarray, catalog, entity: str) -> np.ndarray:
+        """The codes of a catalog that has grown; known rows keep theirs.
+
+        Args:
+            codes: `[V, *code_shape]`, those so far.
+            catalog: the grown `Catalog`, whose side table describes the new rows.
+            entity: whose feature it is.
+
+        Raises:
+            ValueError: the side table lacks a column.
+        """
+        table = catalog.side(entity).table
+        if lacking := set(self.columns) - set(table):
+            raise ValueError(f"the {entity} tower asks for column {min(lacking)!r} of what is new")
+        raw = self.to_raw(table[self.column].iloc[len(codes) - 1 :])
+        return np.concatenate([codes, self.encode_column(raw)]) if len(raw) else codes
+
+    def given(self, inputs):
+        """The codes that came with a batch, or None."""
+        return inputs.get(self.name)
+
+    def from_request(self, rows, raw, history, stored):
+        """The codes of a request, `[B, *code_shape]`; None where the stored ones are all there is.
+
+        Args:
+            rows: `[B]` int32, whom the request is for; 0 for unknown.
+            raw: `{column: [B, ...]}`; columns may be left out.
+            history: item rows `[B, L]` int32, 0 for none, or None.
+            stored: the rows' stored codes `[B, *code_shape]`, or None where none are stored.
+
+        Raises:
+            ValueError: a column is neither stored nor given.
+        """
+        lacking = [column for column in self.columns if column not in raw]
+        if lacking and stored is None:
+            raise ValueError(f"the request lacks {lacking[0]!r}")
+        return None if lacking == self.columns else self.encode_request(raw, stored)
+
+    def vocabularies(self) -> list:
+        """The vocabularies that `encode` looks values up in."""
+        return []
+
+    def end_step(self) -> None:
         """Ends a training step, for features that draw at random in each."""
+
+    def _lacks(self, entity, *tables):
+        places = [sorted(each) for each in tables]
+        known = sorted({column for each in places for column in each})
+        for column in self.columns:
+            if column not in known:
+                return f"the {entity} tower asks for column {column!r}; there are {known}"
+        return (
+            f"{self.name!r} of the {entity} tower needs its columns in one table; there are "
+            f"{places}"
+        )
 
     def encode_column(self, raw):
         """`encode` over a long array, by blocks: -> NumPy `[n, *code_shape]`."""
@@ -194,7 +273,7 @@ class SeenFeature(Feature):
     def known(self, codes, training=False):
         return self.shown(codes, training) > 0
 
-    def advance(self):
+    def end_step(self) -> None:
         self.draws.assign_add(1)
 
     def get_config(self):

@@ -113,6 +113,9 @@ class Crossed(SeenFeature):
     def get_build_config(self) -> dict | None:
         return {**super().get_build_config(), "sizes": self.sizes} if self.built else None
 
+    def vocabularies(self) -> list:
+        return [each for part in self.parts for each in part.vocabularies()]
+
     def encode(self, raw: dict) -> tf.Tensor:
         """Encodes raw columns: `{column: [B]}` -> `[B, number of parts]`."""
         return self.encode_request(raw)

@@ -1,7 +1,13 @@
 """An embedding table of which a training step reads and updates only the rows of its batch."""
 
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+
 import keras
 import tensorflow as tf
+
+_STATIC = contextvars.ContextVar("static", default=False)  # whether XLA asks for known shapes
 
 EXACT = {tf.float32: 2**24, tf.float64: 2**53}  # up to here a float is exactly one row
 
@@ -84,3 +90,36 @@ class RowEmbedding(keras.layers.Layer):
             "initializer": keras.initializers.serialize(self.initializer),
             "zero_unknown": self.zero_unknown,
         }
+
+
+@contextlib.contextmanager
+def static_shapes(static: bool) -> Iterator[None]:
+    """Within, shapes must be known beforehand, as XLA asks, where `static` is true."""
+    before = _STATIC.set(static)
+    try:
+        yield
+    finally:
+        _STATIC.reset(before)
+
+
+def each_once(embed: Callable, rows):
+    """`embed(rows)`, each distinct row computed once: popular items repeat, their copies cost.
+
+    Under `static_shapes(True)` every row is computed.
+
+    Args:
+        embed: rows `[M]` int32 -> `[M, dim]`.
+        rows: int32 of any shape `[...]`.
+
+    Returns:
+        `[..., dim]`.
+    """
+    flat = tf.reshape(rows, [-1])
+    if _STATIC.get():
+        vectors = embed(flat)
+    else:
+        distinct, position = tf.unique(flat)
+        vectors = tf.gather(embed(distinct), position)
+    shape = tf.concat([tf.shape(rows), [vectors.shape[-1]]], axis=0)
+    vectors = tf.reshape(vectors, shape)
+    return tf.ensure_shape(vectors, [*rows.shape, vectors.shape[-1]])

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.values import to_text
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.features.base import Feature, SeenFeature
@@ -48,16 +50,16 @@ class Id(SeenFeature):
             raise ValueError(f"min_count must be at least 1, not {min_count}")
         self.min_count = min_count
 
-    def codes_of(self, counts: np.ndarray) -> np.ndarray:
-        """Each row's code: the row itself, or 0 where it has too few training events.
-
-        Args:
-            counts: `[num_rows]`, how often each row occurs in training.
-
-        Returns:
-            int32 `[num_rows]`.
-        """
+    def learn(self, train: Interactions, catalog: Catalog, entity: str) -> np.ndarray:
+        """As `Feature.learn`; a row's code is the row itself, or 0 where it has too few events."""
+        counts = catalog.side(entity).vocabulary.counts
+        self.build_from_config({"num_rows": len(counts)})
         return np.where(counts >= self.min_count, np.arange(len(counts)), 0).astype(np.int32)
+
+    def grown(self, codes: np.ndarray, catalog: Catalog, entity: str) -> np.ndarray:
+        """As `Feature.grown`; an id that training has not seen is unknown."""
+        new = catalog.side(entity).vocabulary.size - len(codes)
+        return np.concatenate([codes, np.zeros(new, codes.dtype)])
 
     def get_config(self) -> dict:
         config = {**super().get_config(), "min_count": self.min_count}
@@ -108,6 +110,9 @@ class VocabularyFeature(Feature):
 
     def get_build_config(self) -> dict | None:
         return {"num_rows": self.table.num_rows} if self.built else None
+
+    def vocabularies(self) -> list:
+        return [self.vocabulary]
 
     def save_assets(self, directory: str) -> None:
         self.vocabulary.save(Path(directory) / VOCABULARY)

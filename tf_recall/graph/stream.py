@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from tf_recall.data.stepwise import stepwise
 from tf_recall.graph.expand import expand
 
-WORKERS, AHEAD = 2, 4  # threads that make batches, and batches made before they are asked for
+WORKERS = 2  # threads that make batches
 
 
 class GraphBatches:
@@ -61,33 +62,5 @@ class GraphBatches:
         return {**batch, "subgraph": {**subgraph, "step": np.int64(step)}}
 
     def dataset(self, start=0):
-        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
-        `start`.
-        """
-        import tensorflow as tf
-
-        if start < 0:
-            raise ValueError(f"start is {start}; the first step is 0.")
-        example = self.at(start)
-        flat = [np.asarray(leaf) for leaf in tf.nest.flatten(example)]
-
-        def tensors(step):
-            leaves = tf.numpy_function(
-                lambda at: tf.nest.flatten(self.at(int(at))), [step], [x.dtype for x in flat]
-            )
-            for leaf, known in zip(leaves, flat, strict=True):
-                leaf.set_shape([None, *known.shape[1:]][: known.ndim])
-            batch = tf.nest.pack_sequence_as(example, leaves)
-            for leaf in tf.nest.flatten(
-                {key: part for key, part in batch.items() if key != "subgraph"}
-            ):
-                leaf.set_shape([self.batch_size, *leaf.shape[1:]])
-            return batch
-
-        steps = tf.data.Dataset.counter(start)
-        batches = steps.map(tensors, num_parallel_calls=WORKERS, deterministic=True).prefetch(AHEAD)
-        options = tf.data.Options()
-        options.autotune.enabled = (
-            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
-        )
-        return batches.with_options(options)
+        """An endless dataset of batches whose first element is the batch of step `start`."""
+        return stepwise(self.at, start, WORKERS, free=("subgraph",))

@@ -1,16 +1,20 @@
-"""Question four: the loss that ties query, positive and negatives. Losses see scores only."""
+"""Question four: the loss that ties query, positive and negatives."""
 
+from tf_recall.losses.nce_loss import NCELoss
 from tf_recall.losses.pairwise import BPR, Hinge, TripletLogistic
 from tf_recall.losses.pointwise import NCE, NEG, PointwiseCrossEntropy
+from tf_recall.losses.retrieval_task import RetrievalTask
 from tf_recall.losses.softmax import SampledSoftmax, UncorrectedSoftmax
 
 __all__ = [
     "BPR",
     "NCE",
     "NEG",
-    "UncorrectedSoftmax",
+    "NCELoss",
     "Hinge",
     "PointwiseCrossEntropy",
+    "RetrievalTask",
     "SampledSoftmax",
     "TripletLogistic",
+    "UncorrectedSoftmax",
 ]

@@ -1,32 +1,35 @@
-"""What a loss is: scores, a mask and weights in, one number out."""
+"""What a loss is: vectors of queries, positives and negatives in, one number out."""
 
 from numbers import Real
 
 import keras
 import tensorflow as tf
 
+from tf_recall.losses.scores import Scores
+
 LOWEST = 1e-3  # temperature that a schedule may reach: some end at 0
 
 
 class Loss:
-    """A loss of scores `[B, 1 + N]`: a row's positive, then its negatives.
+    """What ties query, positive and negatives: the contract that a model trains by.
 
     loss = sum_i weight[i] * loss[i] / B
 
-    Args:
-        temperature: what scores are divided by before the loss sees them: a number above 0, a
-            schedule of `keras.optimizers.schedules` (held above 0.001), or `LearnedTemperature()`.
-            A small one punishes every near negative hard.
+    A model calls `of_vectors`, or `of_windows` where a row has several positives. Most losses are
+    functions of the scores alone: they derive from `ScoreLoss`.
 
-    Call: scores `[B, 1 + N]`, mask `[B, N]` which negatives count (None: all), weight `[B]` (None:
-        all one) -> scalar. The mean divides by B, as Keras does, not by the weights' sum.
+    Args:
+        temperature: what scores are divided by: a number above 0, a schedule of
+            `keras.optimizers.schedules` (held above 0.001), or `LearnedTemperature()`. The smaller
+            it is, the more the negatives of the highest scores count.
 
     Raises:
         ValueError: the temperature is not above 0.
     """
 
-    corrected = False  # whether scores have log q subtracted
+    corrected = False  # whether log q is subtracted from the scores
     merges = False  # whether a negative that comes `count` times may be one with `+ log(count)`
+    several_positives = False  # whether it has `of_windows`
 
     def __init__(self, temperature=1.0):
         if not callable(temperature):
@@ -34,45 +37,97 @@ class Loss:
         self.temperature = temperature
 
     def temperature_at(self, step):
-        """The temperature of a step of the training."""
-        return (
-            tf.maximum(self.temperature(step), LOWEST)
-            if callable(self.temperature)
-            else self.temperature
-        )
+        """The temperature of a training step."""
+        if not callable(self.temperature):
+            return self.temperature
+        return tf.maximum(self.temperature(step), LOWEST)
 
-    def __call__(self, scores, mask=None, weight=None):
-        scores = tf.cast(scores, tf.float32)
-        mask = tf.ones_like(scores[:, 1:], tf.bool) if mask is None else mask
-        rows = self.rows(scores[:, 0], scores[:, 1:], mask)  # [B]
-        return tf.reduce_mean(rows if weight is None else rows * tf.cast(weight, tf.float32))
+    def check_negatives(self, negatives):
+        """Raises a ValueError where the loss cannot take what a sampler draws."""
 
-    def of(self, scores, weight=None):
-        """The loss of `Scores`."""
-        return self(*scores.table(), weight)
+    def of_vectors(
+        self, query, item, ids, candidates, step=0, log_q=None, weight=None, merge=False
+    ) -> tf.Tensor:
+        """The loss of rows with one positive each: a float32 scalar, their mean.
 
-    def rows(self, positive, negatives, mask):
-        """Each row's loss `[B]`, from `positive` `[B]`, `negatives` `[B, N]` and `mask`
-        `[B, N]`.
+        Args:
+            query: `[B, D]`.
+            item: `[B, D]`, the rows' positives.
+            ids: `[B]`, the positives' ids.
+            candidates: a list of `Candidates`, the negatives.
+            step: of the training, for the temperature.
+            log_q: `ids [...] -> [...]`, the log of an item's sampling probability.
+            weight: `[B]`; None: all one. The mean divides by B, as Keras does, not by their sum.
+            merge: whether the number of negatives may become known only at run time.
+        """
+        raise NotImplementedError
+
+    def of_windows(
+        self, query, contexts, ids, valid, candidates, extra=None, step=0, log_q=None
+    ) -> tf.Tensor:
+        """The loss of centers with several positives each, their contexts: a float32 scalar, the
+        mean over the G * I centers.
+
+        Args:
+            query: `[G, I, D]`, the centers, in G segments of I.
+            contexts: `[G, J, D]`, the contexts that a segment has.
+            ids: `[G, J]`, the contexts' ids.
+            valid: bool `[G, I, J]`, which are contexts of which center: at most J - I of each.
+            candidates: a list of `Candidates`, the negatives.
+            extra: `Candidates` `[G * I, E]`, positives of a center besides; None: none.
+            step, log_q: as in `of_vectors`.
         """
         raise NotImplementedError
 
     def get_config(self):
-        number = isinstance(self.temperature, Real)
-        return {
-            "temperature": self.temperature
-            if number
-            else keras.saving.serialize_keras_object(self.temperature)
-        }
+        temperature = self.temperature
+        if not isinstance(temperature, Real):
+            temperature = keras.saving.serialize_keras_object(temperature)
+        return {"temperature": temperature}
 
     @classmethod
     def from_config(cls, config):
-        if isinstance(config["temperature"], dict):
-            config = {
-                **config,
-                "temperature": keras.saving.deserialize_keras_object(config["temperature"]),
-            }
-        return cls(**config)
+        temperature = config["temperature"]
+        if isinstance(temperature, dict):
+            temperature = keras.saving.deserialize_keras_object(temperature)
+        return cls(**{**config, "temperature": temperature})
+
+
+class ScoreLoss(Loss):
+    """A loss of scores `[B, 1 + N]`: a row's positive, then its negatives. A subclass has `rows`.
+
+    Args: `temperature`, see `Loss`.
+
+    Call: scores `[B, 1 + N]`, already divided by the temperature; mask `[B, N]`, which negatives
+        count (None: all); weight `[B]` (None: all one) -> a scalar.
+    """
+
+    def __call__(self, scores, mask=None, weight=None):
+        scores = tf.cast(scores, tf.float32)
+        mask = tf.ones_like(scores[:, 1:], tf.bool) if mask is None else mask
+        return weighted_mean(self.rows(scores[:, 0], scores[:, 1:], mask), weight)
+
+    def rows(self, positive, negatives, mask) -> tf.Tensor:
+        """Each row's loss `[B]`, of `positive` `[B]`, `negatives` `[B, N]`, `mask` `[B, N]`."""
+        raise NotImplementedError
+
+    def of(self, scores: Scores, weight=None) -> tf.Tensor:
+        """The loss of `Scores`."""
+        return self(*scores.table(), weight)
+
+    def of_vectors(
+        self, query, item, ids, candidates, step=0, log_q=None, weight=None, merge=False
+    ):
+        temperature = self.temperature_at(step)
+        log_q = log_q if self.corrected else None
+        merge = merge and self.merges
+        scores = Scores.of(query, item, ids, candidates, temperature, log_q, merge)
+        return self.of(scores, weight)
+
+
+def weighted_mean(rows, weight):
+    """The mean of `rows` `[B]` times `weight` `[B]`; None: all one."""
+    return tf.reduce_mean(rows if weight is None else rows * tf.cast(weight, tf.float32))
 
 
 def check(name, value, allowed="a number above 0"):

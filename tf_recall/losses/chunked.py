@@ -1,10 +1,10 @@
-"""The softmax of many rows against many shared negatives, a piece at a time."""
+"""The softmax of many rows against many shared negatives, a chunk of rows at a time."""
 
 import tensorflow as tf
 
-from tf_recall.losses.scores import MASKED
+from tf_recall.losses.scores import masked_scores
 
-PIECE = 2**24  # scores held at once: 64 MiB; smaller ones write the items' gradients too often
+CHUNK = 2**24  # scores held at once: 64 MiB; smaller ones write the items' gradients too often
 
 
 def softmax_loss(scores, weight):
@@ -14,7 +14,7 @@ def softmax_loss(scores, weight):
     `Scores`.
 
     Scores exist for a few rows at a time, and their gradients are formed while they do: the memory
-    is O(B + N + `PIECE`), and nothing is computed twice (a second derivative is not defined).
+    is O(B + N + `CHUNK`), and nothing is computed twice (a second derivative is not defined).
 
     Args:
         scores: `Scores` of B rows, N shared negatives and H own ones.
@@ -25,34 +25,33 @@ def softmax_loss(scores, weight):
     """
     alone = tf.concat([scores.positive[:, None], scores.own], axis=1)
     inputs = scores.query, scores.items, alone
-    loss, *gradients = _in_pieces(
+    loss, *gradients = _in_chunks(
         *map(tf.stop_gradient, inputs), scores.ids, scores.item_ids, scores.shift, weight
     )
-    # `tf.custom_gradient` would say the same, and keep every traced graph, with its model's tables,
-    # until the end.
-    # all 0
+    # `tf.custom_gradient` would do the same, and keep every traced graph, with its model's tables,
+    # until the process ends. These terms are 0 and carry the gradients.
     moves = [
         tf.reduce_sum(g * (x - tf.stop_gradient(x))) for g, x in zip(gradients, inputs, strict=True)
     ]
     return loss + tf.add_n(moves)
 
 
-def _in_pieces(query, items, alone, ids, item_ids, shift, weight):
+def _in_chunks(query, items, alone, ids, item_ids, shift, weight):
     """The loss and its gradients for `query` `[B, dim]`, `items` `[N, dim]` and `alone`
     `[B, 1 + H]`.
     """
     num_rows = _length(query)
-    num_pieces, rows = _cut(num_rows, _length(items))
-    missing = num_pieces * rows - num_rows  # the last piece is filled up with rows of no weight
+    num_chunks, rows = _cut(num_rows, _length(items))
+    missing = num_chunks * rows - num_rows  # the last chunk is filled up with rows of no weight
 
-    def pieces(values):
+    def chunks(values):
         filled = tf.pad(values, [[0, missing], *[[0, 0]] * (values.shape.rank - 1)])
-        return tf.reshape(filled, tf.concat([[num_pieces, rows], tf.shape(values)[1:]], axis=0))
+        return tf.reshape(filled, tf.concat([[num_chunks, rows], tf.shape(values)[1:]], axis=0))
 
-    query, alone, ids, weight = pieces(query), pieces(alone), pieces(ids), pieces(weight)
+    query, alone, ids, weight = chunks(query), chunks(alone), chunks(ids), chunks(weight)
 
     def step(at, loss, by_query, by_items, by_alone):
-        part = _piece(query[at], items, alone[at], ids[at], item_ids, shift, weight[at])
+        part = _chunk(query[at], items, alone[at], ids[at], item_ids, shift, weight[at])
         return (
             at + 1,
             loss + part[0],
@@ -62,19 +61,18 @@ def _in_pieces(query, items, alone, ids, item_ids, shift, weight):
         )
 
     empty = [
-        tf.TensorArray(tf.float32, num_pieces, element_shape=values.shape[1:])
+        tf.TensorArray(tf.float32, num_chunks, element_shape=values.shape[1:])
         for values in (query, alone)
     ]
     start = 0, 0.0, empty[0], tf.zeros_like(items), empty[1]
     _, loss, by_query, by_items, by_alone = tf.while_loop(
-        lambda at, *_: at < num_pieces, step, start, parallel_iterations=1
+        lambda at, *_: at < num_chunks, step, start, parallel_iterations=1
     )
     return loss, by_query.concat()[:num_rows], by_items, by_alone.concat()[:num_rows]
 
 
-def _piece(query, items, alone, ids, item_ids, shift, weight):
-    logits = tf.matmul(query, items, transpose_b=True) + shift  # [R, N]
-    logits = tf.where(ids[:, None] == item_ids, MASKED, logits)
+def _chunk(query, items, alone, ids, item_ids, shift, weight):
+    logits = masked_scores(query, items, ids, item_ids, shift)  # [R, N]
     top = tf.reduce_max(alone, axis=1)
     top = tf.maximum(top, tf.reduce_max(logits, axis=1))[:, None]  # [R, 1]
     negatives, alone_exp = tf.exp(logits - top), tf.exp(alone - top)
@@ -89,12 +87,12 @@ def _piece(query, items, alone, ids, item_ids, shift, weight):
 
 
 def _cut(num_rows, num_items):
-    """How many pieces, and how many rows each has. B times N may be above 2^31: it is not
+    """How many chunks, and how many rows each has. B times N may be above 2^31: it is not
     formed.
     """
-    most = 1 + PIECE // (1 + num_items)
-    num_pieces = -(-num_rows // most)
-    return num_pieces, -(-num_rows // num_pieces)
+    most = 1 + CHUNK // (1 + num_items)
+    num_chunks = -(-num_rows // most)
+    return num_chunks, -(-num_rows // num_chunks)
 
 
 def _length(values):

@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import Loss, check, mean
+from tf_recall.losses.base import ScoreLoss, check, mean
 
 
-class _Pairwise(Loss):
+class _Pairwise(ScoreLoss):
     """The mean over a row's negatives of a loss of `gap[i, j] = s[i, j] - s[i, +]`; a row without
     negatives has loss 0.
     """
@@ -32,8 +32,11 @@ class Hinge(_Pairwise):
     Raises:
         ValueError: the margin or the temperature is not above 0.
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
-    section 3.3.
+    Example:
+        >>> TwoTower(users, items, negatives=Uniform(num=512), loss=Hinge(margin=0.1))
+
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 3.3.
     """
 
     def __init__(self, margin=0.1, temperature=1.0):
@@ -48,25 +51,35 @@ class Hinge(_Pairwise):
         return {**super().get_config(), "margin": self.margin}
 
 
+class _Logistic(_Pairwise):
+    """loss[i] = mean_j log( 1 + exp(sigma * (s[i, j] - s[i, +])) )"""
+
+    sigma = 1.0
+
+    def pairs(self, gap):
+        return tf.nn.softplus(self.sigma * gap)
+
+
 @keras.saving.register_keras_serializable("tf_recall")
-class BPR(_Pairwise):
-    """The log odds that the positive ranks above a negative: METHODS.md L6.
+class BPR(_Logistic):
+    """How likely the positive ranks above a negative, as a logistic loss: METHODS.md L6.
 
     loss[i] = mean_j log( 1 + exp(s[i, j] - s[i, +]) )
 
-    Args: `temperature`, see `Loss`. Between unit vectors scores differ by 2 at most: give it one
-        well below 1.
+    Args: `temperature`, see `Loss`. Scores of unit vectors differ by 2 at most: choose one well
+        below 1 for them.
 
-    Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009, section 4.
+    Example:
+        >>> FM(users, items, negatives=Popularity(num=256), loss=BPR())
+
+    Paper: Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback",
+        section 4.
     """
-
-    def pairs(self, gap):
-        return tf.nn.softplus(gap)
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class TripletLogistic(_Pairwise):
-    """A hinge with a soft knee: METHODS.md L8.
+class TripletLogistic(_Logistic):
+    """A smooth hinge, `BPR` with a steepness: METHODS.md L8.
 
     loss[i] = mean_j log( 1 + exp(sigma * (s[i, j] - s[i, +])) )
 
@@ -76,15 +89,15 @@ class TripletLogistic(_Pairwise):
 
     Raises:
         ValueError: sigma or the temperature is not above 0.
+
+    Example:
+        >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
 
     def __init__(self, sigma=10.0, temperature=1.0):
         super().__init__(temperature)
         check("sigma", sigma)
         self.sigma = sigma
-
-    def pairs(self, gap):
-        return tf.nn.softplus(self.sigma * gap)
 
     def get_config(self):
         return {**super().get_config(), "sigma": self.sigma}

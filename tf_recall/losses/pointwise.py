@@ -5,11 +5,12 @@ import math
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import Loss, check, mean
+from tf_recall.losses.base import ScoreLoss, check, mean, weighted_mean
+from tf_recall.losses.window_scores import WindowScores
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class PointwiseCrossEntropy(Loss):
+class PointwiseCrossEntropy(ScoreLoss):
     """Positive or not, each pair by itself: METHODS.md L9.
 
     loss[i] = log(1 + exp(-s[i, +])) + ratio * mean_j log(1 + exp(s[i, j]))
@@ -20,6 +21,9 @@ class PointwiseCrossEntropy(Loss):
 
     Raises:
         ValueError: the ratio or the temperature is not above 0.
+
+    Example:
+        >>> TwoTower(users, items, negatives=Uniform(num=512), loss=PointwiseCrossEntropy(ratio=3))
     """
 
     def __init__(self, ratio=3.0, temperature=1.0):
@@ -37,8 +41,8 @@ class PointwiseCrossEntropy(Loss):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class NEG(Loss):
-    """Negative sampling: positive or drawn, each pair by itself, nothing subtracted: METHODS.md L3.
+class NEG(ScoreLoss):
+    """Negative sampling: each pair by itself, positive or drawn, not corrected: METHODS.md L3.
 
     loss[i] = log(1 + exp(-s[i, +])) + negatives / N * sum_{j of the N shared} log(1 + exp(s[i, j]))
                                      + sum_{j of the row's own} log(1 + exp(s[i, j])),  masked ones
@@ -50,8 +54,8 @@ class NEG(Loss):
     city) are no sample of something larger: each counts once.
 
     Args:
-        negatives: how many draws the N shared ones stand for, beside each positive; above 0. 5 is
-            word2vec's for large data, up to 20 for small.
+        negatives: how many draws the N shared ones stand for, beside each positive; above 0.
+            word2vec takes 5 for large data, up to 20 for small.
         temperature: see `Loss`.
 
     Raises:
@@ -60,9 +64,11 @@ class NEG(Loss):
     Example:
         >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NEG(negatives=5))
 
-    Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality",
-    NIPS 2013, section 2.2.
+    Paper: Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their
+        Compositionality", section 2.2.
     """
+
+    several_positives = True
 
     def __init__(self, negatives=5.0, temperature=1.0):
         super().__init__(temperature)
@@ -76,11 +82,22 @@ class NEG(Loss):
 
     def of(self, scores, weight=None):
         table, mask = scores.table()
-        rows = self.several(*_one(table[:, 0], table[:, 1:], mask), tf.shape(scores.own)[1])
-        return tf.reduce_mean(rows if weight is None else rows * tf.cast(weight, tf.float32))
+        num_own = tf.shape(scores.own)[1]
+        return weighted_mean(self._of_one(table[:, 0], table[:, 1:], mask, num_own), weight)
 
     def rows(self, positive, negatives, mask):
-        return self.several(*_one(positive, negatives, mask))
+        return self._of_one(positive, negatives, mask, num_own=0)
+
+    def _of_one(self, positive, negatives, mask, num_own):
+        positives = positive[:, None]  # [B, 1]
+        times = tf.cast(mask, tf.float32)
+        return self.several(positives, tf.ones_like(positives), negatives, times, num_own)
+
+    def of_windows(self, query, contexts, ids, valid, candidates, extra=None, step=0, log_q=None):
+        temperature = self.temperature_at(step)
+        log_q = log_q if self.corrected else None
+        scores = WindowScores.of(query, contexts, ids, valid, candidates, extra, temperature, log_q)
+        return tf.reduce_mean(self.several(*scores))
 
     def several(self, positives, valid, negatives, times, num_own=0):
         """Each row's loss `[B]` where it has several positives.
@@ -92,12 +109,12 @@ class NEG(Loss):
             times: `[B, N]`, of how many of the row's positives each is a negative.
             num_own: how many of the negatives, the last ones, are the row's own.
         """
-        near = tf.reduce_sum(tf.nn.softplus(self.shift - positives) * valid, axis=1)
-        far = tf.linalg.matvec(
+        of_positives = tf.reduce_sum(tf.nn.softplus(self.shift - positives) * valid, axis=1)
+        of_negatives = tf.linalg.matvec(
             tf.nn.softplus(negatives - self.shift) * times,
             self.shares(tf.shape(negatives)[1], num_own),
         )
-        return near + far
+        return of_positives + of_negatives
 
     def shares(self, num, num_own):
         """What each of `num` negatives weighs: `[num]`."""
@@ -113,25 +130,28 @@ class NEG(Loss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class NCE(NEG):
-    """Noise contrastive estimation: negative sampling corrected for how likely each item was drawn:
+    """Noise contrastive estimation: `NEG` corrected for how likely each item was drawn:
     METHODS.md L2.
 
     G[i, j] = s[i, j] - log( negatives * Q[j] )
-    loss[i] = log(1 + exp(-G[i, +])) + negatives / N * sum_{j of N, not masked} log(1 + exp(G[i,
-    j]))
+    loss[i] = log(1 + exp(-G[i, +]))
+              + negatives / N * sum_{j of N, not masked} log(1 + exp(G[i, j]))
 
     It learns s = log P(t | i), a normalized probability: popular items score high, where `NEG`
-    learns the lift. With N = negatives its value is `tf.nn.nce_loss`'s, for one positive a row. The
-    price is that of all draws together, so here a row's own negatives weigh what the shared ones
-    do.
+    learns the lift. With N = negatives its value is that of `NCELoss`, which is TensorFlow's, for
+    one positive a row. Q is the share of an item among all draws together, so here a row's own
+    negatives weigh as much as the shared ones.
 
     Args: `negatives` and `temperature`, see `NEG`.
 
     Raises:
         ValueError: negatives or the temperature is not above 0.
 
-    Gutmann, Hyvarinen, "Noise-contrastive estimation: A new estimation principle for unnormalized
-    statistical models", AISTATS 2010, section 2.
+    Example:
+        >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NCE(negatives=5))
+
+    Paper: Gutmann and Hyvarinen 2010, "Noise-contrastive estimation: A new estimation principle for
+        unnormalized statistical models", section 2.
     """
 
     corrected = True
@@ -142,8 +162,3 @@ class NCE(NEG):
 
     def shares(self, num, num_own):
         return tf.fill([num], self.negatives / tf.cast(tf.maximum(num, 1), tf.float32))
-
-
-def _one(positive, negatives, mask):
-    """The arguments of `NEG.several` for one positive a row."""
-    return positive[:, None], tf.ones_like(positive[:, None]), negatives, tf.cast(mask, tf.float32)

@@ -3,28 +3,26 @@
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import Loss
+from tf_recall.losses.base import ScoreLoss
 from tf_recall.losses.chunked import softmax_loss
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class UncorrectedSoftmax(Loss):
-    """Softmax of the positive against its negatives as they come: METHODS.md L1, where they are the
-    `WholeCatalog`.
+class UncorrectedSoftmax(ScoreLoss):
+    """Softmax of the positive against its negatives, not corrected for how they were drawn.
 
     loss[i] = -log( exp s[i, +] / (exp s[i, +] + sum_j exp s[i, j]) )
 
-    Nothing is subtracted for how likely a negative was to be drawn. With drawn negatives it
-    therefore learns the score less the log of their shares, and recommends what is popular too
-    seldom: that is what `SampledSoftmax` mends.
+    METHODS.md L1, the softmax over the catalog, where the negatives are `WholeCatalog`. With drawn
+    negatives it learns the score less log q, and recommends popular items too seldom:
+    `SampledSoftmax` corrects that.
 
     Args: `temperature`, see `Loss`.
 
     Example:
-        >>> TwoTower(query_tower, item_tower, WholeCatalog(), UncorrectedSoftmax(temperature=0.1))
+        >>> TwoTower(users, items, negatives=WholeCatalog(), loss=UncorrectedSoftmax(0.1))
 
-    Covington, Adams, Sargin, "Deep Neural Networks for YouTube Recommendations", RecSys 2016,
-    section 3.1.
+    Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.1.
     """
 
     merges = True
@@ -50,18 +48,18 @@ class SampledSoftmax(UncorrectedSoftmax):
     G[i, j] = query[i] . item[j] / temperature - log_q[j]
     loss[i] = -log( exp G[i, +] / (exp G[i, +] + sum_j exp G[i, j]) )
 
-    In the mean over draws it learns what the softmax over the whole catalog would. Over negatives
-    that all rows share, its value and gradients are those of
-    `tensorflow_recommenders.tasks.Retrieval`, for prices below 1e-6 too, and memory does not grow
-    with B times N.
+    In the mean over draws it learns what the softmax over the whole catalog would. Its value and
+    gradients are those of `RetrievalTask`, which is TensorFlow Recommenders'; besides, it is exact
+    for sampling probabilities below 1e-6, and over shared negatives its memory does not grow with
+    B times N.
 
     Args: `temperature`, see `Loss`.
 
     Example:
-        >>> TwoTower(query_tower, item_tower, InBatch(), SampledSoftmax(temperature=0.05))
+        >>> TwoTower(users, items, negatives=InBatch(), loss=SampledSoftmax(temperature=0.05))
 
-    Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations",
-    RecSys 2019, section 3.
+    Paper: Yi et al. 2019, "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+        Recommendations", section 3.
     """
 
     corrected = True

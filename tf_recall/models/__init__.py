@@ -1,12 +1,25 @@
-"""The model zoo: one file is one paper; each is a recipe of positives, negatives, towers and
-loss.
-"""
+"""The model zoo: one file is one paper; each is a recipe of positives, negatives, towers, loss."""
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I
 from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
+from tf_recall.models.graph_sage import GraphSAGE
+from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.two_tower import TwoTower
+from tf_recall.models.youtube_dnn import YouTubeDNN
 
-__all__ = ["EGES", "FM", "AirbnbI2I", "AirbnbU2I", "Item2Vec", "TwoTower"]
+__all__ = [
+    "EGES",
+    "FM",
+    "AirbnbI2I",
+    "AirbnbU2I",
+    "GraphSAGE",
+    "GraphSAGEI2I",
+    "Item2Vec",
+    "PinSage",
+    "TwoTower",
+    "YouTubeDNN",
+]

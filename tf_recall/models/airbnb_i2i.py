@@ -4,6 +4,7 @@ city.
 
 import keras
 
+from tf_recall.data.histories import LENGTH
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.negatives import EasyHard, Popularity, SameGroup
 
@@ -50,7 +51,7 @@ class AirbnbI2I(Item2Vec):
     """
 
     def __init__(
-        self, group, positives, dim=32, negatives=None, loss=None, history_length=50, **kwargs
+        self, group, positives, dim=32, negatives=None, loss=None, history_length=LENGTH, **kwargs
     ):
         negatives = negatives or EasyHard(Popularity(num=64), SameGroup(group), ratio=64)
         super().__init__(dim, positives, negatives, loss, history_length, **kwargs)

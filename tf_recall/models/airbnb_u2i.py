@@ -61,11 +61,23 @@ class AirbnbU2I(Retriever):
     ):
         query = FeatureTower("user", [Crossed(user_type, dim)], normalize=False)
         item = FeatureTower("item", [Crossed(item_type, dim)], normalize=False)
-        positives, negatives = positives or UserItem(), negatives or Uniform(num=64)
-        super().__init__(query, item, negatives, loss or NEG(), positives, **kwargs)
-        self.user_type, self.item_type, self.dim = user_type, item_type, dim
+        super().__init__(
+            positives or UserItem(),
+            negatives or Uniform(num=64),
+            query,
+            item,
+            loss or NEG(),
+            **kwargs,
+        )
+        self.user_type = user_type
+        self.item_type = item_type
+        self.dim = dim
+
+    def parts(self):
+        parts = super().parts()
+        del parts["query_tower"], parts["item_tower"]  # of its own making
+        return parts
 
     def get_config(self):
-        config = super().get_config()
-        del config["query_tower"], config["item_tower"]
-        return {**config, "user_type": self.user_type, "item_type": self.item_type, "dim": self.dim}
+        own = {"user_type": self.user_type, "item_type": self.item_type, "dim": self.dim}
+        return {**super().get_config(), **own}

@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_recall.data.histories import LENGTH
 from tf_recall.losses import NEG
 from tf_recall.negatives import Popularity
 from tf_recall.positives import Walks
@@ -40,10 +41,16 @@ class EGES(SkipGram):
         the mean.
     """
 
-    towers = {"item_tower": "weighted"}
+    towers = {"item_tower": ("weighted", "item")}
 
     def __init__(
-        self, item_tower, positives=None, negatives=None, loss=None, history_length=50, **kwargs
+        self, item_tower, positives=None, negatives=None, loss=None, history_length=LENGTH, **kwargs
     ):
-        positives, negatives = positives or Walks(), negatives or Popularity(num=64)
-        super().__init__(item_tower, positives, negatives, loss or NEG(), history_length, **kwargs)
+        super().__init__(
+            positives or Walks(),
+            negatives or Popularity(num=64),
+            item_tower,
+            loss or NEG(),
+            history_length,
+            **kwargs,
+        )

@@ -39,10 +39,16 @@ class FM(Retriever):
     Departs from the paper: the terms of the user alone are left out, they cancel in the loss.
     """
 
-    towers = {"query_tower": "fm_query", "item_tower": "fm_item"}
+    towers = {"query_tower": ("fm_query", "user"), "item_tower": ("fm_item", "item")}
 
     def __init__(
         self, query_tower, item_tower, positives=None, negatives=None, loss=None, **kwargs
     ):
-        positives, negatives = positives or UserItem(), negatives or Popularity(num=256)
-        super().__init__(query_tower, item_tower, negatives, loss or BPR(), positives, **kwargs)
+        super().__init__(
+            positives or UserItem(),
+            negatives or Popularity(num=256),
+            query_tower,
+            item_tower,
+            loss or BPR(),
+            **kwargs,
+        )

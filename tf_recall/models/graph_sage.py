@@ -63,16 +63,19 @@ class GraphSAGE(GraphRetriever):
         loss=None,
         **kwargs,
     ):
-        over, aggregator = {"user": "item", "item": "user"}, aggregator or Mean()
+        aggregator = aggregator or Mean()
+        over = {"user": "item", "item": "user"}
         layers = sage_layers(dim, fan_outs, aggregator, over)
-        encoder = GraphEncoder({"user": query_tower, "item": item_tower}, layers, over)
-        positives, negatives, loss = (
+        super().__init__(
             positives or UserItem(),
             negatives or InBatch(),
+            GraphEncoder({"user": query_tower, "item": item_tower}, layers, over),
             loss or SampledSoftmax(0.1),
+            **kwargs,
         )
-        super().__init__(encoder, positives, negatives, loss, **kwargs)
-        self.dim, self.fan_outs, self.aggregator = dim, list(fan_outs), aggregator
+        self.dim = dim
+        self.fan_outs = list(fan_outs)
+        self.aggregator = aggregator
 
     def make_graph(self, train, catalog):
         return TypedGraph.user_item(train, catalog)

@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_recall.data.histories import LENGTH
 from tf_recall.data.sessions import ByUser
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
@@ -46,7 +47,7 @@ class GraphSAGEI2I(GraphRetriever):
     Departs from the paper: negatives are those of the batch, and priced.
     """
 
-    towers = {"item_tower": "features"}
+    towers = {"item_tower": ("features", "item")}
 
     def __init__(
         self,
@@ -58,23 +59,25 @@ class GraphSAGEI2I(GraphRetriever):
         positives=None,
         negatives=None,
         loss=None,
-        history_length=50,
+        history_length=LENGTH,
         **kwargs,
     ):
-        over, aggregator, sessions = {"item": "item"}, aggregator or Mean(), sessions or ByUser()
-        encoder = GraphEncoder(
-            {"item": item_tower}, sage_layers(dim, fan_outs, aggregator, over), over
-        )
-        positives, negatives = positives or ItemPairs(sessions), negatives or InBatch()
+        aggregator = aggregator or Mean()
+        sessions = sessions or ByUser()
+        over = {"item": "item"}
+        layers = sage_layers(dim, fan_outs, aggregator, over)
         super().__init__(
-            encoder, positives, negatives, loss or SampledSoftmax(0.1), history_length, **kwargs
+            positives or ItemPairs(sessions),
+            negatives or InBatch(),
+            GraphEncoder({"item": item_tower}, layers, over),
+            loss or SampledSoftmax(0.1),
+            history_length,
+            **kwargs,
         )
-        self.sessions, self.aggregator, self.dim, self.fan_outs = (
-            sessions,
-            aggregator,
-            dim,
-            list(fan_outs),
-        )
+        self.sessions = sessions
+        self.aggregator = aggregator
+        self.dim = dim
+        self.fan_outs = list(fan_outs)
 
     def make_graph(self, train, catalog):
         return TypedGraph.of_items(

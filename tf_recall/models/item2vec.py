@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_recall.data.histories import LENGTH
 from tf_recall.features import Id
 from tf_recall.losses import NEG
 from tf_recall.negatives import Popularity
@@ -45,14 +46,22 @@ class Item2Vec(SkipGram):
     towers = {}
 
     def __init__(
-        self, dim=64, positives=None, negatives=None, loss=None, history_length=50, **kwargs
+        self, dim=64, positives=None, negatives=None, loss=None, history_length=LENGTH, **kwargs
     ):
-        tower = FeatureTower("item", [Id(dim, unknown_rate=0)])
-        positives, negatives = positives or ShrinkingWindows(), negatives or Popularity(num=64)
-        super().__init__(tower, positives, negatives, loss or NEG(), history_length, **kwargs)
+        super().__init__(
+            positives or ShrinkingWindows(),
+            negatives or Popularity(num=64),
+            FeatureTower("item", [Id(dim, unknown_rate=0)]),
+            loss or NEG(),
+            history_length,
+            **kwargs,
+        )
         self.dim = dim
 
+    def parts(self):
+        parts = super().parts()
+        del parts["item_tower"]  # of its own making
+        return parts
+
     def get_config(self):
-        config = super().get_config()
-        del config["item_tower"]
-        return {**config, "dim": self.dim}
+        return {**super().get_config(), "dim": self.dim}

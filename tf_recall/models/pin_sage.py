@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_recall.data.histories import LENGTH
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
@@ -54,7 +55,7 @@ class PinSage(GraphRetriever):
     Departs from the paper: the vectors end at unit length.
     """
 
-    towers = {"item_tower": "features"}
+    towers = {"item_tower": ("features", "item")}
 
     def __init__(
         self,
@@ -69,24 +70,24 @@ class PinSage(GraphRetriever):
         positives=None,
         negatives=None,
         loss=None,
-        history_length=50,
+        history_length=LENGTH,
         **kwargs,
     ):
         layers = [{"item": PinSageConvolution(dim, units)} for _ in range(num_layers)]
         head = keras.Sequential(
             [keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)]
         )
-        encoder = GraphEncoder({"item": item_tower}, layers, {"item": "item"}, head)
-        negatives = negatives or EasyHard(Uniform(500), Curriculum(RankWindow(num=5)), ratio=100)
         super().__init__(
-            encoder,
             positives or ItemPairs(),
-            negatives,
+            negatives or EasyHard(Uniform(500), Curriculum(RankWindow(num=5)), ratio=100),
+            GraphEncoder({"item": item_tower}, layers, {"item": "item"}, head),
             loss or Hinge(0.1),
             history_length,
             **kwargs,
         )
-        self.dim, self.units, self.num_neighbors = dim, units, num_neighbors
+        self.dim = dim
+        self.units = units
+        self.num_neighbors = num_neighbors
         self.walks = {"num_walks": num_walks, "length": length, "restart": restart}
 
     def make_graph(self, train, catalog):

@@ -19,11 +19,11 @@ class TwoTower(Retriever):
     Loss: softmax over them (L7) with temperature and log q.
 
     Args:
-        query_tower: a `FeatureTower("user", ...)`.
+        query_tower: a `FeatureTower("user", ...)`, or a `HistoryTower`.
         item_tower: a `FeatureTower("item", ...)` that ends in the same size.
+        positives: the positives, `UserItem()` by default.
         negatives: the sampler, `InBatch()` by default.
         loss: the loss, `SampledSoftmax()` by default.
-        positives: the positives, `UserItem()` by default.
 
     Example:
         >>> model = TwoTower(FeatureTower("user", [Id(32)]), FeatureTower("item", [Id(32)]))
@@ -32,18 +32,19 @@ class TwoTower(Retriever):
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
     Paper: Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item
-        recommendations", sections 3
-    and 4.
+        recommendations", sections 3 and 4.
     Departs from the paper: log q comes from training counts; `InBatch(Streaming())` takes the
         paper's estimate.
     """
 
     def __init__(
-        self, query_tower, item_tower, negatives=None, loss=None, positives=None, **kwargs
+        self, query_tower, item_tower, positives=None, negatives=None, loss=None, **kwargs
     ):
-        negatives, loss, positives = (
-            negatives or InBatch(),
-            loss or SampledSoftmax(),
+        super().__init__(
             positives or UserItem(),
+            negatives or InBatch(),
+            query_tower,
+            item_tower,
+            loss or SampledSoftmax(),
+            **kwargs,
         )
-        super().__init__(query_tower, item_tower, negatives, loss, positives, **kwargs)

@@ -19,6 +19,8 @@ class HardSampler(Sampler):
         ValueError: `num` is not positive.
     """
 
+    gives_own = True
+
     def __init__(self, num: int = 1, **kwargs):
         super().__init__(**kwargs)
         if num < 1:

@@ -41,6 +41,10 @@ class Mixture(Sampler):
         return max(sampler.num_given for sampler in self.samplers)
 
     @property
+    def gives_own(self) -> bool:
+        return any(sampler.gives_own for sampler in self.samplers)
+
+    @property
     def from_batch(self) -> bool:
         return any(sampler.from_batch for sampler in self.samplers)
 
@@ -112,6 +116,8 @@ class EasyHard(Sampler):
 
     Paper: Huang et al. 2020, "Embedding-based Retrieval in Facebook Search", section 6.1: 100 to 1.
     """
+
+    gives_own = True
 
     def __init__(self, easy: Sampler, hard: HardSampler, ratio: float = 100, **kwargs):
         super().__init__(**kwargs)

@@ -1,5 +1,7 @@
 """Question 1, which pairs are positive: from interactions to training batches."""
 
+from tf_recall.positives.base import Positives
+from tf_recall.positives.next_item import NextItem
 from tf_recall.positives.pairs import ItemPairs, WalkPairs
 from tf_recall.positives.user_item import UserItem, user_item
 from tf_recall.positives.walks import Walks
@@ -7,6 +9,8 @@ from tf_recall.positives.windows import ShrinkingWindows, Windows
 
 __all__ = [
     "ItemPairs",
+    "NextItem",
+    "Positives",
     "ShrinkingWindows",
     "UserItem",
     "WalkPairs",

@@ -3,35 +3,14 @@
 import keras
 import numpy as np
 
-from tf_recall.data.batches import Batches
 from tf_recall.data.sessions import ByUser
+from tf_recall.data.stepwise import StepBatches
+from tf_recall.positives.base import Positives
 from tf_recall.positives.windows import check_whole
 
 
-class Pairs:
-    """Batches of which each step draws its own part: `at(step)` is a function of the seed and the
-    step.
-
-    Args:
-        columns: the arrays `[n, ...]` that an epoch goes through, by name.
-        draw: `(the batch's part of the columns, a random generator) -> batch`.
-        batch_size, seed: as for `Batches`.
-    """
-
-    def __init__(self, columns, draw, batch_size, seed):
-        self._batches, self._draw, self.seed = Batches(columns, batch_size, seed), draw, seed
-        self.batch_size, self.steps_per_epoch = (
-            self._batches.batch_size,
-            self._batches.steps_per_epoch,
-        )
-
-    def at(self, step):
-        """The batch of one step, as NumPy arrays."""
-        return self._draw(self._batches.at(step), np.random.default_rng([self.seed, step, 1]))
-
-
 @keras.saving.register_keras_serializable("tf_recall")
-class ItemPairs:
+class ItemPairs(Positives):
     """Two items of one session, at most `window` places apart (METHODS.md P2), each event once an
     epoch as the query.
 
@@ -51,16 +30,13 @@ class ItemPairs:
     section 4.1: items taken one after the other.
     """
 
+    query = "item"
+
     def __init__(self, sessions=None, window=1):
         check_whole(window=window)
         self.sessions, self.window = ByUser() if sessions is None else sessions, window
 
-    def counted(self, train, catalog):
-        """The catalog as it is: items are positives as often as they occur, nearly."""
-        return catalog
-
-    def batches(self, model, train, catalog, batch_size, seed=0):
-        """The `Pairs` of the training interactions."""
+    def batches(self, train, catalog, needs, batch_size, seed=0):
         sessions = self.sessions(train, catalog)
         items, lengths = sessions.items, np.diff(sessions.offsets)
         place = np.arange(len(items)) - np.repeat(sessions.offsets[:-1], lengths)
@@ -80,7 +56,9 @@ class ItemPairs:
             weight = (query != item).astype(np.float32)
             return {"query": {"item": query}, "item": {"item": item}, "weight": weight}
 
-        return Pairs({"at": at, "before": before[at], "behind": behind[at]}, draw, batch_size, seed)
+        return StepBatches(
+            {"at": at, "before": before[at], "behind": behind[at]}, draw, batch_size, seed
+        )
 
     def get_config(self):
         return {
@@ -96,7 +74,7 @@ class ItemPairs:
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class WalkPairs:
+class WalkPairs(Positives):
     """A node and an item on a random walk from it: what GraphSAGE learns from without labels
     (METHODS.md M13, P4).
 
@@ -111,27 +89,21 @@ class WalkPairs:
         length: steps of a walk.
 
     Raises:
-        ValueError: an argument out of range; at `batches`, the model has no graph.
+        ValueError: an argument out of range.
 
     Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017,
     section 3.2 and appendix C.
     """
 
+    query = None
+    walks = True
+
     def __init__(self, num_walks=10, length=5):
         check_whole(num_walks=num_walks, length=length)
         self.num_walks, self.length = num_walks, length
 
-    def counted(self, train, catalog):
-        """The catalog as it is: a walk comes to an item about as often as there are edges to it."""
-        return catalog
-
-    def batches(self, model, train, catalog, batch_size, seed=0):
-        """The `Pairs` on the graph of a model."""
-        if getattr(model, "graph", None) is None:
-            raise ValueError(
-                f"WalkPairs walks on the graph of a model, and {type(model).__name__} has none"
-            )
-        graph, start = model.graph, model.query_type
+    def batches(self, train, catalog, needs, batch_size, seed=0):
+        graph, start = needs.graph, needs.query
         starts = np.flatnonzero(graph.over(start)[1].degrees).astype(np.int32)
 
         def draw(part, rng):
@@ -150,11 +122,7 @@ class WalkPairs:
                 "weight": weight.astype(np.float32),
             }
 
-        return Pairs({"start": np.tile(starts, self.num_walks)}, draw, batch_size, seed)
+        return StepBatches({"start": np.tile(starts, self.num_walks)}, draw, batch_size, seed)
 
     def get_config(self):
         return {"num_walks": self.num_walks, "length": self.length}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)

@@ -1,122 +1,157 @@
 """A user and each item interacted with, as the columns of training batches."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 
 from tf_recall.data.batches import Batches
+from tf_recall.data.catalog import times_of
+from tf_recall.data.histories import Histories
+from tf_recall.data.stepwise import StepBatches
 from tf_recall.data.tables import flags
-from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.positives.base import Positives
 from tf_recall.positives.subsampling import check_alpha, keep_rates
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class UserItem:
-    """A user and each item interacted with (METHODS.md P1), popular items less often where asked
-    for (P5).
+class UserItem(Positives):
+    """A user and each item interacted with (METHODS.md P1), popular ones less often (P5).
+
+    Where the query tower has a `History`, each row brings the items before its event (P6).
 
     Args:
-        alpha: an item that is more than this share of the positives is kept with the chance
+        alpha: an item that is more than this share of the positives is kept with the probability
             sqrt(alpha / share), drawn anew each epoch (METHODS.md P5); None: every pair in every
             epoch.
-        where: a column of the log that is true, or not 0, where the pair counts, such as "booked";
-            None: all count.
+        where: a column of the log that is true, or not 0, where the pair counts, such as
+            "purchased"; None: all count.
 
     Raises:
         ValueError: `alpha` is not above 0; at `batches`, the log lacks the column, or it is no
             number, or true nowhere.
+
+    Example:
+        >>> model = TwoTower(query_tower, item_tower, positives=UserItem(alpha=1e-3))
     """
 
-    def __init__(self, alpha=None, where=None):
+    gives_history = True
+
+    def __init__(self, alpha: float | None = None, where: str | None = None):
         check_alpha(alpha)
-        self.alpha, self.where = alpha, where
+        self.alpha = alpha
+        self.where = where
 
-    def counted(self, train, catalog):
-        """The catalog with the counts of the positives, of which prices and what is seen depend."""
-        if self.where is None and self.alpha is None:
-            return catalog
-        frame = train.frame if self.where is None else self._counting(train).frame
-        users, items = (
-            catalog.users.encode(frame["user_id"]),
-            catalog.items.encode(frame["item_id"]),
-        )
-        keep = np.ones(len(items)) if self.alpha is None else keep_rates(items, self.alpha)[items]
-        return replace(
-            catalog,
-            users=_recounted(catalog.users, users, keep),
-            items=_recounted(catalog.items, items, keep),
-        )
+    def counts(self, train, catalog):
+        lines, keep = self._chosen(train, catalog)
+        if lines is None and keep is None:
+            return super().counts(train, catalog)
+        frame = train.frame if lines is None else train.frame.iloc[lines]
+        users = catalog.users.encode(frame["user_id"])
+        items = catalog.items.encode(frame["item_id"])
+        return {
+            "user": _expected(users, keep, catalog.users.size),
+            "item": _expected(items, keep, catalog.items.size),
+        }
 
-    def batches(self, model, train, catalog, batch_size, seed=0):
-        """`Batches` of the columns of `user_item`."""
+    def batches(self, train, catalog, needs, batch_size, seed=0):
+        lines, keep = self._chosen(train, catalog)
+        chosen = train if lines is None else train.select(lines)
+        columns = _columns(chosen, catalog, needs)
+        if needs.history:
+            histories, past = pasts(train, catalog)
+            columns["past"] = past if lines is None else _select(past, lines)
+        known = columns["item"]["item"] > 0
+        if not known.all():
+            columns, keep = _select(columns, known), None if keep is None else keep[known]
+        if not needs.history:
+            return Batches(columns, batch_size, seed, keep=keep)
+
+        def finish(batch, rng):
+            past, items = batch.pop("past"), batch["item"]["item"]
+            history = histories.before(past["begin"], past["cut"], needs.history, items)
+            return {**batch, "query": {**batch["query"], "history": history}}
+
+        return StepBatches(columns, finish, batch_size, seed, keep)
+
+    def _chosen(self, train, catalog):
+        """The lines that count, None for all, and with which probability, None for 1."""
+        lines = None
         if self.where is not None:
-            train = self._counting(train)
-        columns = user_item(train, catalog, model.query_tower, model.negatives.num_given)
-        items = columns["item"]["item"]
-        keep = None if self.alpha is None else keep_rates(items, self.alpha)[items]
-        return Batches(columns, batch_size, seed, keep=keep)
-
-    def _counting(self, train):
-        counts = flags(train.frame, self.where)
-        if not counts.any():
-            raise ValueError(
-                f"column {self.where!r} is true nowhere: there is no positive to learn from"
-            )
-        return train.select(counts)
+            lines = np.flatnonzero(flags(train.frame, self.where))
+            if not len(lines):
+                raise ValueError(
+                    f"column {self.where!r} is true nowhere: there is no positive to learn from"
+                )
+        if self.alpha is None:
+            return lines, None
+        frame = train.frame if lines is None else train.frame.iloc[lines]
+        items = catalog.items.encode(frame["item_id"])
+        return lines, keep_rates(items, self.alpha)[items]
 
     def get_config(self):
         return {"alpha": self.alpha, "where": self.where}
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
 
+def user_item(interactions, catalog, needs) -> dict:
+    """The columns of a user and each item interacted with (METHODS.md P1).
 
-def user_item(interactions, catalog, query_tower, num_given=0):
-    """A user and each item interacted with (METHODS.md P1).
-
-    Everything is a number afterwards: ids are rows, context is encoded, so the training step looks
-    up no strings.
+    Everything is a number afterwards: ids are rows, context is encoded, so that the training step
+    looks up no strings.
 
     Args:
         interactions: the training `Interactions`.
         catalog: its `Catalog`.
-        query_tower: an adapted tower; it says which context columns it wants.
-        num_given: how many a row's own negatives are, for samplers that want them
-            (`Sampler.num_given`): the first ones of the interactions' column `negatives`, lists of
-            item ids or text such as "i3|i7".
+        needs: which context and how many negatives of its own each row brings, `model.needs()`. The
+            negatives are the first ones of the interactions' column `negatives`, lists of item ids
+            or text such as "i3|i7".
 
     Returns:
-        `{"query": {"user": [n] int32, <context feature>: [n, ...]}, "item": {"item": [n] int32}}`
-        and `"weight": [n]` float32 where the interactions have weights,
-        `"negatives": [n, num_given]` int32, filled up with 0, where asked for. Pairs whose item the
-        catalog does not know are left out.
+        `{"query": {"user": [n] int32, <context feature>: [n, ...]}, "item": {"item": [n] int32}}`,
+        and `"weight": [n]` float32 where the interactions have weights, `"negatives": [n, H]`
+        int32, padded with 0, where needed. Pairs whose item the catalog does not know are left out.
 
     Raises:
-        ValueError: negatives are asked for and the interactions name none.
+        ValueError: negatives are needed and the interactions name none.
 
     Example:
-        >>> columns = user_item(split.train, catalog, model.query_tower)
+        >>> columns = user_item(split.train, catalog, model.needs())
     """
-    frame = interactions.frame
+    columns = _columns(interactions, catalog, needs)
+    return _select(columns, columns["item"]["item"] > 0)
+
+
+def pasts(train, catalog) -> tuple[Histories, dict[str, np.ndarray]]:
+    """The histories of the training part, and where each line's past begins and ends in them.
+
+    Returns:
+        `(histories, {"begin": [n] int64, "cut": [n] int64})`; both 0 for a line whose user or item
+        the catalog does not know.
+    """
+    frame = train.frame
+    users = catalog.users.encode(frame["user_id"])
     items = catalog.items.encode(frame["item_id"])
-    known = items > 0
-    query = {query_tower.entity: catalog.users.encode(frame["user_id"])}
-    for feature in query_tower.context():
+    histories, lines = Histories.with_lines(users, items, times_of(frame), catalog.users.size)
+    begin, cut = np.zeros(len(frame), np.int64), np.zeros(len(frame), np.int64)
+    begin[lines] = histories.offsets[histories.users]
+    cut[lines] = histories.cuts()
+    return histories, {"begin": begin, "cut": cut}
+
+
+def _columns(interactions, catalog, needs):
+    """As `user_item`; an item that the catalog does not know has row 0."""
+    frame = interactions.frame
+    query = {"user": catalog.users.encode(frame["user_id"])}
+    for feature in needs.context:
         query[feature.name] = feature.encode_column(feature.to_raw(frame[feature.column]))
-    columns = {"query": query, "item": {"item": items}}
+    columns = {"query": query, "item": {"item": catalog.items.encode(frame["item_id"])}}
     if "weight" in frame:
         columns["weight"] = frame["weight"].to_numpy(np.float32)
-    if num_given:
-        columns["negatives"] = _negatives(frame, catalog.items, num_given)
-    return columns if known.all() else _select(columns, known)
+    if needs.negatives:
+        columns["negatives"] = _negatives(frame, catalog.items, needs.negatives)
+    return columns
 
 
-def _recounted(vocabulary, rows, keep):
-    """The vocabulary with how often each row is expected among `rows`, rounded up."""
-    counts = np.bincount(rows, keep, minlength=vocabulary.size)
-    return Vocabulary(vocabulary.ids, np.ceil(counts[1:]).astype(np.int64))
+def _expected(rows, keep, size):
+    return np.ceil(np.bincount(rows, keep, minlength=size)).astype(np.int64)
 
 
 def _select(columns, rows):
@@ -127,13 +162,11 @@ def _select(columns, rows):
 
 
 def _negatives(frame, vocabulary, num):
-    """The rows `[n, num]` of the items in column `negatives`; 0 where there are fewer, or unknown
-    ones.
-    """
+    """The rows `[n, num]` of the items in column `negatives`, padded with 0; unknown ones are 0."""
     if "negatives" not in frame:
         raise ValueError(
-            "the sampler asks for negatives, and the interactions have no such column: "
-            f"{list(frame)}"
+            "the sampler asks for negatives of each row's own, and the interactions have no column "
+            f"'negatives': {list(frame)}"
         )
     lists = frame["negatives"].map(
         lambda value: value.split("|") if isinstance(value, str) else value

@@ -7,6 +7,7 @@ import numpy as np
 
 import tf_recall.positives.stream as stream
 from tf_recall.data.sessions import ByUser
+from tf_recall.positives.base import Positives
 from tf_recall.positives.stream import SIZE, Block, Stream
 from tf_recall.positives.subsampling import check_alpha, keep_rates
 
@@ -14,7 +15,7 @@ PIECE_SESSIONS = 2**20  # Lengths looked at together to cut an epoch's sessions 
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Windows:
+class Windows(Positives):
     """Two items within a window of one session (METHODS.md P2), after popularity subsampling (P5).
 
     pairs = (items[i], items[j]) with 0 < |i - j| <= window, in the same session, and items[i] !=
@@ -50,24 +51,17 @@ class Windows:
     section 3.
     """
 
+    query = "item"
+    windows = True
+
     def __init__(self, sessions=None, window=5, alpha=None):
         check_whole(window=window)
         check_alpha(alpha)
         self.sessions = ByUser() if sessions is None else sessions
         self.window, self.alpha = window, alpha
 
-    def batches(self, model, train, catalog, batch_size, seed=0):
-        """The batches of the training interactions: a `Stream`, used as `Batches` is.
-
-        Args:
-            model: what they are for; it changes nothing.
-            train, catalog: the training `Interactions` and their `Catalog`.
-            batch_size: centers in a batch, rounded to whole segments.
-            seed: same seed, same batches.
-
-        Raises:
-            ValueError: no session has two different items, or `batch_size` is out of range.
-        """
+    def batches(self, train, catalog, needs, batch_size, seed=0):
+        """As `Positives.batches`: a `Stream`; `batch_size` counts centers, in whole segments."""
         return self.batches_of(self.sessions(train, catalog), batch_size, seed)
 
     def batches_of(self, sessions, batch_size, seed=0):

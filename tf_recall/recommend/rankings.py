@@ -27,6 +27,7 @@ class Ranking(Channel):
     """
 
     arrays = ("order",)
+    history_length = 0
     column: str | None = None
 
     def values(self, train: Interactions) -> np.ndarray:

@@ -63,7 +63,7 @@ class Service:
             catalog,
         )
         self.k_max = min(k_max, catalog.num_items)
-        self.takes_history = _takes_history(query_tower)
+        self.takes_history = query_tower.takes_history
         self.item_ids = tf.Variable(
             catalog.items.decode(np.arange(catalog.items.size)), trainable=False
         )
@@ -96,7 +96,7 @@ class Service:
             {"row": some},
         )
         history = np.zeros([len(some), 0], np.int32)
-        queries = model.query_tower(_query_inputs(model.query_tower, some, raw, history))
+        queries = model.query_tower(model.query_tower.inputs_from_raw(some, raw, history))
         return cls(
             model.query_tower, model.item_tower, index.build(vectors, queries), catalog, k_max
         )
@@ -125,6 +125,29 @@ class Service:
             "embed_query": query,
             "embed_item": item,
         }
+
+    @property
+    def history_length(self):
+        """How many items of a history it looks at."""
+        return self.query_tower.needs().history
+
+    @property
+    def id_types(self):
+        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
+
+    def recommend_rows(
+        self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None, **features
+    ):
+        """As `recommend`, in item rows."""
+        given = {
+            "user_id": user_id,
+            "exclude_seen": exclude_seen,
+            "exclude": exclude,
+            "allow": allow,
+            "history": history,
+            **features,
+        }
+        return self._ask(self.answer, "serving_default", "user_id", given, k)
 
     def recommend(
         self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None, **features
@@ -163,13 +186,6 @@ class Service:
             self.answer, "serving_default", "user_id", {"user_id": user_id, **given, **features}, k
         )
         return self.catalog.items.decode(rows), score
-
-    def recommend_rows(self, user_id, k=10, exclude_seen=False, **features):
-        """As `recommend`, in item rows: int32 `[B, k]`, 0 where there is nothing, and scores
-        `[B, k]`.
-        """
-        given = {"user_id": user_id, "exclude_seen": exclude_seen, **features}
-        return self._ask(self.answer, "serving_default", "user_id", given, k)
 
     def similar(self, item_id, k=10, exclude=None, allow=None, **features):
         """The k items most like each item, as raw ids: never the item itself.
@@ -222,7 +238,8 @@ class Service:
     def _query_vectors(self, inputs):
         rows = self.catalog.users.lookup(inputs["user_id"])
         raw = {name: inputs[name] for name in self.query_tower.raw_columns}
-        return self.query_tower(_query_inputs(self.query_tower, rows, raw, self._history(inputs)))
+        history = self._history(inputs) if self.takes_history else None
+        return self.query_tower(self.query_tower.inputs_from_raw(rows, raw, history))
 
     def _history(self, inputs):
         """The item rows of the history given, `[B, L]`; L is 0 where the query tower takes none."""
@@ -301,15 +318,3 @@ class Service:
         )
         position = tf.gather(tf.pad(allow, [[0, 0], [0, short]]), order, batch_dims=1)
         return score, tf.where(tf.math.is_inf(score), -1, position)  # [B, k]
-
-
-def _takes_history(query_tower) -> bool:
-    return bool(getattr(query_tower, "takes_history", False))
-
-
-def _query_inputs(query_tower, rows, raw, history):
-    """The query tower's inputs: of the users' rows, what was said of them, and the item rows that
-    they took.
-    """
-    inputs = query_tower.inputs_from_raw(rows, raw)
-    return {**inputs, "history": history} if _takes_history(query_tower) else inputs

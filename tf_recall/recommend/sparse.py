@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from tf_recall.data.catalog import Catalog, Seen
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import Seen
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
 from tf_recall.recommend.products import first, together, top_changed, top_in_order
@@ -42,12 +43,17 @@ class Channel:
     arrays = ("likes", "right")
     query_columns: dict = {}  # a request brings no features
     takes_history = True
+    history_length = None
 
     def fit(self, train: Interactions, catalog: Catalog):
         """Counts the training part; returns the channel itself."""
         self._forget(catalog)
         self._fit(train)
         return self
+
+    @property
+    def id_types(self):
+        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
 
     @property
     def inputs(self) -> dict[str, tf.TensorSpec]:

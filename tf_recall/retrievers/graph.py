@@ -1,8 +1,12 @@
 """The binder of the graph models: pairs of nodes, and vectors made of neighbors' vectors."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.histories import LENGTH
+from tf_recall.features.needs import Needs
 from tf_recall.graph.neighbors import UniformNeighbors
 from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.visits import important
@@ -17,9 +21,7 @@ VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # of the walks behind 
 
 
 def uniform_neighbors(graph, fan_outs):
-    """For each layer and type, so many neighbors drawn uniformly; `fan_outs` has those of a seed
-    first.
-    """
+    """For each layer and type, so many neighbors drawn uniformly; a seed's own come first."""
     return [
         {t: UniformNeighbors(graph.over(t)[1], num) for t in graph.sizes}
         for num in reversed(fan_outs)
@@ -49,19 +51,27 @@ class GraphRetriever(Retriever):
             several replicas.
     """
 
-    def __init__(self, encoder, positives, negatives, loss, history_length=50, **kwargs):
+    has_graph = True
+    graph = None
+
+    def __init__(self, positives, negatives, encoder, loss, history_length: int = LENGTH, **kwargs):
         item_tower = GraphTower("item", encoder)
-        users = "user" in encoder.bases
-        query_tower = (
-            GraphTower("user", encoder) if users else HistoryTower(item_tower, history_length)
-        )
-        super().__init__(query_tower, item_tower, negatives, loss, positives, **kwargs)
-        self.encoder, self.query_type, self.history_length = (
-            encoder,
-            "user" if users else "item",
-            history_length,
-        )
-        self.graph = None
+        if "user" in encoder.bases:
+            query_tower = GraphTower("user", encoder)
+        else:
+            query_tower = HistoryTower(item_tower, history_length)
+        super().__init__(positives, negatives, query_tower, item_tower, loss, **kwargs)
+        self.encoder = encoder
+        self.history_length = history_length
+
+    @property
+    def query_type(self) -> str:
+        """The type of the nodes that are queries in training."""
+        return "user" if "user" in self.item_tower.encoder.bases else "item"
+
+    def needs(self):
+        negatives = 0 if self._windows() else self.negatives.num_given
+        return Needs(self.query_type, negatives=negatives, graph=self.graph)
 
     def make_graph(self, train, catalog):
         """The `TypedGraph` that convolutions look at."""
@@ -83,13 +93,9 @@ class GraphRetriever(Retriever):
             catalog: `Catalog.fit(train)`.
             graph: a `TypedGraph` of its rows instead, such as one of memory maps.
         """
-        catalog = self.positives.counted(train, catalog)
-        self.item_tower.adapt(catalog.items, catalog.item_table)
-        if self.query_type == "user":
-            self.query_tower.adapt(catalog.users, catalog.user_table)
-        else:
-            self.query_tower.adapt(train, catalog)
-        self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
+        counted = catalog.with_counts(self.positives.counts(train, catalog))
+        self._adapt_towers(train, counted)
+        self._adapt_negatives(counted)
         self.negatives.ahead(0)  # raises where a sampler does not foretell
         self.graph = graph or self.make_graph(train, catalog)
         self._build()
@@ -112,11 +118,11 @@ class GraphRetriever(Retriever):
             return None
         return {name: getattr(self, name).get_build_config() for name in ("encoder", "query_tower")}
 
-    def batches(self, train, catalog, batch_size=1024, seed=0):
+    def batches(self, train, catalog, batch_size: int = 1024, seed: int = 0):
         """As `Retriever.batches`; each batch brings its part of the graph along."""
-        if self.graph is None:  # of a model that was saved
+        if self.built and self.graph is None:  # of a model that was saved
             self.graph = self.make_graph(train, catalog)
-        pairs = self.positives.batches(self, train, catalog, batch_size, seed)
+        pairs = super().batches(train, catalog, batch_size, seed)
         ahead = tf.function(self.negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)])
         return GraphBatches(
             pairs,
@@ -127,13 +133,16 @@ class GraphRetriever(Retriever):
             seed,
         )
 
+    def _windows(self):
+        return [
+            layer for layer in self.negatives._flatten_layers() if isinstance(layer, RankWindow)
+        ]
+
     def _rank_window(self, train, catalog, seed):
         """What draws each row's hard negatives from the window of a `RankWindow`, if there is
         one.
         """
-        windows = [
-            layer for layer in self.negatives._flatten_layers() if isinstance(layer, RankWindow)
-        ]
+        windows = self._windows()
         if not windows:
             return None
         (window,) = windows
@@ -153,7 +162,7 @@ class GraphRetriever(Retriever):
 
         return negatives
 
-    def call(self, batch, training=False):
+    def encode(self, batch, training):
         if num_replicas() > 1:
             raise ValueError(
                 f"{type(self).__name__} trains on one device: its batches do not split"
@@ -162,20 +171,21 @@ class GraphRetriever(Retriever):
         vectors = self.encoder(subgraph, training=training)
 
         def find(of_type, rows):
-            return tf.gather(vectors[of_type], tf.searchsorted(subgraph["seeds"][of_type], rows))
+            seeds = subgraph["seeds"][of_type]
+            return tf.gather(vectors[of_type], tf.searchsorted(seeds, rows))
 
         query = find(self.query_type, batch["query"][self.query_type])
-        loss = self._loss_of(
-            batch, query, lambda rows: find("item", rows), subgraph["step"], training
-        )
-        if training:
-            for base in self.encoder.bases.values():
-                base.advance()
-        return loss
+        item = self.item_tower.entity
+        embed = functools.partial(find, item)
+        weight = batch.get("weight")
+        return self._pairs(query, batch["item"][item], embed, weight, subgraph["step"])
+
+    def end_step(self) -> None:
+        for base in self.encoder.bases.values():
+            base.end_step()
 
     def attached(self, interactions, catalog):
-        """The trained model on a graph that has grown: new nodes get vectors from their features
-        and their edges.
+        """The trained model on a grown graph: new nodes get vectors from features and edges.
 
         Args:
             interactions: all that are known by now, old ones too, with side tables that describe
@@ -189,15 +199,12 @@ class GraphRetriever(Retriever):
             >>> model, catalog = model.attached(interactions, catalog)
             >>> Service.build(model, catalog).similar(["new item"])
         """
-        catalog = catalog.extended(interactions)
-        sides = {
-            "user": (catalog.users, catalog.user_table),
-            "item": (catalog.items, catalog.item_table),
-        }
+        catalog = catalog.grown(interactions)
+        bases = [f"{of_type}_tower" for of_type in ("query", "item")]
         towers = {
-            name: part.extended(*sides[part.entity])
+            name: part.grown(interactions, catalog)
             for name, part in self.parts().items()
-            if "tower" in name
+            if name in bases
         }
         config = {
             key: _unbuilt(value) for key, value in self.get_config().items() if key not in towers
@@ -205,7 +212,7 @@ class GraphRetriever(Retriever):
         model = type(self)(**deserialized(config), **towers)
         if model.query_type == "item":
             model.query_tower.adapt(interactions, catalog)
-        model.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
+        model._adapt_negatives(catalog)
         model.graph = model.make_graph(interactions, catalog)
         model._build()
         for new, old in zip(model.trainable_variables, self.trainable_variables, strict=True):
@@ -219,9 +226,7 @@ class GraphRetriever(Retriever):
         return LazyAdam(0.003)
 
     def refresh(self):
-        """Computes what all nodes say at every layer, from all neighbors; of a saved model it was
-        saved.
-        """
+        """Computes every node's vectors from all of its neighbors; a saved model has them."""
         if self.graph is None:
             return
         layers = self.encoder.over_all(self.graph)
@@ -241,23 +246,17 @@ class GraphRetriever(Retriever):
         return super().embed_catalog()
 
     def parts(self):
-        towers = {
-            f"{'query' if t == 'user' else t}_tower": base for t, base in self.encoder.bases.items()
-        }
-        return {
-            **towers,
-            "negatives": self.negatives,
-            "loss": self.loss_fn,
-            "positives": self.positives,
-        }
+        bases = self.encoder.bases
+        towers = {f"{'query' if t == 'user' else t}_tower": base for t, base in bases.items()}
+        parts = super().parts()
+        del parts["query_tower"], parts["item_tower"]
+        return {**parts, **towers}
 
     def get_config(self):
         config = super().get_config()
-        return (
-            config
-            if self.query_type == "user"
-            else {**config, "history_length": self.history_length}
-        )
+        if self.query_type == "item":
+            config["history_length"] = self.history_length
+        return config
 
 
 def _unbuilt(config):

@@ -1,18 +1,15 @@
-"""The binder of the Word2Vec family: items that come together, one vector as center and one as
-context.
-"""
+"""The binder of the Word2Vec family: items that come together, as center and as context."""
 
 import functools
 
 import keras
 import tensorflow as tf
 
-from tf_recall.features.embedding import RowEmbedding
-from tf_recall.losses import NEG
-from tf_recall.losses.scores import WindowScores
-from tf_recall.negatives.base import Batch, Candidates
-from tf_recall.retrievers.base import Retriever
-from tf_recall.retrievers.distribution import gather, rank
+from tf_recall.data.histories import LENGTH
+from tf_recall.features.embedding import RowEmbedding, each_once
+from tf_recall.features.needs import Needs
+from tf_recall.negatives.base import Candidates
+from tf_recall.retrievers.base import Encoded, Retriever
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.towers.history import HistoryTower
 
@@ -21,22 +18,22 @@ from tf_recall.towers.history import HistoryTower
 class SkipGram(Retriever):
     """Each item predicts the items around it.
 
-    score[t, p] = center_vector[t] . context_vector[p],  for each place p in the window of place t
+    score[t, p] = center_vector[t] . context_vector[p],  for each position p in the window of t
 
-    A batch is cut from the sequences themselves: segments of neighboring places. Within one, an
+    A batch is cut from the sequences themselves: segments of neighboring positions. Within one, an
     item's vector as center is read once for all its contexts, and its vector as context once for
     all the centers it stands beside, so the positives are small products of matrices. The negatives
     are drawn once for the whole batch. Pair by pair the same loss costs several times as much.
 
-    Served are the center vectors, at unit length: what stands near an item is what has the same
-    neighbors. A user is the mean of the items taken, `HistoryTower`.
+    Served are the center vectors, at unit length: near an item is what has the same neighbors. A
+    user is the mean of the items they interacted with, `HistoryTower`.
 
     Args:
-        item_tower: `{"item": rows [M]} -> [M, dim]`, the items as centers, with `unscaled`.
         positives: where the sequences come from, such as `Windows`.
         negatives: a sampler that draws from the catalog: `Popularity`, `Uniform`, `LogUniform`, or
             a mix with a hard one.
-        loss: `NEG` or `NCE`.
+        item_tower: `{"item": rows [M]} -> [M, D]`, the items as centers, with `unscaled`.
+        loss: one of several positives a row: `NEG`, `NCE`.
         history_length: how many of a user's latest items make its vector.
 
     Call: a batch `{"item": [G, J], "left": [G, I], "right": [G, I]}`, optionally with
@@ -48,37 +45,34 @@ class SkipGram(Retriever):
             a tower whose vectors are not of length 1.
     """
 
-    def __init__(self, item_tower, positives, negatives, loss, history_length=50, **kwargs):
+    towers = {"item_tower": ("features", "item")}
+    windows = True
+
+    def __init__(
+        self, positives, negatives, item_tower, loss, history_length: int = LENGTH, **kwargs
+    ):
         if negatives.from_batch or negatives.num_given:
             raise ValueError(
                 f"{type(self).__name__} has no items of other rows to draw, and "
-                f"{type(negatives).__name__} asks for "
-                "them: use Popularity, Uniform, LogUniform, or EasyHard of one of them and "
-                "SameGroup"
-            )
-        if not isinstance(loss, NEG):
-            raise ValueError(
-                f"{type(self).__name__} learns by NEG or NCE, not by {type(loss).__name__}"
+                f"{type(negatives).__name__} asks for them: use Popularity, Uniform, LogUniform, "
+                "or EasyHard of one of them and SameGroup"
             )
         if not item_tower.normalize:
             raise ValueError(
                 f"{type(self).__name__} serves vectors of length 1: give its tower normalize=True"
             )
-        super().__init__(
-            HistoryTower(item_tower, history_length),
-            item_tower,
-            negatives,
-            loss,
-            positives,
-            **kwargs,
-        )
+        query_tower = HistoryTower(item_tower, history_length)
+        super().__init__(positives, negatives, query_tower, item_tower, loss, **kwargs)
         self.history_length = history_length
 
+    def needs(self):
+        return Needs(self.item_tower.entity)
+
     def adapt(self, train, catalog):
-        self.item_tower.adapt(catalog.items, catalog.item_table)
-        self.query_tower.adapt(train, catalog)
-        self.negatives.adapt(catalog.items.counts, catalog.item_table, self.item_tower.dim)
-        self.build_from_config({"num_items": catalog.items.size, "towers": {}})
+        self._adapt_towers(train, catalog)
+        self._adapt_negatives(catalog)
+        towers = {"num_items": catalog.side(self.item_tower.entity).vocabulary.size, "towers": {}}
+        self.build_from_config(towers)
         return self
 
     def build_from_config(self, config):
@@ -91,41 +85,32 @@ class SkipGram(Retriever):
         towers = super().get_build_config()
         return towers and {"num_items": self.contexts.num_rows, "towers": towers}
 
-    def call(self, batch, training=False):
+    def encode(self, batch, training):
         items, left, right = batch["item"], batch["left"], batch["right"]  # [G, J], [G, I], [G, I]
-        size, window = left.shape[1], (items.shape[1] - left.shape[1]) // 2
         self._check_replicas(items)
+        size = left.shape[1]
+        window = (items.shape[1] - size) // 2
         centers = tf.reshape(items[:, window : window + size], [-1])  # [T]
-        query = self._centers(centers, training)  # [T, dim]
-        drawing = Batch(
-            query,
-            gather(centers),
-            None,  # no sampler comes here that asks for a batch's items
-            self.contexts,
-            step=self._step(),
-            epoch=self.epoch.value,
-            first=rank() * tf.shape(centers)[0],
-            training=training,
-        )
-        candidates = self.negatives.draw(drawing)
-        log_q = (
-            functools.partial(self.negatives.log_q, batch=drawing)
-            if self.loss_fn.corrected
-            else None
-        )
-        scores = WindowScores.of(
-            tf.reshape(query, [-1, size, query.shape[1]]),
-            self.contexts(items),
-            items,
-            in_window(items, left, right),
-            candidates,
-            self._conversion(centers, batch.get("conversion")),
-            self.loss_fn.temperature_at(drawing.step),
-            log_q,
-        )
-        if training:
-            self.item_tower.advance()
-        return tf.reduce_mean(self.loss_fn.several(*scores))
+        vectors = each_once(functools.partial(self._centers, training=training), centers)
+        query = tf.reshape(vectors, [-1, size, vectors.shape[1]])  # [G, I, D]
+        step = self._step()
+
+        def loss(candidates, log_q):
+            return self.loss_fn.of_windows(
+                query,
+                self.contexts(items),
+                items,
+                in_window(items, left, right),
+                candidates,
+                self._conversion(centers, batch.get("conversion")),
+                step,
+                log_q,
+            )
+
+        return Encoded(vectors, centers, None, self.contexts, loss, step)
+
+    def end_step(self) -> None:
+        self.item_tower.end_step()
 
     def default_optimizer(self):
         # A pair's gradient is of the order of 1 / T, and a rare item has few pairs: what the
@@ -133,10 +118,7 @@ class SkipGram(Retriever):
         return SparseAdagrad(0.1, initial_accumulator_value=1e-10, epsilon=1e-10)
 
     def _centers(self, rows, training):
-        if self._static:
-            return self.item_tower.unscaled({"item": rows}, training=training)
-        rows, place = tf.unique(rows)
-        return tf.gather(self.item_tower.unscaled({"item": rows}, training=training), place)
+        return self.item_tower.unscaled({self.item_tower.entity: rows}, training=training)
 
     def _conversion(self, centers, conversion):
         """The item that a center's whole session led to, as one more context."""
@@ -145,22 +127,24 @@ class SkipGram(Retriever):
         ids = tf.reshape(conversion, [-1, 1])  # [T, 1]
         return Candidates(ids, self.contexts(ids), (ids > 0) & (ids != centers[:, None]))
 
+    def parts(self):
+        parts = super().parts()
+        del parts["query_tower"]  # of its own making
+        return parts
+
     def get_config(self):
-        config = super().get_config()
-        del config["query_tower"]
-        return {**config, "history_length": self.history_length}
+        return {**super().get_config(), "history_length": self.history_length}
 
 
 def in_window(items, left, right):
-    """Which places of a segment are contexts of which centers: bool `[G, I, J]`.
+    """Which positions of a segment are contexts of which centers: bool `[G, I, J]`.
 
-    The center number i stands at place i + window. A place is a context where it lies at most
+    The center number i stands at position i + window. A position is a context where it lies at most
     `left` before or `right` behind, and does not hold the center's own item once more.
     """
     size, width = left.shape[1], items.shape[1]
     window = (width - size) // 2
     distance = tf.range(width)[None] - tf.range(size)[:, None] - window  # [I, J]
-    near = tf.where(
-        distance < 0, -distance <= left[..., None], distance <= right[..., None]
-    )  # [G, I, J]
+    before, behind = -distance <= left[..., None], distance <= right[..., None]
+    near = tf.where(distance < 0, before, behind)  # [G, I, J]
     return near & (items[:, None] != items[:, window : window + size, None])

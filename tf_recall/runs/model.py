@@ -183,7 +183,7 @@ def reindex(path, index, out="saved_models"):
 def numerics(config, split, catalog):
     """The numeric features of the config's model, encoded, by what they are called."""
     model = config.make_model().adapt(split.train, catalog)
-    codes = dict(user_item(split.train, catalog, model.query_tower)["query"])
+    codes = dict(user_item(split.train, catalog, model.needs())["query"])
     for tower in (model.query_tower, model.item_tower):
         codes |= {
             f"{tower.entity}'s {name}": table.numpy()[1:] for name, table in tower.tables.items()

@@ -1,15 +1,13 @@
 """Towers over features: rows and context in, one vector out."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_recall.features import Id
+from tf_recall.towers.base import Tower
 
 
-class Tower(keras.layers.Layer):
-    """One side of a model, over its features; a subclass makes one vector of what they say: `dim`
-    and `unscaled`.
+class TowerOfFeatures(Tower):
+    """A tower over features; a subclass makes one vector of theirs: `dim` and `unscaled`.
 
     The codes of a user or item do not change while training, so `adapt` computes them once and
     keeps them in a table by row; a training step reads `[B]` row numbers and gathers. Context (the
@@ -19,110 +17,43 @@ class Tower(keras.layers.Layer):
         entity: "user" or "item", the key under which row numbers arrive.
         features: the features, `Id` among them where ids are to have vectors of their own.
 
-    Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}` ->
-        `[B, dim]` float32.
+    Call: as `Tower`.
 
     Raises:
-        ValueError: no features, two of one name, or a column that neither the side table nor the
-            interactions have.
+        ValueError: no features, or two of one name; at `adapt`, a column that neither the side
+            table nor the interactions have.
     """
 
-    normalize = False  # whether the vector is brought to length 1
-    takes_history = False  # whether a request may bring the items that a user interacted with
-
-    def __init__(self, entity, features, **kwargs):
-        super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
+    def __init__(self, entity: str, features, **kwargs):
+        super().__init__(entity, **kwargs)
         names = [feature.name for feature in features]
         if not names or len(set(names)) < len(names):
             raise ValueError(
                 f"a tower needs features with distinct names, and has {names}; give one of them a "
                 "`name`"
             )
-        self.entity, self.features = entity, list(features)
+        self.features = list(features)
+        self.takes_history = any(feature.history_length for feature in self.features)
 
-    @property
-    def dim(self):
-        """The length of the vector."""
-        raise NotImplementedError
+    def _adapt(self, train, catalog):
+        codes = {f.name: f.learn(train, catalog, self.entity) for f in self.features}
+        stored = {name: of_rows for name, of_rows in codes.items() if of_rows is not None}
+        self.num_rows = catalog.side(self.entity).vocabulary.size
+        self.build_from_config(self._build_config(stored))
+        for name, of_rows in stored.items():
+            self.tables[name].assign(of_rows)
 
-    def as_query(self, vectors):
-        """This side's vectors `[B, dim]` as queries among their like: "more like this"."""
-        return vectors
-
-    def adapt(self, vocabulary, table=None, context=None):
-        """Fits the features on what training has seen and encodes the side table.
-
-        Args:
-            vocabulary: the rows of this side, with training counts.
-            table: side columns, one line per row from row 1 on.
-            context: the training interactions; features whose column is not in `table` learn from
-                them.
-        """
-        seen = vocabulary.counts[1:] > 0
-        tables = {}
+    def grown(self, interactions, catalog):
+        tower = type(self)(**{**self.get_config(), "features": self.features})
+        num_rows = catalog.side(self.entity).vocabulary.size
+        tower.build_from_config({**self.get_build_config(), "num_rows": num_rows})
         for feature in self.features:
-            if isinstance(feature, Id):
-                feature.build_from_config({"num_rows": vocabulary.size})
-                tables[feature.name] = feature.codes_of(vocabulary.counts)
-            elif table is not None and set(feature.columns) <= set(table):
-                raw = feature.to_raw(table[feature.column])
-                feature.adapt(raw[seen])
-                codes = feature.encode_column(raw)
-                tables[feature.name] = np.concatenate(
-                    [feature.encode_column(feature.nothing()), codes]
-                )
-            elif context is not None and set(feature.columns) <= set(context):
-                feature.adapt(feature.to_raw(context[feature.column]))
-            else:
-                raise ValueError(self._lacks(feature, table, context))
-        self.num_rows = vocabulary.size
-        self.build_from_config(self._build_config(tables))
-        for name, codes in tables.items():
-            self.tables[name].assign(codes)
-
-    def extended(self, vocabulary, table):
-        """The same tower over more rows: what it learned is shared, rows it knows keep their codes.
-
-        Args:
-            vocabulary: its own, `extended`.
-            table: side columns by row, of which those of the new rows are read.
-
-        Raises:
-            ValueError: the table lacks a column.
-        """
-        config = {**self.get_config(), "features": self.features}
-        tower = type(self)(**config)
-        codes = {}
-        for feature in self.features:
-            if feature.name not in self.tables:
-                continue
-            if lacking := set(feature.columns) - set(table):
-                raise ValueError(
-                    f"the {self.entity} tower asks for column {min(lacking)!r} of what is new"
-                )
-            old = self.tables[feature.name].numpy()
-            new = np.zeros((vocabulary.size - self.num_rows, *old.shape[1:]), old.dtype)
-            if feature.columns:  # an id that training has not seen is unknown
-                raw = feature.to_raw(table[feature.column].iloc[self.num_rows - 1 :])
-                new = feature.encode_column(raw) if len(raw) else new
-            codes[feature.name] = np.concatenate([old, new])
-        tower.build_from_config({**self.get_build_config(), "num_rows": vocabulary.size})
-        for name, table_codes in codes.items():
-            tower.tables[name].assign(table_codes)
+            if feature.name in self.tables:
+                codes = feature.grown(self.tables[feature.name].numpy(), catalog, self.entity)
+                tower.tables[feature.name].assign(codes)
         for new, old in zip(tower.trainable_variables, self.trainable_variables, strict=True):
             new.assign(old)
         return tower
-
-    def _lacks(self, feature, table, context):
-        places = [sorted(each) for each in (table, context) if each is not None]
-        known = sorted({column for each in places for column in each})
-        for column in feature.columns:
-            if column not in known:
-                return f"the {self.entity} tower asks for column {column!r}; there are {known}"
-        return (
-            f"{feature.name!r} of the {self.entity} tower needs its columns in one place; "
-            f"there are {places}"
-        )
 
     def build_from_config(self, config):
         self.num_rows, self.tables = config["num_rows"], {}
@@ -158,25 +89,19 @@ class Tower(keras.layers.Layer):
         raise NotImplementedError
 
     def vectors(self, inputs, training=False):
-        """What each feature says: a list of `[B, dim of the feature]`."""
+        """Each feature's vectors: a list of `[B, dim of the feature]`."""
         return [
             feature(self.codes(feature, inputs), training=training) for feature in self.features
         ]
 
     def codes(self, feature, inputs):
-        """The codes of a feature, `[B, ...]`: those that came with the batch, or the stored
-        ones.
-        """
-        return (
-            inputs[feature.name]
-            if feature.name in inputs
-            else self._stored(feature, inputs[self.entity])
-        )
+        """A feature's codes, `[B, ...]`: those that came with the batch, or the stored ones."""
+        given = feature.given(inputs)
+        return self._stored(feature, inputs[self.entity]) if given is None else given
 
-    def advance(self):
-        """Ends a training step: features that draw at random draw anew in the next."""
+    def end_step(self) -> None:
         for feature in self.features:
-            feature.advance()
+            feature.end_step()
 
     def _stored(self, feature, rows):
         if feature.name not in self.tables:
@@ -186,48 +111,37 @@ class Tower(keras.layers.Layer):
             )
         return tf.nn.embedding_lookup(self.tables[feature.name].value, rows)
 
-    def context(self):
-        """The features that come with the batch instead of from the table."""
-        return [feature for feature in self.features if feature.name not in self.tables]
+    def needs(self):
+        context = tuple(feature for feature in self.features if feature.name not in self.tables)
+        history = max(feature.history_length for feature in self.features)
+        return super().needs().also(context=context, history=history)
+
+    def vocabularies(self) -> list:
+        return [each for feature in self.features for each in feature.vocabularies()]
 
     @property
     def raw_columns(self):
-        """What a request may say of this side: `{column: tf.TensorSpec}`."""
         specs = {}
-        for column, spec in (
-            pair for feature in self.features for pair in feature.raw_specs.items()
-        ):
-            if specs.setdefault(column, spec) != spec:
-                raise ValueError(
-                    f"column {column!r} is text to one feature, a number to another: copy it"
-                )
+        for feature in self.features:
+            for column, spec in feature.raw_specs.items():
+                if specs.setdefault(column, spec) != spec:
+                    raise ValueError(
+                        f"column {column!r} is text to one feature, a number to another: copy it"
+                    )
         return specs
 
-    def inputs_from_raw(self, rows, raw):
-        """The inputs of `call` from what a request says: its own values, and the stored ones where
-        it says nothing.
-
-        Args:
-            rows: `[B]` int32, 0 for unknown.
-            raw: `{column: [B, ...]}`, "" or NaN for missing; columns may be left out.
-        """
-        inputs = {self.entity: rows}
+    def inputs_from_raw(self, rows, raw, history=None):
+        inputs = super().inputs_from_raw(rows, raw, history)
         for feature in self.features:
             stored = self._stored(feature, rows) if feature.name in self.tables else None
-            lacking = [column for column in feature.columns if column not in raw]
-            if lacking and stored is None:
-                raise ValueError(f"the request lacks {lacking[0]!r}")
-            if lacking != feature.columns:
-                inputs[feature.name] = feature.encode_request(raw, stored)
+            codes = feature.from_request(rows, raw, history, stored)
+            if codes is not None:
+                inputs[feature.name] = codes
         return inputs
 
     def get_config(self):
         features = [keras.saving.serialize_keras_object(feature) for feature in self.features]
-        return {
-            **super().get_config(),
-            "entity": self.entity,
-            "features": features,
-        }
+        return {**super().get_config(), "features": features}
 
     @classmethod
     def from_config(cls, config):
@@ -238,9 +152,8 @@ class Tower(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class FeatureTower(Tower):
-    """One side of a two-tower model (METHODS.md M8): features side by side, through an MLP, to unit
-    length.
+class FeatureTower(TowerOfFeatures):
+    """One side of a two-tower model: features side by side, through an MLP (METHODS.md M8).
 
     `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
 
@@ -254,9 +167,10 @@ class FeatureTower(Tower):
     Example:
         >>> features = [Id(32), Text("title"), MultiValued("genres")]
         >>> tower = FeatureTower("item", features, units=[64, 32])
-        >>> tower.adapt(catalog.items, catalog.item_table)
+        >>> tower.adapt(split.train, catalog)
 
-    Paper: Huang et al. 2013 (DSSM), section 3; Covington et al. 2016, section 3.
+    Paper: Huang et al. 2013, "Learning Deep Structured Semantic Models for Web Search using
+        Clickthrough Data", section 3.
     """
 
     def __init__(self, entity, features, units=(), normalize=True, **kwargs):

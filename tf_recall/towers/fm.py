@@ -5,10 +5,10 @@ an item's vector.
 import keras
 import tensorflow as tf
 
-from tf_recall.towers.features import Tower
+from tf_recall.towers.features import TowerOfFeatures
 
 
-class FMTower(Tower):
+class FMTower(TowerOfFeatures):
     """What both halves share: every feature of an entity contributes one vector of one size,
     `size`.
 

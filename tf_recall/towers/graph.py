@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.graph.layerwise import layerwise
+from tf_recall.towers.base import Tower
 from tf_recall.towers.convolutions import SAGEConvolution, unit_length
 
 BLOCK = 8192  # rows encoded at once
@@ -33,6 +34,12 @@ class GraphEncoder(keras.layers.Layer):
 
     def __init__(self, bases, layers, over, head=None, **kwargs):
         super().__init__(**kwargs)
+        for base in bases.values():
+            if base.takes_history:
+                raise ValueError(
+                    f"the {base.entity} tower has a history, which in a graph model would hold the "
+                    "item to be predicted: a user's items are the node's edges, leave History out"
+                )
         self.bases, self.convolutions, self.over, self.head = bases, layers, over, head
 
     @property
@@ -94,15 +101,16 @@ class GraphEncoder(keras.layers.Layer):
         return np.concatenate(blocks)
 
 
-class GraphTower(keras.layers.Layer):
-    """One side of a model on a graph, as it is served: neighbors are summed up beforehand.
+class GraphTower(Tower):
+    """One side of a model on a graph, as it is served: neighbors are aggregated beforehand.
 
-    h[0] = base(inputs),  h[k] = update_k(h[k - 1], pooled[k][row]),  vector =
-    normalize(head(h[last]))
+    h[0] = base(inputs)
+    h[k] = update_k(h[k - 1], pooled[k][row])
+    vector = normalize(head(h[last]))
 
-    `pooled[k]` is what the neighbors of each row say at layer k, all of them: `refresh` fills it. A
+    `pooled[k]` is what all neighbors of each row send at layer k, aggregated: `refresh` fills it. A
     request may bring other neighbors, as a user's `history`; they stand for those that training
-    knew, and so a new user is answered as if the graph held him.
+    knew, so that a new user is answered as if the graph held them.
 
     Args:
         entity: the type of its nodes, "user" or "item".
@@ -115,18 +123,15 @@ class GraphTower(keras.layers.Layer):
     normalize = True
 
     def __init__(self, entity, encoder, **kwargs):
-        # What was summed up stays as exact as it was: under a policy of half precision it would be
-        # read as that.
-        super().__init__(
-            name=kwargs.pop("name", f"{entity}_graph_tower"), dtype="float32", **kwargs
-        )
-        self.entity, self.encoder = entity, encoder
+        # What was aggregated stays as exact as it was, whatever the precision.
+        name = kwargs.pop("name", f"{entity}_graph_tower")
+        super().__init__(entity, name=name, dtype="float32", **kwargs)
+        self.encoder = encoder
         self.base = encoder.bases[entity]
         self.takes_history = entity == "user"
 
     @property
     def dim(self):
-        """The length of the vector."""
         return self.encoder.dim
 
     @property
@@ -140,24 +145,22 @@ class GraphTower(keras.layers.Layer):
 
     @property
     def raw_columns(self):
-        """What a request may say of this side."""
         return self.base.raw_columns
 
-    def adapt(self, vocabulary, table=None):
-        """Fits the base on its side table alone: a node has no context."""
-        self.base.adapt(vocabulary, table)
+    def vocabularies(self) -> list:
+        return self.base.vocabularies()
 
-    def context(self):
-        """None: what comes with a request alone is no node's."""
-        return []
+    def _adapt(self, train, catalog):
+        self.base.adapt(train, catalog)
+        if context := self.base.needs().context:
+            raise ValueError(
+                f"{context[0].name!r} comes with a request alone, and a node of a graph has none: "
+                f"the {self.entity} tower of a graph model takes columns of the side table"
+            )
 
-    def inputs_from_raw(self, rows, raw):
-        """The inputs of `call`; see `Tower.inputs_from_raw`."""
-        return self.base.inputs_from_raw(rows, raw)
-
-    def as_query(self, vectors):
-        """An item's vector as it is."""
-        return vectors
+    def inputs_from_raw(self, rows, raw, history=None):
+        inputs = self.base.inputs_from_raw(rows, raw)
+        return inputs if history is None else {**inputs, "history": history}
 
     def build_from_config(self, config):
         neighbor = self.encoder.over[self.entity]
@@ -200,9 +203,8 @@ class GraphTower(keras.layers.Layer):
             vectors = convolution.update(vectors, pooled)
         return self.encoder.finish(vectors)
 
-    def advance(self):
-        """Ends a training step."""
-        self.base.advance()
+    def end_step(self) -> None:
+        self.base.end_step()
 
 
 def sage_layers(dim, fan_outs, aggregator, over):

@@ -1,24 +1,28 @@
-"""A user as the mean of the items taken: no table of users, so anonymous and new ones are answered
-too.
-"""
+"""A user as the mean of their items: no table of users, so anonymous and new ones are answered."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.histories import LENGTH
+from tf_recall.features.embedding import each_once
+from tf_recall.features.sharing import deserialize, serialize
+from tf_recall.towers.base import Tower
+
 
 @keras.saving.register_keras_serializable("tf_recall")
-class HistoryTower(keras.layers.Layer):
-    """The query vector of models that know items only: the mean direction of the last items taken.
+class HistoryTower(Tower):
+    """A query tower without weights of its own: the mean direction of a user's latest items.
 
     vector = normalize( mean of item_tower(item) over the history )
 
-    The history is what the request brings or, where it brings none, what training kept of the user.
-    A user of whom nothing is known gets the mean of the most popular items.
+    The history is what the request brings or, where it brings none, what training kept of the user;
+    in training it is what came before the row's event. Where there is none at all, it is the most
+    popular items.
 
     Args:
         item_tower: a tower over items, of unit length.
-        length: how many items of a history are kept, the latest first.
+        length: how many items of a history are kept, the latest.
 
     Call: `{"user": rows [B]}`, optionally with `"history": item rows [B, L]`, 0 for nothing ->
         `[B, dim]` float32.
@@ -27,83 +31,81 @@ class HistoryTower(keras.layers.Layer):
         ValueError: `length` is not positive.
     """
 
-    entity, tables, raw_columns, takes_history = "user", {}, {}, True
+    takes_history = True
+    normalize = True
 
-    def __init__(self, item_tower, length=50, **kwargs):
-        super().__init__(name=kwargs.pop("name", "user_tower"), **kwargs)
+    def __init__(self, item_tower, length: int = LENGTH, **kwargs):
+        super().__init__("user", **kwargs)
         if length < 1:
             raise ValueError(f"a history must have a length of at least 1, not {length}")
-        self.item_tower, self.length = item_tower, length
+        self.item_tower = item_tower
+        self.length = length
 
     @property
     def dim(self):
-        """The length of the vector."""
         return self.item_tower.dim
 
-    def adapt(self, train, catalog):
-        """Keeps each user's latest items of the training part, by time where there is one, else by
-        line.
-        """
-        frame, size = train.frame, self.length
-        users, items = (
-            catalog.users.encode(frame["user_id"]),
-            catalog.items.encode(frame["item_id"]),
-        )
-        times = frame["timestamp"].to_numpy() if "timestamp" in frame else np.arange(len(frame))
-        latest = np.lexsort((-np.arange(len(frame)), -times, users))  # by user, the latest first
-        latest = latest[(users[latest] > 0) & (items[latest] > 0)]
-        owner = users[latest]
-        place = np.arange(len(owner)) - np.searchsorted(owner, owner)
-        latest, owner, place = latest[place < size], owner[place < size], place[place < size]
-        table = np.zeros((catalog.users.size, size), np.int32)
-        table[owner, place] = items[latest]
-        popular = 1 + np.argsort(-catalog.items.counts[1:], kind="stable")[:size]
-        nothing = ~table.any(axis=1)
-        table[nothing, : len(popular)] = popular
-        self.build_from_config({"num_rows": catalog.users.size})
-        self.histories.assign(table)
+    def needs(self):
+        return super().needs().also(history=self.length)
+
+    def end_step(self) -> None:
+        self.item_tower.end_step()
+
+    def vocabularies(self) -> list:
+        return self.item_tower.vocabularies()
+
+    def _adapt(self, train, catalog):
+        if not self.item_tower.built:
+            self.item_tower.adapt(train, catalog)
+        self.build_from_config({"num_rows": catalog.side(self.entity).vocabulary.size})
+        counts = catalog.side(self.item_tower.entity).vocabulary.counts
+        popular = 1 + np.argsort(-counts[1:], kind="stable")[: self.length]
+        self.popular.assign(np.pad(popular[::-1], [self.length - len(popular), 0]))
+        self.histories.assign(catalog.histories.last(self.length))
+
+    def grown(self, interactions, catalog):
+        tower = HistoryTower(self.item_tower.grown(interactions, catalog), self.length)
+        tower.adapt(interactions, catalog)
+        return tower
 
     def build_from_config(self, config):
         self.num_rows = config["num_rows"]
+        state = {"dtype": "int32", "initializer": "zeros", "trainable": False}
         shape = (self.num_rows, self.length)
-        self.histories = self.add_weight(
-            name="histories", shape=shape, dtype="int32", initializer="zeros", trainable=False
-        )
+        self.histories = self.add_weight(name="histories", shape=shape, **state)
+        self.popular = self.add_weight(name="popular", shape=(self.length,), **state)
         self.built = True
 
     def get_build_config(self):
         return {"num_rows": self.num_rows} if self.built else None
 
+    def inputs_from_raw(self, rows, raw, history=None):
+        inputs = super().inputs_from_raw(rows, raw, history)
+        if history is None:
+            return inputs
+        given = tf.reduce_any(history > 0, axis=1, keepdims=True)
+        stored = tf.where(given, 0, tf.gather(self.histories.value, rows))
+        return {**inputs, "history": tf.concat([stored, history], axis=1)}  # [B, length + L]
+
     def call(self, inputs, training=False):
-        items = tf.gather(self.histories.value, inputs["user"])  # [B, length]
-        if "history" in inputs:
-            given = inputs["history"]  # [B, L]
-            told = tf.reduce_any(given > 0, axis=1, keepdims=True)
-            items = tf.concat([tf.where(told, 0, items), given], axis=1)
-        vectors = self.item_tower(
-            {"item": tf.reshape(items, [-1])}, training=training
-        )  # [B * L, dim]
-        vectors = tf.reshape(vectors, [-1, tf.shape(items)[1], self.dim])
-        known = tf.cast(items > 0, tf.float32)[..., None]  # [B, L, 1]
-        return tf.math.l2_normalize(tf.reduce_sum(vectors * known, axis=1), axis=1)  # [B, dim]
-
-    def context(self):
-        """None: a history has no features of its own."""
-        return []
-
-    def inputs_from_raw(self, rows, raw):
-        """The inputs of `call`; see `FeatureTower.inputs_from_raw`."""
-        return {"user": rows}
+        items = inputs.get("history")
+        if items is None:
+            items = tf.gather(self.histories.value, inputs[self.entity])  # [B, length]
+        width = tf.shape(items)[1]
+        popular = tf.pad(self.popular.value, [[tf.maximum(width - self.length, 0), 0]])[-width:]
+        some = tf.reduce_any(items > 0, axis=1, keepdims=True)
+        items = tf.where(some, items, popular)  # [B, L]
+        key = self.item_tower.entity
+        vectors = each_once(lambda rows: self.item_tower({key: rows}, training=training), items)
+        known = tf.cast(items > 0, tf.float32)
+        total = tf.einsum("bl,bld->bd", known, tf.cast(vectors, tf.float32))
+        return tf.math.l2_normalize(total, axis=1)  # [B, dim]
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "item_tower": keras.saving.serialize_keras_object(self.item_tower),
-            "length": self.length,
-        }
+        config = super().get_config()
+        del config["entity"]
+        return {**config, "item_tower": serialize(self.item_tower), "length": self.length}
 
     @classmethod
     def from_config(cls, config):
-        return cls(
-            **{**config, "item_tower": keras.saving.deserialize_keras_object(config["item_tower"])}
-        )
+        return cls(**{**config, "item_tower": deserialize(config["item_tower"])})

@@ -7,14 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.features.embedding import RowEmbedding
-from tf_recall.towers.features import Tower
+from tf_recall.towers.features import TowerOfFeatures
 
 # of the weights: at the vectors' own, one feature would have won before they have learned anything
 PACE = 0.1
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class MeanTower(Tower):
+class MeanTower(TowerOfFeatures):
     """The mean of the vectors of what is known of a row (METHODS.md M4; GES in the paper).
 
     `vector = sum_j known_j W_j / sum_j known_j` over the features j
@@ -108,9 +108,10 @@ class WeightedTower(MeanTower):
         Alibaba", section 3.4.
     """
 
-    def adapt(self, vocabulary, table=None, context=None):
-        super().adapt(vocabulary, table, context)
-        self.seen.assign(np.r_[False, vocabulary.counts[1:] > 0])
+    def _adapt(self, train, catalog):
+        super()._adapt(train, catalog)
+        counts = catalog.side(self.entity).vocabulary.counts
+        self.seen.assign(np.r_[False, counts[1:] > 0])
 
     def build_from_config(self, config):
         super().build_from_config(config)

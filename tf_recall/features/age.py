@@ -1,0 +1,79 @@
+"""The age of a training example."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.data.values import to_number
+from tf_recall.features.base import Feature
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class ExampleAge(Feature):
+    """How old a training example is; 0 when serving, so that the answer is for now (METHODS.md M9).
+
+    age = (latest - timestamp) / (latest - earliest),  of the training part, so from 0 to 1
+    vector = [age, sqrt(age), age^2]
+
+    What is popular changes. A model that is told each example's age learns by how much, and asked
+    at age 0 it answers as of the end of the training part instead of its mean.
+
+    Args:
+        column: the time of each interaction, in seconds.
+
+    Call: ages `[B, 1]` float32 -> `[B, 3]`.
+
+    Raises:
+        ValueError: at `adapt`, the interactions have no such column.
+
+    Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.3.
+    """
+
+    code_dtype = "float32"
+    raw_dtype = tf.float64
+    raw_specs: dict = {}  # a request brings no age
+
+    def __init__(self, column: str = "timestamp", name: str = "example_age", **kwargs):
+        super().__init__(column, name=name, **kwargs)
+
+    @property
+    def code_shape(self):
+        return (1,)
+
+    @property
+    def dim(self):
+        return 3
+
+    def to_raw(self, values):
+        return to_number(values, self.column)
+
+    def adapt(self, raw):
+        self.build_from_config({})
+        self.earliest.assign(np.nanmin(raw))
+        self.latest.assign(np.nanmax(raw))
+
+    def build_from_config(self, config):
+        for name in ("earliest", "latest"):
+            of_name = self.add_weight(name=name, dtype="float64", trainable=False)
+            setattr(self, name, of_name)
+        self.built = True
+
+    def get_build_config(self):
+        return {"adapted": True} if self.built else None
+
+    def encode(self, raw):
+        earliest, latest = self.earliest.value, self.latest.value
+        age = (latest - raw) / tf.maximum(latest - earliest, 1.0)
+        return tf.cast(tf.clip_by_value(age, 0.0, 1.0), tf.float32)[:, None]  # [B, 1]
+
+    def given(self, inputs):
+        if self.name in inputs:
+            return inputs[self.name]
+        rows = next(iter(inputs.values()))
+        return tf.zeros([tf.shape(rows)[0], 1])
+
+    def from_request(self, rows, raw, history, stored):
+        return tf.zeros([tf.shape(rows)[0], 1])
+
+    def call(self, codes):
+        return tf.concat([codes, tf.sqrt(codes), codes**2], axis=1)  # [B, 3]

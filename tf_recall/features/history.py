@@ -1,0 +1,158 @@
+"""A user's history as a feature: the items that they interacted with, pooled to one vector."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.data.histories import LENGTH
+from tf_recall.features.base import Feature
+from tf_recall.features.embedding import RowEmbedding, each_once
+from tf_recall.features.pooling import MeanPooling
+from tf_recall.features.sharing import deserialize, serialize
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class History(Feature):
+    """The latest items of a user, embedded and pooled (METHODS.md P6, M9).
+
+    vector = pooling(embed(items)),  or a learned vector where there are no items
+
+    In training each row brings the items before its own event, cut strictly before it, so that no
+    event is predicted from itself or from what came later. When serving, a request may bring a
+    history; where it brings none, the user's latest items of the training part are stored.
+
+    Args:
+        dim: length of an item's vector; with `items` it is theirs.
+        length: how many items, the latest.
+        pooling: what makes one vector of them, `MeanPooling()` by default.
+        items: a tower over items whose vectors are used, such as the model's item tower; None: a
+            table of its own.
+
+    Call: item rows `[B, length]` int32, the oldest first, padded in front with 0 -> `[B, dim]`.
+
+    Raises:
+        ValueError: `dim` or `length` below 1.
+
+    Example:
+        >>> tower = FeatureTower("user", [Id(32), History(32, length=20, pooling=LastPooling())])
+
+    Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.2.
+    """
+
+    def __init__(
+        self,
+        dim: int = 32,
+        length: int = LENGTH,
+        pooling=None,
+        items=None,
+        name: str = "history",
+        **kwargs,
+    ):
+        super().__init__(None, name=name, **kwargs)
+        if dim < 1 or length < 1:
+            raise ValueError(f"dim and length must be at least 1, not {dim} and {length}")
+        self.width = dim if items is None else None
+        self.length = length
+        self.pooling = MeanPooling() if pooling is None else pooling
+        self.items = items
+
+    @property
+    def size(self):
+        """The length of an item's vector."""
+        return self.width if self.items is None else self.items.dim
+
+    @property
+    def history_length(self):
+        return self.length
+
+    @property
+    def code_shape(self):
+        return (self.length,)
+
+    @property
+    def dim(self):
+        return self.pooling.dim(self.size)
+
+    def learn(self, train, catalog, entity):
+        if entity != "user":
+            raise ValueError(f"a History is a user's; a tower of {entity}s cannot have one")
+        if self.items is None:
+            self.build_from_config({"num_items": catalog.items.size})
+        else:
+            if not self.items.built:
+                self.items.adapt(train, catalog)
+            self.build_from_config({"num_items": self.items.num_rows})
+        return catalog.histories.last(self.length)
+
+    def grown(self, codes, catalog, entity):
+        rows = catalog.histories.last(self.length)
+        return np.where(rows < self.num_items, rows, 0)
+
+    @property
+    def num_items(self):
+        """How many item rows have a vector."""
+        return self.table.num_rows if self.items is None else self.items.num_rows
+
+    def build_from_config(self, config):
+        if self.items is None:
+            self.table = RowEmbedding(config["num_items"], self.size, name="table")
+            self.table.build()
+        self.pooling.build((None, None, self.size))
+        self.empty = self.add_weight(name="empty", shape=(self.dim,), initializer="uniform")
+        self.built = True
+
+    def get_build_config(self):
+        if not self.built:
+            return None
+        return {"num_items": self.num_items}
+
+    def given(self, inputs):
+        codes = inputs.get(self.name, inputs.get("history"))
+        return None if codes is None else codes[:, -self.length :]
+
+    def from_request(self, rows, raw, history, stored):
+        if history is None:
+            return None
+        given = tf.reduce_any(history > 0, axis=1, keepdims=True)
+        return tf.where(given, latest(history, self.length), stored)
+
+    def call(self, codes, training=False):
+        valid = codes > 0  # [B, L]
+        if self.items is None:
+            vectors = self.table(codes)  # [B, L, D]
+        else:
+            key = self.items.entity
+            vectors = each_once(lambda rows: self.items({key: rows}, training=training), codes)
+        pooled = self.pooling(vectors, valid)  # [B, dim]
+        empty = tf.cast(self.empty, pooled.dtype)
+        return tf.where(tf.reduce_any(valid, axis=1, keepdims=True), pooled, empty)
+
+    def known(self, codes, training=False):
+        return tf.reduce_any(codes > 0, axis=1)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["column"]
+        items = None if self.items is None else serialize(self.items)
+        pooling = keras.saving.serialize_keras_object(self.pooling)
+        return {
+            **config,
+            "dim": self.size,
+            "length": self.length,
+            "pooling": pooling,
+            "items": items,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        items = config["items"] and deserialize(config["items"])
+        pooling = keras.saving.deserialize_keras_object(config["pooling"])
+        return cls(**{**config, "items": items, "pooling": pooling})
+
+
+def latest(history, length: int):
+    """The last items of a history `[B, L]`, gaps closed: `[B, length]`, padded in front with 0."""
+    order = tf.argsort(tf.cast(history > 0, tf.int32), axis=1, stable=True)
+    closed = tf.gather(history, order, batch_dims=1)[:, -length:]
+    missing = tf.maximum(length - tf.shape(closed)[1], 0)
+    return tf.ensure_shape(tf.pad(closed, [[0, 0], [missing, 0]]), [None, length])

@@ -1,0 +1,27 @@
+"""What a model's batches must bring."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a batch must bring beside the rows of queries and items.
+
+    Args:
+        query: whose rows the queries are, "user" or "item".
+        context: features whose codes come with each row, such as the time of the request.
+        history: how many of a user's items before the event; 0 for none.
+        negatives: how many negatives of its own each row names.
+        graph: the graph that positives may walk on, or None.
+    """
+
+    query: str = "user"
+    context: tuple = ()
+    history: int = 0
+    negatives: int = 0
+    graph: Any = None
+
+    def also(self, **changes) -> "Needs":
+        """The same needs with some changed."""
+        return replace(self, **changes)

@@ -1,0 +1,86 @@
+"""What positives are: which pairs of a training log belong together, as batches."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from tf_recall.features.needs import Needs
+
+
+class Positives(ABC):
+    """A recipe that makes training batches of the pairs that are positive.
+
+    A subclass says by its attributes which models it goes with; a model refuses others by name when
+    it is made. Batches have `at(step)`, a function of the seed and the step, `dataset(start)`,
+    `batch_size` and `steps_per_epoch`.
+
+    Attributes:
+        query: whose rows the queries are, "user" or "item"; None: those that the model asks for.
+        item: whose rows the candidates are.
+        windows: whether a row is a segment of centers with several positives each, instead of one
+            query and one positive.
+        gives_history: whether rows can bring what a user did before the event.
+        walks: whether it walks on the graph of the model.
+    """
+
+    query: str | None = "user"
+    item = "item"
+    windows = False
+    gives_history = False
+    walks = False
+
+    def counts(self, train, catalog) -> dict[str, np.ndarray]:
+        """How often each row is expected to be a positive in an epoch: `{entity: [V] int64}`.
+
+        Sampling probabilities depend on them. By default they are the training counts.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: `Catalog.fit(train)`.
+        """
+        return {"user": catalog.users.counts, "item": catalog.items.counts}
+
+    @abstractmethod
+    def batches(self, train, catalog, needs: Needs, batch_size: int, seed: int = 0):
+        """The training batches.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: `Catalog.fit(train)`.
+            needs: what each row must bring, `model.needs()`.
+            batch_size: rows of a batch.
+            seed: same seed, same batches.
+
+        Raises:
+            ValueError: there is no pair to learn from.
+        """
+
+    @classmethod
+    def unfit(cls, needs: Needs, item: str, windows: bool, graph: bool) -> str | None:
+        """Why these positives do not go with a model; None where they do.
+
+        Args:
+            needs: what its rows must bring.
+            item: whose rows its candidates are.
+            windows: whether it takes segments with several positives a row.
+            graph: whether it has a graph.
+        """
+        if cls.windows != windows:
+            ours, theirs = ("segments of sequences", "pairs")[:: 1 if cls.windows else -1]
+            return f"it learns from {theirs}, and {cls.__name__} gives {ours}"
+        if cls.query not in (None, needs.query):
+            return f"its queries are {needs.query}s, and those of {cls.__name__} {cls.query}s"
+        if cls.item != item:
+            return f"its candidates are {item}s, and those of {cls.__name__} {cls.item}s"
+        if cls.walks and not graph:
+            return f"it has no graph, and {cls.__name__} walks on one"
+        if needs.history and not cls.gives_history:
+            return f"its query tower asks for histories, and {cls.__name__} gives none"
+        return None
+
+    def get_config(self) -> dict:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Positives":
+        return cls(**config)
