@@ -39,7 +39,7 @@ WRONG = {
     "channels.merge": "a comment stands where the output is expected",
     "channels.multi": "shows an explanation that no data give",
     "export.write": "shows /home/me; `...` would do",
-    "graph.layerwise": "`to_users` and `to_items` are not given, and `users` are vectors",
+    "graph.layerwise": "`to_users` and `to_items` are not given, and `users` are no vectors",
     "graph.typed": "shows the sizes of MovieLens; `{'user': ..., 'item': ...}` would do",
 }
 # What an example needs that may not be installed: `{part of its name or code: package}`.
@@ -133,13 +133,10 @@ GIVEN = {
     "interactions": lambda world: planted_interactions(),
     "split": lambda world: tr.by_time(world.interactions, test=0.1, validation=0.1),
     "catalog": lambda world: tr.Catalog.fit(world.split.train),
-    "users": lambda world: world.catalog.users.encode(world.split.train.frame["user_id"]),
-    "items": lambda world: world.catalog.items.encode(world.split.train.frame["item_id"]),
+    "user_rows": lambda world: world.catalog.users.encode(world.split.train.frame["user_id"]),
+    "item_rows": lambda world: world.catalog.items.encode(world.split.train.frame["item_id"]),
     "counts": lambda world: world.catalog.items.counts,
     "some_users": lambda world: world.catalog.users.ids[:5],
-    "query_tower": lambda world: tower_of("user"),
-    "item_tower": lambda world: tower_of("item"),
-    "tower": lambda world: tr.MeanTower("item", [Id(8)]),
     "model": trained_model,
     "batches": lambda world: world.model.batches(world.split.train, world.catalog),
     "service": lambda world: tr.Service.build(world.model, world.catalog),
@@ -159,13 +156,25 @@ GIVEN = {
     "sold_to": lambda world: world.typed.edges["item", "user"],
 }
 
+# What an example takes as given and uses up: each example gets its own.
+FRESH = {
+    "query_tower": lambda: tower_of("user"),
+    "item_tower": lambda: tower_of("item"),
+    "users": lambda: tower_of("user"),
+    "items": lambda: tower_of("item"),
+    "tower": lambda: tr.MeanTower("item", [Id(8)]),
+}
+MODULES = {"np": np, "tf": tf, "keras": keras, "pd": pd, "json": json}
+
 
 class World:
-    """The names of `GIVEN`, each made once."""
-
-    np, tf, keras, pd, json = np, tf, keras, pd, json
+    """The names that the examples take as given."""
 
     def __getattr__(self, name):
+        if name in MODULES:
+            return MODULES[name]
+        if name in FRESH:
+            return FRESH[name]()
         if name not in GIVEN:
             raise AttributeError(name)
         value = GIVEN[name](self)

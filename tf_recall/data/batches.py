@@ -49,7 +49,8 @@ class Batches:
             `run` or `keep` out of range.
 
     Example:
-        >>> batches = Batches({"query": {"user": users}, "item": {"item": items}}, batch_size=2048)
+        >>> columns = {"query": {"user": user_rows}, "item": {"item": item_rows}}
+        >>> batches = Batches(columns, batch_size=2048)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=3)
 
         `fit` starts every dataset at its first batch. To go on training a model:
