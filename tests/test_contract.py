@@ -132,6 +132,8 @@ def test_it_learns_what_was_planted(trained, world):
 
 
 class Oracle:
+    query_columns: dict = {}
+
     """Ranks by the true probabilities: no model can do better but by luck."""
 
     def __init__(self, world):

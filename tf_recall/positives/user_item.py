@@ -151,7 +151,8 @@ def _columns(interactions, catalog, needs):
 
 
 def _expected(rows, keep, size):
-    return np.ceil(np.bincount(rows, keep, minlength=size)).astype(np.int64)
+    """How often each row is expected, rounded up, what rates were rounded by aside."""
+    return np.ceil(np.round(np.bincount(rows, keep, minlength=size), 3)).astype(np.int64)
 
 
 def _select(columns, rows):

@@ -129,7 +129,7 @@ class Service:
     @property
     def history_length(self):
         """How many items of a history it looks at."""
-        return self.query_tower.needs().history
+        return self.query_tower.history_length
 
     @property
     def id_types(self):

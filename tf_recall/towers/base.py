@@ -22,12 +22,14 @@ class Tower(keras.layers.Layer):
     Attributes:
         normalize: whether the vectors are of length 1.
         takes_history: whether a request may bring the items that a user interacted with.
+        history_length: how many of them it looks at, the latest; None: all.
         tables: the stored codes by feature.
         num_rows: how many rows it has, the unknown row 0 included; known once it is adapted.
     """
 
     normalize = False
     takes_history = False
+    history_length: int | None = None
     num_rows: int
     tables: dict = {}
 

@@ -33,7 +33,8 @@ class TowerOfFeatures(Tower):
                 "`name`"
             )
         self.features = list(features)
-        self.takes_history = any(feature.history_length for feature in self.features)
+        self.history_length = max(feature.history_length for feature in self.features)
+        self.takes_history = self.history_length > 0
 
     def _adapt(self, train, catalog):
         codes = {f.name: f.learn(train, catalog, self.entity) for f in self.features}
@@ -113,8 +114,7 @@ class TowerOfFeatures(Tower):
 
     def needs(self):
         context = tuple(feature for feature in self.features if feature.name not in self.tables)
-        history = max(feature.history_length for feature in self.features)
-        return super().needs().also(context=context, history=history)
+        return super().needs().also(context=context, history=self.history_length)
 
     def vocabularies(self) -> list:
         return [each for feature in self.features for each in feature.vocabularies()]
