@@ -79,7 +79,7 @@ def read_blocks(
 
     Example:
         >>> blocks = read_blocks("train.parquet")
-        >>> encoded = (user_item(block, catalog, model.query_tower) for block in blocks)
+        >>> encoded = (user_item(block, catalog, model.needs()) for block in blocks)
         >>> write_columns("train.columns", encoded)
     """
     import pyarrow.parquet as pq
