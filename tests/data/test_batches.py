@@ -324,13 +324,13 @@ def test_thinned_batches_resume(small_blocks):
     [
         (np.ones(9), 1, r"for each of the 10 rows; got \(9,\)"),
         (np.ones((10, 1)), 1, r"got \(10, 1\)"),
-        (np.full(10, 1.1), 1, "a chance between 0 and 1"),
-        (np.full(10, -0.1), 1, "a chance between 0 and 1"),
-        (np.full(10, np.nan), 1, "a chance between 0 and 1"),
+        (np.full(10, 1.1), 1, "a probability between 0 and 1"),
+        (np.full(10, -0.1), 1, "a probability between 0 and 1"),
+        (np.full(10, np.nan), 1, "a probability between 0 and 1"),
         (np.ones(10), 2, "leave out run=2"),
         (np.full(10, 0.09), 1, "less than one row"),
     ],
 )
-def test_chances_out_of_range(keep, run, message):
+def test_probabilities_out_of_range(keep, run, message):
     with pytest.raises(ValueError, match=message):
         Batches(columns(10), 2, run=run, keep=keep)

@@ -224,10 +224,10 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
             "3 events that all happened at the same time",
         ),
         (lambda: splits.by_time(events([1, 2, 3], [5, 5, 6]), validation=0.3), "same time"),
-        (lambda: splits.leave_last_out(events([1, 2], [1, 2])), "test side would be empty"),
+        (lambda: splits.leave_last_out(events([1, 2], [1, 2])), "test part would be empty"),
         (
             lambda: splits.leave_last_out(events([1, 1], [1, 2]), validation=True),
-            "validation side would be empty",
+            "validation part would be empty",
         ),
         (
             lambda: splits.leave_last_session_out(
@@ -242,16 +242,16 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
         (lambda: splits.leave_last_session_out(with_gap(), "visit"), "1 of 2 rows have no 'visit'"),
         (
             lambda: splits.leave_last_session_out(events([1, 2], [1, 2]), "item_id"),
-            "test side would be empty",
+            "test part would be empty",
         ),
         (
             lambda: splits.leave_last_session_out(
                 events([1, 1], [1, 2]), "item_id", validation=True
             ),
-            "validation side would be empty",
+            "validation part would be empty",
         ),
-        (lambda: splits.random(events([1, 2], [1, 2]), test=0.1), "test side would be empty"),
-        (lambda: splits.by_user(events([1, 1], [1, 2]), test=0.9), "train side would be empty"),
+        (lambda: splits.random(events([1, 2], [1, 2]), test=0.1), "test part would be empty"),
+        (lambda: splits.by_user(events([1, 1], [1, 2]), test=0.9), "train part would be empty"),
         (lambda: splits.random(log(), test=0), "leave some for train, got 0 and 0.0"),
         (lambda: splits.by_user(log(), test=0.6, validation=0.4), "leave some for train"),
         (lambda: splits.by_time(log(), test=20), "leave some for train"),

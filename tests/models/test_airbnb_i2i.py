@@ -172,5 +172,5 @@ def test_recommendations_from_a_history_beat_popularity(trained):
 
 def test_the_group_must_be_a_column_of_the_items():
     log = log_of(np.tile(np.arange(4), (8, 1)), city=np.zeros(4, int))
-    with pytest.raises(ValueError, match="SameGroup asks for column 'market' of the items"):
+    with pytest.raises(ValueError, match="SameGroup needs column 'market' of the items"):
         AirbnbI2I("market", Windows(BOOKED)).adapt(log, Catalog.fit(log))

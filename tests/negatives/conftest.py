@@ -1,5 +1,5 @@
 """What the samplers' tests share: a batch whose item tower is a table, and the comparison of draws
-with prices.
+with log q.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ def batch_of():
 
 @pytest.fixture(scope="session")
 def assert_drawn():
-    """`assert_drawn(rows, log_q)`: the rows are draws from these prices, by chi-square, and none is
-    row 0.
+    """`assert_drawn(rows, log_q)`: the rows are draws from these probabilities, by chi-square,
+    and none is row 0.
     """
 
     def check(rows, log_q):

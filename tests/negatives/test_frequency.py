@@ -11,7 +11,7 @@ from tf_recall.negatives.frequency import PRIME, Counts, Streaming
 
 
 def follow(frequency, stream, ids):
-    """The prices of `ids` after each step of `stream` `[steps, B]`: `[steps, len(ids)]`."""
+    """log q of `ids` after each step of `stream` `[steps, B]`: `[steps, len(ids)]`."""
 
     @tf.function
     def step(positives):
@@ -26,9 +26,9 @@ def test_counts_by_hand():
     frequency.adapt([0, 6, 1, 0, 1])
     frequency.update(tf.constant([1, 1, 2]))
     # 8 positives; row 3 was never one and costs what a single one does, as does the unknown row
-    prices = frequency.log_q(tf.constant([[1, 2], [3, 0]]))
-    assert prices.dtype == tf.float32
-    np.testing.assert_allclose(prices, np.log([[6 / 8, 1 / 8], [1 / 8, 1 / 8]]), rtol=1e-6)
+    logs = frequency.log_q(tf.constant([[1, 2], [3, 0]]))
+    assert logs.dtype == tf.float32
+    np.testing.assert_allclose(logs, np.log([[6 / 8, 1 / 8], [1 / 8, 1 / 8]]), rtol=1e-6)
 
 
 def test_streaming_by_hand():
@@ -41,9 +41,9 @@ def test_streaming_by_hand():
     # 4 positives on. Item 1, three times: a = 1 - 0.5^3 = 7/8, 1/8 * 2 + 7/8 * 4/3 = 17/12. Item 2,
     # once: a = 1/2, 1/2 * 2 + 1/2 * 4 = 3. The unknown row has not been seen for 4: 8 + 1/2 * 4 =
     # 10.
-    prices = frequency.log_q(ids)
-    assert prices.dtype == tf.float32
-    np.testing.assert_allclose(np.exp(-prices), [[17 / 12, 3], [10, 10]], rtol=1e-6)
+    logs = frequency.log_q(ids)
+    assert logs.dtype == tf.float32
+    np.testing.assert_allclose(np.exp(-logs), [[17 / 12, 3], [10, 10]], rtol=1e-6)
     frequency.update(tf.constant([1, 1]))
     # 2 on. Item 1, twice: a = 3/4, 1/4 * 17/12 + 3/4 * 2/2 = 53/48. Item 2: 3 + 1/2 * 2 = 4.
     # Unknown: 8 + 1/2 * 6 = 11.
@@ -113,12 +113,12 @@ def test_streaming_matches_what_is_drawn():
     stream = np.random.default_rng(0).choice(29, (3_000, 20), p=share)
     frequency = Streaming(rate=0.02)
     frequency.adapt(np.append(0, np.ones(28)))
-    prices = follow(frequency, stream, tf.range(1, 29))[1_500:]
-    mean = np.exp(prices).mean(axis=0)
+    logs = follow(frequency, stream, tf.range(1, 29))[1_500:]
+    mean = np.exp(logs).mean(axis=0)
     np.testing.assert_allclose([*mean[:3], mean[3:].mean()], share[1:5], rtol=0.03)
     # As the docstring says; the popular ones vary less.
-    assert np.sqrt(prices[:, 3:].var()) == pytest.approx(np.sqrt(0.02 / 2), rel=0.2)
-    assert np.all(prices[:, :3].std(axis=0) < 1.2 * np.sqrt(0.02 / 2))
+    assert np.sqrt(logs[:, 3:].var()) == pytest.approx(np.sqrt(0.02 / 2), rel=0.2)
+    assert np.all(logs[:, :3].std(axis=0) < 1.2 * np.sqrt(0.02 / 2))
 
 
 def test_streaming_follows_a_drift_and_counts_do_not():
@@ -129,9 +129,9 @@ def test_streaming_follows_a_drift_and_counts_do_not():
     errors = {}
     for frequency in (Counts(), Streaming(rate=0.03)):
         frequency.adapt(np.bincount(np.ravel(stream[:600]), minlength=21))
-        prices = follow(frequency, stream, tf.range(1, 21))
+        logs = follow(frequency, stream, tf.range(1, 21))
         for half, at, share in (("before", 599, before), ("after", 1_199, after)):
-            errors[type(frequency), half] = share[1:] @ np.abs(prices[at] - np.log(share[1:]))
+            errors[type(frequency), half] = share[1:] @ np.abs(logs[at] - np.log(share[1:]))
     assert errors[Counts, "before"] < 0.05 and errors[Streaming, "before"] < 0.2
     assert errors[Counts, "after"] > 0.7 and errors[Streaming, "after"] < 0.2
 
@@ -139,10 +139,10 @@ def test_streaming_follows_a_drift_and_counts_do_not():
 def test_an_item_that_vanished_fades():
     frequency = Streaming(rate=0.1)
     frequency.adapt([0, 50, 50])
-    prices = follow(frequency, np.full((50, 20), 2), tf.constant([1, 2]))
-    assert np.all(np.diff(prices[:, 0]) < 0)
+    logs = follow(frequency, np.full((50, 20), 2), tf.constant([1, 2]))
+    assert np.all(np.diff(logs[:, 0]) < 0)
     # 1000 positives without it: gap 2 + 0.1 * 1000
-    np.testing.assert_allclose(np.exp(prices[-1]), [1 / 102, 1], rtol=1e-3)
+    np.testing.assert_allclose(np.exp(logs[-1]), [1 / 102, 1], rtol=1e-3)
 
 
 def test_more_hash_functions_tell_colliding_items_apart():
@@ -158,14 +158,14 @@ def test_more_hash_functions_tell_colliding_items_apart():
     assert errors[1] < errors[0] / 2
 
 
-def test_one_bucket_prices_everything_at_one():
+def test_one_bucket_gives_everything_probability_one():
     frequency = Streaming(num_buckets=1, num_hashes=1)
     frequency.adapt([0, 5, 3])
     frequency.update(tf.constant([1, 2, 2]))
     np.testing.assert_allclose(frequency.log_q([0, 1, 2]), 0, atol=1e-6)
 
 
-def test_no_price_above_log_one():
+def test_no_log_q_above_log_one():
     frequency = Streaming()
     frequency.adapt([0, 0.25, 0.25])  # a gap of 0.5 / 1
     np.testing.assert_array_equal(frequency.log_q([1, 2]), 0)
@@ -194,7 +194,7 @@ def test_hash_functions():
 
 def test_same_numbers_under_xla():
     stream = np.random.default_rng(0).zipf(1.5, (5, 64)).clip(max=99)
-    prices = []
+    logs = []
     for jit in (False, True):
         frequency = Streaming(num_buckets=64, rate=0.1)
         frequency.adapt(np.ones(100))
@@ -202,9 +202,9 @@ def test_same_numbers_under_xla():
         log_q = tf.function(frequency.log_q, jit_compile=jit)
         for positives in stream:
             update(tf.constant(positives, tf.int32))
-        prices.append(log_q(tf.range(100)).numpy())
-    np.testing.assert_allclose(prices[1], prices[0], rtol=1e-6, atol=1e-6)
-    assert np.ptp(prices[0]) > 1
+        logs.append(log_q(tf.range(100)).numpy())
+    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-6, atol=1e-6)
+    assert np.ptp(logs[0]) > 1
 
 
 def test_streaming_counts_on_after_more_positives_than_float32_or_int32_hold():
@@ -281,17 +281,20 @@ def test_survives_a_save_before_adapt(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ESTIMATES)
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16", "mixed_bfloat16"])
-def test_prices_stay_float32_in_any_precision(kind, policy):
+def test_log_q_stays_float32_in_any_precision(kind, policy):
     frequency = ESTIMATES[kind](dtype=policy)
     frequency.adapt([0, 1, 3000])
     # whose autocast reaches what it calls
-    prices = Holder(frequency, dtype=policy)(tf.constant([1, 2]))
-    assert prices.dtype == tf.float32
-    np.testing.assert_allclose(prices, np.log([1 / 3001, 3000 / 3001]), rtol=1e-6, atol=1e-7)
+    logs = Holder(frequency, dtype=policy)(tf.constant([1, 2]))
+    assert logs.dtype == tf.float32
+    np.testing.assert_allclose(logs, np.log([1 / 3001, 3000 / 3001]), rtol=1e-6, atol=1e-7)
 
 
 def test_state_does_not_train():
-    for frequency, names in ((Counts(), ["prices"]), (Streaming(), ["gaps", "last", "now"])):
+    for frequency, names in (
+        (Counts(), ["log_probability"]),
+        (Streaming(), ["gaps", "last", "now"]),
+    ):
         frequency.adapt([0, 1, 3])
         assert [weight.name for weight in frequency.non_trainable_weights] == names
         assert frequency.trainable_weights == []
@@ -300,19 +303,21 @@ def test_state_does_not_train():
 
 
 @pytest.mark.parametrize("kind", ESTIMATES)
-def test_refuses_to_price_before_adapt(kind):
+def test_refuses_log_q_before_adapt(kind):
     with pytest.raises(ValueError, match=r"call adapt\(counts\)"):
         ESTIMATES[kind]().log_q([1])
 
 
 def test_refuses_to_update_before_adapt():
-    with pytest.raises(ValueError, match=r"Streaming has no prices yet: call adapt\(counts\)"):
+    with pytest.raises(
+        ValueError, match=r"Streaming has no probabilities yet: call adapt\(counts\)"
+    ):
         Streaming().update(tf.constant([1]))
 
 
 @pytest.mark.parametrize("kind", ESTIMATES)
 @pytest.mark.parametrize("counts", [[], [0, 0], [1, -1], [1, np.nan], [1, np.inf], [[1, 2]], 3])
-def test_refuses_counts_that_price_nothing(kind, counts):
+def test_refuses_counts_that_give_no_probability(kind, counts):
     with pytest.raises(ValueError, match="counts must be"):
         ESTIMATES[kind]().adapt(counts)
 

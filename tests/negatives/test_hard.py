@@ -66,7 +66,7 @@ def test_given_in_a_batch_of_unknown_size(batch_of):
 
 
 def test_given_misses_the_negatives(batch_of):
-    with pytest.raises(ValueError, match="Given asks for negatives: .* a column 'negatives'"):
+    with pytest.raises(ValueError, match="Given needs negatives: .* a column 'negatives'"):
         adapted(Given(1)).draw(batch_of([1]))
 
 

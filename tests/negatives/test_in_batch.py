@@ -1,4 +1,4 @@
-"""Negatives without encoding: the batch's positives and a cache of recent ones, their prices, and
+"""Negatives without encoding: the batch's positives and a cache of recent ones, their log q, and
 the ring by hand.
 """
 
@@ -27,9 +27,9 @@ def adapted(sampler, counts=COUNTS, dim=4):
 def test_in_batch_by_hand():
     negatives = adapted(InBatch(), [0, 6, 1, 0, 1])
     # 8 positives; row 3 was never one and costs what a single one does, as does the unknown row
-    prices = negatives.log_q(tf.constant([[1, 2], [3, 0]]))
-    assert prices.dtype == tf.float32
-    np.testing.assert_allclose(prices, np.log([[6 / 8, 1 / 8], [1 / 8, 1 / 8]]), rtol=1e-6)
+    logs = negatives.log_q(tf.constant([[1, 2], [3, 0]]))
+    assert logs.dtype == tf.float32
+    np.testing.assert_allclose(logs, np.log([[6 / 8, 1 / 8], [1 / 8, 1 / 8]]), rtol=1e-6)
 
 
 def test_cross_batch_by_hand():
@@ -59,7 +59,7 @@ def test_in_batch_vectors_learn(batch_of):
     np.testing.assert_array_equal(tf.convert_to_tensor(tape.gradient(loss, table))[:, 0], [0, 2, 0])
 
 
-def test_cross_batch_draws_match_the_prices(batch_of, assert_drawn):
+def test_cross_batch_draws_match_log_q(batch_of, assert_drawn):
     negatives, drawn = adapted(CrossBatch(4000, warm_up=0)), []
     for step, rows in enumerate(stream(102, 2000)):
         (candidates,) = negatives.draw(batch_of(rows, step=step))
@@ -156,13 +156,13 @@ def test_the_partition_function_is_not_biased(make, batch_of, partition):
     mean, error = partition(negatives, batches[1:], scores)
     truth = np.exp(scores[1:]).sum()
     assert abs(mean - truth) < 4 * error
-    # N5's price of the cache's content, 1 / size, weighs what it holds by popularity
+    # N5's probability for the cache's content, 1 / size, weighs what it holds by popularity
     negatives.log_q = lambda ids, batch: np.full(np.shape(ids), -np.log(400))
     mean, error = partition(negatives, batches[1:], scores)
     assert abs(mean - truth) > 100 * error
 
 
-def test_prices_from_a_stream(batch_of):
+def test_log_q_from_a_stream(batch_of):
     negatives = adapted(InBatch(Streaming(num_buckets=1024, rate=0.02)), np.full(7, 100))
     np.testing.assert_allclose(negatives.log_q([1, 6]), np.log([1 / 7, 1 / 7]), rtol=1e-5)
     for step, rows in enumerate(stream(300, 64)):
@@ -173,7 +173,7 @@ def test_prices_from_a_stream(batch_of):
     np.testing.assert_array_equal(negatives.log_q([1, 6]), learned)
 
 
-def test_the_current_batch_is_part_of_a_streams_price(batch_of):
+def test_the_current_batch_is_part_of_a_streams_log_q(batch_of):
     """As in the paper, where the estimate is updated before it is used."""
     negatives = adapted(InBatch(Streaming(num_buckets=1024, rate=0.5)), np.ones(7))
     before = float(negatives.log_q(5))
@@ -182,7 +182,7 @@ def test_the_current_batch_is_part_of_a_streams_price(batch_of):
 
 
 @pytest.mark.parametrize("make", [InBatch, lambda: CrossBatch(4)], ids=["in batch", "cross batch"])
-def test_adapt_again_replaces_the_prices(make):
+def test_adapt_again_replaces_log_q(make):
     negatives = adapted(make(), [0, 1, 1])
     num_weights = len(negatives.weights)
     adapted(negatives, [0, 1, 3])
@@ -201,7 +201,7 @@ def test_the_cache_is_float32_in_any_precision(policy, batch_of):
 
 @keras.saving.register_keras_serializable("test_negatives")
 class Holder(keras.Model):
-    """A model that holds a sampler, and prices with it."""
+    """A model that holds a sampler, and uses its log q."""
 
     def __init__(self, negatives, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Several samplers as one: prices and counts by hand, draws against prices, easy and hard by their
+"""Several samplers as one: log q and counts by hand, draws against log q, easy and hard by their
 ratio.
 """
 
@@ -39,10 +39,10 @@ def stream(steps, size):
     return np.random.default_rng(0).choice(len(COUNTS), [steps, size], p=COUNTS / COUNTS.sum())
 
 
-def test_prices_by_hand(batch_of):
+def test_log_q_by_hand(batch_of):
     sampler = adapted(Mixture([Uniform(30), Popularity(10, power=1)]), [0, 1, 3], None)
     # 3/4 * 1/2 + 1/4 * 1/4 = 7/16 and 3/4 * 1/2 + 1/4 * 3/4 = 9/16: the mean of the shares, not of
-    # their logs
+    # their log q
     np.testing.assert_allclose(
         sampler.log_q([[1], [2]], batch_of([1])), np.log([[7 / 16], [9 / 16]]), rtol=1e-6
     )
@@ -77,16 +77,16 @@ def test_a_batch_of_unknown_size(batch_of):
         candidates = sampler.draw(batch)
         return tf.shape(candidates[-1].ids), sampler.log_q(ROWS, batch), sampler.max_draws(batch)
 
-    shape, prices, most = step(tf.constant([1, 2, 3, 4] * 4))
+    shape, logs, most = step(tf.constant([1, 2, 3, 4] * 4))
     np.testing.assert_array_equal(shape, [16, 4])  # (16 + 4 + 12) / 8
     assert most == 36
     # 16 of the batch, nothing yet of the cache, 12 from everywhere, 1 let in of the hard ones,
     # which are the batch's
     share = np.maximum(COUNTS, 1) / COUNTS.sum()
-    np.testing.assert_allclose(np.exp(prices), (17 * share + 12 / 6) / 29, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(logs), (17 * share + 12 / 6) / 29, rtol=1e-5)
 
 
-def test_draws_match_the_prices(batch_of, assert_drawn):
+def test_draws_match_log_q(batch_of, assert_drawn):
     sampler = adapted(Mixture([InBatch(), Uniform(700), Popularity(300), LogUniform(500)]))
     batches = [batch_of(rows, step=step) for step, rows in enumerate(stream(80, 1000))]
     drawn = np.concatenate([rows for batch in batches for rows in ids(sampler, batch)])
@@ -136,7 +136,7 @@ def test_an_empty_cache_weighs_nothing(batch_of):
         np.testing.assert_allclose(np.exp(sampler.log_q([1, 2], batch)), expected, rtol=1e-5)
 
 
-def test_prices_are_finite_where_nothing_is_drawn(batch_of):
+def test_log_q_is_finite_where_nothing_is_drawn(batch_of):
     sampler, batch = adapted(Mixture([CrossBatch(4)])), batch_of([1])
     sampler.draw(batch)
     np.testing.assert_allclose(
@@ -164,15 +164,15 @@ def test_hard_ones_by_the_ratio(num, ratio, expected, batch_of):
     assert sampler.max_draws(batch) == float(sampler.num_draws(batch)) == num + expected
 
 
-def test_easy_and_hard_prices_by_hand(batch_of):
+def test_easy_and_hard_log_q_by_hand(batch_of):
     sampler = adapted(EasyHard(Uniform(8), HighestInBatch(), ratio=2), [0, 1, 3], None)
-    # 8 of 12 even, 4 of 12 as the batch: 2/3 * 1/2 + 1/3 * 1/4 = 5/12
+    # 8 of 12 uniform, 4 of 12 as the batch: 2/3 * 1/2 + 1/3 * 1/4 = 5/12
     np.testing.assert_allclose(
         np.exp(sampler.log_q([1, 2], batch_of([1]))), [5 / 12, 7 / 12], rtol=1e-5
     )
 
 
-def test_a_curriculum_moves_the_prices(batch_of):
+def test_a_curriculum_moves_log_q(batch_of):
     sampler = adapted(
         EasyHard(Uniform(8), Curriculum(HighestInBatch(), wait=1, grow=2), ratio=2), [0, 1, 3], None
     )

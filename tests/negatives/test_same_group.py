@@ -1,4 +1,4 @@
-"""Negatives that share an attribute with the positive: prices by hand, draws against prices, whose
+"""Negatives that share an attribute with the positive: log q by hand, draws against log q, whose
 group it is.
 """
 
@@ -68,7 +68,7 @@ def test_several_groups_by_hand():
     np.testing.assert_allclose(np.exp(sampler.log_q([1, 2, 3])), [1 / 2, 1 / 4, 1 / 4], rtol=1e-5)
 
 
-def test_draws_match_the_prices(case, batch_of, assert_drawn):
+def test_draws_match_log_q(case, batch_of, assert_drawn):
     sampler, _ = case
     share = np.maximum(COUNTS, 1) * (np.arange(9) > 0)
     positives = np.random.default_rng(0).choice(9, 20_000, p=share / share.sum())
@@ -134,7 +134,7 @@ def test_the_seed_and_the_step_decide(batch_of):
 
     first = ids(step=2)
     np.testing.assert_array_equal(first, ids(step=tf.constant(2, tf.int64)))
-    for other in (ids(step=3), ids(step=2, place=(1,)), ids(seed=1, step=2)):
+    for other in (ids(step=3), ids(step=2, position=(1,)), ids(seed=1, step=2)):
         assert np.mean(first == other) < 1 / 3 + 0.1
 
 
@@ -161,6 +161,6 @@ def test_adapt_again_follows_the_counts(case):
 @pytest.mark.parametrize("table", [None, TABLE[["zip", "city"]]])
 def test_misses_the_column(table):
     with pytest.raises(
-        ValueError, match=r"SameGroup asks for column 'genre' of the items; there are \["
+        ValueError, match=r"SameGroup needs column 'genre' of the items; there are \["
     ):
         SameGroup("genre").adapt(COUNTS, table)

@@ -295,7 +295,7 @@ def test_walks_teach_without_labels():
 
 def test_what_does_not_fit_is_refused():
     log = noise()
-    with pytest.raises(ValueError, match="SameGroup draws what no batch foretells"):
+    with pytest.raises(ValueError, match="SameGroup draws items that are not known"):
         graph_sage(negatives=EasyHard(InBatch(), SameGroup("genres"))).adapt(log, Catalog.fit(log))
     with pytest.raises(ValueError, match="fan_outs must name .* not \\[\\]"):
         GraphSAGE(FeatureTower("user", [Id(16)]), item_tower(), 16, [])

@@ -1,4 +1,4 @@
-"""Columns to training batches: shuffled each epoch, gathered by block, resumable at any step."""
+"""Training batches of columns: shuffled in each epoch, and resumable at any step."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,57 +7,64 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Gathered by one call: enough to make the call's own cost vanish, little enough to stay in the
-# cache.
-BLOCK_ROWS, BLOCK_BYTES = 65_536, 32 * 2**20
-POOL_ROWS = 2**20  # Rows mixed with one another where rows are read in runs.
+# What one call gathers: enough that the call itself costs little, and few enough bytes for the
+# processor's cache.
+BLOCK_ROWS = 65_536
+BLOCK_BYTES = 32 * 2**20
+POOL_ROWS = 2**20  # the rows that are shuffled together where rows are read in runs
 
 
 class Batches:
-    """Equal-length columns cut into batches; a batch is a pure function of `(seed, step)`.
+    """Cuts columns of one length into batches, each a pure function of `(seed, step)`.
 
         epoch, i = divmod(step, steps_per_epoch)
         order = the rows shuffled by (seed, epoch)
         batch = {name: column[order[i * batch_size : (i + 1) * batch_size]]}
 
-    So training that resumes at a step reads exactly what it would have read uninterrupted, with no
-    state to save but the step. Each epoch has its own order, and every batch is full: what remains
-    at the end of an epoch's order, less than a batch, is left out of that epoch.
+    So training that resumes at a step reads exactly what it would have read without the
+    interruption, and no state but the step is saved. Each epoch has its own order, and every batch
+    is full: an epoch leaves out the last rows of its order, fewer than a batch.
 
     Columns may be memory maps. While they fit the page cache, one shuffle over all rows costs
-    little; beyond it every row would be a random read from the disk, and the order itself grows
-    with the rows. Give such columns `run=1024`: rows are then read in runs of 1024 neighbors, in
-    random order, and mixed with those of a thousand other runs.
+    little. Beyond that every row would be a random read from the disk, and the order itself grows
+    with the rows. For such columns use `run=1024`: rows are then read in runs of 1024 neighboring
+    rows, in random order, and shuffled with those of a thousand other runs.
 
     Args:
-        columns: A dict, nested as the model wants its batch, of numeric arrays or memory maps
-            `[num_rows, ...]`.
-        batch_size: Rows in a batch. At most `num_rows`: a larger one becomes `num_rows`.
-        seed: Same seed, same batches.
-        run: Neighboring rows that are shuffled together: 1 in memory, some hundreds for columns
+        columns: a dict of numeric arrays or memory maps `[num_rows, ...]`, nested as the model's
+            batches are.
+        batch_size: rows in a batch; a number above `num_rows` becomes `num_rows`.
+        seed: same seed, same batches.
+        run: how many neighboring rows are read together: 1 in memory, some hundreds for columns
             larger than memory.
-        keep: `[num_rows]`, the chance of each row to be in an epoch; None: every row is in every
-            epoch. An epoch then has `floor(sum(keep))` rows, drawn anew. It asks for `run=1`.
+        keep: `[num_rows]`, the probability of each row to be in an epoch; None: every row is in
+            every epoch. An epoch then has `floor(sum(keep))` rows, drawn anew. Needs `run=1`.
 
-    Call shapes:
-        `at(step)` gives the same nesting of arrays `[batch_size, ...]`; `dataset()` of tensors
+    Call:
+        `at(step)`: the same nesting of arrays `[batch_size, ...]`; `dataset()`: of tensors
         `[batch_size, ...]`.
 
     Raises:
-        ValueError: Columns that are empty, of unequal length or not numeric, or a `batch_size`,
+        ValueError: columns that are empty, of different lengths or not numeric, or a `batch_size`,
             `run` or `keep` out of range.
 
     Example:
-        >>> batches = Batches({"query": {"user": users}, "item": {"item": items}}, batch_size=2048)
+        >>> columns = {"query": {"user": user_rows}, "item": {"item": item_rows}}
+        >>> batches = Batches(columns, batch_size=2048)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=3)
 
-        `fit` restarts a dataset at its first batch: to go on with a model trained for some steps,
-            give it
-        `batches.dataset(start=int(model.optimizer.iterations.numpy()))`.
+        `fit` starts every dataset at its first batch. To go on training a model:
+
+        >>> rest = batches.dataset(start=int(model.optimizer.iterations.numpy()))
     """
 
     def __init__(
-        self, columns: dict[str, Any], batch_size: int, seed: int = 0, run: int = 1, keep=None
+        self,
+        columns: dict[str, Any],
+        batch_size: int,
+        seed: int = 0,
+        run: int = 1,
+        keep: np.ndarray | None = None,
     ):
         self._columns = columns
         self._leaves = dict(_leaves(columns))
@@ -79,16 +86,14 @@ class Batches:
         return self.steps_per_epoch
 
     def at(self, step: int) -> dict[str, Any]:
-        """The batch of one step, as NumPy arrays `[batch_size, ...]`."""
+        """The batch of a step, as NumPy arrays `[batch_size, ...]`."""
         if step < 0:
             raise ValueError(f"step is {step}; the first step is 0.")
         leaves = iter(self._gather(step, 1))
         return _fill(self._columns, (leaf[0] for leaf in leaves))
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
-        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
-        `start`.
-        """
+        """An endless `tf.data.Dataset` of the batches from step `start` on."""
         import tensorflow as tf
 
         if start < 0:
@@ -98,7 +103,7 @@ class Batches:
         )
         rows = min(BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1))
         block_steps = min(self.steps_per_epoch, max(1, rows // self.batch_size))
-        # A block stays within its epoch.
+        # no block spans two epochs
         blocks_per_epoch = -(-self.steps_per_epoch // block_steps)
         dtypes = [leaf.dtype for leaf in self._leaves.values()]
 
@@ -118,9 +123,8 @@ class Batches:
         block, skipped = divmod(step, block_steps)
         blocks = tf.data.Dataset.counter(epoch * blocks_per_epoch + block).map(tensors).prefetch(1)
         options = tf.data.Options()
-        options.autotune.enabled = (
-            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
-        )
+        # there is nothing to tune, and the tuning thread holds up the end of `fit` for seconds
+        options.autotune.enabled = False
         return blocks.unbatch().skip(skipped).prefetch(4).with_options(options)
 
     def _gather(self, step: int, count: int) -> list[np.ndarray]:
@@ -134,80 +138,80 @@ class Batches:
 
 
 class _Order:
-    """The rows of each epoch in their order, computed piece by piece.
+    """The order of the rows in each epoch, computed pool by pool.
 
-        place = pool * POOL_ROWS + (the places of the pool shuffled by (seed, epoch, pool))[position
-        % POOL_ROWS] row = (shuffled runs[place // run] * run + place % run + shift) % all_rows
+        slot = pool * POOL_ROWS + (slots of the pool shuffled by (seed, epoch, pool))[i % POOL_ROWS]
+        row  = (shuffled runs[slot // run] * run + slot % run + shift) % all_rows
 
-    The runs start at another row each epoch, so that other rows are neighbors and the
-    `all_rows % run` rows left out are others. With runs of one row the first shuffle is enough, and
-    the pools are left as they are.
+    The runs start at another row in each epoch, so that other rows are neighbors, and the
+    `all_rows % run` rows that are left out are others. For runs of one row the first shuffle is
+    enough, and there are no pools.
 
-    Where rows have a chance `keep`, an epoch takes those shuffled rows at which the running sum of
-    the chances, from a random start below 1 on, passes a whole number: each with its chance, and
-    always equally many.
+    Where rows have a probability `keep`, an epoch has those shuffled rows at which the running sum
+    of the probabilities, from a random start below 1 on, passes a whole number: each with its
+    probability, and the same number in every epoch.
     """
 
     def __init__(self, all_rows: int, seed: int, run: int, keep=None):
-        self.num_rows = (
-            all_rows - all_rows % run
-            if keep is None
-            else int(keep.sum(dtype=np.float64) * (1 + 1e-12))
-        )
-        self._all_rows, self._seed, self._run, self._keep = all_rows, seed, run, keep
+        if keep is None:
+            self.num_rows = all_rows - all_rows % run
+        else:
+            self.num_rows = int(keep.sum(dtype=np.float64) * (1 + 1e-12))
+        self._all_rows = all_rows
+        self._seed = seed
+        self._run = run
+        self._keep = keep
         self._pool_rows = max(1, POOL_ROWS // run) * run
-        # The last ones, (key, value) replaced whole: threads may meet here.
-        self._runs = self._places = (
-            None,
-            None,
-        )
+        # The latest epoch's runs and pool's slots as (key, value), replaced as a whole: several
+        # threads may use them.
+        self._runs = (None, None)
+        self._slots = (None, None)
 
     def rows(self, epoch: int, first: int, last: int) -> np.ndarray:
         runs = self._shuffled_runs(epoch)
         if self._run == 1:
             return runs[first:last]
         pools = range(first // self._pool_rows, -(-last // self._pool_rows))
-        places = np.concatenate([self._shuffled_places(epoch, pool) for pool in pools])
-        places = places[first - pools.start * self._pool_rows :][: last - first]
+        slots = np.concatenate([self._shuffled_slots(epoch, pool) for pool in pools])
+        slots = slots[first - pools.start * self._pool_rows :][: last - first]
         shift = np.random.default_rng([self._seed, epoch, 0]).integers(self._all_rows)
-        return (runs[places // self._run] * self._run + places % self._run + shift) % self._all_rows
+        return (runs[slots // self._run] * self._run + slots % self._run + shift) % self._all_rows
 
     def _shuffled_runs(self, epoch: int) -> np.ndarray:
         key, runs = self._runs
         if key != epoch:
             num_runs = self._all_rows // self._run
-            runs = np.arange(
-                num_runs, dtype=np.int32 if self._run == 1 and num_runs < 2**31 else np.int64
-            )
+            dtype = np.int32 if self._run == 1 and num_runs < 2**31 else np.int64
+            runs = np.arange(num_runs, dtype=dtype)
             random = np.random.default_rng([self._seed, epoch])
             random.shuffle(runs)
             if self._keep is not None:
                 total = np.cumsum(self._keep[runs], dtype=np.float64)
-                total *= self.num_rows / total[-1]  # what is less than a row is left out
+                total *= self.num_rows / total[-1]  # leaves out what is less than a row
                 passed = np.floor(total + random.uniform(1e-9, 1 - 1e-9))
                 runs = runs[np.diff(passed, prepend=0) > 0]
             self._runs = (epoch, runs)
         return runs
 
-    def _shuffled_places(self, epoch: int, pool: int) -> np.ndarray:
-        key, places = self._places
+    def _shuffled_slots(self, epoch: int, pool: int) -> np.ndarray:
+        key, slots = self._slots
         if key != (epoch, pool):
             start = pool * self._pool_rows
-            places = np.arange(start, min(start + self._pool_rows, self.num_rows))
-            np.random.default_rng([self._seed, epoch, 1 + pool]).shuffle(places)
-            self._places = ((epoch, pool), places)
-        return places
+            slots = np.arange(start, min(start + self._pool_rows, self.num_rows))
+            np.random.default_rng([self._seed, epoch, 1 + pool]).shuffle(slots)
+            self._slots = ((epoch, pool), slots)
+        return slots
 
 
 def _checked(keep, num_rows, run):
     keep = np.asarray(keep, np.float32)
     if keep.shape != (num_rows,) or not ((keep >= 0) & (keep <= 1)).all():
         raise ValueError(
-            f"keep must hold a chance between 0 and 1 for each of the {num_rows} rows; got "
+            f"keep must hold a probability between 0 and 1 for each of the {num_rows} rows; got "
             f"{keep.shape}."
         )
     if run > 1:
-        raise ValueError(f"keep asks for rows shuffled one by one: leave out run={run}.")
+        raise ValueError(f"keep needs rows shuffled one by one: leave out run={run}.")
     if keep.sum(dtype=np.float64) < 1:
         raise ValueError("keep leaves less than one row an epoch; there is nothing to train on.")
     return keep
@@ -222,7 +226,7 @@ def _leaves(columns, path=""):
 
 
 def _fill(columns, leaves):
-    """The nesting of `columns` with its leaves, in order, taken from `leaves`."""
+    """The nesting of `columns` with `leaves` in the order of its own."""
     return {
         name: _fill(column, leaves) if isinstance(column, dict) else next(leaves)
         for name, column in columns.items()
@@ -238,8 +242,7 @@ def _num_rows(leaves) -> int:
         if leaf.ndim == 0 or leaf.dtype.kind not in "biuf":
             raise ValueError(
                 f"Column {name!r} is of dtype {leaf.dtype} and shape {leaf.shape}; batches are of "
-                "numbers, with "
-                "rows on the first axis. Turn strings into row numbers first, with "
+                "numbers, with rows on the first axis. Turn strings into row numbers first, with "
                 "Vocabulary.encode."
             )
     lengths = {name: len(leaf) for name, leaf in leaves.items()}

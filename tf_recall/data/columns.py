@@ -1,4 +1,4 @@
-"""Columns larger than memory: written block by block, read as memory maps."""
+"""Columns larger than memory: written block by block, and read as memory maps."""
 
 import json
 import shutil
@@ -18,17 +18,16 @@ BLOCK_ROWS = 2**18
 
 
 def encode_parquet(
-    path, store, columns: dict | None = None
+    path: str | Path, store: str | Path, columns: dict | None = None
 ) -> tuple[dict[str, Any], Vocabulary, Vocabulary]:
-    """Fits both vocabularies over a Parquet file and encodes it, holding no more than a block of
-    rows at a time.
+    """Fits both vocabularies to a Parquet file and encodes it, one block of rows at a time.
 
-    The columns are those of `positives.user_item` on the file read whole, without context.
+    The columns are those of `positives.user_item` of the whole file, without context.
 
     Args:
-        path: A Parquet file, or a folder of them read in the order of their names.
-        store: Folder to be made for the columns; it must not be there yet.
-        columns: Our name to the file's, e.g. `{"user_id": "customer"}`, where they differ.
+        path: a Parquet file, or a folder of them read in the order of their names.
+        store: folder to make for the columns; it must not exist yet.
+        columns: `{our name: the file's}` where they differ, such as `{"user_id": "customer"}`.
 
     Returns:
         `{"query": {"user": [n] int32}, "item": {"item": [n] int32}}` as memory maps, and
@@ -36,55 +35,57 @@ def encode_parquet(
         items.
 
     Raises:
-        FileExistsError: `store` is there.
-        FileNotFoundError, TypeError, ValueError: As `read_blocks`.
+        FileExistsError: `store` exists.
+        FileNotFoundError, TypeError, ValueError: as `read_blocks`.
 
     Example:
         >>> columns, users, items = encode_parquet("train.parquet", "train.columns")
         >>> batches = Batches(columns, batch_size=4096, run=1024)
 
-        A later run reads the store with `open_columns("train.columns")`; the vocabularies save
-        themselves.
+        Later runs read the store with `open_columns("train.columns")`; each vocabulary has `save`
+        and `load`.
     """
     users, items = fit_vocabularies(read_blocks(path, columns))
 
     def encode(block):
-        ids = block.frame["user_id"], block.frame["item_id"]
-        encoded = {"query": {"user": users.encode(ids[0])}, "item": {"item": items.encode(ids[1])}}
-        return encoded | (
-            {"weight": block.frame["weight"].to_numpy()} if "weight" in block.frame else {}
-        )
+        encoded = {
+            "query": {"user": users.encode(block.frame["user_id"])},
+            "item": {"item": items.encode(block.frame["item_id"])},
+        }
+        if "weight" in block.frame:
+            encoded["weight"] = block.frame["weight"].to_numpy()
+        return encoded
 
     write_columns(store, (encode(block) for block in read_blocks(path, columns)))
     return open_columns(store), users, items
 
 
 def read_blocks(
-    path, columns: dict | None = None, context: Iterable[str] = ()
+    path: str | Path, columns: dict | None = None, context: Iterable[str] = ()
 ) -> Iterator[Interactions]:
-    """The interactions of a Parquet file, block by block in the file's order.
+    """Reads the interactions of a Parquet file block by block, in the file's order.
 
-    Only these columns are read: both ids, `timestamp` and `weight` where they are there or named,
-    and `context`.
+    Only these columns are read: both ids, `timestamp` and `weight` where the file or `columns` has
+    them, and `context`.
 
     Args:
-        path: A Parquet file, or a folder of them read in the order of their names.
-        columns: Our name to the file's, where they differ.
-        context: Our names of further columns.
+        path: a Parquet file, or a folder of them read in the order of their names.
+        columns: `{our name: the file's}` where they differ.
+        context: our names of further columns.
 
     Raises:
-        FileNotFoundError: No such file, or a folder without `.parquet` files.
-        TypeError, ValueError: What `Interactions` refuses, with the rows of the file that it is
-            about.
+        FileNotFoundError: no such file, or a folder without `.parquet` files.
+        TypeError, ValueError: a block that `Interactions` refuses; the error names its rows.
 
     Example:
         >>> blocks = read_blocks("train.parquet")
-        >>> encoded = (user_item(block, catalog, model.query_tower) for block in blocks)
+        >>> encoded = (user_item(block, catalog, model.needs()) for block in blocks)
         >>> write_columns("train.columns", encoded)
     """
     import pyarrow.parquet as pq
 
-    path, columns = Path(path), columns or {}
+    path = Path(path)
+    columns = columns or {}
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not path.exists():
         raise FileNotFoundError(
@@ -93,12 +94,8 @@ def read_blocks(
     for file in files:
         with pq.ParquetFile(file) as parquet:
             there = set(parquet.schema_arrow.names)
-            wanted = [
-                "user_id",
-                "item_id",
-                *(name for name in ("timestamp", "weight") if name in there),
-                *context,
-            ]
+            optional = [name for name in ("timestamp", "weight") if name in there]
+            wanted = ["user_id", "item_id", *optional, *context]
             names = {ours: columns.get(ours, ours) for ours in dict.fromkeys([*wanted, *columns])}
             if lacking := sorted(set(names.values()) - there):
                 raise ValueError(
@@ -119,13 +116,13 @@ def read_blocks(
 
 
 def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabulary]:
-    """The vocabularies of users and items that `Vocabulary.fit` would give for all blocks at once.
+    """Fits the vocabularies of users and items to blocks, as `Vocabulary.fit` would to all at once.
 
     Args:
-        blocks: Interactions, as `read_blocks` gives them.
+        blocks: interactions, as `read_blocks` gives them.
 
     Raises:
-        ValueError: No blocks.
+        ValueError: no blocks.
     """
     counted = {"user_id": _Counts(), "item_id": _Counts()}
     for block in blocks:
@@ -135,48 +132,47 @@ def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabu
     return users, items
 
 
-def write_columns(store, blocks: Iterable[dict[str, Any]]) -> None:
+def write_columns(store: str | Path, blocks: Iterable[dict[str, Any]]) -> None:
     """Writes blocks of columns one after the other: a folder of .npy files and a manifest.
 
-    The folder is written aside (`<store>.part`) and renamed when it is whole.
+    The folder is written under another name (`<store>.part`) and renamed when it is complete.
 
     Args:
-        store: Folder to be made; it must not be there yet.
-        blocks: Dicts, nested alike, of numeric arrays `[rows, ...]` that differ in nothing but
-            their rows.
+        store: folder to make; it must not exist yet.
+        blocks: dicts of numeric arrays `[rows, ...]`, with the same nesting, dtypes and shapes but
+            for the rows.
 
     Raises:
-        FileExistsError: `store` is there.
-        ValueError: No rows at all, or blocks that do not go together.
+        FileExistsError: `store` exists.
+        ValueError: no rows at all, or blocks that differ.
     """
     store = Path(store)
     if store.exists():
         raise FileExistsError(
             f"{store} is there already; open it with open_columns, or remove it to write it again."
         )
-    aside = store.with_name(store.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    partial = store.with_name(store.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        kinds, rows = _append(aside, blocks)
+        kinds, rows = _append(partial, blocks)
         columns = {
             name: {"dtype": dtype.str, "shape": [rows, *shape]}
             for name, (dtype, shape) in kinds.items()
         }
-        (aside / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
-        aside.rename(store)
+        (partial / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
+        partial.rename(store)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def open_columns(store) -> dict[str, Any]:
-    """The columns of a store, nested as they were written, as read-only memory maps.
+def open_columns(store: str | Path) -> dict[str, Any]:
+    """Opens the columns of a store, nested as they were written, as read-only memory maps.
 
     Raises:
-        FileNotFoundError: No store there.
-        ValueError: A store with a file missing, cut short or of another kind than the manifest
-            says.
+        FileNotFoundError: no such store.
+        ValueError: a file of the store is missing, truncated or differs from the manifest.
     """
     store = Path(store)
     if not (store / MANIFEST).is_file():
@@ -197,17 +193,15 @@ def open_columns(store) -> dict[str, Any]:
                 f"{columns[name]}."
             )
         *parents, leaf = name.split("/")
-        place = nested
+        folder = nested
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = column
+            folder = folder.setdefault(parent, {})
+        folder[leaf] = column
     return nested
 
 
 def _append(folder: Path, blocks) -> tuple[dict, int]:
-    """Writes the blocks' columns; returns {name: (dtype, shape of a row)} and the number of
-    rows.
-    """
+    """Writes the columns of blocks: `{name: (dtype, shape of a row)}`, and the number of rows."""
     kinds: dict = {}
     files: dict = {}
     rows = 0
@@ -223,8 +217,8 @@ def _append(folder: Path, blocks) -> tuple[dict, int]:
                     _header(files[name], *kind, rows=0)
             if found != kinds:
                 raise ValueError(
-                    f"Block {number} has columns {_said(found)}; the first block had "
-                    f"{_said(kinds)}."
+                    f"Block {number} has columns {_described(found)}; the first block had "
+                    f"{_described(kinds)}."
                 )
             lengths = {name: len(leaf) for name, leaf in leaves.items()}
             if len(set(lengths.values())) > 1:
@@ -243,9 +237,7 @@ def _append(folder: Path, blocks) -> tuple[dict, int]:
 
 
 def _header(file, dtype, shape, rows: int) -> None:
-    """The .npy header. NumPy pads it so that it stays of one length whatever the rows, so it can be
-    written over.
-    """
+    """Writes the .npy header; NumPy pads it to one length for any `rows`, so it can be replaced."""
     described = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
@@ -267,24 +259,25 @@ def _named(block: dict, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
         if column.ndim == 0 or column.dtype.kind not in "biuf":
             raise ValueError(
                 f"Column {prefix}{name} is of dtype {column.dtype} and shape {column.shape}; a "
-                "store holds numbers, "
-                "with rows on the first axis. Turn strings into row numbers first, with "
-                "Vocabulary.encode."
+                "store holds numbers, with rows on the first axis. Turn strings into row numbers "
+                "first, with Vocabulary.encode."
             )
         yield f"{prefix}{name}", column
 
 
-def _said(kinds: dict) -> str:
+def _described(kinds: dict) -> str:
     return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in kinds.items())
 
 
 class _Counts:
-    """How often each id occurred so far; merged now and then, so that the parts hold about as much
-    as the result.
+    """How often each id occurred in the blocks so far.
+
+    Parts are merged before they hold much more than the result.
     """
 
     def __init__(self):
-        self.ids, self.counts = [], []
+        self.ids = []
+        self.counts = []
 
     def add(self, ids: np.ndarray) -> None:
         if self.ids and ids.dtype != self.ids[0].dtype:
@@ -302,13 +295,15 @@ class _Counts:
     def _merge(self) -> None:
         codes, known = pd.factorize(np.concatenate(self.ids))
         counts = np.bincount(codes, weights=np.concatenate(self.counts), minlength=len(known))
-        self.ids, self.counts = [known], [counts.astype(np.int64)]
+        self.ids = [known]
+        self.counts = [counts.astype(np.int64)]
 
     def vocabulary(self) -> Vocabulary:
         if not self.ids:
-            raise ValueError("There are no interactions to take a vocabulary from.")
+            raise ValueError("There are no interactions to fit a vocabulary to.")
         self._merge()
-        (known,), (counts,) = self.ids, self.counts
+        (known,) = self.ids
+        (counts,) = self.counts
         by_id = np.argsort(known, kind="stable")
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return Vocabulary(known[order], counts[order])

@@ -1,4 +1,6 @@
-"""Raw ids: what the outside world calls its users and items."""
+"""Raw ids: the names that the data give to users and items."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -6,20 +8,25 @@ import pandas as pd
 MISSING = {"string": "", "int64": -1}
 
 
-def raw_ids(values, name: str = "id") -> np.ndarray:
-    """Ids as the outside world says them, in one of two dtypes: Python strings (object) or int64.
+def raw_ids(values: Any, name: str = "id") -> np.ndarray:
+    """Converts ids to one of two dtypes: Python strings (object) or int64.
 
     Bytes are read as UTF-8. A missing id (None, NaN, NA) becomes `""` among strings and -1 among
-    integers; these two are what requests pad with, so neither is an id. Nothing else is converted:
-    7 and "7" are different ids.
+    integers; requests are padded with these two, so neither is an id. Nothing else is converted: 7
+    and "7" are different ids.
 
     Args:
-      values: list, NumPy array, pandas or polars series, Arrow array or eager tensor, of any shape.
-      name: what to call the values in an error.
+        values: list, NumPy array, pandas or polars series, Arrow array or eager tensor, of any
+            shape.
+        name: what to call the values in an error.
 
     Raises:
-      TypeError: values of another type, or of several types.
-      ValueError: an integer beyond int64, or bytes that are not UTF-8.
+        TypeError: values of another type, or of several types.
+        ValueError: an integer beyond int64, or bytes that are not UTF-8.
+
+    Example:
+        >>> raw_ids([b"ann", None])
+        array(['ann', ''], dtype=object)
     """
     array = (
         np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
@@ -66,10 +73,10 @@ def _int64(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def is_missing(ids: np.ndarray) -> np.ndarray:
-    """Mask of the missing ids (`""` or -1) among those that `raw_ids` returned."""
+    """Where ids of `raw_ids` are missing (`""` or -1): bool, the shape of `ids`."""
     return ids == MISSING[kind_of(ids)]
 
 
 def kind_of(ids: np.ndarray) -> str:
-    """ "int64" or "string", for ids that `raw_ids` returned."""
+    """The kind of ids of `raw_ids`: "int64" or "string"."""
     return "int64" if ids.dtype == np.int64 else "string"

@@ -1,7 +1,8 @@
-"""Interactions: who chose what, when, and how much, with the side tables of users and items."""
+"""Interactions: which user chose which item, when and how much, with side tables of both."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,27 +15,26 @@ LAST_SECOND = 253_402_300_799  # of the year 9999
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """A table of interactions, checked, with what is known of its users and items beside it.
+    """A checked table of interactions, with side tables of its users and items.
 
-    Build it with a `from_...` constructor: those validate. Ids are what the outside world says,
-    strings or int64. A CSV file does not tell the two apart, so there ids are integers where every
-    one is written as a plain integer ("7", not "007"). Where a table and its side table differ (7
-    and "7"), both become strings.
+    Make it with a `from_...` constructor: they check the tables. Ids are strings or int64. A CSV
+    file does not distinguish the two, so there ids are integers where every one is written as a
+    plain integer ("7", not "007"). Where a table and its side table differ (7 and "7"), both become
+    strings.
 
     Attributes:
-      frame: columns `user_id`, `item_id`, and where known `timestamp` (int64, seconds since 1970
-          UTC) and `weight`
-        (float32, at least 0). Any further column is *context*: what was known when the interaction
-        happened.
-      items: `item_id` and what is known of each item, or None. It may tell of items without
-          interactions.
-      users: `user_id` and what is known of each user, or None.
+        frame: columns `user_id`, `item_id`, and where known `timestamp` (int64, seconds since 1970
+            UTC) and `weight` (float32, at least 0). Any further column is *context*: what was known
+            at the time of the interaction.
+        items: `item_id` and the columns of each item, or None. It may hold items without
+            interactions.
+        users: `user_id` and the columns of each user, or None.
 
     Example:
-      >>> ids = {"user_id": ["ann", "bob"], "item_id": [7, 8]}
-      >>> clicks = Interactions.from_columns(**ids, timestamp=[100, 200])
-      >>> len(clicks.select(clicks.frame["timestamp"] > 100))
-      1
+        >>> ids = {"user_id": ["ann", "bob"], "item_id": [7, 8]}
+        >>> clicks = Interactions.from_columns(**ids, timestamp=[100, 200])
+        >>> len(clicks.select(clicks.frame["timestamp"] > 100))
+        1
     """
 
     frame: pd.DataFrame
@@ -43,24 +43,23 @@ class Interactions:
 
     @classmethod
     def from_frame(
-        cls, frame, columns: dict | None = None, items=None, users=None
+        cls, frame: Any, columns: dict | None = None, items: Any = None, users: Any = None
     ) -> "Interactions":
         """Interactions of a dataframe.
 
         Args:
-          frame: pandas, polars, Arrow or any table that has `to_pandas`.
-          columns: our name to the frame's, e.g. `{"user_id": "customer", "timestamp": "date"}`;
-              others keep theirs.
-          items: table (or path of a CSV or Parquet file) with `item_id`, under that name or the one
-              in `columns`.
-          users: the same for users, with `user_id`.
+            frame: pandas, polars, Arrow or any table that has `to_pandas`.
+            columns: `{our name: the frame's}` where they differ, such as
+                `{"user_id": "customer", "timestamp": "date"}`.
+            items: a table (or the path of a CSV or Parquet file) with `item_id`, under that name or
+                the one in `columns`.
+            users: the same for users, with `user_id`.
 
         Raises:
-          TypeError: a table that is none, or ids that are neither strings nor integers.
-          ValueError: no rows; a column that is absent or there twice; a missing id; a time that
-              cannot be read or is
-            not in seconds; a weight that is negative or no number; an id twice in a side table, or
-            none shared with it.
+            TypeError: something that is not a table, or ids that are neither strings nor integers.
+            ValueError: no rows; a column that is missing or there twice; a missing id; a time that
+                cannot be read or is not in seconds; a weight that is negative or not a number; an
+                id twice in a side table, or a side table that shares no id with the interactions.
         """
         columns = columns or {}
         frame = tables.renamed(tables.as_pandas(frame, "interactions"), columns)
@@ -69,10 +68,8 @@ class Interactions:
                 f"There are no interactions: the table has columns {list(frame.columns)} and no "
                 "rows."
             )
-        user_id, item_id = (
-            _ids(frame, "user_id", "interactions"),
-            _ids(frame, "item_id", "interactions"),
-        )
+        user_id = _ids(frame, "user_id", "interactions")
+        item_id = _ids(frame, "item_id", "interactions")
         users, user_id = _side_table(users, "users", "user_id", columns, user_id)
         items, item_id = _side_table(items, "items", "item_id", columns, item_id)
         checked = {"user_id": user_id, "item_id": item_id}
@@ -85,10 +82,19 @@ class Interactions:
 
     @classmethod
     def from_columns(
-        cls, user_id, item_id, timestamp=None, weight=None, items=None, users=None, **context
+        cls,
+        user_id: Any,
+        item_id: Any,
+        timestamp: Any = None,
+        weight: Any = None,
+        items: Any = None,
+        users: Any = None,
+        **context: Any,
     ) -> "Interactions":
-        """Interactions of arrays of one length; every further keyword is a context column. Raises
-        as `from_frame`.
+        """Interactions of arrays of one length; every further keyword is a context column.
+
+        Raises:
+            TypeError, ValueError: arrays of different lengths, or as `from_frame`.
         """
         given = {
             "user_id": user_id,
@@ -104,47 +110,53 @@ class Interactions:
         return cls.from_frame(tables.of_columns(given), items=items, users=users)
 
     @classmethod
-    def from_csv(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
-        """Interactions of a CSV file (tab separated when its name holds `.tsv`), compressed or not.
-        As `from_frame`.
+    def from_csv(
+        cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
+    ) -> "Interactions":
+        """Interactions of a CSV file, compressed or not; arguments and errors as `from_frame`.
+
+        It is tab separated where its name holds `.tsv`.
         """
         return cls.from_frame(tables.read_csv(path, _keys(columns)), columns, items, users)
 
     @classmethod
     def from_parquet(
-        cls, path, columns: dict | None = None, items=None, users=None
+        cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
     ) -> "Interactions":
-        """Interactions of a Parquet file or a folder of them. As `from_frame`."""
+        """Interactions of a Parquet file or a folder of them, as `from_frame`."""
         return cls.from_frame(pd.read_parquet(path), columns, items, users)
 
     @classmethod
-    def from_file(cls, path, columns: dict | None = None, items=None, users=None) -> "Interactions":
-        """Interactions of a file whose suffix tells what it is: `.csv`, `.tsv` (also compressed) or
-        `.parquet`.
+    def from_file(
+        cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
+    ) -> "Interactions":
+        """Interactions of a CSV or Parquet file, by its suffix, as `from_frame`.
+
+        The suffixes are `.csv` and `.tsv`, also compressed, and `.parquet`.
         """
         return cls.from_frame(tables.read(path, _keys(columns)), columns, items, users)
 
     def __len__(self) -> int:
         return len(self.frame)
 
-    def select(self, rows) -> "Interactions":
-        """The interactions of a boolean mask or of row positions, with the same side tables."""
+    def select(self, rows: Any) -> "Interactions":
+        """The interactions at a boolean mask or at row positions, with the same side tables."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     def with_string_ids(self, key: str) -> "Interactions":
-        """The same interactions with the ids of column `user_id` or `item_id` as strings, also in
-        its side table.
+        """The same interactions, with the ids of a column as strings in both tables.
+
+        Args:
+            key: "user_id" or "item_id".
         """
-        side = "users" if key == "user_id" else "items"
-        given = {
-            name: getattr(self, name) for name in ("frame", side) if getattr(self, name) is not None
-        }
-        return replace(
-            self,
-            **{name: table.assign(**{key: _strings(table[key])}) for name, table in given.items()},
-        )
+        changed = {}
+        for name in ("frame", "users" if key == "user_id" else "items"):
+            table = getattr(self, name)
+            if table is not None:
+                changed[name] = table.assign(**{key: _strings(table[key])})
+        return replace(self, **changed)
 
 
 def _keys(columns: dict | None) -> set[str]:
@@ -161,7 +173,7 @@ def _ids(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
     if name not in frame:
         raise ValueError(
             f"{what} has no column {name!r}, only {list(frame.columns)}: "
-            f"tell which one it is with columns={{{name!r}: '<its name>'}}."
+            f"name the right one with columns={{{name!r}: '<its name>'}}."
         )
     ids = raw_ids(frame[name], f"{name} of {what}")
     missing = np.flatnonzero(is_missing(ids))
@@ -174,7 +186,7 @@ def _ids(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
 
 
 def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
-    """The side table, checked, and the interactions' ids in the dtype that both now share."""
+    """The checked side table, and the interactions' ids in the dtype that both now share."""
     if table is None:
         return None, ids
     table = (
@@ -186,7 +198,8 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
         table = table.rename(columns={columns[key]: key})
     own = _ids(table, key, what)
     if kind_of(own) != kind_of(ids):
-        own, ids = (_strings(some).to_numpy() for some in (own, ids))
+        own = _strings(own).to_numpy()
+        ids = _strings(ids).to_numpy()
     twice = np.flatnonzero(pd.Series(own, dtype=own.dtype).duplicated())
     if twice.size:
         raise ValueError(
@@ -202,8 +215,10 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
 
 
 def _seconds(column: pd.Series) -> np.ndarray:
-    """Numbers, also as text, are seconds already; datetimes and other text are converted, UTC
-    unless they say.
+    """A column of times as seconds since 1970: int64 `[n]`.
+
+    Numbers, also as text, are seconds already. Datetimes and other text are UTC unless they have a
+    time zone.
     """
     missing = np.flatnonzero(column.isna())
     if missing.size:
@@ -220,14 +235,13 @@ def _seconds(column: pd.Series) -> np.ndarray:
             return _whole_seconds(numbers)
     times = pd.to_datetime(column, errors="coerce", utc=True)
     unread = np.flatnonzero(times.isna())
-    if unread.size:  # text in the format of the first is all that was read so far
+    if unread.size:  # so far only text in the format of the first row was read
         times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     if times.isna().any():
         raise ValueError(
             f"timestamp '{column.iloc[unread[0]]}' in row {unread[0]} cannot be read in the format "
-            "of the first one, "
-            f"'{column.iloc[0]}': give seconds since 1970, datetimes, or text such as 2024-03-31 "
-            "18:05:00."
+            f"of the first one, '{column.iloc[0]}': give seconds since 1970, datetimes, or text "
+            "such as 2024-03-31 18:05:00."
         )
     return times.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
 
@@ -238,18 +252,14 @@ def _whole_seconds(numbers: pd.Series) -> np.ndarray:
     if wrong.size:
         raise ValueError(
             f"timestamp must be seconds since 1970, got {numbers.iloc[wrong[0]]} in row "
-            f"{wrong[0]}, "
-            "past the year 9999: divide milliseconds by 1000."
+            f"{wrong[0]}, past the year 9999: divide milliseconds by 1000."
         )
     return seconds.astype(np.int64)
 
 
 def _weights(column: pd.Series) -> np.ndarray:
-    weights = (
-        pd.to_numeric(column, errors="coerce")
-        .to_numpy(np.float64, na_value=np.nan)
-        .astype(np.float32)
-    )
+    numbers = pd.to_numeric(column, errors="coerce")
+    weights = numbers.to_numpy(np.float64, na_value=np.nan).astype(np.float32)
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if wrong.size:
         raise ValueError(

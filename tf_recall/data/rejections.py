@@ -1,33 +1,43 @@
-"""Each interaction's own negatives, from what its user rejected."""
+"""Each interaction's own negatives, drawn from the items that its user rejected."""
 
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from tf_recall.data.interactions import Interactions
 
-def with_negatives(interactions, rejections, num=4, seed=0):
-    """The interactions with a column `negatives`: for each row, items that its user rejected, drawn
-    anew for each row.
 
-    Impressions without a click may be given as rejections too, with the caution of METHODS.md N6:
-    they are negatives among what was worth showing, not among all items.
+def with_negatives(
+    interactions: Interactions, rejections: Interactions, num: int = 4, seed: int = 0
+) -> Interactions:
+    """Adds a column `negatives` to interactions: for each row, items that its user rejected.
+
+    The items are drawn anew for each row. Impressions without a click may be given as rejections
+    too, but see METHODS.md N6: they are negatives among the items worth showing, not among all.
 
     Args:
         interactions: the positives.
-        rejections: `Interactions` of users with items they did not want.
-        num: how many negatives a row gets; none where its user rejected nothing.
+        rejections: `Interactions` of users with items that they did not want.
+        num: the most negatives of a row; a row has none where its user rejected nothing.
         seed: same seed, same negatives.
 
     Raises:
-        ValueError: no user rejected anything.
+        ValueError: no user of the interactions rejected anything.
+
+    Example:
+        >>> ids = {"user_id": ["ann", "bob"], "item_id": ["tea", "rum"]}
+        >>> rejections = Interactions.from_columns(user_id=["ann"], item_id=["gin"])
+        >>> with_negatives(Interactions.from_columns(**ids), rejections).frame["negatives"].tolist()
+        [['gin'], []]
     """
-    users, items = rejections.frame["user_id"], rejections.frame["item_id"].to_numpy()
-    kinds, by_user = pd.factorize(users)
+    items = rejections.frame["item_id"].to_numpy()
+    kinds, by_user = pd.factorize(rejections.frame["user_id"])
     order = np.argsort(kinds, kind="stable")
     size = np.bincount(kinds)
     first = np.cumsum(size) - size
-    user = pd.Index(by_user).get_indexer(interactions.frame["user_id"])  # -1: rejected nothing
+    # -1 where a user rejected nothing
+    user = pd.Index(by_user).get_indexer(interactions.frame["user_id"])
     if (user < 0).all():
         raise ValueError(
             "no user of the interactions rejected anything: do both name users in the same way?"

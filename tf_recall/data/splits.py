@@ -1,5 +1,6 @@
-"""Splits of interactions into train, validation and test; made first, so that nothing is fitted on
-what is held out.
+"""Splits of interactions into train, validation and test.
+
+Split first: then nothing is fitted to what is held out.
 """
 
 from dataclasses import dataclass, replace
@@ -13,8 +14,12 @@ from tf_recall.data.interactions import Interactions
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three tables of one log: what is learned from, what is reported, what early stopping and
-    tuning may look at.
+    """The parts of one log.
+
+    Attributes:
+        train: what models learn from.
+        test: what reports measure.
+        validation: what early stopping and tuning may use, or None.
     """
 
     train: Interactions
@@ -23,24 +28,23 @@ class Split:
 
 
 def by_time(interactions: Interactions, test: float = 0.1, validation: float = 0.0) -> Split:
-    """The latest events are the test, those just before them the validation: what serving will
-    meet.
+    """Splits by time: the latest events are the test, those just before them the validation.
 
         train < cut_1 <= validation < cut_2 <= test      (times)
 
-    The future never leaks into the past, not even within one second: events of the same time stay
-    on one side, so the shares are met as nearly as the times allow.
+    This is the situation of serving. No event of train is later than one of test: events of the
+    same second stay in one part, so the shares are met as nearly as the times allow.
 
     Args:
-      interactions: with timestamps.
-      test: share of the events to test on.
-      validation: share to validate on, 0 for none.
+        interactions: with timestamps.
+        test: share of the events to test on.
+        validation: share to validate on, 0 for none.
 
     Raises:
-      ValueError: no timestamps, a share out of range, or a side that would be empty.
+        ValueError: no timestamps, a share out of range, or a part that would be empty.
 
     Example:
-      >>> split = by_time(interactions, test=0.1, validation=0.1)
+        >>> split = by_time(interactions, test=0.1, validation=0.1)
     """
     _check_shares(test, validation)
     times = _times(interactions, "by_time")
@@ -52,20 +56,26 @@ def by_time(interactions: Interactions, test: float = 0.1, validation: float = 0
 
 
 def leave_last_out(interactions: Interactions, validation: bool = False) -> Split:
-    """Each user's last event is the test, and with `validation` the one before that the validation.
+    """Splits off each user's last event as the test, and with `validation` the one before it.
 
     The usual protocol of sequence models. Of events at the same time the later line counts as the
-    later event. A user keeps at least one event in train: those with a single one are not tested,
-    those with two are not validated on.
+    later event. Every user keeps at least one event in train: users with one event have no test,
+    those with two no validation.
+
+    Args:
+        interactions: with timestamps.
+        validation: whether to validate on the events before the last.
 
     Raises:
-      ValueError: no timestamps, or a side that would be empty.
+        ValueError: no timestamps, or a part that would be empty.
+
+    Example:
+        >>> split = leave_last_out(interactions, validation=True)
     """
     times = _times(interactions, "leave_last_out")
     order = np.argsort(times, kind="stable")
-    histories = (
-        interactions.frame["user_id"].iloc[order].groupby(interactions.frame["user_id"], sort=False)
-    )
+    users = interactions.frame["user_id"]
+    histories = users.iloc[order].groupby(users, sort=False)
     later = histories.cumcount().sort_index().to_numpy() > 0
     from_last = histories.cumcount(ascending=False).sort_index().to_numpy()
     return _split(
@@ -76,28 +86,28 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
 def leave_last_session_out(
     interactions: Interactions, column: str, validation: bool = False
 ) -> Split:
-    """Each user's last session is the test, whole, and with `validation` the one before that the
-    validation.
+    """Splits off each user's last session as the test, and with `validation` the one before it.
 
-    A session is all that a user did under one value of `column` (an invoice, a visit), and ends
-    with its last event: the protocol of baskets and of session models, which leaves no part of the
-    tested session in train. Of sessions that end at the same time the one with the later line is
-    the later. A user keeps at least one session in train: those with a single one are not tested,
-    those with two are not validated on.
+    A session is all events of a user with one value of `column` (an invoice, a visit), and ends
+    with its last event. This is the protocol of baskets and of session models: no part of the
+    tested session is in train. Of sessions that end at the same time the one with the later line is
+    the later. Every user keeps at least one session in train: users with one session have no test,
+    those with two no validation.
 
     Args:
-      interactions: with timestamps.
-      column: the column that tells the sessions of a user apart.
-      validation: whether to validate on the sessions before the last.
+        interactions: with timestamps.
+        column: the column whose values are a user's sessions.
+        validation: whether to validate on the sessions before the last.
 
     Raises:
-      ValueError: no timestamps, no such column or one with missing values, or a side that would be
-          empty.
+        ValueError: no timestamps, no such column or one with missing values, or a part that would
+            be empty.
 
     Example:
-      >>> split = leave_last_session_out(online_retail("downloads"), "invoice")
+        >>> split = leave_last_session_out(interactions, "invoice")
     """
-    times, frame = _times(interactions, "leave_last_session_out"), interactions.frame
+    times = _times(interactions, "leave_last_session_out")
+    frame = interactions.frame
     if column not in frame:
         raise ValueError(
             f"leave_last_session_out needs the column {column!r}; there are {list(frame.columns)}."
@@ -107,10 +117,9 @@ def leave_last_session_out(
             f"{missing} of {len(frame)} rows have no {column!r}, so they are in no session: drop "
             "them."
         )
-    place = pd.Series(
-        index=np.argsort(times, kind="stable"), data=np.arange(len(times))
-    ).sort_index()
-    end = place.groupby([frame["user_id"], frame[column]]).transform("max")
+    order = np.argsort(times, kind="stable")
+    position = pd.Series(index=order, data=np.arange(len(times))).sort_index()
+    end = position.groupby([frame["user_id"], frame[column]]).transform("max")
     from_last = end.groupby(frame["user_id"]).rank(method="dense", ascending=False).to_numpy() - 1
     later = (end > end.groupby(frame["user_id"]).transform("min")).to_numpy()
     return _split(
@@ -121,66 +130,77 @@ def leave_last_session_out(
 def random(
     interactions: Interactions, test: float = 0.2, validation: float = 0.0, seed: int = 0
 ) -> Split:
-    """Events at random. The easiest split: it lets a model look into the future, so report
+    """Splits events at random.
+
+    The easiest split: the model learns from events that are later than the tested ones. Report
     `by_time` beside it.
 
     Args:
-      interactions: timestamps are not needed.
-      test: share of the events to test on.
-      validation: share to validate on, 0 for none.
-      seed: the same seed gives the same split.
+        interactions: timestamps are not needed.
+        test: share of the events to test on.
+        validation: share to validate on, 0 for none.
+        seed: the same seed gives the same split.
 
     Raises:
-      ValueError: a share out of range, or a side that would be empty.
+        ValueError: a share out of range, or a part that would be empty.
     """
     _check_shares(test, validation)
-    place = np.random.default_rng(seed).permutation(len(interactions))
-    return _split(interactions, *_first_shares(place, len(interactions), test, validation))
+    rank = np.random.default_rng(seed).permutation(len(interactions))
+    return _split(interactions, *_first_shares(rank, len(interactions), test, validation))
 
 
 def by_user(
     interactions: Interactions, test: float = 0.1, validation: float = 0.0, seed: int = 0
 ) -> Split:
-    """Users at random, each with all events: how well those are served whom training never met.
+    """Splits users at random, each with all events: measures users that training has not seen.
 
     Args:
-      interactions: timestamps are not needed.
-      test: share of the users to test on.
-      validation: share to validate on, 0 for none.
-      seed: the same seed and users give the same split, whatever the order of the lines.
+        interactions: timestamps are not needed.
+        test: share of the users to test on.
+        validation: share to validate on, 0 for none.
+        seed: the same seed and users give the same split, whatever the order of the lines.
 
     Raises:
-      ValueError: a share out of range, or a side that would be empty.
+        ValueError: a share out of range, or a part that would be empty.
+
+    Example:
+        >>> split = by_user(interactions, test=0.1)
     """
     _check_shares(test, validation)
     users, known = pd.factorize(interactions.frame["user_id"], sort=True)
-    place = np.random.default_rng(seed).permutation(len(known))[users]
-    return _split(interactions, *_first_shares(place, len(known), test, validation))
+    rank = np.random.default_rng(seed).permutation(len(known))[users]
+    return _split(interactions, *_first_shares(rank, len(known), test, validation))
 
 
-def files(interactions: Interactions, test, validation=None, columns: dict | None = None) -> Split:
-    """A split that was made before: `interactions` are the train side, the others come from files.
+def files(
+    interactions: Interactions,
+    test: str | Path | Interactions,
+    validation: str | Path | Interactions | None = None,
+    columns: dict | None = None,
+) -> Split:
+    """A split that was made before: `interactions` are the train part, the others are files.
 
     Args:
-      interactions: the train side; its side tables serve the other sides too.
-      test: path of a CSV or Parquet file, or Interactions.
-      validation: the same, or None.
-      columns: our names to the files' own, as in `Interactions.from_frame`.
+        interactions: the train part; its side tables serve the other parts too.
+        test: path of a CSV or Parquet file, or Interactions.
+        validation: the same, or None.
+        columns: `{our name: the files'}`, as in `Interactions.from_frame`.
 
     Raises:
-      FileNotFoundError: no such file.
-      ValueError, TypeError: a file that `Interactions` refuses.
+        FileNotFoundError: no such file.
+        ValueError, TypeError: a file that `Interactions` refuses.
     """
-    sides = [interactions] + [
-        Interactions.from_file(side, columns) if isinstance(side, (str, Path)) else side
-        for side in (test, validation)
-        if side is not None
-    ]
+    parts = [interactions]
+    for part in (test, validation):
+        if isinstance(part, (str, Path)):
+            part = Interactions.from_file(part, columns)
+        if part is not None:
+            parts.append(part)
     for key in ("user_id", "item_id"):
-        if len({side.frame[key].dtype for side in sides}) > 1:
-            sides = [side.with_string_ids(key) for side in sides]
-    train, *others = sides
-    return Split(train, *(replace(side, items=train.items, users=train.users) for side in others))
+        if len({part.frame[key].dtype for part in parts}) > 1:
+            parts = [part.with_string_ids(key) for part in parts]
+    train, *others = parts
+    return Split(train, *(replace(part, items=train.items, users=train.users) for part in others))
 
 
 def _check_shares(test: float, validation: float) -> None:
@@ -195,16 +215,14 @@ def _times(interactions: Interactions, name: str) -> np.ndarray:
     if "timestamp" not in interactions.frame:
         raise ValueError(
             f"{name} needs timestamps, and the interactions have columns "
-            f"{list(interactions.frame.columns)}: "
-            "name one with columns={'timestamp': ...}, or split by random, by_user or files."
+            f"{list(interactions.frame.columns)}: name one with columns={{'timestamp': ...}}, or "
+            "split by random, by_user or files."
         )
     return interactions.frame["timestamp"].to_numpy()
 
 
 def _cut(times: np.ndarray, wanted: float) -> int:
-    """The time from which on the events are nearest to `wanted` in number, and at least one is left
-    before it.
-    """
+    """The time from which there are as nearly `wanted` events as possible; one is before it."""
     moments, counts = np.unique(times, return_counts=True)
     if len(moments) < 2:
         raise ValueError(
@@ -214,21 +232,23 @@ def _cut(times: np.ndarray, wanted: float) -> int:
     return moments[1 + np.argmin(np.abs(from_here_on[1:] - wanted))]
 
 
-def _first_shares(place: np.ndarray, size: int, test: float, validation: float):
-    tested, validated = round(size * test), round(size * (test + validation))
-    return place < tested, (place >= tested) & (place < validated) if validation else None
+def _first_shares(rank: np.ndarray, size: int, test: float, validation: float):
+    """Masks of the first ranks as the test, and of those after them as the validation."""
+    tested = round(size * test)
+    validated = round(size * (test + validation))
+    return rank < tested, (rank >= tested) & (rank < validated) if validation else None
 
 
 def _split(
     interactions: Interactions, held_out: np.ndarray, validated: np.ndarray | None = None
 ) -> Split:
-    sides = {"test": held_out, "train": ~held_out}
+    parts = {"test": held_out, "train": ~held_out}
     if validated is not None:
-        sides |= {"train": ~(held_out | validated), "validation": validated}
-    empty = [name for name, mask in sides.items() if not mask.any()]
+        parts |= {"train": ~(held_out | validated), "validation": validated}
+    empty = [name for name, mask in parts.items() if not mask.any()]
     if empty:
         raise ValueError(
-            f"The {' and '.join(empty)} side would be empty: {len(interactions)} interactions are "
+            f"The {' and '.join(empty)} part would be empty: {len(interactions)} interactions are "
             "too few."
         )
-    return Split(**{name: interactions.select(mask) for name, mask in sides.items()})
+    return Split(**{name: interactions.select(mask) for name, mask in parts.items()})

@@ -1,16 +1,22 @@
-"""Tables from outside, dataframes and files, as pandas dataframes."""
+"""Dataframes and files of any kind, read as pandas dataframes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 
-def as_pandas(table, what: str) -> pd.DataFrame:
-    """A pandas, polars or Arrow table as pandas, with columns of different names.
+def as_pandas(table: Any, what: str) -> pd.DataFrame:
+    """Converts a pandas, polars or Arrow table to pandas.
+
+    Args:
+        table: the table.
+        what: what to call it in an error.
 
     Raises:
-      TypeError: no table. ValueError: two columns of one name.
+        TypeError: it is not a table.
+        ValueError: two columns have one name.
     """
     if not isinstance(table, pd.DataFrame):
         if not hasattr(table, "to_pandas"):
@@ -27,9 +33,7 @@ def as_pandas(table, what: str) -> pd.DataFrame:
 
 
 def of_columns(columns: dict) -> pd.DataFrame:
-    """A frame of equally long columns, rows counted from 0. Arrays of Python strings stay what they
-    are.
-    """
+    """Makes a frame of columns of one length; arrays of Python strings stay as they are."""
     series = {}
     for name, values in columns.items():
         as_given = isinstance(values, np.ndarray) and values.dtype.kind == "O"
@@ -39,8 +43,15 @@ def of_columns(columns: dict) -> pd.DataFrame:
 
 
 def renamed(frame: pd.DataFrame, columns: dict) -> pd.DataFrame:
-    """The frame with our names for the columns in `columns`, ours to theirs; a column whose name is
-    taken drops out.
+    """Renames columns of a frame.
+
+    Args:
+        frame: the frame.
+        columns: `{our name: the frame's}`. Another column that already has one of our names drops
+            out.
+
+    Raises:
+        ValueError: the frame has no such column.
     """
     absent = {ours: theirs for ours, theirs in columns.items() if theirs not in frame}
     if absent:
@@ -52,11 +63,16 @@ def renamed(frame: pd.DataFrame, columns: dict) -> pd.DataFrame:
     return chosen.set_axis([*columns, *kept], axis=1)
 
 
-def read(path, keys: set[str]) -> pd.DataFrame:
-    """The table of a file whose suffix tells what it is; `keys` are the columns that hold ids.
+def read(path: str | Path, keys: set[str]) -> pd.DataFrame:
+    """Reads a CSV or Parquet file, by its suffix.
+
+    Args:
+        path: the file; `.csv` and `.tsv` may be compressed.
+        keys: the columns that hold ids.
 
     Raises:
-      FileNotFoundError: no such file. ValueError: another suffix, or a file that cannot be read.
+        FileNotFoundError: no such file.
+        ValueError: another suffix, or a file that cannot be read.
     """
     path = Path(path)
     if {".csv", ".tsv"} & set(path.suffixes):
@@ -66,9 +82,16 @@ def read(path, keys: set[str]) -> pd.DataFrame:
     raise ValueError(f"{path} must end in .csv, .tsv (or those compressed) or .parquet.")
 
 
-def read_csv(path, keys: set[str]) -> pd.DataFrame:
-    """A CSV file, tab separated when its name holds `.tsv`. Ids are text, or integers where nothing
-    is lost by it.
+def read_csv(path: str | Path, keys: set[str]) -> pd.DataFrame:
+    """Reads a CSV file, tab separated where its name holds `.tsv`.
+
+    Args:
+        path: the file.
+        keys: the columns that hold ids: integers where every one is written as a plain integer
+            ("7", not "007"), else text.
+
+    Raises:
+        ValueError: the file cannot be read.
     """
     separator = "\t" if ".tsv" in Path(path).suffixes else ","
     try:
@@ -81,9 +104,7 @@ def read_csv(path, keys: set[str]) -> pd.DataFrame:
 
 
 def _integers_if_plain(text: pd.Series) -> pd.Series:
-    """int64 where every id reads as an integer and is written as one would write that: "7", never
-    "007".
-    """
+    """The ids as int64 where every one is written as a plain integer: "7", never "007"."""
     codes, known = pd.factorize(text)
     numbers = pd.to_numeric(pd.Series(known, dtype=object), errors="coerce")
     if (
@@ -96,17 +117,21 @@ def _integers_if_plain(text: pd.Series) -> pd.Series:
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series:
-    """A column of the interactions, or an error that says which there are."""
+    """A column of the interactions.
+
+    Raises:
+        ValueError: no such column.
+    """
     if name not in frame:
         raise ValueError(f"The interactions have no column {name!r}, only {list(frame)}.")
     return frame[name]
 
 
 def flags(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Where a column of booleans or numbers says yes: bool `[n]`; 0 and missing mean no.
+    """Reads a column of booleans or numbers as flags: bool `[n]`; 0 and missing are False.
 
     Raises:
-      ValueError: no such column, or it holds something else.
+        ValueError: no such column, or it holds something else.
     """
     given = column(frame, name)
     numbers = pd.to_numeric(given, errors="coerce")

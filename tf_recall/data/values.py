@@ -1,4 +1,4 @@
-"""Columns of any kind as text or as numbers."""
+"""Columns of any kind, converted to text or to numbers."""
 
 import numpy as np
 import pandas as pd
@@ -6,10 +6,14 @@ import pandas as pd
 from tf_recall.data.catalog import Catalog
 
 
-def to_text(series):
-    """A column as an object array of str, "" for missing.
+def to_text(series: pd.Series) -> np.ndarray:
+    """Converts a column to an object array of str, "" for missing.
 
     Whole floats lose their ".0": pandas adds it where an integer column has a missing value.
+
+    Example:
+        >>> to_text(pd.Series([7, None]))
+        array(['7', ''], dtype=object)
     """
     missing = series.isna().to_numpy()
     if pd.api.types.is_float_dtype(series):
@@ -24,11 +28,15 @@ def to_text(series):
     return text
 
 
-def to_number(series, column):
-    """A column as float64, NaN for missing; dates become seconds since 1970.
+def to_number(series: pd.Series, column: str) -> np.ndarray:
+    """Converts a column to float64, NaN for missing; dates become seconds since 1970.
+
+    Args:
+        series: the column.
+        column: its name, for an error.
 
     Raises:
-        ValueError: a value is no number.
+        ValueError: a value is not a number.
     """
     if pd.api.types.is_datetime64_any_dtype(series):
         seconds = (series.dt.tz_localize(None) if series.dt.tz else series) - pd.Timestamp(0)
@@ -42,11 +50,13 @@ def to_number(series, column):
 
 
 def column_of(catalog: Catalog, column: str) -> np.ndarray:
-    """A column of the item table as numbers, `[V]` float64: dates are seconds since 1970, unknown
-    values NaN.
+    """A column of the item table as numbers: float64 `[V]`, NaN where unknown.
+
+    Dates become seconds since 1970.
 
     Raises:
-        ValueError: it is absent, holds anything but numbers or datetimes, or nothing.
+        ValueError: no such column, or one that is empty or holds something else than numbers or
+            datetimes.
     """
     if column not in catalog.item_table:
         known = ", ".join(map(str, catalog.item_table)) or "no columns"
@@ -58,7 +68,11 @@ def column_of(catalog: Catalog, column: str) -> np.ndarray:
 
 
 def numbers_of(series: pd.Series, what: str) -> np.ndarray:
-    """A column as numbers; `what` it is, for the error of one that is not.
+    """Converts a column of numbers or datetimes to float64.
+
+    Args:
+        series: the column.
+        what: what to call it in an error.
 
     Raises:
         ValueError: a value is neither a number nor a datetime.

@@ -1,4 +1,4 @@
-"""The vocabulary: a row for each raw id."""
+"""Vocabularies: the row number of each raw id."""
 
 import atexit
 import functools
@@ -7,37 +7,41 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 
 class Vocabulary:
-    """Rows for raw ids: the commonest id is row 1, and row 0 is the unknown.
+    """Maps raw ids to row numbers: the most frequent id is row 1, and row 0 is the unknown id.
 
-        row(id) = position of the id among the known ones + 1;  0 when it is not there
+        row(id) = position of the id among the known ids + 1, or 0 if it is not among them
 
-    Rows ordered by falling count make "the first n rows" mean "the n most popular", and keep the
-    rows that are read most beside each other. Ties are ordered by id, so the same data gives the
-    same rows in any order of its lines.
+    Rows fall by count, so the first n rows are the n most popular ids, and the rows that are read
+    most lie next to each other. Ties are ordered by id, so the same data give the same rows in any
+    order of their lines.
 
     Attributes:
-      ids: `[size - 1]`, the known ids; row r is `ids[r - 1]`. Strings (object) or int64.
-      counts: int64 `[size]`, how often each row occurred; `counts[0]` is 0.
-      size: number of rows, the unknown one included.
-      dtype: "string" or "int64".
+        ids: `[size - 1]`, the known ids; row r is `ids[r - 1]`. Strings (object) or int64.
+        counts: int64 `[size]`, how often each row occurred; `counts[0]` is 0.
+        size: number of rows, the unknown one included.
+        dtype: "string" or "int64".
 
     Example:
-      >>> vocabulary = Vocabulary.fit(["tea", "rum", "tea"])
-      >>> vocabulary.encode(["rum", "gin", "tea"])
-      array([2, 0, 1], dtype=int32)
-      >>> vocabulary.decode([1, 0])
-      array(['tea', ''], dtype=object)
+        >>> vocabulary = Vocabulary.fit(["tea", "rum", "tea"])
+        >>> vocabulary.encode(["rum", "gin", "tea"])
+        array([2, 0, 1], dtype=int32)
+        >>> vocabulary.decode([1, 0])
+        array(['tea', ''], dtype=object)
     """
 
-    def __init__(self, ids, counts):
+    def __init__(self, ids: Any, counts: Any):
         self.ids = raw_ids(ids)
         self.dtype = kind_of(self.ids)
         self.counts = np.concatenate([[0], np.asarray(counts)]).astype(np.int64)
@@ -59,36 +63,38 @@ class Vocabulary:
         self._positions = _Integers(self.ids) if self.dtype == "int64" else _Strings(self.ids)
 
     @classmethod
-    def fit(cls, ids, extra=()) -> "Vocabulary":
-        """The vocabulary of the ids seen, by falling count, ties by id.
+    def fit(cls, ids: Any, extra: Any = ()) -> "Vocabulary":
+        """Makes the vocabulary of ids: rows by falling count, ties by id.
 
         Args:
-          ids: raw ids with repeats, strings or integers.
-          extra: further ids, such as a catalog's; those never seen get count 0 and the last rows.
+            ids: raw ids with repeats, strings or integers.
+            extra: further ids, such as a catalog's; those that are not in `ids` get count 0 and the
+                last rows.
 
         Raises:
-          TypeError: ids that are neither strings nor integers, or `extra` of another type than
-              `ids`.
-          ValueError: a missing id, or one that cannot stand in a text file (tab or line break).
+            TypeError: ids that are neither strings nor integers, or `extra` of another type than
+                `ids`.
+            ValueError: a missing id, or one that a line of text cannot hold (tab or line break).
         """
-        ids, extra = raw_ids(ids).ravel(), raw_ids(extra, "extra").ravel()
+        ids = raw_ids(ids).ravel()
+        extra = raw_ids(extra, "extra").ravel()
         if len(ids) and len(extra) and kind_of(ids) != kind_of(extra):
             raise TypeError(
                 f"extra must be {kind_of(ids)} ids as ids are, got {kind_of(extra)}: "
                 f"{extra[:3].tolist()}."
             )
-        codes, known = pd.factorize(
-            np.concatenate([part for part in (ids, extra) if len(part)] or [ids])
-        )
+        parts = [part for part in (ids, extra) if len(part)] or [ids]
+        codes, known = pd.factorize(np.concatenate(parts))
         counts = np.bincount(codes[: len(ids)], minlength=len(known))
         by_id = np.array(sorted(range(len(known)), key=known.tolist().__getitem__), dtype=np.int64)
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return cls(known[order], counts[order])
 
-    def extended(self, ids, extra=()) -> "Vocabulary":
-        """The vocabulary with further rows at its end for ids that it lacks, and the counts of
-        `ids`; arguments as for `fit`. Rows keep their ids, so that what was learned by row stays
-        true.
+    def extended(self, ids: Any, extra: Any = ()) -> "Vocabulary":
+        """The vocabulary with new rows at its end for new ids, and the counts of `ids`.
+
+        Known ids keep their rows, so that what a model learned by row stays valid. Arguments as
+        `fit`.
         """
         now = Vocabulary.fit(ids, extra)
         rows = self.encode(now.ids)
@@ -104,11 +110,11 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({self.size - 1} {self.dtype} ids)"
 
-    def encode(self, ids) -> np.ndarray:
-        """Rows int32 of raw ids, of the same shape; 0 for an unknown or missing id.
+    def encode(self, ids: Any) -> np.ndarray:
+        """The rows of raw ids: int32, the shape of `ids`; 0 for an unknown or missing id.
 
         Raises:
-          TypeError: integers asked of a vocabulary of strings, or the reverse.
+            TypeError: integers for a vocabulary of strings, or the reverse.
         """
         ids = raw_ids(ids)
         if is_missing(ids).all():
@@ -116,11 +122,11 @@ class Vocabulary:
         self._check_kind(kind_of(ids), ids.ravel()[:3].tolist())
         return (self._positions.of(ids.ravel()) + 1).astype(np.int32).reshape(ids.shape)
 
-    def decode(self, rows) -> np.ndarray:
-        """Raw ids of rows, of the same shape; row 0 gives `""` or -1.
+    def decode(self, rows: Any) -> np.ndarray:
+        """The raw ids of rows, of the same shape; row 0 gives `""` or -1.
 
         Raises:
-          ValueError: a row that the vocabulary does not have.
+            ValueError: a row that the vocabulary does not have.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= self.size):
@@ -140,39 +146,37 @@ class Vocabulary:
                 f"{cure}."
             )
 
-    def save(self, path) -> None:
-        """Writes text, one `id<TAB>count` a line: line r is row r, and line 0 tells the dtype and
-        the number of ids.
+    def save(self, path: str | Path) -> None:
+        """Writes a text file with a line `id<TAB>count` for each row.
+
+        Line 0, of the unknown row, holds the dtype and the number of ids.
         """
         path = Path(path)
-        aside = path.with_name(path.name + ".part")
-        with open(aside, "w", encoding="utf-8", newline="\n") as file:
+        partial = path.with_name(path.name + ".part")
+        with open(partial, "w", encoding="utf-8", newline="\n") as file:
             file.write(f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n")
             rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
             file.writelines(f"{name}\t{count}\n" for name, count in rows)
-        os.replace(aside, path)
+        os.replace(partial, path)
 
     @classmethod
-    def load(cls, path) -> "Vocabulary":
-        """Reads what `save` wrote.
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Reads a file of `save`.
 
         Raises:
-          FileNotFoundError: no such file.
-          ValueError: a file that is cut short or is not a vocabulary.
+            FileNotFoundError: no such file.
+            ValueError: a file that is truncated or not a vocabulary.
         """
         try:
             header, *lines = Path(path).read_text(encoding="utf-8").split("\n")
-            dtype = next(
-                (dtype for dtype in MISSING if header == f"{_unknown(dtype)}\t0\t{len(lines) - 1}"),
-                None,
-            )
+            headers = {f"{_unknown(dtype)}\t0\t{len(lines) - 1}": dtype for dtype in MISSING}
+            dtype = headers.get(header)
             if dtype is None or lines.pop() != "":
                 raise ValueError(
-                    f"cut short, or another file: {len(lines)} lines after {header[:80]!r}"
+                    f"truncated, or another file: {len(lines)} lines after {header[:80]!r}"
                 )
-            ids, counts = (
-                zip(*(line.split("\t") for line in lines), strict=True) if lines else ((), ())
-            )
+            pairs = [line.split("\t") for line in lines]
+            ids, counts = zip(*pairs, strict=True) if pairs else ((), ())
             ids = np.array(ids, dtype=np.int64 if dtype == "int64" else object)
             return cls(ids, np.array(counts, dtype=np.int64))
         except ValueError as error:
@@ -180,13 +184,11 @@ class Vocabulary:
                 f"{path} is not a vocabulary, `id<TAB>count` a line: {error}"
             ) from error
 
-    def table(self):
-        """The vocabulary inside a graph: a `tf.lookup.StaticHashTable` from string ids to int64
-        rows, 0 for any other.
+    def table(self) -> "tf.lookup.StaticHashTable":
+        """The vocabulary as a table of a TensorFlow graph: string ids to int64 rows, else 0.
 
-        It reads a text file, which a SavedModel carries as an asset when the table is an attribute
-        of what is saved. Integer ids are looked up as their decimal text. The same table comes back
-        each time.
+        It reads a text file, which is an asset of a SavedModel where the table is an attribute of
+        what is saved. Integer ids are looked up as decimal text. Every call gives the same table.
         """
         return self._table
 
@@ -195,7 +197,7 @@ class Vocabulary:
         import tensorflow as tf
 
         folder = tempfile.mkdtemp(prefix="vocabulary-")
-        # a SavedModel may be written at any later time
+        # kept until the process ends: a SavedModel may be written at any time
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = os.path.join(folder, "vocabulary.txt")
         self.save(path)
@@ -206,11 +208,11 @@ class Vocabulary:
             )
             return tf.lookup.StaticHashTable(initializer, default_value=0)
 
-    def lookup(self, ids):
-        """`encode` inside a graph: a tensor of raw ids to int32 rows of the same shape.
+    def lookup(self, ids: "tf.Tensor") -> "tf.Tensor":
+        """`encode` in a TensorFlow graph: raw ids to int32 rows of the same shape.
 
         Raises:
-          TypeError: integers asked of a vocabulary of strings, or the reverse.
+            TypeError: integers for a vocabulary of strings, or the reverse.
         """
         import tensorflow as tf
 
@@ -227,10 +229,9 @@ def _unknown(dtype: str) -> str:
 def _check_text(ids: np.ndarray) -> None:
     text = "\n".join(ids)
     if text.count("\n") >= max(len(ids), 1) or "\t" in text or "\r" in text:
-        broken = next(name for name in ids if any(mark in name for mark in "\t\n\r"))
+        broken = next(name for name in ids if {*"\t\n\r"} & {*name})
         raise ValueError(
-            "An id may not hold a tab or a line break: vocabularies are text files. Got "
-            f"{broken!r}."
+            f"An id cannot hold a tab or a line break: vocabularies are text files. Got {broken!r}."
         )
     if _unknown("string") in text and any(name == _unknown("string") for name in ids):
         raise ValueError(f"{_unknown('string')!r} stands for the unknown id and cannot be one.")
@@ -243,7 +244,7 @@ def _check_text(ids: np.ndarray) -> None:
 
 
 class _Integers:
-    """Positions of integers among `ids`, -1 where there is none."""
+    """The positions of integers among `ids`, -1 for others."""
 
     def __init__(self, ids: np.ndarray):
         self.index = pd.Index(ids)
@@ -255,13 +256,13 @@ class _Integers:
 
 
 class _Strings:
-    """Positions of strings among `ids`, -1 where there is none.
+    """The positions of strings among `ids`, -1 for others.
 
         position(id) = position of hash(id) among the hashes, if ids[position] == id
 
-    A table of 64-bit hashes is read faster than one of string objects, which lie scattered in
-    memory. The answer is exact: where two hashes of `ids` agree another key makes all differ, and
-    what is found is compared with what came.
+    A table of 64-bit hashes is faster than one of string objects, which are scattered in memory.
+    The result is exact: if two of the `ids` have one hash, another hash key is used, and each id
+    found is compared with the id given.
     """
 
     def __init__(self, ids: np.ndarray):
@@ -276,7 +277,7 @@ class _Strings:
     def _hash(self, ids: np.ndarray) -> np.ndarray:
         try:
             return pd.util.hash_array(ids, hash_key=self.key, categorize=False)
-        # half a surrogate pair: no id of ours, so its hash does not matter
+        # half a surrogate pair: no vocabulary holds it, so its hash does not matter
         except UnicodeEncodeError:
             text = [name.encode("utf-8", "replace").decode() for name in ids]
             return pd.util.hash_array(
@@ -286,9 +287,8 @@ class _Strings:
     def of(self, ids: np.ndarray) -> np.ndarray:
         found = self.hashes.get_indexer(self._hash(ids))
         if len(self.ids):
-            found[
-                self.ids[found] != ids
-            ] = -1  # where it was -1 this compares with the last id, and they differ
+            # a position of -1 compares with the last id, and differs
+            found[self.ids[found] != ids] = -1
         return found
 
 

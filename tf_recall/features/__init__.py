@@ -1,6 +1,4 @@
-"""The features of both towers: each learns from the training part, encodes raw values once, and
-embeds the codes.
-"""
+"""Features: each turns the raw values of a column into a vector for a tower."""
 
 from tf_recall.features.age import ExampleAge
 from tf_recall.features.crossed import Crossed

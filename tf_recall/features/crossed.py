@@ -1,4 +1,4 @@
-"""Several columns as one: the type of a user or an item, by rules over its attributes."""
+"""Several columns crossed into one feature: the type of a user or an item."""
 
 from numbers import Real
 
@@ -14,42 +14,46 @@ from tf_recall.features.words import Categorical
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Crossed(SeenFeature):
-    """A vector of its own for every combination of values that training has seen: a type
-    (METHODS.md M3).
+    """A vector of its own for every combination of values seen in training: a type (METHODS.md M3).
 
-    `type = (rule_1(column_1), ..., rule_n(column_n))`
+    type = (rule_1(column_1), ..., rule_n(column_n))
 
-    A rule gives a column's value as it is, or the bucket that a number falls in. What is missing,
-    or a value that training has not seen, is a bucket of its own ("unknown country"); so somebody
-    of whom nothing is known has a type too. Where ids are too many and attributes alone too coarse,
-    types have data enough to learn from.
+    A rule gives a column's value itself, or the bucket of a number. Missing and unseen values are a
+    bucket of their own ("unknown country"), so a user without attributes has a type too. Types have
+    enough data to learn from where there are too many ids, and single attributes are too coarse.
 
-    Types unseen in training share row 0, which learns as the unknown `Id` does. Codes are the
-    parts', not the type's, so that a request may change one column of a known user.
+    Types that training has not seen share row 0, which is trained as the unknown `Id` is. A code
+    holds the parts' codes, not the type, so that a request can change one column of a known user.
 
     Args:
-        parts: the rules, columns all different. `"country"` takes values as they are;
-            `{"column": "age", "edges": [25, 50]}` buckets up to below 25, from 25 to below 50, from
-            50 on; `{"column": "price", "quantiles": 5}` five buckets about equally full in
-            training.
+        parts: the rules, of different columns. `"country"` uses the values themselves;
+            `{"column": "age", "edges": [25, 50]}` has the buckets below 25, from 25 to below 50,
+            and from 50 on; `{"column": "price", "quantiles": 5}` has five buckets with about as
+            many training values each.
         dim, unknown_rate, seed: as `SeenFeature`.
 
     Call: the parts' codes `[B, number of parts]` int32 -> `[B, dim]`.
 
     Raises:
-        ValueError: a part that is none of these; or, when it adapts, more combinations than 63 bits
-            count.
+        ValueError: a part that is not a rule; at `adapt`, more combinations than 63 bits count.
 
     Example:
         >>> age = {"column": "age", "edges": [25, 35, 50]}
         >>> Crossed(["country", age, {"column": "price", "quantiles": 5}], dim=32)
 
-    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at
-        Airbnb",
-    section 3.2.
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking
+        at Airbnb", section 3.2.
     """
 
-    def __init__(self, parts, dim=32, unknown_rate=0.01, seed=0, name=None, **kwargs):
+    def __init__(
+        self,
+        parts: list,
+        dim: int = 32,
+        unknown_rate: float = 0.01,
+        seed: int = 0,
+        name: str | None = None,
+        **kwargs,
+    ):
         made = [_part(rule) for rule in parts]
         columns = [part.column for part in made]
         if not columns or len(set(columns)) < len(columns):
@@ -57,28 +61,33 @@ class Crossed(SeenFeature):
         super().__init__(
             None, dim, unknown_rate, seed, name=name or "crossed_" + "_".join(columns), **kwargs
         )
-        self.rules, self.parts, self.column = list(parts), made, columns
+        self.rules = list(parts)
+        self.parts = made
+        self.column = columns
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         return self.column
 
     @property
-    def raw_specs(self):
-        return {column: spec for part in self.parts for column, spec in part.raw_specs.items()}
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
+        specs = {}
+        for part in self.parts:
+            specs |= part.raw_specs
+        return specs
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (len(self.parts),)
 
-    def to_raw(self, values):
-        """A table as a table whose columns are what the parts take."""
+    def to_raw(self, values: pd.DataFrame) -> pd.DataFrame:
+        """Converts the columns of a table to the raw values of the parts."""
         return pd.DataFrame({part.column: part.to_raw(values[part.column]) for part in self.parts})
 
-    def nothing(self):
+    def nothing(self) -> pd.DataFrame:
         return pd.DataFrame({part.column: part.nothing() for part in self.parts})
 
-    def adapt(self, raw):
+    def adapt(self, raw: pd.DataFrame) -> None:
         for part in self.parts:
             part.adapt(raw[part.column].to_numpy())
         sizes = [part.num_codes for part in self.parts]
@@ -86,61 +95,56 @@ class Crossed(SeenFeature):
             raise ValueError(
                 f"{self.name!r} has too many combinations, {sizes} values: cross fewer columns"
             )
-        keys = np.unique(self.encode_column(raw).astype(np.int64) @ _places(sizes))
+        keys = np.unique(self.encode_column(raw).astype(np.int64) @ _strides(sizes))
         self.build_from_config({"num_rows": 1 + len(keys), "sizes": sizes})
         self.keys.assign(np.concatenate([[-1], keys]))
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         super().build_from_config(config)
         self.sizes = config["sizes"]
         for part in self.parts:
             if not part.built:
                 part.build_from_config({})
-        # Row r is the type of the r-th key. They rise from -1, which no type has: the first at most
-        # an unseen one.
+        # Row r is the type of the r-th key. Keys rise from -1, the key of row 0, which no type has.
         self.keys = self.add_weight(
             name="keys", shape=(config["num_rows"],), dtype="int64", trainable=False
         )
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {**super().get_build_config(), "sizes": self.sizes} if self.built else None
 
     def vocabularies(self) -> list:
         return [each for part in self.parts for each in part.vocabularies()]
 
-    def encode(self, raw):
-        """Raw columns `{column: [B]}` -> codes `[B, number of parts]`."""
+    def encode(self, raw: dict) -> tf.Tensor:
+        """Encodes raw columns: `{column: [B]}` -> `[B, number of parts]`."""
         return self.encode_request(raw)
 
-    def encode_request(self, raw, stored=None):
+    def encode_request(self, raw: dict, stored: tf.Tensor | None = None) -> tf.Tensor:
         codes = [None] * len(self.parts) if stored is None else tf.unstack(stored, axis=1)
         pairs = zip(self.parts, codes, strict=True)
-        return tf.stack(
-            [
-                part.encode_request(raw, code) if part.column in raw else code
-                for part, code in pairs
-            ],
-            1,
-        )
+        encoded = [
+            part.encode_request(raw, code) if part.column in raw else code for part, code in pairs
+        ]
+        return tf.stack(encoded, axis=1)  # [B, number of parts]
 
-    def encode_column(self, raw):
-        return np.stack(
-            [part.encode_column(raw[part.column].to_numpy()) for part in self.parts], axis=1
-        )
+    def encode_column(self, raw: pd.DataFrame) -> np.ndarray:
+        codes = [part.encode_column(raw[part.column].to_numpy()) for part in self.parts]
+        return np.stack(codes, axis=1)  # [n, number of parts]
 
-    def rows(self, codes):
-        key = tf.reduce_sum(tf.cast(codes, tf.int64) * _places(self.sizes), axis=1)  # [B]
+    def rows(self, codes: tf.Tensor) -> tf.Tensor:
+        key = tf.reduce_sum(tf.cast(codes, tf.int64) * _strides(self.sizes), axis=1)  # [B]
         row = tf.searchsorted(self.keys.value, key, side="right") - 1
         return tf.where(tf.gather(self.keys.value, row) == key, row, 0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {**super().get_config(), "parts": self.rules}
         del config["column"]
         return config
 
 
 def _part(rule):
-    """The feature whose codes a rule takes."""
+    """The feature that encodes the column of a rule."""
     match rule:
         case str():
             return Values(rule)
@@ -149,9 +153,8 @@ def _part(rule):
         case {"column": column, "quantiles": int(number), **rest} if not rest and number > 1:
             return Quantiles(column, num_buckets=number)
     raise ValueError(
-        f"a part of a crossed feature is a column, {{column, edges}} with rising numbers, or "
-        f"{{column, quantiles}} "
-        f"with a number of at least 2, not {rule!r}"
+        "a part of a crossed feature is a column, {column, edges} with rising numbers, or "
+        f"{{column, quantiles}} with a number of at least 2, not {rule!r}"
     )
 
 
@@ -159,43 +162,41 @@ def _rise(edges):
     return all(isinstance(edge, Real) for edge in edges) and list(edges) == sorted(set(edges))
 
 
-def _places(sizes):
-    """What a step of each part's code adds to the key, as the places of a number do: int64
-    `[number of parts]`.
-    """
+def _strides(sizes):
+    """What 1 more in each part's code adds to a type's key: int64 `[number of parts]`."""
     return np.cumprod([1, *sizes[:0:-1]], dtype=np.int64)[::-1]
 
 
 class Values(Categorical):
-    """The codes of a column's values, without vectors."""
+    """Encodes a column's values, without vectors."""
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.built = True
 
     @property
-    def num_codes(self):
+    def num_codes(self) -> int:
         return self.vocabulary.size
 
 
 class Quantiles(Buckets):
-    """The buckets of a number between quantiles, without vectors."""
+    """Encodes a number as its bucket between quantiles, without vectors."""
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.build_boundaries()
         self.built = True
 
     @property
-    def num_codes(self):
+    def num_codes(self) -> int:
         return self.num_buckets + 1
 
 
 class Edges(Quantiles):
-    """The buckets of a number between given edges, without vectors."""
+    """Encodes a number as its bucket between given edges, without vectors."""
 
-    def __init__(self, column, edges):
+    def __init__(self, column: str, edges: list[float]):
         super().__init__(column, num_buckets=len(edges) + 1)
         self.edges = list(edges)
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({})
         self.boundaries.assign(self.edges)

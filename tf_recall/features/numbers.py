@@ -1,6 +1,6 @@
-"""Features made of numbers: standardized, on a logarithmic scale, in buckets, a moment in time,
-ready-made vectors.
-"""
+"""Features of numbers: standardized, logarithmic, in buckets, times, pretrained vectors."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,52 +16,57 @@ WEEK = 7 * DAY
 
 
 class NumberFeature(Feature):
-    """A feature whose raw values are float64, NaN for missing."""
+    """The base of features whose raw values are float64, NaN for missing."""
 
     raw_dtype = tf.float64
 
-    def to_raw(self, values):
+    def to_raw(self, values: Any) -> np.ndarray:
         return to_number(pd.Series(values), self.column)
 
-    def missing(self, raw):
+    def missing(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.math.is_nan(raw)
 
-    def finite(self, values):
-        """The values to learn from.
+    def finite(self, values: np.ndarray) -> np.ndarray:
+        """The finite ones of the training part's values.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there are none.
         """
         values = values[np.isfinite(values)]
         if len(values) == 0:
             raise ValueError(f"column {self.column!r} holds no number in the training part")
         return values
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"adapted": True} if self.built else None
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Numeric(NumberFeature):
-    """A number, standardized: `(x - mean) / deviation` of the training part; 0 where it is missing.
+    """A number, standardized by the training part; 0 where missing.
+
+    output = (x - mean) / deviation
 
     Args:
-        column: numbers or dates (as seconds since 1970).
+        column: a column of numbers, or of dates (as seconds since 1970).
 
     Call: `[B, 1]` float32 -> the same.
+
+    Example:
+        >>> FeatureTower("item", [Id(), Numeric("price")])
     """
 
     code_dtype = "float32"
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (1,)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return 1
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.mean = self.add_weight(
             name="mean", dtype="float64", trainable=False, initializer="zeros"
         )
@@ -70,122 +75,136 @@ class Numeric(NumberFeature):
         )
         self.built = True
 
-    def scale(self, raw):
-        """The scale on which the number is standardized."""
+    def scale(self, raw: tf.Tensor) -> tf.Tensor:
+        """The number on the scale on which it is standardized."""
         return raw
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({})
         values = self.finite(self.scale(tf.constant(raw)).numpy())
         self.mean.assign(values.mean())
         self.deviation.assign(values.std() or 1.0)
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
-        return tf.cast(tf.where(tf.math.is_finite(scaled), scaled, 0.0), tf.float32)[
-            :, None
-        ]  # [B, 1]
+        scaled = tf.where(tf.math.is_finite(scaled), scaled, 0.0)
+        return tf.cast(scaled, tf.float32)[:, None]  # [B, 1]
 
-    def known(self, codes, training=False):
-        return tf.ones([tf.shape(codes)[0]], tf.bool)  # where it is missing the mean stands for it
+    def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.ones([tf.shape(codes)[0]], tf.bool)  # a missing number counts as the mean
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         return tf.cast(codes, self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class LogNumeric(Numeric):
-    """A number of many magnitudes (price, views): `sign(x) log(1 + |x|)`, standardized.
+    """A number of many magnitudes (a price, views): its logarithm, standardized; 0 where missing.
+
+    output = (y - mean) / deviation,  y = sign(x) * log(1 + |x|)
 
     Args:
-        column: numbers.
+        column: a column of numbers.
 
     Call: `[B, 1]` float32 -> the same.
+
+    Example:
+        >>> FeatureTower("item", [Id(), LogNumeric("price")])
     """
 
-    def scale(self, raw):
+    def scale(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.sign(raw) * tf.math.log1p(tf.abs(raw))
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Buckets(NumberFeature):
-    """A number as the bucket it falls in, each with a vector: what is neither rising nor falling
-    can be learned.
+    """A number as a bucket with a vector of its own, so that the effect need not rise or fall.
 
-    The boundaries are quantiles of the training part, so every bucket is about equally full; bucket
-    0 is for missing values.
+    The boundaries are quantiles of the training part: every bucket has about as many values as the
+    others. Bucket 0 is for missing values.
 
     Args:
-        column: numbers or dates.
+        column: a column of numbers or dates.
         dim: length of the vector.
         num_buckets: how many buckets, at least 2.
 
     Call: buckets `[B]` int32 -> `[B, dim]`.
+
+    Raises:
+        ValueError: `num_buckets` is below 2.
+
+    Example:
+        >>> FeatureTower("user", [Id(), Buckets("age", num_buckets=10)])
     """
 
-    def __init__(self, column, dim=8, num_buckets=100, **kwargs):
+    def __init__(self, column: str, dim: int = 8, num_buckets: int = 100, **kwargs):
         super().__init__(column, **kwargs)
         if num_buckets < 2:
             raise ValueError(f"num_buckets must be at least 2, not {num_buckets}")
-        self.width, self.num_buckets = dim, num_buckets
+        self.width = dim
+        self.num_buckets = num_buckets
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.width
 
-    def build_boundaries(self):
-        """Makes room for the boundaries, without the vectors."""
+    def build_boundaries(self) -> None:
+        """Makes the weight of the boundaries, without the vectors."""
         shape = (self.num_buckets - 1,)
         self.boundaries = self.add_weight(
             name="boundaries", shape=shape, dtype="float64", trainable=False
         )
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.build_boundaries()
         self.table = RowEmbedding(self.num_buckets + 1, self.width, name="table")
         self.table.build()
         self.built = True
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         values = self.finite(raw)
         self.build_from_config({})
         self.boundaries.assign(
             np.quantile(values, np.arange(1, self.num_buckets) / self.num_buckets)
         )
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         bucket = 1 + tf.searchsorted(self.boundaries.value, raw, side="right")
         return tf.where(tf.math.is_nan(raw), 0, bucket)
 
-    def call(self, buckets):
+    def call(self, buckets: tf.Tensor) -> tf.Tensor:
         return self.table(buckets)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.width, "num_buckets": self.num_buckets}
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Timestamp(Numeric):
-    """A moment as five numbers: standardized, and the hour of the day and of the week as points on
-    a circle.
+    """A time as five numbers: standardized, and the time of the day and of the week as circles.
+
+    output = (t - mean) / deviation, sin(day), sin(week), cos(day), cos(week)
 
     Add `Buckets` of the same column where tastes change from month to month.
 
     Args:
-        column: seconds since 1970 (UTC), or dates.
+        column: a column of seconds since 1970 (UTC), or of dates.
 
     Call: `[B, 5]` float32 -> the same; zeros where missing.
+
+    Example:
+        >>> FeatureTower("user", [Id(), Timestamp("timestamp")])
     """
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (5,)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return 5
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         turns = tf.math.floormod(raw[:, None], [DAY, WEEK]) / [DAY, WEEK] * (2 * np.pi)  # [B, 2]
         circles = tf.cast(tf.concat([tf.sin(turns), tf.cos(turns)], axis=1), tf.float32)  # [B, 4]
         circles = tf.where(tf.math.is_nan(raw)[:, None], 0.0, circles)
@@ -194,30 +213,36 @@ class Timestamp(Numeric):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Pretrained(Feature):
-    """A ready-made vector, such as a text or image embedding, used as it is and not trained.
+    """A pretrained vector, such as a text or image embedding, which is not trained further.
 
     Args:
-        column: a list of numbers in every line; all of one length.
+        column: a column with a list of numbers in every line, all of one length.
 
     Call: `[B, d]` float32 -> the same; zeros where missing.
+
+    Raises:
+        ValueError: at `adapt`, the lists differ in length, or there are none.
+
+    Example:
+        >>> FeatureTower("item", [Id(), Pretrained("image")])
     """
 
     raw_dtype = tf.float32
     code_dtype = "float32"
 
     @property
-    def raw_shape(self):
+    def raw_shape(self) -> tuple:
         return (self.length,)
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple:
         return (self.length,)
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.length
 
-    def to_raw(self, values):
+    def to_raw(self, values: Any) -> np.ndarray:
         series = pd.Series(values)
         given = (series.map(np.ndim) == 1).to_numpy()
         vectors = [np.asarray(value, np.float32) for value in series[given]]
@@ -230,24 +255,24 @@ class Pretrained(Feature):
         table[given] = np.stack(vectors)
         return table
 
-    def adapt(self, raw):
+    def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({"length": raw.shape[1]})
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.length = config["length"]
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"length": self.length} if self.built else None
 
-    def missing(self, raw):
+    def missing(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(tf.math.is_nan(raw), axis=1)
 
-    def encode(self, raw):
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.where(self.missing(raw)[:, None], 0.0, raw)
 
-    def known(self, codes, training=False):
+    def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.reduce_any(codes != 0, axis=1)
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         return tf.cast(codes, self.compute_dtype)

@@ -1,7 +1,7 @@
-"""Question two: which items are negative, and how likely each is to be drawn (`log_q`)."""
+"""The second question: which items are negatives, and how likely each is drawn (`log_q`)."""
 
-from tf_recall.negatives.catalog import LogUniform, Popularity, Uniform, WholeCatalog
 from tf_recall.negatives.frequency import Counts, Streaming
+from tf_recall.negatives.from_catalog import LogUniform, Popularity, Uniform, WholeCatalog
 from tf_recall.negatives.hard import Curriculum, Given, HighestInBatch, RankWindow
 from tf_recall.negatives.in_batch import CrossBatch, InBatch
 from tf_recall.negatives.mixture import EasyHard, Mixture

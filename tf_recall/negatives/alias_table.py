@@ -1,6 +1,4 @@
-"""Draws from any distribution over rows, at a cost that does not depend on how many rows there
-are.
-"""
+"""Draws rows from any distribution, at the same cost for any number of rows."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,47 +8,46 @@ from tf_recall.data.draws import unit
 from tf_recall.negatives.frequency import check_counts
 
 
-def alias_table(weights):
-    """Walker's table: V buckets of equal size, each of which holds a row's own part and a part of
-    one other row.
+def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Walker's alias table of a distribution: V equal buckets, each shared by at most two rows.
 
-    probability[row] = ( keep[row] + sum( 1 - keep[bucket] over buckets with alias[bucket] = row ) )
-    / V
+    p[row] = ( keep[row] + sum( 1 - keep[bucket] over buckets with alias[bucket] = row ) ) / V
 
     Args:
-        weights: `[V]`, how often each row is to be drawn, in any unit; a row of weight 0 never is.
+        weights: `[V]`, how often to draw each row, in any unit; a row of weight 0 is never drawn.
 
     Returns:
-        keep: float32 `[V]`, the row's own part of its bucket.
-        alias: int32 `[V]`, whose the rest of the bucket is.
+        keep: float32 `[V]`, the share of bucket r that belongs to row r.
+        alias: int32 `[V]`, the row to which the rest of the bucket belongs.
 
     Raises:
         ValueError: no weights, a negative or infinite one, or none above zero.
 
     Example:
         >>> keep, alias = alias_table(counts**0.75)
-        >>> alias_draw(keep, alias, [1024], seed=tf.constant([7, step]))
+        >>> alias_draw(keep, alias, [1024], seed=[7, 0]).shape
+        TensorShape([1024])
 
-    Walker, "An Efficient Method for Generating Discrete Random Variables with General
-    Distributions", ACM TOMS 1977.
+    Paper: Walker 1977, "An Efficient Method for Generating Discrete Random Variables with General
+        Distributions".
     """
     weights = check_counts(weights, "weights")
     keep, alias = alias_tables(np.array([0, len(weights)]), weights)
     return keep.astype(np.float32), alias.astype(np.int32)
 
 
-def alias_draw(keep, alias, shape, seed):
-    """Rows drawn from a table of `alias_table`, with replacement.
+def alias_draw(keep: tf.Tensor, alias: tf.Tensor, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+    """Draws rows from a table of `alias_table`, with replacement.
 
     y = V * u,  bucket = floor(y),  row = bucket if y - bucket < keep[bucket] else alias[bucket]
 
     One random number is both the bucket and the coin: of the 52 bits of `u`, 28 are left for the
-    coin at 10 million rows, where the 24 of float32 would leave rows out.
+    coin at 10 million rows; the 24 bits of float32 would leave rows out.
 
     Args:
         keep: float32 `[V]`.
         alias: int32 `[V]`.
-        shape: of the draw, static.
+        shape: the shape of the draw, static.
         seed: integers `[2]`. Equal seeds draw equal rows, under XLA too.
 
     Returns:

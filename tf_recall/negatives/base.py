@@ -1,4 +1,4 @@
-"""What a sampler is: it draws negatives for a batch, and prices any item."""
+"""The contract of samplers: draw negatives for a batch, and give any item's log q."""
 
 import zlib
 from collections.abc import Callable
@@ -6,27 +6,28 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from tf_recall.negatives.frequency import check_counts
 
 
 class Batch(NamedTuple):
-    """What a sampler may look at. Of B rows in all, b are this replica's, from row `first` on; on
-    one device b is B.
+    """What a sampler sees of a training step.
+
+    Of the B rows of the step, b are this replica's, from row `first` on; on one device b is B.
 
     Args:
         query: `[b, dim]`.
         positives: `[B]` int32 item rows.
         items: `[B, dim]`, the positives' vectors.
         embed: `rows [n] -> [n, dim]`, the item tower.
-        step: of the training, int64: a draw is a function of the seed and the step.
-        epoch: of the training, int32.
-        negatives: `[b, R]` int32, a row's own negatives where the data names some, filled up with
-            0.
+        step: the training step, int64: a draw is a function of the seed and the step.
+        epoch: the training epoch, int32.
+        negatives: `[b, R]` int32, each row's own negatives where the data has some, padded with 0.
         first: this replica's first row.
-        training: whether the state of a sampler may change.
-        place: where in a mixture the sampler stands, so that two of one kind draw different items.
+        training: whether samplers may update their state.
+        position: of the sampler in a mixture, so that two of one kind draw different items.
     """
 
     query: tf.Tensor
@@ -38,10 +39,10 @@ class Batch(NamedTuple):
     negatives: tf.Tensor | None = None
     first: Any = 0
     training: bool = True
-    place: tuple = ()
+    position: tuple = ()
 
-    def local(self, values):
-        """This replica's part of `values` `[B, ...]`: `[b, ...]`."""
+    def local(self, values: tf.Tensor) -> tf.Tensor:
+        """This replica's rows of `values`: `[B, ...]` -> `[b, ...]`."""
         size = self.query.shape[0]
         if size is not None and size == values.shape[0]:
             return values
@@ -49,8 +50,8 @@ class Batch(NamedTuple):
         return values[self.first : self.first + size]
 
     @property
-    def size(self):
-        """B, an int where it is known while tracing."""
+    def size(self) -> int | tf.Tensor:
+        """B: an int where tracing knows it, else a scalar tensor."""
         return (
             tf.shape(self.positives)[0]
             if self.positives.shape[0] is None
@@ -59,14 +60,14 @@ class Batch(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Negatives of one draw: shared by all rows (`[N]`), or each row's own (`[b, H]`).
+    """The negatives of one draw: shared by all rows (`[N]`), or each row's own (`[b, H]`).
 
     Args:
         ids: int32 item rows, `[N]` or `[b, H]`.
         vectors: `[N, dim]` or `[b, H, dim]`.
-        valid: bool, the shape of `ids`; None: all are.
-        fresh: whether the vectors are what the tower says of `ids` in this step, so that equal ids
-            have equal vectors.
+        valid: bool, the shape of `ids`: which of them count; None: all do.
+        fresh: whether this step's item tower computed the vectors, so that equal ids have equal
+            vectors.
     """
 
     ids: tf.Tensor
@@ -75,99 +76,105 @@ class Candidates(NamedTuple):
     fresh: bool = True
 
     @property
-    def shared(self):
+    def shared(self) -> bool:
+        """Whether all rows share these negatives."""
         return self.ids.shape.rank == 1
 
 
 class Sampler(keras.layers.Layer):
-    """Draws negatives, and says how likely an item is among them.
+    """Draws negatives, and gives the probability with which it draws an item.
 
     A draw is a function of `(seed, step)`, and the same on every replica. State (counts, caches,
     streaming estimates) is kept in weights: it is part of a checkpoint and survives a save.
     """
 
-    num_given = 0  # of the batch's `negatives` that it wants to see
-    from_batch = False  # whether what it draws are the items of a batch
-    gives_own = False  # whether some of what it draws are each row's own, not shared
+    num_given = 0  # how many of the batch's `negatives` it reads
+    from_batch = False  # whether it draws the items of a batch
+    gives_own = False  # whether it draws some for each row alone, not shared
 
-    def adapt(self, counts, table=None, dim=None):
-        """Fits whatever the sampler needs to know.
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
+        """Fits the sampler's state to the training part.
 
         Args:
             counts: `[V]`, how often each row is the positive of a training example; row 0 is the
-                unknown one.
+                unknown item.
             table: the items' side table, line r for row r + 1.
-            dim: size of an item vector.
+            dim: the length of an item vector.
         """
 
-    def draw(self, batch):
-        """A list of `Candidates` for a `Batch`."""
+    def draw(self, batch: Batch) -> list[Candidates]:
+        """Draws the negatives of a batch."""
         raise NotImplementedError
 
-    def ahead(self, step, place=()):
-        """The item rows that a step's draws will hold whatever the batch holds, so that they can be
-        made ready before.
+    def ahead(self, step: int | tf.Tensor, position: tuple = ()) -> list[tf.Tensor]:
+        """The item rows that a step will draw from outside its batch.
+
+        The batches of a model over a graph bring the neighbors of these rows.
 
         Args:
-            step: of the training.
-            place: where in a mixture the sampler stands.
+            step: the training step.
+            position: of the sampler in a mixture.
 
         Returns:
             A list of int32 tensors `[N]`.
 
         Raises:
-            ValueError: what the sampler draws depends on the batch, and is not part of it.
+            ValueError: the draws depend on the batch, and are not items of it.
         """
         raise ValueError(
-            f"{type(self).__name__} draws what no batch foretells: take InBatch, CrossBatch, "
-            "HighestInBatch, Given, "
-            "RankWindow, Uniform, Popularity or LogUniform, or a mix of these"
+            f"{type(self).__name__} draws items that are not known before the batch is: use "
+            "InBatch, CrossBatch, HighestInBatch, Given, RankWindow, Uniform, Popularity or "
+            "LogUniform, or a mixture of these"
         )
 
-    def log_q(self, ids, batch=None):
-        """The log of each item's share of the negatives: float32, the shape of `ids`.
+    def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
+        """The log probability of drawing each item: float32, the shape of `ids`.
 
         Args:
             ids: item rows of any shape; also ones that were not drawn.
-            batch: the `Batch`, for samplers whose shares depend on its size.
+            batch: the `Batch`, for samplers whose probabilities depend on its size.
         """
         raise NotImplementedError
 
-    def max_draws(self, batch):
-        """How many negatives a row gets at most: an int where the batch's size is one."""
+    def max_draws(self, batch: Batch) -> int | tf.Tensor:
+        """The most negatives that a row gets: an int where the batch's size is one."""
         raise NotImplementedError
 
-    def num_draws(self, batch):
-        """How many of them count in this step: a number or a scalar."""
+    def num_draws(self, batch: Batch) -> int | tf.Tensor:
+        """How many negatives count in this step: a number or a scalar."""
         return self.max_draws(batch)
 
-    def at(self, step, place):
-        """The seed `[2]` of the draws of a step; those of other samplers of equal seed differ."""
-        salt = zlib.crc32(f"{type(self).__name__} {place}".encode())
+    def at(self, step: int | tf.Tensor, position: tuple) -> tf.Tensor:
+        """The seed `[2]` of a step's draws, a different one for each kind and position."""
+        salt = zlib.crc32(f"{type(self).__name__} {position}".encode())
         return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(step, tf.int64)])
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"adapted": True} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.built = True
 
 
 class UniformShare(Sampler):
-    """A sampler to which every item is as likely as the next.
+    """The base of samplers under which every item is equally likely.
 
     log_q[t] = -log(V)
     """
 
-    def adapt(self, counts, table=None, dim=None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         self.build_from_config({"num_items": len(check_counts(counts)) - 1})
 
-    def log_q(self, ids, batch=None):
+    def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
         return tf.fill(tf.shape(ids), np.float32(-np.log(self.num_items)))
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_items": self.num_items} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.num_items = config["num_items"]
         self.built = True

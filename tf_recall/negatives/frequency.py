@@ -1,6 +1,4 @@
-"""How often an item comes as a positive: once and for all from counts, or followed through the
-training stream.
-"""
+"""Estimates of how often an item is a positive: from counts, or from the training stream."""
 
 import keras
 import numpy as np
@@ -9,8 +7,8 @@ import tensorflow as tf
 PRIME = 2**31 - 1  # above any row id; the product of two numbers below it fits an int64
 
 
-def check_counts(counts, name="counts"):
-    """Counts, or weights by another `name`, as float64 `[V]`.
+def check_counts(counts: np.ndarray, name: str = "counts") -> np.ndarray:
+    """Checks counts, or weights by another `name`, and gives them as float64 `[V]`.
 
     Raises:
         ValueError: no counts, a negative one, or none above zero.
@@ -23,12 +21,10 @@ def check_counts(counts, name="counts"):
     return counts
 
 
-class _Frequency(keras.layers.Layer):
-    """What estimates of an item's share of the positives have in common: no price before
-    `adapt`.
-    """
+class Frequency(keras.layers.Layer):
+    """The base of estimates of each item's share of the positives."""
 
-    def adapt(self, counts):
+    def adapt(self, counts: np.ndarray) -> None:
         """Starts from counts.
 
         Args:
@@ -40,16 +36,15 @@ class _Frequency(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def update(self, positives):
-        """Learns from one training step, if it learns at all.
+    def update(self, positives: tf.Tensor) -> None:
+        """Updates the estimate by one training step; without effect where counts are fixed.
 
         Args:
             positives: `[B]` item rows, those of all replicas.
         """
 
-    def log_q(self, ids):
-        """The log probability that one random positive is the item at `ids` `[...]`: float32
-        `[...]`.
+    def log_q(self, ids: tf.Tensor) -> tf.Tensor:
+        """The log probability that a random positive is the item: `[...]` rows -> float32 `[...]`.
 
         Raises:
             ValueError: `adapt` was never called.
@@ -60,91 +55,99 @@ class _Frequency(keras.layers.Layer):
         if not self.built:
             name = type(self).__name__
             raise ValueError(
-                f"{name} has no prices yet: call adapt(counts) with the items' counts in training"
+                f"{name} has no probabilities yet: call adapt(counts) with the items' counts in "
+                "training"
             )
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Counts(_Frequency):
-    """An item's share of the counts.
+class Counts(Frequency):
+    """Each item's share of the counts, fixed before training.
 
     log_q[row] = log( max(counts[row], 1) / sum(counts) )
 
-    A row never counted (the unknown row, an item without interactions) is priced as if counted
-    once, so that it stays finite. For data that do not change while they are trained on; else
-    `Streaming`.
+    A row without counts (the unknown row, an item without interactions) counts as one, so that its
+    log q is finite. For popularity that changes during training use `Streaming`.
 
-    Call `adapt` once before training; the prices are a weight and survive a save.
+    Call `adapt` once before training; the probabilities are a weight and survive a save.
 
     Example:
         >>> frequency = Counts()
         >>> frequency.adapt([0, 3, 1])
-        >>> frequency.log_q([1, 2])  # log 3/4, log 1/4
+        >>> tf.exp(frequency.log_q([1, 2])).numpy()
+        array([0.75, 0.25], dtype=float32)
     """
 
-    def adapt(self, counts):
+    def adapt(self, counts: np.ndarray) -> None:
         counts = check_counts(counts)
         if not self.built:
             self.build_from_config({"num_rows": len(counts)})
-        self.prices.assign(np.log(np.maximum(counts, 1)) - np.log(counts.sum()))
+        self.log_probability.assign(np.log(np.maximum(counts, 1)) - np.log(counts.sum()))
 
-    def log_q(self, ids):
+    def log_q(self, ids: tf.Tensor) -> tf.Tensor:
         self._check_adapted()
-        return tf.gather(self.prices.value, ids)
+        return tf.gather(self.log_probability.value, ids)
 
-    def get_build_config(self):
-        return {"num_rows": self.prices.shape[0]} if self.built else None
+    def get_build_config(self) -> dict | None:
+        return {"num_rows": self.log_probability.shape[0]} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         shape = (config["num_rows"],)
-        self.prices = self.add_weight(
-            name="prices", shape=shape, dtype="float32", trainable=False, autocast=False
+        self.log_probability = self.add_weight(
+            name="log_probability", shape=shape, dtype="float32", trainable=False, autocast=False
         )
         self.built = True
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Streaming(_Frequency):
-    """How many positives apart an item's sightings lie, followed through training in hashed
-    buckets.
+class Streaming(Frequency):
+    """Each item's share of the positives, estimated during training in hashed buckets.
 
     a = 1 - (1 - rate)^count
     gap[bucket] = (1 - a) * gap[bucket] + a * (now - last[bucket]) / count
     log_q[id] = -log max over hash functions of ( gap[bucket] + rate * (now - last[bucket]) )
 
-    `now` counts the positives so far, `last` is `now` at the bucket's last sighting, `count` its
-    positives in the step. It needs no more memory for more items, and follows a popularity that
-    changes. Two items in one bucket look more frequent than they are, hence the largest gap of
-    several hash functions.
+    A gap is the number of positives between two occurrences of an item, and 1 / gap the item's
+    share. `now` counts the positives so far, `last` is `now` at the bucket's last occurrence,
+    `count` the bucket's positives in the step. Memory does not grow with the number of items, and
+    the estimate follows a popularity that changes. Two items in one bucket look more frequent than
+    they are, hence the largest gap of several hash functions.
 
     Departs from the paper, whose unit of time is the step, so that an item of every batch has gap 1
-    however often it comes: ours is the positive, and `count` sightings share the time since the
-    last. An item that stays away fades, as the mean under a prior worth 1 / rate sightings would;
-    right after a sighting the price is the paper's 1 / gap. The gaps start from counts instead of
-    at a constant.
+    however often it occurs: here the unit is the positive, and `count` occurrences share the time
+    since the last. The share of an item that does not occur falls, as the mean under a prior worth
+    1 / rate occurrences does; right after an occurrence it is the paper's 1 / gap. The gaps start
+    from counts instead of at a constant.
 
     Args:
-        num_buckets: per hash function; several times as many as there are items keeps them apart.
-        num_hashes: hash functions.
-        rate: share of the newest sighting in a gap. The price varies by about sqrt(rate / 2), 7% at
-            0.01.
-        seed: of the hash functions.
+        num_buckets: buckets of each hash function; use several times as many as there are items.
+        num_hashes: how many hash functions.
+        rate: weight of the newest occurrence in a gap. The probability varies by about
+            sqrt(rate / 2), 7% at 0.01.
+        seed: the seed of the hash functions.
 
     Raises:
-        ValueError: `num_buckets` or `num_hashes` is not positive, `rate` is not in (0, 1].
+        ValueError: `num_buckets` or `num_hashes` is not positive, or `rate` is not in (0, 1].
 
     Example:
         >>> frequency = Streaming(rate=0.05)
         >>> frequency.adapt(counts)
         >>> frequency.update(tf.constant([3, 3, 5]))
-        >>> frequency.log_q([3, 5])
+        >>> log_q = frequency.log_q([3, 5])
 
-    Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations",
-    RecSys 2019, section 4, Algorithm 2. Carter, Wegman, "Universal Classes of Hash Functions", JCSS
-    1979, for the hash functions.
+    Paper: Yi et al. 2019, "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+        Recommendations", section 4, Algorithm 2.
+    Paper: Carter and Wegman 1979, "Universal Classes of Hash Functions".
     """
 
-    def __init__(self, num_buckets=2**20, num_hashes=2, rate=0.01, seed=0, **kwargs):
+    def __init__(
+        self,
+        num_buckets: int = 2**20,
+        num_hashes: int = 2,
+        rate: float = 0.01,
+        seed: int = 0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if num_buckets < 1 or num_hashes < 1:
             raise ValueError(
@@ -152,18 +155,15 @@ class Streaming(_Frequency):
             )
         if not 0 < rate <= 1:
             raise ValueError(f"rate must be above 0 and at most 1, not {rate}")
-        self.num_buckets, self.num_hashes, self.rate, self.seed = (
-            num_buckets,
-            num_hashes,
-            rate,
-            seed,
-        )
-        self._factors, self._offsets = np.random.default_rng(seed).integers(
-            1, PRIME, [2, num_hashes]
-        )
-        self._stretches = num_buckets * np.arange(num_hashes)
+        self.num_buckets = num_buckets
+        self.num_hashes = num_hashes
+        self.rate = rate
+        self.seed = seed
+        rng = np.random.default_rng(seed)
+        self._factors, self._offsets = rng.integers(1, PRIME, [2, num_hashes])
+        self._segments = num_buckets * np.arange(num_hashes)
 
-    def adapt(self, counts):
+    def adapt(self, counts: np.ndarray) -> None:
         counts = check_counts(counts)
         if not self.built:
             self.build_from_config({"num_buckets": self.num_buckets})
@@ -175,18 +175,15 @@ class Streaming(_Frequency):
         self.last.assign(tf.zeros_like(self.last.value))
         self.now.assign(0)
 
-    def update(self, positives):
+    def update(self, positives: tf.Tensor) -> None:
         self._check_adapted()
-        # A bucket's positives stand side by side, and all carry its new state: it is written twice,
-        # not added twice.
+        # Sorted, the positives of one bucket are a segment. Each of them carries the bucket's new
+        # state: it is written twice, not added twice.
         buckets = tf.sort(tf.reshape(self._buckets(positives), [-1]))  # [B * num_hashes]
-        place = tf.cumsum(
-            tf.cast(buckets != tf.roll(buckets, -1, axis=0), tf.int32), exclusive=True
-        )
-        count = tf.gather(
-            tf.math.unsorted_segment_sum(tf.ones_like(place), place, tf.size(place)), place
-        )
-        count = tf.cast(count, tf.float32)
+        ends = tf.cast(buckets != tf.roll(buckets, -1, axis=0), tf.int32)
+        segment = tf.cumsum(ends, exclusive=True)
+        sizes = tf.math.unsorted_segment_sum(tf.ones_like(segment), segment, tf.size(segment))
+        count = tf.cast(tf.gather(sizes, segment), tf.float32)
         now = self.now.value + tf.size(positives, tf.int64)
         a = 1 - (1 - self.rate) ** count
         gap = tf.gather(self.gaps.value, buckets)
@@ -195,24 +192,23 @@ class Streaming(_Frequency):
         self.last.value.scatter_update(tf.IndexedSlices(tf.fill(tf.shape(buckets), now), buckets))
         self.now.assign(now)
 
-    def log_q(self, ids):
+    def log_q(self, ids: tf.Tensor) -> tf.Tensor:
         self._check_adapted()
         buckets = self._buckets(ids)
         gap = tf.gather(self.gaps.value, buckets) + self.rate * self._since(self.now.value, buckets)
         return -tf.math.log(tf.maximum(tf.reduce_max(gap, axis=-1), 1))
 
     def _since(self, now, buckets):
-        """Positives since the last sighting; int64, since float32 would lose count after 2^24."""
+        """Positives since the last occurrence, float32."""
+        # the difference of int64: float32 counts to 2^24 only
         return tf.cast(now - tf.gather(self.last.value, buckets), tf.float32)
 
     def _buckets(self, ids):
-        """Each hash function's bucket, in a segment of the tables of its own: `[...]` ->
-        `[..., num_hashes]`.
-        """
+        """Each hash function's bucket, in its own segment: `[...]` -> `[..., num_hashes]`."""
         ids = tf.cast(ids, tf.int64)[..., None]
-        return (ids * self._factors + self._offsets) % PRIME % self.num_buckets + self._stretches
+        return (ids * self._factors + self._offsets) % PRIME % self.num_buckets + self._segments
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "num_buckets": self.num_buckets,
@@ -221,10 +217,10 @@ class Streaming(_Frequency):
             "seed": self.seed,
         }
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_buckets": self.num_buckets} if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         shape = (self.num_hashes * self.num_buckets,)
         state = {
             "trainable": False,

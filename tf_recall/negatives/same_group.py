@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.draws import unit
-from tf_recall.negatives.base import Candidates
+from tf_recall.negatives.base import Batch, Candidates
 from tf_recall.negatives.frequency import check_counts
 from tf_recall.negatives.hard import HardSampler, own_vectors
 
@@ -16,52 +16,59 @@ from tf_recall.negatives.hard import HardSampler, own_vectors
 class SameGroup(HardSampler):
     """Items that share an attribute with the positive: its city, its category, one of its genres.
 
-    log_q[t] = log sum_{g of t} P(g) / size[g],  P(g) the chance that a positive picks group g
+    log_q[t] = log sum_{g of t} P(g) / size[g],  P(g) the probability that a positive picks group g
 
-    An item of several groups picks one of them uniformly, then one of its items uniformly. The
-    price is the share of t among the draws of *all* rows: with it every item weighs over all
-    queries what it weighs in the full softmax, and within a row the positive's group weighs more,
-    which is what hard negatives are for. Items without a value are one group.
+    A positive of several groups picks one of them uniformly, and one of its items uniformly. log q
+    is the share of t in the draws of *all* rows. With it, over all queries, every item has the
+    weight that it has in the full softmax; within a row the positive's group has more, which is
+    what hard negatives are for. Items without a value are one group.
 
     Args:
-        column: of the items' side table: a value, or a list of values.
+        column: a column of the items' side table: a value, or a list of values.
         num: negatives of a row; inside `EasyHard` its ratio decides instead.
-        separator: splits a text of several values, such as "|".
+        separator: what separates several values in a text, such as "|".
         seed: same seed and step, same draws.
 
     Raises:
-        ValueError: at `adapt`, the side table lacks the column.
+        ValueError: at `adapt`, the side table does not have the column.
 
     Example:
         >>> EasyHard(InBatch(), SameGroup("genres", separator="|"))
 
-    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD
-    2018, section 3.1.
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking
+        at Airbnb", section 3.1.
     """
 
-    def __init__(self, column, num=1, separator=None, seed=0, **kwargs):
+    def __init__(
+        self, column: str, num: int = 1, separator: str | None = None, seed: int = 0, **kwargs
+    ):
         super().__init__(num, **kwargs)
-        self.column, self.separator, self.seed = column, separator, seed
+        self.column = column
+        self.separator = separator
+        self.seed = seed
 
-    def adapt(self, counts, table=None, dim=None):
+    def adapt(
+        self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
+    ) -> None:
         counts = np.maximum(check_counts(counts), 1)
         if table is None or self.column not in table:
             known = [] if table is None else list(table)
             raise ValueError(
-                f"SameGroup asks for column {self.column!r} of the items; there are {known}"
+                f"SameGroup needs column {self.column!r} of the items; there are {known}"
             )
         values = table[self.column].map(self._values).explode()
-        groups = 1 + pd.factorize(values)[0]  # 0: nothing known
+        groups = 1 + pd.factorize(values)[0]  # group 0: items without a value
         items = 1 + values.index.to_numpy()
         member = sparse.csr_array(
             (np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1)
         )
-        member.data[:] = 1  # said twice is said once
-        degree, size = member.sum(1), member.sum(0)  # [V], [G]
+        member.data[:] = 1  # a value twice counts once
+        degree = member.sum(1)  # [V]
+        size = member.sum(0)  # [G]
         share = counts / counts[1:].sum()
         picked = member.T @ (share / np.maximum(degree, 1))  # [G], P(g)
         mass = member @ (picked / np.maximum(size, 1))  # [V]
-        mass[0] = mass[1:].min()  # never drawn; as rare as the rarest
+        mass[0] = mass[1:].min()  # row 0 is never drawn; its log q is that of the rarest item
 
         by_group = member.T.tocsr()
         if not self.built:
@@ -72,22 +79,20 @@ class SameGroup(HardSampler):
         self.groups.assign(member.indices)
         self.item_offsets.assign(by_group.indptr)
         self.items.assign(by_group.indices)
-        self.prices.assign(np.log(mass))
+        self.log_probability.assign(np.log(mass))
 
     def _values(self, value):
         if isinstance(value, list | tuple | set | np.ndarray):
             return list(value)
         if pd.isna(value) or value == "":
             return [None]
-        return (
-            [part.strip() for part in value.split(self.separator) if part.strip()]
-            if self.separator
-            else [value]
-        )
+        if not self.separator:
+            return [value]
+        return [part.strip() for part in value.split(self.separator) if part.strip()]
 
     def _draw(self, batch, num):
         shape = [batch.size, num]
-        u = unit([2, *shape], self.at(batch.step, batch.place))
+        u = unit([2, *shape], self.at(batch.step, batch.position))
         group = self._one_of(self.group_offsets, self.groups, batch.positives[:, None], u[0])
         ids = self._one_of(self.item_offsets, self.items, group, u[1])
         ids = batch.local(ids)  # [b, H]
@@ -95,15 +100,15 @@ class SameGroup(HardSampler):
 
     @staticmethod
     def _one_of(offsets, values, at, u):
-        """One of `values[offsets[at] : offsets[at + 1]]`, uniformly, by `u` in [0, 1)."""
+        """A uniform one of `values[offsets[at] : offsets[at + 1]]`, chosen by `u` in [0, 1)."""
         first = tf.gather(offsets.value, at)
         size = tf.gather(offsets.value, at + 1) - first
         return tf.gather(values.value, first + tf.cast(u * tf.cast(size, tf.float64), tf.int32))
 
-    def log_q(self, ids, batch=None):
-        return tf.gather(self.prices.value, ids)
+    def log_q(self, ids: tf.Tensor, batch: Batch | None = None) -> tf.Tensor:
+        return tf.gather(self.log_probability.value, ids)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "column": self.column,
@@ -111,18 +116,20 @@ class SameGroup(HardSampler):
             "seed": self.seed,
         }
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return self._sizes if self.built else None
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self._sizes = dict(config)
-        rows, groups, pairs = config["num_rows"], config["num_groups"], config["num_pairs"]
+        rows = config["num_rows"]
+        groups = config["num_groups"]
+        pairs = config["num_pairs"]
         frozen = {"trainable": False, "autocast": False, "initializer": "zeros", "dtype": "int32"}
         self.group_offsets = self.add_weight(name="group_offsets", shape=(rows + 1,), **frozen)
         self.groups = self.add_weight(name="groups", shape=(pairs,), **frozen)
         self.item_offsets = self.add_weight(name="item_offsets", shape=(groups + 1,), **frozen)
         self.items = self.add_weight(name="items", shape=(pairs,), **frozen)
-        self.prices = self.add_weight(
-            name="prices", shape=(rows,), **{**frozen, "dtype": "float32"}
+        self.log_probability = self.add_weight(
+            name="log_probability", shape=(rows,), **{**frozen, "dtype": "float32"}
         )
         self.built = True

@@ -139,7 +139,14 @@ class Service:
         self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None, **features
     ):
         """As `recommend`, in item rows."""
-        given = {"user_id": user_id, "exclude_seen": exclude_seen, "exclude": exclude, "allow": allow, "history": history, **features}
+        given = {
+            "user_id": user_id,
+            "exclude_seen": exclude_seen,
+            "exclude": exclude,
+            "allow": allow,
+            "history": history,
+            **features,
+        }
         return self._ask(self.answer, "serving_default", "user_id", given, k)
 
     def recommend(

@@ -244,7 +244,7 @@ def test_many_items_without_a_dense_matrix(monkeypatch):
         (dict(num_users=10, num_interactions=9), "between num_users, 10"),
         (
             dict(num_users=10, num_items=10, num_interactions=101),
-            "100, for no user takes an item twice",
+            "100: no user has an item twice",
         ),
     ],
 )

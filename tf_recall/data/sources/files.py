@@ -1,39 +1,53 @@
-"""Where interactions come from, as a config names it: one's own files, or a planted world."""
+"""The sources of interactions that need no download: files, and a planted world."""
+
+from pathlib import Path
 
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.rejections import with_negatives
 from tf_recall.data.sources.synthetic import synthetic
 
 
-def files(interactions, columns=None, items=None, users=None, rejections=None):
-    """Interactions and side tables from files, read by their suffix.
+def files(
+    interactions: str | Path,
+    columns: dict | None = None,
+    items: str | Path | None = None,
+    users: str | Path | None = None,
+    rejections: str | Path | None = None,
+) -> Interactions:
+    """Reads interactions and side tables from CSV or Parquet files.
 
     Args:
-        interactions: a CSV or Parquet file.
-        columns: `{user_id: u, item_id: i, timestamp: t, weight: w}`, ours to the file's, where they
+        interactions: a file of interactions.
+        columns: `{our name: the file's}` of `user_id`, `item_id`, `timestamp`, `weight`, where they
             differ.
-        items: a file with `item_id` and its side columns.
-        users: a file with `user_id` and its side columns.
-        rejections: a file of `user_id` and `item_id`, what users did not want: each row's
-            `negatives`, for the sampler `given`.
+        items: a file with `item_id` and the items' columns.
+        users: a file with `user_id` and the users' columns.
+        rejections: a file with `user_id` and `item_id`, the items that users did not want: they
+            become each row's `negatives`, for the sampler `given`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: another suffix, or content that `Interactions` refuses.
+
+    Example:
+        >>> train = files("train.parquet")
     """
-    taken = Interactions.from_file(interactions, columns=columns, items=items, users=users)
+    log = Interactions.from_file(interactions, columns=columns, items=items, users=users)
     if rejections is None:
-        return taken
-    named = {key: name for key, name in (columns or {}).items() if key in ("user_id", "item_id")}
-    return with_negatives(taken, Interactions.from_file(rejections, columns=named))
+        return log
+    keys = {name: columns[name] for name in ("user_id", "item_id") if name in (columns or {})}
+    return with_negatives(log, Interactions.from_file(rejections, columns=keys))
 
 
-def planted(num_users=1000, num_items=2000, num_interactions=50_000, seed=0):
-    """The interactions of a planted world (`tf_recall.data.sources.synthetic`): no files and no
-    network.
+def planted(
+    num_users: int = 1000, num_items: int = 2000, num_interactions: int = 50_000, seed: int = 0
+) -> Interactions:
+    """The interactions of a planted world, without files or network.
+
+    The world is that of `tf_recall.data.sources.synthetic`.
 
     Args:
-        num_users, num_items, num_interactions: its size.
+        num_users, num_items, num_interactions: the size of the world.
         seed: same seed, same world.
     """
     return synthetic(num_users, num_items, num_interactions, seed=seed).interactions

@@ -1,6 +1,4 @@
-"""MovieLens through tensorflow-datasets: ratings with times, movies with titles and genres, and
-users where known.
-"""
+"""MovieLens through tensorflow-datasets: ratings, movies, and users where they are known."""
 
 import contextlib
 import sys
@@ -13,7 +11,7 @@ from tf_recall.data.ids import raw_ids
 from tf_recall.data.interactions import Interactions
 
 VARIANTS = ("100k", "latest-small", "1m", "20m", "25m")
-BLOCK = 65_536  # records parsed at once: one at a time is fifty times slower
+BLOCK = 65_536  # records parsed at once; one at a time is fifty times slower
 
 RATING_COLUMNS = {
     "user_id": "string",
@@ -22,7 +20,7 @@ RATING_COLUMNS = {
     "timestamp": "int64",
 }
 USER_COLUMNS = {
-    "raw_user_age": "float32",  # 100k alone; 1m knows the lower end of an age group
+    "raw_user_age": "float32",  # 100k only; 1m has the lower end of an age group
     "bucketized_user_age": "float32",
     "user_gender": "int64",
     "user_occupation_text": "string",
@@ -30,40 +28,43 @@ USER_COLUMNS = {
 }
 
 
-def movielens(variant: str = "100k", manual_dir=None, data_dir=None) -> Interactions:
-    """MovieLens ratings as interactions; whoever rates a film has chosen it, so every rating is a
-    positive.
+def movielens(
+    variant: str = "100k",
+    manual_dir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+) -> Interactions:
+    """MovieLens ratings as interactions; every rating is a positive, for the user chose the movie.
 
     Ids are strings. `frame` has the timestamp in seconds and the context column `user_rating`.
-    `items` has `title` and `genres` ("Action|Comedy") of every movie, also of those without a
+    `items` has `title` and `genres` ("Action|Comedy") of every movie, also of movies without a
     rating. `users`, in 100k and 1m, has `age` (in 1m the lower end of an age group), `gender`
     ("male", "female"), `occupation` and `zip_code`.
 
-    The first call prepares the data set under `data_dir`, downloading it unless `manual_dir` has
-    it; later ones read.
+    The first call prepares the data set under `data_dir`, and downloads it unless `manual_dir` has
+    it. Later calls read it there.
 
     Args:
-      variant: "100k", "latest-small", "1m", "20m" or "25m".
-      manual_dir: folder with GroupLens' own file, such as `ml-latest-small.zip`: nothing is
-          downloaded then.
-      data_dir: where tensorflow-datasets keeps what it prepared, by default its own
-          `~/tensorflow_datasets`.
+        variant: "100k", "latest-small", "1m", "20m" or "25m".
+        manual_dir: folder with GroupLens' own file, such as `ml-latest-small.zip`; then nothing is
+            downloaded.
+        data_dir: where tensorflow-datasets keeps what it prepared, by default
+            `~/tensorflow_datasets`.
 
     Raises:
-      ValueError: an unknown variant.
-      FileNotFoundError: `manual_dir` does not hold the file.
-      ImportError: tensorflow-datasets is not installed.
+        ValueError: an unknown variant.
+        FileNotFoundError: `manual_dir` does not have the file.
+        ImportError: tensorflow-datasets is not installed.
 
     Example:
-      >>> ratings = movielens("latest-small", manual_dir="downloads")
+        >>> ratings = movielens("latest-small", manual_dir="downloads")
 
-    Paper: Harper and Konstan 2015, The MovieLens Datasets: History and Context.
+    Paper: Harper and Konstan 2015, "The MovieLens Datasets: History and Context".
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}.")
     if manual_dir is not None and not (Path(manual_dir) / f"ml-{variant}.zip").is_file():
         raise FileNotFoundError(
-            f"{manual_dir} does not hold ml-{variant}.zip, as it is called at grouplens.org."
+            f"{manual_dir} does not hold ml-{variant}.zip, the name of the file at grouplens.org."
         )
     with contextlib.redirect_stdout(sys.stderr):  # tensorflow-datasets prints what it does
         ratings, features = _prepared(f"{variant}-ratings", manual_dir, data_dir)
@@ -82,7 +83,7 @@ def movielens(variant: str = "100k", manual_dir=None, data_dir=None) -> Interact
 
 
 def _prepared(config: str, manual_dir, data_dir):
-    """The record files of a data set that is ready to read, and its features."""
+    """Prepares a data set if need be; gives its record files and its features."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -109,15 +110,17 @@ def _columns(paths: list[str], dtypes: dict) -> dict:
 
     spec = {name: tf.io.FixedLenFeature((), dtype) for name, dtype in dtypes.items()}
     blocks = list(_blocks(paths, spec).as_numpy_iterator())
-    columns = {name: np.concatenate([block[name] for block in blocks]) for name in dtypes}
-    return {
-        name: _text(column) if column.dtype == object else column
-        for name, column in columns.items()
-    }
+    columns = {name: _joined(blocks, name) for name in dtypes}
+    text = {name: _text(column) for name, column in columns.items() if column.dtype == object}
+    return columns | text
+
+
+def _joined(blocks: list[dict], name: str) -> np.ndarray:
+    return np.concatenate([block[name] for block in blocks])
 
 
 def _text(column: np.ndarray) -> np.ndarray:
-    """Bytes to strings, one string object for each distinct value."""
+    """Bytes as strings, with one string object for each distinct value."""
     codes, known = pd.factorize(column)
     return raw_ids(known)[codes]
 
@@ -128,12 +131,13 @@ def _movies(paths: list[str], genres: list[str]) -> pd.DataFrame:
     text = tf.io.FixedLenFeature((), tf.string)
     spec = {"movie_id": text, "movie_title": text, "movie_genres": tf.io.RaggedFeature(tf.int64)}
     blocks = list(_blocks(paths, spec))
-    labels = [row for block in blocks for row in block["movie_genres"].to_list()]
+    labels = tf.concat([block["movie_genres"] for block in blocks], axis=0)
+    names = tf.gather(tf.constant(genres), labels)
     return pd.DataFrame(
         {
-            "item_id": raw_ids(np.concatenate([block["movie_id"] for block in blocks])),
-            "title": raw_ids(np.concatenate([block["movie_title"] for block in blocks])),
-            "genres": ["|".join(genres[label] for label in row) for row in labels],
+            "item_id": raw_ids(_joined(blocks, "movie_id")),
+            "title": raw_ids(_joined(blocks, "movie_title")),
+            "genres": raw_ids(tf.strings.reduce_join(names, axis=1, separator="|").numpy()),
         }
     )
 

@@ -1,6 +1,4 @@
-"""UCI Online Retail: a year of a gift shop's invoices. An invoice is a basket, which serves as a
-session.
-"""
+"""UCI Online Retail: a year of a gift shop's invoices, each of which is a session."""
 
 from pathlib import Path
 
@@ -24,49 +22,47 @@ DTYPES = {
 BANDS = 10
 
 
-def online_retail(path) -> Interactions:
-    """Online Retail as interactions: who bought what, on which invoice, when, how many and for how
-    much.
+def online_retail(path: str | Path) -> Interactions:
+    """Online Retail as interactions: which customer bought which item, on which invoice and when.
 
-    Cleaned as in the literature. A line stays where its customer is known, it cancels nothing
+    Cleaned as in the literature. A line stays where its customer is known, it is no cancellation
     (`InvoiceNo` does not begin with C), and quantity and price are positive:
 
-        541,909 lines -> 397,884 lines, 4,338 customers, 3,665 items, 18,532 invoices, 266,792
-        distinct pairs
+        541,909 lines -> 397,884 lines, 4,338 customers, 3,665 items, 18,532 invoices,
+                         266,792 distinct pairs
 
     Nothing else is changed: an item twice on one invoice is two lines, and postage and manual
     entries are items too.
 
     Ids are strings, items by stock code ("85123A"). `frame` has the timestamp in seconds (the
-    shop's clock, taken for UTC; the lines of an invoice share the minute) and the context columns
+    shop's clock, read as UTC; the lines of an invoice have the same minute) and the context columns
     `invoice`, `quantity` and `price`. `items` has `description`, the code's most frequent one, and
-    `price_band`: about a tenth of the items each, by the median price that an item was sold at,
-    named by the lowest and the highest of them ("1.25-1.65"); equal prices stay together. `users`
-    has `country`, the most frequent one. The side tables are made of all lines: they hold what
-    could be known at any time, so that a split need not make them anew.
+    `price_band`, the tenth of the items by median price, named by its lowest and highest price
+    ("1.25-1.65"); equal prices stay together. `users` has `country`, the most frequent one. The
+    side tables are made of all lines: they hold what could be known at any time, so a split need
+    not make them again.
 
     Args:
-      path: the file as CSV, compressed or not, or the folder that holds it as
-          `online_retail.csv.gz`.
+        path: the file as CSV, compressed or not, or the folder that holds it as
+            `online_retail.csv.gz`.
 
     Raises:
-      FileNotFoundError: no such file.
-      ValueError: a file that is no such CSV, lacks a column, or has no line left after cleaning.
+        FileNotFoundError: no such file.
+        ValueError: a file that is not this CSV, has not all columns, or has no line left after
+            cleaning.
 
     Example:
-      >>> split = leave_last_session_out(online_retail("downloads"), "invoice")
+        >>> split = leave_last_session_out(online_retail("downloads"), "invoice")
 
-    Paper: Chen 2015, Online Retail, UCI Machine Learning Repository, doi 10.24432/C5BW33, licensed
-        CC BY 4.0; described
-    in Chen, Sain and Guo 2012, Data mining for the online retail industry.
+    Paper: Chen 2015, "Online Retail", UCI Machine Learning Repository, doi 10.24432/C5BW33,
+        licensed CC BY 4.0.
+    Paper: Chen et al. 2012, "Data mining for the online retail industry".
     """
     path = _file(Path(path))
     try:
         lines = pd.read_csv(path, dtype=DTYPES)
-    except (
-        ValueError,
-        EOFError,
-    ) as error:  # pandas' own are ValueErrors; an archive cut short ends in EOFError
+    # pandas' own errors are ValueErrors; a truncated archive ends in EOFError
+    except (ValueError, EOFError) as error:
         raise ValueError(
             f"{path} cannot be read as the CSV file of Online Retail: {error}"
         ) from error
@@ -81,11 +77,10 @@ def online_retail(path) -> Interactions:
     if not kept.any():
         raise ValueError(
             f"{path} has {len(lines)} lines, and none with a customer, a positive quantity and "
-            "price, "
-            "and no cancellation."
+            "price, and no cancellation."
         )
     lines = lines[kept]
-    # customers are numbers with gaps, so often saved as floats
+    # customer numbers have gaps, so they are often saved as floats
     user_id = lines["CustomerID"].str.removesuffix(".0")
     return Interactions.from_columns(
         user_id=user_id.to_numpy(object),
@@ -106,8 +101,7 @@ def _file(path: Path) -> Path:
             return candidate
     raise FileNotFoundError(
         f"there is no {' or '.join(map(str, candidates))}: get the data set 'Online Retail' (doi "
-        "10.24432/C5BW33) from "
-        "the UCI Machine Learning Repository and save its table as CSV."
+        "10.24432/C5BW33) from the UCI Machine Learning Repository and save its table as CSV."
     )
 
 
@@ -115,9 +109,8 @@ def _items(lines: pd.DataFrame) -> pd.DataFrame:
     price = lines.groupby("StockCode")["UnitPrice"].median()
     tenth = pd.qcut(price, BANDS, labels=False, duplicates="drop")
     prices = price.groupby(tenth, dropna=False)
-    lowest, highest = (
-        ends.map("{:.2f}".format) for ends in (prices.transform("min"), prices.transform("max"))
-    )
+    lowest = prices.transform("min").map("{:.2f}".format)
+    highest = prices.transform("max").map("{:.2f}".format)
     description = _most_frequent(lines["Description"].str.strip(), lines["StockCode"])
     return _side(
         "item_id", lines["StockCode"], description=description, price_band=lowest + "-" + highest
@@ -125,7 +118,7 @@ def _items(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _side(key: str, ids: pd.Series, **columns: pd.Series) -> pd.DataFrame:
-    """One line per id, from columns whose index are the ids."""
+    """A table with one line per id, from columns with the ids as their index."""
     known = pd.unique(ids)
     return tables.of_columns(
         {key: known} | {name: column.reindex(known).to_numpy() for name, column in columns.items()}
@@ -133,9 +126,7 @@ def _side(key: str, ids: pd.Series, **columns: pd.Series) -> pd.DataFrame:
 
 
 def _most_frequent(values: pd.Series, ids: pd.Series) -> pd.Series:
-    """By id, its most frequent value that is not missing; of equally frequent ones the first in the
-    alphabet.
-    """
+    """Each id's most frequent value that is not missing; of equally frequent ones the lowest."""
     counts = values.groupby([ids, values]).size()  # in the order of ids, then values
     best = counts.sort_values(ascending=False, kind="stable").reset_index(level=1, name="count")
     return best[~best.index.duplicated()].iloc[:, 0]

@@ -1,6 +1,4 @@
-"""A planted world shaped like Airbnb's log: searches in a city that may end in a booking, hosts
-that may reject.
-"""
+"""A planted world like Airbnb's log: searches in a city, bookings, and hosts who reject guests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,40 +8,41 @@ import pandas as pd
 
 from tf_recall.data.interactions import Interactions
 
-# share, sleeps, price
+# kind of home: share of the homes, lowest and highest capacity, factor of the price
 KINDS = {
     "entire": (0.5, 2, 8, 1.0),
     "private": (0.35, 1, 4, 0.6),
     "shared": (0.15, 1, 2, 0.35),
 }
-START, SPAN = 1_500_000_000, 365 * 86_400  # Seconds: a year of searches.
-LEADS = 0.4  # The share of searches that lead to a booking.
-STRAY = 0.05  # The share of clicks outside the city of the search.
-HOME = 0.8  # The share of searches in the user's own country.
-MAX_REJECTIONS = 3  # The log keeps no more of a search.
+START = 1_500_000_000  # seconds
+SPAN = 365 * 86_400  # seconds: a year of searches
+LEADS = 0.4  # the share of searches that lead to a booking
+STRAY = 0.05  # the share of clicks outside the city of the search
+HOME = 0.8  # the share of searches in the user's own country
+MAX_REJECTIONS = 3  # the most that the log keeps of a search
 
 
 @dataclass(frozen=True)
 class Stays:
-    """A log of searches, and the probabilities it was drawn from.
+    """A log of searches, and the probabilities from which it was drawn.
 
-        fits[u, t] = popularity[t] * exp(sharpness * tastes[u] . styles[t] - (log(price[t] /
-        budget[u]) / 0.4)^2 / 2)
+        money = log(price[t] / budget[u]) / 0.4
+        fits[u, t] = popularity[t] * exp(sharpness * tastes[u] . styles[t] - money^2 / 2)
                      * (1 if capacity[t] >= party[u], else 0.02)
         rejects[u, t] = 0.9 where the home is shared with the host and the party fills it, else 0.02
         P(city | user):  by size, 0.8 of it in the user's own country
         P(click t | user, city) ∝ fits[u, t] in the city
-        P(booked t | user) = sum_city P(city | user) * fits[u, t] (1 - rejects[u, t]) / its sum over
-        the city
+        P(booked t | user) = sum_city P(city | user) * accepted[u, t] / (its sum over the city),
+                             accepted = fits * (1 - rejects)
 
     Args:
-        interactions: The clicks in time order, with both side tables. Context: `search` (the
+        interactions: the clicks in time order, with both side tables. Context: `search` (the
             session's id), `booked` (true on the last click of a search that led to a booking) and
-            `negatives` (on that click, the items whose host rejected the guest before).
-        tastes: Unit vectors `[num_users, dim]`, hidden.
-        styles: Unit vectors `[num_items, dim]`, hidden.
+            `negatives` (on that click, the items whose hosts rejected the guest before).
+        tastes: unit vectors `[num_users, dim]`, hidden.
+        styles: unit vectors `[num_items, dim]`, hidden.
         popularity: `[num_items]`, sums to 1.
-        sharpness: How much taste matters.
+        sharpness: how much taste matters.
     """
 
     interactions: Interactions
@@ -53,10 +52,13 @@ class Stays:
     sharpness: float
 
     def fits(self, users: np.ndarray) -> np.ndarray:
-        """How well each item suits the users of these numbers, before the host has a say:
-        `[len(users), num_items]`.
+        """How well each item suits these users, before hosts reject: `[len(users), num_items]`.
+
+        Args:
+            users: numbers of users.
         """
-        guests, items = self.interactions.users.iloc[users], self.interactions.items
+        guests = self.interactions.users.iloc[users]
+        items = self.interactions.items
         taste = self.sharpness * (self.tastes[users] @ self.styles.T - 1)
         money = np.log(items["price"].to_numpy() / guests["budget"].to_numpy()[:, None]) / 0.4
         room = np.where(
@@ -65,18 +67,18 @@ class Stays:
         return self.popularity * np.exp(taste - money**2 / 2) * room
 
     def rejects(self, users: np.ndarray) -> np.ndarray:
-        """The probability of each item's host to reject these users: `[len(users), num_items]`."""
-        guests, items = self.interactions.users.iloc[users], self.interactions.items
+        """P(the item's host rejects the user): `[len(users), num_items]`."""
+        guests = self.interactions.users.iloc[users]
+        items = self.interactions.items
         full = items["capacity"].to_numpy() <= guests["party"].to_numpy()[:, None]
         return np.where(full & (items["kind"] != "entire").to_numpy(), 0.9, 0.02)
 
     def cities(self, users: np.ndarray) -> np.ndarray:
-        """P(city | user): `[len(users), num_cities]`, city number n is "c<n>"."""
+        """P(city | user): `[len(users), num_cities]`; column n is the city "c<n>"."""
         city = _city(self.interactions.items)
         size = np.bincount(city)
-        country = self.interactions.items["country"].to_numpy()[
-            np.unique(city, return_index=True)[1]
-        ]
+        _, first = np.unique(city, return_index=True)
+        country = self.interactions.items["country"].to_numpy()[first]
         home = size * (country == self.interactions.users["country"].to_numpy()[users, None])
         return HOME * home / home.sum(axis=1, keepdims=True) + (1 - HOME) * size / size.sum()
 
@@ -85,15 +87,13 @@ class Stays:
         users = np.array([int(user_id[1:]) for user_id in user_ids])
         city = _city(self.interactions.items)
         accepted = self.fits(users) * (1 - self.rejects(users))
-        return (
-            self.cities(users)[:, city]
-            * accepted
-            / (accepted @ np.eye(city.max() + 1)[city])[:, city]
-        )
+        in_city = accepted @ np.eye(city.max() + 1)[city]  # [users, cities]
+        return self.cities(users)[:, city] * accepted / in_city[:, city]
 
     def best(self, user_ids: Sequence[str], k: int) -> np.ndarray:
-        """The items each user is likeliest to book: ids `[len(user_ids), k]`; no model does better
-        but by luck.
+        """The `k` items that each user most probably books: ids `[len(user_ids), k]`.
+
+        Only by luck can a model do better.
         """
         return _ids("i", len(self.popularity))[np.argsort(-self.booked(user_ids), axis=1)[:, :k]]
 
@@ -108,62 +108,54 @@ def stays(
     zipf: float = 0.6,
     seed: int = 0,
 ) -> Stays:
-    """Draws a world of homes in cities and of users who search, click and book.
+    """Draws a world of homes in cities, and of users who search, click and book.
 
-    A search stays in one city, but for stray clicks, and has up to 12 clicks on homes that suit the
+    A search is in one city, except for stray clicks, and has up to 12 clicks on homes that suit the
     user; four in ten lead to a booking. A fifth of the users search once, half of the others up to
-    three times. Popularity falls as `rank ** -zipf`; some homes are never clicked and some users
-    never search: they stand in the side tables alone.
+    three times. Popularity falls as `rank ** -zipf`. Some homes are never clicked and some users
+    never search: they are in the side tables only.
 
     Args:
-        num_users: Users, "u0" and on; the table has `country`, `budget` (a night) and `party` (1 to
-            6).
-        num_items: Homes, "i0" and on; the table has `city`, its `country`, `kind`, `capacity` and
+        num_users: users, from "u0" on; the table has `country`, `budget` (a night) and `party` (1
+            to 6).
+        num_items: homes, from "i0" on; the table has `city`, its `country`, `kind`, `capacity` and
             `price`.
-        num_cities: Cities, "c0" and on, of falling size, dealt out to the countries.
-        num_countries: Countries, at most as many as cities.
-        dim: Size of the hidden vectors.
-        sharpness: How much the hidden taste matters.
-        zipf: How fast popularity falls.
-        seed: Same seed, same world.
+        num_cities: cities, from "c0" on, of falling size, distributed over the countries.
+        num_countries: countries, at most as many as cities.
+        dim: length of the hidden vectors.
+        sharpness: how much the hidden taste matters.
+        zipf: how fast popularity falls.
+        seed: same seed, same world.
 
     Raises:
-        ValueError: A size below 1, more countries than cities, or more cities than items.
+        ValueError: a size below 1, more countries than cities, or more cities than items.
 
     Example:
         >>> world = stays(num_users=500)
         >>> world.interactions.frame.query("booked")[["user_id", "item_id", "negatives"]]
 
-    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD
-    2018, section 3.
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking
+        at Airbnb", section 3.
     """
     if not (num_users >= 1 and dim >= 1 and 1 <= num_countries <= num_cities <= num_items):
         raise ValueError(
             "there must be a user, a dimension, and 1 <= num_countries <= num_cities <= "
-            f"num_items; got {num_users}, "
-            f"{dim}, and {num_countries}, {num_cities}, {num_items}"
+            f"num_items; got {num_users}, {dim}, and {num_countries}, {num_cities}, {num_items}"
         )
     rng = np.random.default_rng(seed)
-    items, users = (
-        _draw_items(rng, num_items, num_cities, num_countries),
-        _draw_users(rng, num_users, num_countries),
-    )
-    styles, tastes = (
-        _unit(rng.standard_normal((num_items, dim))),
-        _unit(rng.standard_normal((num_users, dim))),
-    )
+    items = _draw_items(rng, num_items, num_cities, num_countries)
+    users = _draw_users(rng, num_users, num_countries)
+    styles = _unit(rng.standard_normal((num_items, dim)))
+    tastes = _unit(rng.standard_normal((num_users, dim)))
     popularity = rng.permutation((1.0 + np.arange(num_items)) ** -zipf)
     popularity /= popularity.sum()
     truth = Stays(Interactions(pd.DataFrame(), items, users), tastes, styles, popularity, sharpness)
-    num_searches = np.where(
-        rng.random(num_users) < 0.2, 1, 1 + rng.geometric(0.3, num_users).clip(max=20)
-    )
+    once = rng.random(num_users) < 0.2
+    num_searches = np.where(once, 1, 1 + rng.geometric(0.3, num_users).clip(max=20))
     num_searches[rng.random(num_users) < 0.02] = 0
-    rows = [
-        row
-        for block in np.array_split(np.arange(num_users), 1 + num_users // 256)
-        for row in _searches(rng, truth, block, num_searches[block])
-    ]
+    rows = []
+    for block in np.array_split(np.arange(num_users), 1 + num_users // 256):
+        rows += _searches(rng, truth, block, num_searches[block])
     user, search, second, item, booked, negatives = zip(*rows, strict=True)
     order = np.lexsort((search, second))
     columns = {
@@ -175,20 +167,17 @@ def stays(
         "negatives": pd.Series(negatives, dtype=object).to_numpy(),
     }
     columns = {name: values[order] for name, values in columns.items()}
-    return Stays(
-        Interactions.from_columns(**columns, items=items, users=users),
-        tastes,
-        styles,
-        popularity,
-        sharpness,
-    )
+    interactions = Interactions.from_columns(**columns, items=items, users=users)
+    return Stays(interactions, tastes, styles, popularity, sharpness)
 
 
-def stays_log(num_users=2000, num_items=600, num_cities=12, seed=0):
-    """The interactions of a planted world of searches and bookings: no files and no network.
+def stays_log(
+    num_users: int = 2000, num_items: int = 600, num_cities: int = 12, seed: int = 0
+) -> Interactions:
+    """The interactions of a planted world of searches and bookings, without files or network.
 
     Args:
-        num_users, num_items, num_cities: its size.
+        num_users, num_items, num_cities: the size of the world.
         seed: same seed, same world.
     """
     return stays(num_users, num_items, num_cities, seed=seed).interactions
@@ -204,7 +193,7 @@ def _draw_items(rng, num, num_cities, num_countries):
     capacity = rng.integers(
         of_kind[kind, 1].astype(int), of_kind[kind, 2].astype(int), endpoint=True
     )
-    dear = rng.uniform(0.7, 1.4, num_cities)  # Some cities cost more.
+    dear = rng.uniform(0.7, 1.4, num_cities)  # some cities are more expensive
     price = (
         80 * dear[city] * of_kind[kind, 3] * np.sqrt(capacity) * rng.lognormal(sigma=0.4, size=num)
     )
@@ -229,7 +218,7 @@ def _draw_users(rng, num, num_countries):
 
 
 def _searches(rng, truth, users, nums):
-    """The users' clicks: (user, search, second, item, booked, negatives)."""
+    """The users' clicks, in rows of user, search, second, item, booked, negatives."""
     city = _city(truth.interactions.items)
     given = zip(
         users, nums, truth.fits(users), truth.rejects(users), truth.cities(users), strict=True
@@ -239,34 +228,28 @@ def _searches(rng, truth, users, nums):
             inside = fits * (city == where)
             inside /= inside.sum()
             clicks = (1 - STRAY) * inside + STRAY * fits / fits.sum()
-            taken = rng.choice(
-                len(fits), min(1 + rng.geometric(0.25), 12, len(fits)), replace=False, p=clicks
-            ).tolist()
-            rejected, booked = [], None
+            num_clicks = min(1 + rng.geometric(0.25), 12, len(fits))
+            clicked = rng.choice(len(fits), num_clicks, replace=False, p=clicks).tolist()
+            rejected = []
+            booked = None
             if rng.random() < LEADS:
                 rejected, booked = _request(rng, inside, rejects)
-                taken = [item for item in taken if item not in (*rejected, booked)] + [
-                    *rejected,
-                    booked,
-                ]
+                requested = [*rejected, booked]
+                clicked = [item for item in clicked if item not in requested] + requested
             second = START + int(SPAN * rng.random())
-            for place, item in enumerate(taken):
-                led = place == len(taken) - 1 and booked is not None
-                yield (
-                    user,
-                    f"u{user}-{at}",
-                    second + 40 * place,
-                    item,
-                    led,
-                    [f"i{n}" for n in rejected if led],
-                )
+            for position, item in enumerate(clicked):
+                led = position == len(clicked) - 1 and booked is not None
+                negatives = [f"i{n}" for n in rejected] if led else []
+                yield user, f"u{user}-{at}", second + 40 * position, item, led, negatives
 
 
 def _request(rng, inside, rejects):
-    """The items whose hosts said no, and the one whose host said yes: one asks by how well they
-    suit until then.
+    """The items whose hosts rejected the user, and the one whose host accepted them.
+
+    Users request items by how well they suit, until a host accepts.
     """
-    accepted, refused = inside * (1 - rejects), inside * rejects
+    accepted = inside * (1 - rejects)
+    refused = inside * rejects
     tries = min(rng.geometric(accepted.sum()) - 1, MAX_REJECTIONS)
     booked = rng.choice(len(inside), p=accepted / accepted.sum())
     rejected = dict.fromkeys(rng.choice(len(inside), tries, p=refused / refused.sum()).tolist())

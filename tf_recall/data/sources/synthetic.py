@@ -1,4 +1,4 @@
-"""A planted world shaped like MovieLens: the best achievable ranking is known."""
+"""A planted world like MovieLens, of which the best achievable ranking is known."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pandas as pd
 
 from tf_recall.data.interactions import Interactions
 
-# The words of a title tell the genre: each belongs to one.
+# Each word of a title belongs to one genre.
 GENRES = {
     "Action": "Strike Fury Bullet Chase Rogue Blast Convoy Rampage",
     "Adventure": "Voyage Island Compass Treasure Jungle Summit Caravan Expedition",
@@ -23,27 +23,28 @@ GENRES = {
     "Sci-Fi": "Orbit Android Nebula Signal Quantum Colony Eclipse Starship",
     "Western": "Saddle Canyon Sheriff Outlaw Prairie Stagecoach Frontier Dust",
 }
-START, SPAN = 1_500_000_000, 2 * 365 * 86_400  # Seconds: two years of events.
-CELLS = 2**22  # Users times items held at once.
+START = 1_500_000_000  # seconds
+SPAN = 2 * 365 * 86_400  # seconds: two years of events
+CELLS = 2**22  # users times items in memory at a time
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Interactions, and the probabilities they were drawn from.
+    """Interactions, and the probabilities from which they were drawn.
 
         P(item | user) ∝ popularity[item] * exp(sharpness * tastes[user] . vectors[item])
 
-    Each event is a draw from P among the items its user has not had yet. So whatever a user has had
-    so far, the best ranking of what comes next is the rest by falling P, and no model can beat
-    `best` but by luck.
+    Each event is a draw from P among the items that the user has not interacted with. So the best
+    ranking of a user's next items is all others by falling P, and only by luck can a model do
+    better than `best`.
 
     Args:
-        interactions: The events, with both side tables; user number n is "u<n>" and item number n
+        interactions: the events, with both side tables; user number n is "u<n>" and item number n
             is "i<n>".
-        tastes: Unit vectors `[num_users, dim]`.
-        vectors: Unit vectors `[num_items, dim]`.
+        tastes: unit vectors `[num_users, dim]`.
+        vectors: unit vectors `[num_items, dim]`.
         popularity: `[num_items]`, sums to 1.
-        sharpness: How much taste matters.
+        sharpness: how much taste matters.
     """
 
     interactions: Interactions
@@ -53,9 +54,7 @@ class Planted:
     sharpness: float
 
     def scores(self, user_ids: Sequence[str]) -> np.ndarray:
-        """log P(item | user), `[len(user_ids), num_items]`; column n is the item "i<n>", the item
-        table's order.
-        """
+        """log P(item | user): `[len(user_ids), num_items]`; column n is the item "i<n>"."""
         logits = self._logits(self._numbers(user_ids)).astype(np.float64)
         top = logits.max(axis=1, keepdims=True)
         return logits - (top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True)))
@@ -63,13 +62,16 @@ class Planted:
     def best(
         self, user_ids: Sequence[str], k: int, exclude: Interactions | None = None
     ) -> np.ndarray:
-        """The best achievable answers: item ids `[len(user_ids), k]` by falling P.
+        """The best achievable recommendations: item ids `[len(user_ids), k]` by falling P.
 
         Args:
-            user_ids: Ids such as "u12".
-            k: Answers a user.
-            exclude: Interactions whose (user, item) pairs must not be answered, such as the train
-                side of a split. Where fewer than `k` items remain, the row ends in "".
+            user_ids: ids such as "u12".
+            k: how many items a user gets.
+            exclude: interactions whose (user, item) pairs are left out, such as the train part of a
+                split. Where fewer than `k` items remain, the row ends in "".
+
+        Raises:
+            ValueError: `k` is out of range, or an id is not of this world.
         """
         num_items = len(self.popularity)
         if not 1 <= k <= num_items:
@@ -81,11 +83,9 @@ class Planted:
         if exclude is not None:
             pairs = exclude.frame.groupby("user_id", sort=False)["item_id"]
             wanted = set(np.asarray(user_ids, dtype=object))
-            excluded = {
-                _number(user): np.array([_number(i) for i in items])
-                for user, items in pairs
-                if user in wanted
-            }
+            for user, items in pairs:
+                if user in wanted:
+                    excluded[_number(user)] = np.array([_number(item) for item in items])
         item_ids = np.append(_ids("i", num_items), "")
         answers = np.empty((len(users), k), dtype=object)
         for start, stop in _blocks(np.full(len(users), num_items), CELLS):
@@ -121,26 +121,26 @@ def synthetic(
     zipf: float = 0.8,
     seed: int = 0,
 ) -> Planted:
-    """Draws a world of users with tastes and items with genres, and what the users took.
+    """Draws a world of users with tastes and items with genres, and the users' interactions.
 
-    Items are made of the words of their title: a word belongs to a genre and its vector lies near
-    that genre's, an item's vector near the mean of its words'. A user's taste lies between two
-    genres. So genres, titles, the users' ages and favorite genres all tell something, and ids tell
-    the rest. Popularity falls as `rank ** -zipf`, whatever the genre.
-    No user takes an item twice. The cost grows with the interactions, not with users times items.
+    A word of a title belongs to a genre, and its vector is near the genre's; an item's vector is
+    near the mean of its words'. A user's taste is between two genres. So genres, titles, the users'
+    ages and favorite genres are all informative, and ids add the rest. Popularity falls as
+    `rank ** -zipf`, in every genre. No user interacts with an item twice. The cost grows with the
+    interactions, not with users times items.
 
     Args:
-        num_users: Users, "u0" and on; the table has `age` and `favorite_genre` (one in five tells a
-            random one).
-        num_items: Items, "i0" and on; the table has `title`, `genres` ("Crime|Drama") and `year`.
-        num_interactions: Events, at least one a user; some users are far more active than others.
-        dim: Size of the vectors.
-        sharpness: How much taste matters: 0 leaves popularity alone.
-        zipf: How fast popularity falls: 0 makes all items equal.
-        seed: Same seed, same world.
+        num_users: users, from "u0" on; the table has `age` and `favorite_genre` (a random one for
+            one user in five).
+        num_items: items, from "i0" on; the table has `title`, `genres` ("Crime|Drama") and `year`.
+        num_interactions: events, at least one a user; some users are far more active than others.
+        dim: length of the vectors.
+        sharpness: how much taste matters; with 0 only popularity does.
+        zipf: how fast popularity falls; with 0 all items are equally popular.
+        seed: same seed, same world.
 
     Raises:
-        ValueError: A size below 1, or `num_interactions` outside `num_users` to
+        ValueError: a size below 1, or `num_interactions` below `num_users` or above
             `num_users * num_items`.
 
     Example:
@@ -155,8 +155,7 @@ def synthetic(
     if not num_users <= num_interactions <= num_users * num_items:
         raise ValueError(
             f"num_interactions is {num_interactions}; it must lie between num_users, {num_users}, "
-            "and "
-            f"num_users * num_items, {num_users * num_items}, for no user takes an item twice."
+            f"and num_users * num_items, {num_users * num_items}: no user has an item twice."
         )
     rng = np.random.default_rng(seed)
     centers = _unit(rng.standard_normal((len(GENRES), dim)))
@@ -166,13 +165,13 @@ def synthetic(
     popularity /= popularity.sum()
 
     counts = _draw_counts(rng, num_users, num_items, num_interactions)
-    taken = [
+    drawn = [
         _draw_events(rng, tastes[start:stop], vectors, popularity, sharpness, counts[start:stop])
         for start, stop in _blocks(counts, 2**16)
     ]
     user = np.repeat(np.arange(num_users), counts)
-    item = np.concatenate(taken)
-    # A user's events lie anywhere between the day they joined and the end, in the order drawn.
+    item = np.concatenate(drawn)
+    # A user's events are at any times between the day they joined and the end, in the order drawn.
     joined = rng.random(num_users) * 0.9
     moment = joined[user] + (1 - joined[user]) * rng.random(len(user))
     moment = moment[np.lexsort((moment, user))]
@@ -192,7 +191,7 @@ def _draw_items(rng, num_items, centers) -> tuple[pd.DataFrame, np.ndarray]:
     words = np.array([line.split() for line in GENRES.values()], dtype=object)  # [genres, words]
     num_genres, num_words = words.shape
     word_vectors = _unit(centers[:, None] + 0.5 * _noise(rng, (*words.shape, centers.shape[1])))
-    # Two words an item; the second is of the first's genre half of the time.
+    # Two words an item; half of the second words have the genre of the first.
     genre = rng.integers(num_genres, size=(2, num_items))
     genre[1] = np.where(rng.random(num_items) < 0.5, genre[0], genre[1])
     word = rng.integers(num_words, size=(2, num_items))
@@ -220,22 +219,20 @@ def _draw_users(rng, num_users, centers) -> tuple[pd.DataFrame, np.ndarray]:
     tastes = _unit(
         centers[first] + share * centers[second] + 0.4 * _noise(rng, (num_users, centers.shape[1]))
     )
-    told = np.where(rng.random(num_users) < 0.8, first, rng.integers(len(genres), size=num_users))
+    stated = np.where(rng.random(num_users) < 0.8, first, rng.integers(len(genres), size=num_users))
     age = 40 + 12 * np.sqrt(centers.shape[1]) * tastes[:, 0] + 5 * rng.standard_normal(num_users)
     table = pd.DataFrame(
         {
             "user_id": _ids("u", num_users),
             "age": age.clip(13, 90).astype(np.int64),
-            "favorite_genre": genres[told],
+            "favorite_genre": genres[stated],
         }
     )
     return table, tastes.astype(np.float32)
 
 
 def _draw_counts(rng, num_users, num_items, total) -> np.ndarray:
-    """Events of each user: a quarter of the mean for sure, the rest log-normal; they sum to
-    `total`.
-    """
+    """How many events each user has: at least a quarter of the mean, the rest log-normal."""
     floor = max(1, total // (4 * num_users))
     activity = rng.lognormal(sigma=1.0, size=num_users)
     counts = floor + ((total - floor * num_users) * activity / activity.sum()).astype(np.int64)
@@ -247,20 +244,21 @@ def _draw_counts(rng, num_users, num_items, total) -> np.ndarray:
 
 
 def _draw_events(rng, tastes, vectors, popularity, sharpness, counts) -> np.ndarray:
-    """Items of each user in the order drawn, user after user: draws from P without replacement.
+    """The items of each user in the order drawn, user after user: from P without replacement.
 
-    Propose by popularity and accept with probability `exp(sharpness * (taste . vector - 1))`: both
-    are unit vectors, so that is P, and repeats are dropped. A user for whom this would cost more
-    proposals than there are items (they have had most of what they like) is finished by a race over
-    all items they have not had, which is the same draw.
+    Items are proposed by popularity and accepted with probability
+    `exp(sharpness * (taste . vector - 1))`: both are unit vectors, so the accepted ones are draws
+    from P, and repeats are dropped. A user who would need more proposals than there are items (most
+    of those they like are drawn already) draws the rest by a race of exponential times over all
+    items that remain, which is the same distribution.
     """
     num_items = len(popularity)
-    by_rank = np.argsort(-popularity)  # The search below mostly stays at the front.
+    by_rank = np.argsort(-popularity)  # the search below then ends at the front mostly
     cumulative = np.cumsum(popularity[by_rank])
     cumulative /= cumulative[-1]
-    keys = np.empty(0, dtype=np.int64)  # user * num_items + item, in the order drawn.
+    keys = np.empty(0, dtype=np.int64)  # user * num_items + item, in the order drawn
     missing = counts.copy()
-    prior = 0.05  # Share of the proposals that bring a new item; then the user's own.
+    prior = 0.05  # the share of the proposals that give a new item, until a user has their own
     share = np.full(len(counts), prior)
     while True:
         proposals = np.ceil(missing / share).astype(np.int64)
@@ -270,17 +268,17 @@ def _draw_events(rng, tastes, vectors, popularity, sharpness, counts) -> np.ndar
         user = np.repeat(np.arange(len(counts)), proposals)
         item = by_rank[np.searchsorted(cumulative, rng.random(len(user)), side="right")]
         likeness = np.einsum("nd,nd->n", tastes[user], vectors[item])
-        accepted = rng.standard_exponential(len(user), dtype=np.float32) > sharpness * (
-            1 - likeness
-        )
+        threshold = rng.standard_exponential(len(user), dtype=np.float32)
+        accepted = threshold > sharpness * (1 - likeness)
         keys = np.concatenate([keys, user[accepted] * num_items + item[accepted]])
         keys = keys[np.sort(np.unique(keys, return_index=True)[1])]
         keys = _first(keys, counts, num_items)
-        before, missing = missing, counts - np.bincount(keys // num_items, minlength=len(counts))
+        before = missing
+        missing = counts - np.bincount(keys // num_items, minlength=len(counts))
         share = np.where(proposals, (before - missing + 1) / (proposals + 1 / prior), share)
-    late = np.flatnonzero(missing)
-    for start, stop in _blocks(np.full(len(late), num_items), CELLS):
-        racing = late[start:stop]
+    unfinished = np.flatnonzero(missing)
+    for start, stop in _blocks(np.full(len(unfinished), num_items), CELLS):
+        racing = unfinished[start:stop]
         pace = popularity * np.exp(sharpness * (tastes[racing] @ vectors.T - 1))
         arrival = rng.standard_exponential(pace.shape) / pace
         row = np.searchsorted(racing, keys // num_items)
@@ -293,32 +291,28 @@ def _draw_events(rng, tastes, vectors, popularity, sharpness, counts) -> np.ndar
 
 
 def _first(keys, counts, num_items) -> np.ndarray:
-    """Groups the keys by user, each in the order given, and keeps the first `counts[user]` of
-    them.
-    """
+    """The first `counts[user]` keys of each user, in the order given, user after user."""
     keys = keys[np.argsort(keys // num_items, kind="stable")]
     user = keys // num_items
-    place = np.arange(len(keys)) - np.searchsorted(user, user)
-    return keys[place < counts[user]]
+    position = np.arange(len(keys)) - np.searchsorted(user, user)
+    return keys[position < counts[user]]
 
 
 def _smallest(costs, k) -> np.ndarray:
-    """Positions `[rows, k]` of each row's smallest costs, in rising order."""
+    """The positions `[rows, k]` of each row's smallest costs, in rising order."""
     positions = np.argpartition(costs, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(
-        positions, np.argsort(np.take_along_axis(costs, positions, axis=1), axis=1), axis=1
-    )
+    order = np.argsort(np.take_along_axis(costs, positions, axis=1), axis=1)
+    return np.take_along_axis(positions, order, axis=1)
 
 
 def _blocks(sizes, limit) -> Iterator[tuple[int, int]]:
-    """Cuts rows of the given sizes into runs of about `limit` together."""
+    """Cuts rows of the given sizes into blocks of about `limit` in all."""
     ends = np.cumsum(sizes)
     start = 0
     while start < len(sizes):
-        stop = max(
-            start + 1,
-            int(np.searchsorted(ends, (ends[start - 1] if start else 0) + limit, side="right")),
-        )
+        before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, before + limit, side="right"))
+        stop = max(start + 1, stop)
         yield start, stop
         start = stop
 

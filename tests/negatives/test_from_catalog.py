@@ -1,4 +1,4 @@
-"""Samplers that draw from the catalog: prices by hand, draws against prices, seeds."""
+"""Samplers that draw from the catalog: log q by hand, draws against log q, seeds."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def adapted(sampler, counts):
 
 
 @pytest.mark.parametrize("sampler", [Uniform(3), WholeCatalog()], ids=["uniform", "whole"])
-def test_even_prices_by_hand(sampler):
+def test_uniform_log_q_by_hand(sampler):
     sampler.adapt([0, 9, 0, 1])
     np.testing.assert_allclose(sampler.log_q([[1, 2]]), np.log([[1 / 3, 1 / 3]]), rtol=1e-6)
 
@@ -82,7 +82,7 @@ def test_log_uniform_is_what_tensorflow_draws_of_sorted_ids():
     np.testing.assert_allclose(ours, theirs.true_expected_count[0], rtol=1e-4)
 
 
-def test_draws_match_the_prices(make, batch_of, assert_drawn):
+def test_draws_match_log_q(make, batch_of, assert_drawn):
     sampler = make(NUM)
     assert_drawn(ids(sampler, batch_of([1])), sampler.log_q(ROWS))
 
@@ -100,13 +100,13 @@ def test_the_seed_and_the_step_decide(make, batch_of):
     np.testing.assert_array_equal(
         first, ids(make(1000), batch_of([2], step=tf.constant(3, tf.int64)))
     )
-    even = np.mean(np.exp(make(1000).log_q(first)))  # how often two independent draws agree
+    agreement = np.mean(np.exp(make(1000).log_q(first)))  # how often two independent draws agree
     for other in (
         ids(make(1000), batch_of([1], step=4)),
         ids(make(1000, seed=1), batch_of([1], step=3)),
-        ids(make(1000), batch_of([1], step=3, place=(1,))),
+        ids(make(1000), batch_of([1], step=3, position=(1,))),
     ):
-        assert np.mean(first == other) < even + 0.1
+        assert np.mean(first == other) < agreement + 0.1
 
 
 def test_samplers_of_equal_seed_draw_differently(batch_of):
@@ -164,6 +164,6 @@ def test_refuses_a_power_that_is_none(power):
 
 
 @pytest.mark.parametrize("counts", [[0, 0], [1, -1], [[1, 2]]])
-def test_refuses_counts_that_price_nothing(make, counts):
+def test_refuses_counts_that_give_no_probability(make, counts):
     with pytest.raises(ValueError, match="counts must be"):
         make(1).adapt(counts)
