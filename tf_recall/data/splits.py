@@ -58,6 +58,10 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
     later event. A user keeps at least one event in train: those with a single one are not tested,
     those with two are not validated on.
 
+    Args:
+      interactions: with timestamps.
+      validation: whether to validate on the events before the last.
+
     Raises:
       ValueError: no timestamps, or a side that would be empty.
     """
