@@ -1,5 +1,6 @@
 """A trained model's vectors on Beam are those that it serves."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq

@@ -3,6 +3,8 @@
 `layerwise` computes the vectors of all nodes of a graph, `embed` those of a whole catalog,
 `item_cf` and `swing` the items most similar to each. They read and write Parquet on any file system
 that Beam knows, run on any of its runners, and continue where an interrupted run stopped.
+
+Methods `process` have no annotations: Beam would take them for types to check while it runs.
 """
 
 try:

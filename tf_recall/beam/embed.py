@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 import apache_beam as beam
@@ -125,13 +124,13 @@ def embed(
 class Embed(beam.DoFn):
     """`(Block, path)` -> a file of the embeddings of these items."""
 
-    def __init__(self, model, shared, columns):
+    def __init__(self, model: str, shared: Shared, columns: list[str]):
         self._model = model
         self._shared = shared
         self._columns = columns
         self._counter = counter("rows")
 
-    def setup(self):
+    def setup(self) -> None:
         self._loaded = self._shared.acquire(lambda: load(self._model))
 
     def process(self, element):
@@ -151,7 +150,7 @@ class Embed(beam.DoFn):
 class ReadIds(beam.DoFn):
     """Blocks -> `(part, ids)`; ids of equal hashes are in one part."""
 
-    def __init__(self, num_parts):
+    def __init__(self, num_parts: int):
         self._num_parts = num_parts
 
     def process(self, block):
@@ -164,7 +163,7 @@ class ReadIds(beam.DoFn):
                 yield int(part), ids[parts == part]
 
 
-def once_each(_: int, blocks: Iterable[np.ndarray]) -> None:
+def once_each(_, blocks):
     """Refuses ids of a part that come twice."""
     ids = pd.Series(np.concatenate(list(blocks)))
     twice = ids[ids.duplicated()]

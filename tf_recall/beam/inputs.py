@@ -34,7 +34,7 @@ def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
         ValueError: the model has no graph, since it was loaded.
 
     Example:
-        >>> done = layerwise(**write_inputs(model, "graph"), out="vectors", options=options)
+        >>> done = layerwise(**write_inputs(model, "graph"), out="vectors")
     """
     if model.graph is None:
         raise ValueError(

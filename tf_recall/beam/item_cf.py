@@ -1,5 +1,6 @@
 """Similar items by the users who like both, as a Beam pipeline: ItemCF beyond one machine."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,6 +13,7 @@ from tf_recall.beam.similar import (
     ROWS_PER_SHARD,
     USER_LIMIT,
     Step,
+    Work,
     WriteSimilar,
     add_arguments,
     matrix,
@@ -118,13 +120,12 @@ SCALED = {Cosine: _binary, WeightedCosine: _weighted}  # likes as columns of len
 
 
 class Multiply(Step):
-    """`(shard of the users, [Some, ...])` ->
-    `(part of the items, products [items of the part, V])`.
-    """
+    """`(shard of the users, [Some, ...])` -> `(part of the items, products [their number, V])`."""
 
-    def __init__(self, work, scaled):
+    def __init__(self, work: Work, scaled: Callable):
         super().__init__(work)
-        self._scaled, self._waiting = scaled, work.waiting()
+        self._scaled = scaled
+        self._waiting = work.waiting()
 
     def process(self, element):
         _, some = element

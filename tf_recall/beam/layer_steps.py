@@ -20,7 +20,7 @@ EDGES_AT_ONCE = 2**19  # read by a worker, and summed: up to as many sums, of M 
 class ReadNodes(beam.DoFn):
     """Blocks of a table of nodes -> `(shard, Nodes)`."""
 
-    def __init__(self, title, rows_at_once, num_shards):
+    def __init__(self, title: str, rows_at_once: int, num_shards: int):
         self._title = title
         self._rows = rows_at_once
         self._num_shards = num_shards
@@ -36,7 +36,7 @@ class ReadNodes(beam.DoFn):
 class ReadEdges(beam.DoFn):
     """Blocks of a table of edges -> `(shard of the targets, Edges)`."""
 
-    def __init__(self, table, num_shards):
+    def __init__(self, table: tables.Table, num_shards: int):
         self._title = table.title
         self._num_shards = num_shards
         names = ("source", "target", "weight")
@@ -91,12 +91,12 @@ class _Step(beam.DoFn):
         num_shards: of the sources.
     """
 
-    def __init__(self, convolution, titles, num_shards):
+    def __init__(self, convolution: Convolution, titles: tuple[str, str], num_shards: int):
         self._source = convolution
         self._nodes_title, self._edges_title = titles
         self._num_shards = num_shards
 
-    def setup(self):
+    def setup(self) -> None:
         self._convolution = self._source.load()
 
 
@@ -120,7 +120,9 @@ class Send(_Step):
 class Aggregate(_Step):
     """`(shard of the sources, their Nodes and Sums)` -> a file of their new vectors."""
 
-    def __init__(self, convolution, titles, num_shards, folder):
+    def __init__(
+        self, convolution: Convolution, titles: tuple[str, str], num_shards: int, folder: str
+    ):
         super().__init__(convolution, titles, num_shards)
         self._folder = folder
         self._counter = counter("rows")

@@ -28,7 +28,9 @@ def save_layers(layers: list[dict], folder: str | Path) -> None:
         ValueError: no layers, or a convolution without weights yet.
 
     Example:
-        >>> save_layers([{"user": to_users, "item": to_items}], "gs://bucket/layers")
+        >>> convolution = SAGEConvolution(64, Mean())
+        >>> convolution.build((None, 32), (None, None, 32))
+        >>> save_layers([{"item": convolution}], "layers")
     """
     if not layers or not all(layers):
         raise ValueError("there must be one layer or more, of one type or more each")

@@ -75,8 +75,9 @@ def layerwise(
             vectors of unequal length, weights below 0.
 
     Example:
-        >>> save_layers([{"item": SAGEConvolution(64, Mean())}], "layers")  # built
-        >>> layerwise({"item": "items/"}, {("item", "item"): "edges/"}, "layers", "vectors")
+        >>> model = GraphSAGE(query_tower, item_tower, dim=8).adapt(split.train, catalog)
+        >>> done = layerwise(**write_inputs(model, "inputs"), out="vectors")
+        >>> items = pd.read_parquet("vectors/layer-2/item")     # row, vector
 
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
         Systems", section 3.4.
@@ -120,7 +121,8 @@ def _build(pipeline, plan, layers, number, out):
         blocks = tasks(pipeline, f"{each} nodes", before[each].blocks(plan.rows_per_shard))
         vectors[each] = blocks | f"{each} nodes: read" >> beam.ParDo(read)
     for of_type in layer:
-        near, table = plan.over[of_type], plan.edges[of_type]
+        near = plan.over[of_type]
+        table = plan.edges[of_type]
         blocks = tasks(pipeline, f"{of_type} edges", table.blocks(EDGES_AT_ONCE))
         read = ReadEdges(table, plan.num_shards[near])
         edges = blocks | f"{of_type} edges: read" >> beam.ParDo(read)

@@ -121,7 +121,7 @@ def gather(
 class Read(beam.DoFn):
     """`(line, Block)` -> `(shard of the users, their interactions)`."""
 
-    def __init__(self, columns, num_shards):
+    def __init__(self, columns: list[str], num_shards: int):
         self._columns = columns
         self._num_shards = num_shards
         self._counter = counter("interactions")
@@ -149,7 +149,7 @@ class Read(beam.DoFn):
 class Merge(beam.DoFn):
     """`(shard, interactions of its users)` -> `(shard of the items, likes)`, one per pair."""
 
-    def __init__(self, limit, num_shards):
+    def __init__(self, limit: int | None, num_shards: int):
         self._limit = limit
         self._num_shards = num_shards
         self._likes = counter("likes")
@@ -183,7 +183,7 @@ class Merge(beam.DoFn):
 class Write(beam.DoFn):
     """`(shard, likes of its items)` -> a file of likes and one of items."""
 
-    def __init__(self, limit, num_shards, folder):
+    def __init__(self, limit: int | None, num_shards: int, folder: str):
         self._limit = limit
         self._num_shards = num_shards
         self._folder = folder

@@ -163,7 +163,7 @@ class Step(beam.DoFn):
     def __init__(self, work: Work):
         self._work = work
 
-    def setup(self):
+    def setup(self) -> None:
         self._items = self._work.items()
 
 
@@ -181,7 +181,7 @@ class ReadLikes(Step):
 class WriteSimilar(Step):
     """`(part, similarities [items of the part, V])` -> a file of each item's most similar items."""
 
-    def __init__(self, work):
+    def __init__(self, work: Work):
         super().__init__(work)
         self._counter = counter("rows")
 

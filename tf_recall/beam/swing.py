@@ -12,6 +12,7 @@ from tf_recall.beam.similar import (
     ROWS_PER_SHARD,
     USER_LIMIT,
     Step,
+    Work,
     WriteSimilar,
     add_arguments,
     matrix,
@@ -101,7 +102,7 @@ def swing(
 class Send(Step):
     """`(shard of the users, [Some, ...])` -> `(part of the items, (users [n], likes [n, V]))`."""
 
-    def __init__(self, work):
+    def __init__(self, work: Work):
         super().__init__(work)
         self._waiting = work.waiting()
 
@@ -120,7 +121,7 @@ class Send(Step):
 class Count(Step):
     """`(part of the items, users' likes)` -> `(part, similarities [items of the part, V])`."""
 
-    def __init__(self, work, alpha):
+    def __init__(self, work: Work, alpha: float):
         super().__init__(work)
         self._alpha = alpha
 

@@ -68,7 +68,8 @@ def build(
     shape = tuple(each.size if isinstance(each, Vocabulary) else each for each in types)
     num = memory // EDGE_BYTES
     with folder.making(directory, shape[1]) as files:
-        runs, counts = [], np.zeros(shape[0], np.int64)
+        runs = []
+        counts = np.zeros(shape[0], np.int64)
         for matrix in _gathered(_checked(edges, types), shape, num):
             counts += np.diff(matrix.indptr)
             runs.append(_run(files.folder / f"run{len(runs)}", matrix))
@@ -97,7 +98,9 @@ def _bar(title, total=None):
 
 def _checked(edges, types) -> Iterator[tuple]:
     """Blocks `(sources, targets, weights or None)`; one error at the end for all wrong edges."""
-    wrong, weighted, found = _Wrong(types), None, 0
+    wrong = _Wrong(types)
+    weighted = None
+    found = 0
     with _bar("reading edges") as bar:
         for number, given in enumerate(edges):
             chunk = given if isinstance(given, Edges) else _chunk(given, number)
@@ -130,9 +133,12 @@ class _Wrong:
     """Counts what is wrong in edges, and keeps where the first of each kind is."""
 
     def __init__(self, types):
-        self.types, self.counts, self.first = types, {}, {}
+        self.types = types
+        self.counts = {}
+        self.first = {}
 
     def sift(self, chunk, own):
+        """The part `own` of a chunk, encoded and without edges of weight 0; notes what is wrong."""
         sources, no_source = encoded(chunk.sources[own], self.types[0], "sources")
         targets, no_target = encoded(chunk.targets[own], self.types[1], "targets")
         self._note("source", no_source, chunk.sources, chunk, own.start)
@@ -157,6 +163,7 @@ class _Wrong:
             self.counts[kind] = self.counts.get(kind, 0) + int(wrong.sum())
 
     def refuse(self, found):
+        """Raises an error for all that was wrong among the edges found, if anything was."""
         allowed = {
             "source": f"that no node has, allowed are {_allowed(self.types[0])}",
             "target": f"that no node has, allowed are {_allowed(self.types[1])}",

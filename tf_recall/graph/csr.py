@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from tf_recall.data.sessions import Sessions
@@ -75,7 +76,12 @@ class Graph:
 
     @classmethod
     def from_edges(
-        cls, sources, targets, weights, num_nodes: int, num_targets: int | None = None
+        cls,
+        sources: ArrayLike,
+        targets: ArrayLike,
+        weights: ArrayLike | None,
+        num_nodes: int,
+        num_targets: int | None = None,
     ) -> "Graph":
         """The graph of a list of edges, in any order.
 
@@ -109,7 +115,7 @@ class Graph:
         return cls._of(summed(sources[used], targets[used], weights, shape))
 
     @classmethod
-    def from_table(cls, ids, weights, num_targets: int) -> "Graph":
+    def from_table(cls, ids: ArrayLike, weights: ArrayLike | None, num_targets: int) -> "Graph":
         """The graph of a table of neighbors, such as lists of the most similar items.
 
         Row i holds the targets of node i; their order stays.
@@ -149,7 +155,8 @@ class Graph:
     @classmethod
     def _of(cls, matrix):
         matrix.sort_indices()
-        offsets, targets = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+        offsets = matrix.indptr.astype(np.int64)
+        targets = matrix.indices.astype(np.int32)
         return cls(offsets, targets, matrix.data.astype(np.float32), matrix.shape[1])
 
     @property
@@ -205,7 +212,7 @@ class Graph:
             matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), weights, self.num_nodes
         )
 
-    def subgraph(self, sources, targets=None) -> "Graph":
+    def subgraph(self, sources: ArrayLike, targets: ArrayLike | None = None) -> "Graph":
         """The edges between some nodes, which are numbered anew.
 
         Node r is `sources[r - 1]`, target r is `targets[r - 1]`.
@@ -218,7 +225,9 @@ class Graph:
             ValueError: a node that comes twice, or that the graph does not have.
 
         Example:
-            >>> graph.subgraph(nodes, nodes)      # what is left of a square graph among these
+            >>> graph = Graph.from_edges([1, 2, 3], [2, 3, 1], None, num_nodes=4)
+            >>> graph.subgraph([2, 3], [2, 3]).targets      # of 2 to 3 alone
+            array([2], dtype=int32)
         """
         sources = distinct(sources, self.num_nodes, "sources")
         begins = np.asarray(self.offsets)[sources]

@@ -55,7 +55,8 @@ class Draws:
 
 
 def _made(offsets, targets, weights):
-    tables, done = np.empty(len(targets) + 1, EDGE), 0
+    tables = np.empty(len(targets) + 1, EDGE)
+    done = 0
     for block in edge_tables(offsets, targets, weights):
         tables[done : done + len(block)] = block
         done += len(block)

@@ -164,7 +164,8 @@ def _names(file, there, columns) -> dict[str, str]:
 
 
 def _csv(file: Path, columns: dict) -> Iterator[Edges]:
-    separator, row = "\t" if ".tsv" in file.suffixes else ",", 0
+    separator = "\t" if ".tsv" in file.suffixes else ","
+    row = 0
     try:
         names = _names(file, list(pd.read_csv(file, sep=separator, nrows=0)), columns)
         ids = {names["source"]: object, names["target"]: object}
@@ -183,7 +184,8 @@ def _parquet(file: Path, columns: dict) -> Iterator[Edges]:
 
     try:
         with pq.ParquetFile(file) as parquet:
-            names, row = _names(file, parquet.schema_arrow.names, columns), 0
+            names = _names(file, parquet.schema_arrow.names, columns)
+            row = 0
             for batch in parquet.iter_batches(BLOCK_ROWS, columns=[*names.values()]):
                 yield _chunk(batch.to_pandas(), names, f"{file}, row", row)
                 row += batch.num_rows

@@ -137,6 +137,7 @@ class _Nodes:
         return np.where(rows > 0, self._position.take(rows), -1)
 
     def forget(self):
+        """Resets the array of positions."""
         self._position[self.rows] = -1
         self._position[0] = 0
 

@@ -32,7 +32,9 @@ class ArrayFile:
     """
 
     def __init__(self, path: Path, dtype: np.dtype):
-        self.path, self.dtype, self.length = path, dtype, 0
+        self.path = path
+        self.dtype = dtype
+        self.length = 0
         self.file = open(path, "wb")  # noqa: SIM115  closed by `close`
         self._header()
         self.begin = self.file.tell()

@@ -44,10 +44,12 @@ def layerwise(
             than of nodes, or a layer in which two types aggregate one.
 
     Example:
-        >>> vectors = {"user": users, "item": items}
-        >>> last = layerwise(vectors, [{"user": to_users, "item": to_items}], graph)[-1]
-        >>> last["vectors"]["item"].shape
-        (1000001, 64)
+        >>> graph = TypedGraph.user_item(split.train, catalog)
+        >>> vectors = {t: np.ones([size, 8], np.float32) for t, size in graph.sizes.items()}
+        >>> layer = {t: SAGEConvolution(4, Mean()) for t in ("user", "item")}
+        >>> last = layerwise(vectors, [layer], graph)[-1]
+        >>> last["vectors"]["item"].shape == (catalog.items.size, 4)
+        True
 
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
         Systems", section 3.4.
@@ -83,7 +85,8 @@ def _of(vectors, of_type, graph, number):
         raise ValueError(
             f"layer {number} needs vectors of {of_type!r}, there are those of {sorted(vectors)}"
         )
-    found, size = vectors[of_type], graph.sizes[of_type]
+    found = vectors[of_type]
+    size = graph.sizes[of_type]
     if len(found) != size:
         raise ValueError(f"there are {size} nodes of type {of_type!r}, and {len(found)} vectors")
     return found

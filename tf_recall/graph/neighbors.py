@@ -34,7 +34,8 @@ class UniformNeighbors:
     """
 
     def __init__(self, graph: Graph, num: int):
-        self.graph, self.num = graph, _whole(num)
+        self.graph = graph
+        self.num = _whole(num)
 
     def __call__(
         self, nodes: np.ndarray, rng: np.random.Generator

@@ -10,7 +10,8 @@ from tf_recall.graph.expand import Neighbors, expand
 if TYPE_CHECKING:
     import tensorflow as tf
 
-WORKERS, AHEAD = 2, 4  # threads that make batches, and batches made before they are asked for
+WORKERS = 2  # threads that make batches
+AHEAD = 4  # batches that are made before they are asked for
 
 
 class Pairs(Protocol):

@@ -26,7 +26,8 @@ def edge_tables(
         weights: `[E]`, above 0.
         block_edges: how many come at a time; a node's come together, however many they are.
     """
-    start, num_nodes = 0, len(offsets) - 1
+    start = 0
+    num_nodes = len(offsets) - 1
     while start < num_nodes:
         last = int(np.searchsorted(offsets, offsets[start] + block_edges, side="right")) - 1
         end = max(last, start + 1)

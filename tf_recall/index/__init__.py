@@ -20,7 +20,7 @@ def __getattr__(name: str):
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}; it has {sorted(__all__)}"
         )
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __package__), name)
 
 
 def default_index(num_items: int) -> "Index":

@@ -29,12 +29,14 @@ class Exact(Index):
         self.vectors = tf.Variable(vectors, trainable=False, name="vectors")
         self.recall = 1.0
 
-    def vectors_at(self, positions):
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         # From the value: a gather from the variable itself would make TensorFlow copy all of it at
         # each later read.
         return tf.gather(self.vectors.value(), tf.maximum(positions, 0))
 
-    def find(self, queries, k, exclude):
+    def find(
+        self, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         rows = MOST_SCORES // min(self.num_items, BLOCK)
         return in_parts(
             lambda queries, exclude: self._find(queries, k, exclude), rows, queries, exclude
@@ -56,7 +58,8 @@ class Exact(Index):
 
     def _scan(self, best, queries, exclude, first: int, last: int, top_k):
         """Merges the items from position `first` to `last` into `best`, a block at a time."""
-        k, vectors = tf.shape(best[0])[1], self.vectors.value()
+        k = tf.shape(best[0])[1]
+        vectors = self.vectors.value()
 
         def step(start, scores, positions):
             stop = tf.minimum(start + BLOCK, last)

@@ -56,7 +56,7 @@ class IVF(Index):
         self.min_recall = min_recall
         self.seed = seed
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("num_lists", "num_probes", "min_recall", "seed")
         return {name: getattr(self, name) for name in names}
 
@@ -86,7 +86,7 @@ class IVF(Index):
         ranks = np.take_along_axis(rank, lists, 1)
         return int(np.quantile(ranks, self.min_recall, method="higher")) + 1
 
-    def vectors_at(self, positions):
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         slots = tf.gather(self.slots.value(), tf.maximum(positions, 0))
         return tf.gather(self.vectors.value(), slots)
 
@@ -124,8 +124,10 @@ class IVF(Index):
         flat = tf.reshape(lists, [-1])
         order = tf.argsort(flat, stable=True)
         visited, _, visitors = tf.unique_with_counts(tf.gather(flat, order))
-        rows, ends = order // tf.shape(lists)[1], tf.cumsum(visitors)
-        vectors, starts = self.vectors.value(), self.starts.value()
+        rows = order // tf.shape(lists)[1]
+        ends = tf.cumsum(visitors)
+        vectors = self.vectors.value()
+        starts = self.starts.value()
 
         def step(i, scores):
             start, stop = starts[visited[i]], starts[visited[i] + 1]

@@ -8,7 +8,8 @@ import tensorflow as tf
 from tf_recall.index.base import Index, checked_settings
 from tf_recall.index.recall import DEPTH, Truth
 
-FEW, MANY = 20_000, 100_000
+FEW = 20_000  # vectors from which on they are compressed
+MANY = 100_000  # and from which on they are partitioned
 LIST_OF_EACH = 2  # which of the searcher's tensors holds the list of each vector
 
 
@@ -60,7 +61,7 @@ class ScaNN(Index):
         self.min_recall = min_recall
         _scann_ops()
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("num_lists", "num_probes", "reorder", "min_recall")
         return {name: getattr(self, name) for name in names}
 
@@ -126,7 +127,7 @@ class ScaNN(Index):
         self.probes, self.rescored = sizes
         self.recall = truth.measure(self)
 
-    def vectors_at(self, positions):
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         return tf.gather(self.state[-1].value(), tf.maximum(positions, 0))
 
     def _nearest(self, queries, k):
