@@ -1,17 +1,13 @@
 """Batches of positives with the part of the graph that they need, made while the model trains."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from tf_recall.graph.expand import Neighbors, expand
+from tf_recall.graph.expand import expand
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-WORKERS = 2  # threads that make batches
-AHEAD = 4  # batches that are made before they are asked for
+WORKERS, AHEAD = 2, 4  # threads that make batches, and batches made before they are asked for
 
 
 class Pairs(Protocol):
@@ -52,7 +48,7 @@ class GraphBatches:
     def __init__(
         self,
         pairs: Pairs,
-        layers: Sequence[dict[str, Neighbors]],
+        layers: Sequence[dict[str, Callable]],
         over: dict[str, str],
         ahead: Callable[[int], list[np.ndarray]],
         negatives: Callable[[dict, np.random.Generator], np.ndarray] | None = None,
@@ -91,8 +87,10 @@ class GraphBatches:
         subgraph = expand(seeds, self._layers, self._over, rng, without=[(query_type, query, item)])
         return {**batch, "subgraph": {**subgraph, "step": np.int64(step)}}
 
-    def dataset(self, start: int = 0) -> "tf.data.Dataset":
-        """An endless `tf.data.Dataset` of batches, from the batch of step `start` on."""
+    def dataset(self, start=0):
+        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
+        `start`.
+        """
         import tensorflow as tf
 
         if start < 0:
@@ -107,14 +105,16 @@ class GraphBatches:
             for leaf, known in zip(leaves, flat, strict=True):
                 leaf.set_shape([None, *known.shape[1:]][: known.ndim])
             batch = tf.nest.pack_sequence_as(example, leaves)
-            rest = {key: part for key, part in batch.items() if key != "subgraph"}
-            for leaf in tf.nest.flatten(rest):
+            for leaf in tf.nest.flatten(
+                {key: part for key, part in batch.items() if key != "subgraph"}
+            ):
                 leaf.set_shape([self.batch_size, *leaf.shape[1:]])
             return batch
 
         steps = tf.data.Dataset.counter(start)
         batches = steps.map(tensors, num_parallel_calls=WORKERS, deterministic=True).prefetch(AHEAD)
         options = tf.data.Options()
-        # nothing to tune, and its thread holds up the end of `fit` for seconds
-        options.autotune.enabled = False
+        options.autotune.enabled = (
+            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
+        )
         return batches.with_options(options)
