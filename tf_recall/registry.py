@@ -228,5 +228,9 @@ def described(kind, part):
             f"{type(part).__name__} is no registered {kind}; there are: {', '.join(REGISTRY[kind])}"
         )
     values = {name: getattr(part, name) for name in keywords(type(part))}
-    parts = {name: described(name, value) for name, value in values.items() if name in REGISTRY}
+    parts = {
+        name: described(name, value)
+        for name, value in values.items()
+        if name in REGISTRY and not isinstance(value, dict | None)
+    }
     return {"name": homes[home], **values, **parts}

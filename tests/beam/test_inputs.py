@@ -1,5 +1,6 @@
 """A trained model's vectors on Beam are those that it serves."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ def test_beam_computes_what_is_served(kind, tmp_path):
     from tf_recall.beam.inputs import write_inputs
     from tf_recall.beam.layerwise import layerwise
 
+    keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     log = Interactions.from_columns(
         user_id=rng.integers(1, 40, 300), item_id=rng.integers(1, 60, 300)

@@ -346,7 +346,7 @@ ODD = pa.table({"row": [1, 2, 3], "vector": pa.array([[1, 2], [1, 2], [1, 2, 3]]
         ),
         (
             {"aggregator": MaxPool(3)},
-            r"layer 1 of 'item', SAGEConvolution, cannot be summed up in parts: allowed are",
+            r"layer 1 of 'item', SAGEConvolution, cannot be summed in parts: allowed are",
         ),
     ],
 )

@@ -18,15 +18,15 @@ from tf_recall.graph.edges import read_edges
 SMALL = 2**20  # bytes: runs of 16,384 edges
 
 
-def pieces(num_edges=100_000, num_nodes=500, num_targets=3000, weighted=True, seed=0, piece=7_001):
+def chunks(num_edges=100_000, num_nodes=500, num_targets=3000, weighted=True, seed=0, chunk=7_001):
     """Skewed edges, of which many come twice."""
     rng = np.random.default_rng(seed)
     sources = np.minimum(rng.zipf(1.3, num_edges), num_nodes - 1)
     targets = rng.integers(1, num_targets, num_edges)
     weights = [rng.integers(0, 9, num_edges) / 4] if weighted else []
     return [
-        [each[start : start + piece] for each in (sources, targets, *weights)]
-        for start in range(0, num_edges, piece)
+        [each[start : start + chunk] for each in (sources, targets, *weights)]
+        for start in range(0, num_edges, chunk)
     ]
 
 
@@ -50,7 +50,7 @@ def test_sorted_on_disk_is_sorted_in_memory(tmp_path, weighted):
     """In seven runs, with a quarter of all edges at one source; quarters are added up without
     rounding.
     """
-    given = pieces(weighted=weighted)
+    given = chunks(weighted=weighted)
     expected = Graph.from_edges(*whole(given), 600, 4000)
     assert (
         expected.degrees.max() < 3000 < SMALL // build_module.EDGE_BYTES < len(whole(given)[0]) / 5
@@ -100,7 +100,7 @@ def test_memory_is_bounded(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # sorting, nodes, and the pieces themselves with what checks them
+    # sorting, nodes, and the chunks themselves with what checks them
     assert peak < 2**23 + 32 * 50_000 + 2**23
     assert (
         graph.num_edges > 1_990_000
@@ -182,12 +182,12 @@ def test_dangling_ids_and_bad_weights_are_counted_and_the_first_is_placed(tmp_pa
         (
             [([1], [2]), ([1, 5], [9, 1])],
             ValueError,
-            "source .* rows from 1 to 4, .* the first is 5 at piece 1, edge 1",
+            "source .* rows from 1 to 4, .* the first is 5 at chunk 1, edge 1",
         ),
         (
             [([1.0, np.nan], [2, 2])],
             ValueError,
-            "1 of 2 edges name a source .*; the first is nan at piece 0, edge 1",
+            "1 of 2 edges name a source .*; the first is nan at chunk 0, edge 1",
         ),
         ([([1.0, 1.5], [2, 2])], ValueError, "the first is 1.5 at"),
         (
@@ -208,26 +208,26 @@ def test_dangling_ids_and_bad_weights_are_counted_and_the_first_is_placed(tmp_pa
         (
             [([1], [2], [1]), ([1], [2])],
             ValueError,
-            "need weights or none, and they differ at piece 1, edge 0",
+            "need weights or none, and they differ at chunk 1, edge 0",
         ),
-        ([([1, 2], [2])], ValueError, "piece 0, edge 0 and on: the arrays must be of one length"),
+        ([([1, 2], [2])], ValueError, "chunk 0, edge 0 and on: the arrays must be of one length"),
         (iter([]), ValueError, "There are no edges to make a graph of"),
         (
             (np.ones(3), np.ones(3)),
             TypeError,
-            "Edges come in pieces, .*, got ndarray of .3,. as piece 0",
+            "Edges come in chunks, .*, got ndarray of .3,. as chunk 0",
         ),
         ([], ValueError, "There are no edges"),
     ],
 )
-def test_bad_pieces(tmp_path, edges, error, message):
+def test_bad_chunks(tmp_path, edges, error, message):
     with pytest.raises(error, match=message):
         build(edges, tmp_path / "graph", 5)
 
 
-def test_the_first_is_placed_in_a_piece_looked_at_in_blocks(tmp_path, monkeypatch):
+def test_the_first_is_named_in_a_chunk_checked_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "BLOCK_EDGES", 2)
-    with pytest.raises(ValueError, match="2 of 6 edges .*; the first is 9 at piece 0, edge 3"):
+    with pytest.raises(ValueError, match="2 of 6 edges .*; the first is 9 at chunk 0, edge 3"):
         build([(np.array([1, 2, 3, 9, 1, 8]), np.ones(6, int))], tmp_path / "graph", 5)
 
 

@@ -43,7 +43,7 @@ def test_edges_from_sessions_by_hand():
     )
 
 
-def test_edges_from_sessions_against_a_slow_twin_also_in_pieces(monkeypatch):
+def test_edges_from_sessions_against_a_slow_twin_also_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     lists = [rng.integers(1, 8, length) for length in rng.integers(1, 9, 50)]
     expected = {}
@@ -52,7 +52,7 @@ def test_edges_from_sessions_against_a_slow_twin_also_in_pieces(monkeypatch):
             if i != j:
                 expected[i, j] = expected.get((i, j), 0) + 1
     assert edges(Graph.from_sessions(sessions_of(*lists), 8)) == expected
-    monkeypatch.setattr(graph_module, "PIECE_EVENTS", 7)
+    monkeypatch.setattr(graph_module, "BLOCK_EVENTS", 7)
     assert edges(Graph.from_sessions(sessions_of(*lists), 8)) == expected
 
 
@@ -170,11 +170,11 @@ def test_a_subgraph_against_a_slow_twin(weighted, targets):
 
 @pytest.mark.parametrize("weighted", [True, False])
 def test_draws_follow_the_shares_of_weights(weighted, monkeypatch):
-    """40,000 of each node; the eleventh has no edges, like the unknown. Drawn in pieces, from
-    tables made in pieces.
+    """40,000 of each node; the eleventh has no edges, like the unknown. Drawn in blocks, from
+    tables made in blocks.
     """
-    monkeypatch.setattr(graph_module, "PIECE_WALKS", 70_000)
-    monkeypatch.setattr(tables_module, "PIECE_EDGES", 20)
+    monkeypatch.setattr(graph_module, "BLOCK_WALKS", 70_000)
+    monkeypatch.setattr(tables_module, "BLOCK_EDGES", 20)
     graph, num = Graph.from_edges(*random_edges(weighted)), 40_000
     nodes = np.array([11, 3, 0, *range(10, 0, -1)])
     drawn = graph.draw(nodes, num, np.random.default_rng(0))
@@ -237,7 +237,7 @@ def test_the_tables_hold_the_shares_exactly():
 
 
 def test_walks_are_seeded_and_cross_only_edges(monkeypatch):
-    monkeypatch.setattr(graph_module, "PIECE_WALKS", 64)
+    monkeypatch.setattr(graph_module, "BLOCK_WALKS", 64)
     graph = random_graph()
     starts = np.random.default_rng(1).integers(1, 30, 1000)
     walks = graph.walk(starts, 20, np.random.default_rng(2))

@@ -57,9 +57,11 @@ def test_two_layers_by_hand():
     assert upper.asked[0].tolist() == [3, 5] and lower.asked[0].tolist() == [3, 5, 9]
     assert found["seeds"]["item"].tolist() == [3, 5] + [NO_SEED] * 6
     assert found["rows"]["item"].tolist() == [3, 5, 9, 7] + [0] * 4
-    assert found["layers"]["2"]["item"]["place"].tolist() == [[1, 2], [0, 0]] + [[0, 0]] * 6
+    assert found["layers"]["2"]["item"]["position"].tolist() == [[1, 2], [0, 0]] + [[0, 0]] * 6
     assert found["layers"]["2"]["item"]["weight"].tolist() == [[2, 2], [2, 0]] + [[0, 0]] * 6
-    assert found["layers"]["1"]["item"]["place"].tolist() == [[3, 0], [0, 0], [2, 2]] + [[0, 0]] * 5
+    assert (
+        found["layers"]["1"]["item"]["position"].tolist() == [[3, 0], [0, 0], [2, 2]] + [[0, 0]] * 5
+    )
     assert (
         found["layers"]["1"]["item"]["weight"].tolist() == [[2, 2], [0, 0], [2, 2]] + [[0, 0]] * 5
     )
@@ -79,12 +81,12 @@ def check_contract(found, layers, over, seeds):
             np.testing.assert_array_equal(near.asked, needed[of_type])
         for of_type, near in layers[k - 1].items():
             layer, num = found["layers"][str(k)][of_type], len(near.asked)
-            assert layer["place"].shape == layer["weight"].shape == (padded(num), near.num)
-            assert (layer["place"].dtype, layer["weight"].dtype) == (np.int32, np.float32)
+            assert layer["position"].shape == layer["weight"].shape == (padded(num), near.num)
+            assert (layer["position"].dtype, layer["weight"].dtype) == (np.int32, np.float32)
             used = layer["weight"] > 0
-            assert not layer["place"][~used].any() and not used[num:].any()
+            assert not layer["position"][~used].any() and not used[num:].any()
             np.testing.assert_array_equal(
-                rows[over[of_type]][layer["place"]][:num][used[:num]], near.gave[used[:num]]
+                rows[over[of_type]][layer["position"]][:num][used[:num]], near.gave[used[:num]]
             )
             more = [
                 row for row in near.gave[used[:num]].tolist() if row not in needed[over[of_type]]
@@ -123,7 +125,7 @@ def edges_of(found, over, k):
         node, draw = np.nonzero(layer["weight"])
         own, far = (
             found["rows"][of_type][node],
-            found["rows"][over[of_type]][layer["place"][node, draw]],
+            found["rows"][over[of_type]][layer["position"][node, draw]],
         )
         edges |= {(of_type, *edge) for edge in zip(own.tolist(), far.tolist(), strict=True)}
     return edges
@@ -193,9 +195,9 @@ def test_unknown_seeds_stand_first_and_see_nothing():
     )
     assert found["rows"]["item"].tolist() == [0, 2, 3, 1] + [0] * 4
     assert found["layers"]["1"]["item"]["weight"][:4].tolist() == [[0, 0], [1, 1], [0, 0], [0, 0]]
-    assert found["layers"]["1"]["item"]["place"][1].tolist() == [3, 3]
+    assert found["layers"]["1"]["item"]["position"][1].tolist() == [3, 3]
     assert after["rows"]["item"].tolist() == [2, 3, 1] + [0] * 5  # what was a seed before is none
-    assert after["layers"]["1"]["item"]["place"][1].tolist() == [0, 0]
+    assert after["layers"]["1"]["item"]["position"][1].tolist() == [0, 0]
 
 
 def flat(found):

@@ -102,12 +102,12 @@ def no_json(folder):
     ("damage", "message"),
     [
         (cut, "targets.npy"),
-        (other_dtype, "weights.npy holds float64 .300,., and should float32"),
+        (other_dtype, "weights.npy holds float64 .300,., and should hold float32"),
         (other_length, "tables.npy holds"),
         (absent, "offsets.npy"),
         (other_offsets, "offsets do not go from 0 to 300"),
         (too_few, "offsets do not go from 0 to 300"),
-        (foreign, "does not say 'tf_recall graph 1'"),
+        (foreign, "is of kind None, not 'tf_recall graph 1'"),
         (no_json, "Expecting value"),
     ],
 )

@@ -173,7 +173,7 @@ class Spy(SAGEConvolution):
 
 
 def test_each_node_once_in_blocks_that_fit(monkeypatch):
-    monkeypatch.setattr(module, "ROWS", 10)
+    monkeypatch.setattr(module, "BLOCK_NODES", 10)
     graph, layer = bipartite(), {"user": Spy(), "item": Spy()}
     vectors = features(SIZES)
     layerwise(vectors, [layer], graph, edges_at_once=20)
@@ -240,7 +240,7 @@ def test_errors_say_what_is_wrong():
         layerwise({**vectors, "item": vectors["item"][1:]}, layers, graph)
     among = edges(np.random.default_rng(0), SIZES["item"], SIZES["item"])
     both = TypedGraph({("user", "item"): graph.edges["user", "item"], ("item", "item"): among})
-    with pytest.raises(ValueError, match="in layer 1 two types of nodes hear 'item'"):
+    with pytest.raises(ValueError, match="in layer 1 two types of nodes aggregate 'item'"):
         layerwise(vectors, layers, both)
     with pytest.raises(NotImplementedError):
         Convolution(3).update(tf.zeros([1, 1]), tf.zeros([1, 1]))

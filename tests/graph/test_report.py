@@ -85,9 +85,9 @@ def test_degrees_of_skew():
     assert Degrees.of(np.zeros(0, int)).mean == 0
 
 
-@pytest.mark.parametrize("piece", [7, 2**20])
-def test_missing_reverses_against_a_slow_twin_also_of_tables_and_in_pieces(monkeypatch, piece):
-    monkeypatch.setattr(report_module, "PIECE_EDGES", piece)
+@pytest.mark.parametrize("block", [7, 2**20])
+def test_missing_reverses_against_a_slow_twin_also_of_tables_and_in_blocks(monkeypatch, block):
+    monkeypatch.setattr(report_module, "BLOCK_EDGES", block)
     rng = np.random.default_rng(0)
     ids = np.array([rng.permutation(np.arange(1, 20))[:8] for _ in range(20)]) * (
         rng.random((20, 8)) < 0.8

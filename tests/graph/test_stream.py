@@ -30,7 +30,7 @@ def edges(batch):
     rows = subgraph["rows"]
     for blocks in subgraph["layers"].values():
         for of_type, block in blocks.items():
-            near = rows["item" if of_type == "user" else "user"][block["place"]]
+            near = rows["item" if of_type == "user" else "user"][block["position"]]
             for node, to, weights in zip(rows[of_type], near, block["weight"], strict=False):
                 yield from ((of_type, node, neighbor) for neighbor in to[weights > 0])
 

@@ -146,13 +146,13 @@ def test_blocks_walk_ways_of_their_own(monkeypatch):
     assert not np.array_equal(weights[:10], weights[10:])
 
 
-def test_pieces_change_nothing_of_what_is_counted(monkeypatch):
-    """Without chance, all walks of a start being alike: pieces of one start and of all give the
+def test_blocks_change_nothing_of_what_is_counted(monkeypatch):
+    """Without chance, all walks of a start being alike: blocks of one start and of all give the
     same.
     """
     ring = Graph.from_edges(np.arange(1, 50), 1 + np.arange(1, 50) % 49, None, 50)
     whole = visits([ring], np.arange(1, 50), 3, num_walks=4, length=3, restart=0)
-    monkeypatch.setattr(module, "PIECE_STEPS", 1)
+    monkeypatch.setattr(module, "BLOCK_STEPS", 1)
     for ours, theirs in zip(visits([ring], np.arange(1, 50), 3, 4, 3, 0), whole, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert whole[0][48].tolist() == [1, 2, 3] and whole[1][48].tolist() == [4, 4, 4]

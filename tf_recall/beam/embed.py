@@ -1,8 +1,9 @@
-"""The vectors of a whole catalog from an exported model, as a Beam pipeline."""
+"""A Beam pipeline that computes the vectors of a whole catalog with an exported model."""
 
 import contextlib
 import json
 import logging
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -16,44 +17,49 @@ from apache_beam.utils.shared import Shared
 from tf_recall.beam import tables
 from tf_recall.beam.files import matching, written
 from tf_recall.beam.progress import Progress
-from tf_recall.beam.runs import answer, command, counter, pieces, run, settled
+from tf_recall.beam.runs import add_settings, answer, command, counter, run, tasks, with_runner
 from tf_recall.data.ids import is_missing, raw_ids
 from tf_recall.export.load import load, version_folder
 
 ROWS_AT_ONCE = 4096  # embedded at a time
-IDS_AT_ONCE = 2**20
+IDS_AT_ONCE = 2**20  # compared at a time, to find any that come twice
 log = logging.getLogger(__name__)
 
 
-def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dict:
-    """The vector of each item of a catalog, what the export's endpoint `embed_item` says of it.
+def embed(
+    items: str | Path,
+    model: str | Path,
+    out: str | Path,
+    rows_per_shard: int = 100_000,
+    options: PipelineOptions | None = None,
+) -> dict:
+    """Computes the vector of each item of a catalog, by the export's endpoint `embed_item`.
 
     Items that training has not seen are embedded from their features. The catalog is divided into
-    shards of whole row groups, a file of the result each; a run that was interrupted is called
-    again with the same arguments, and embeds the shards that have no file yet. A worker loads the
-    model once.
+    shards of whole row groups, and each gets a file of the result. After an interruption, a call
+    with the same arguments embeds the shards that have no file yet. A worker loads the model once.
 
     Args:
         items: Parquet (a file, a pattern or a folder) with `item_id` and columns named as the
-            model's features. Of a column or a value that is missing the model is told nothing;
-            columns it does not know are left alone.
+            model's features. Columns and values may be missing; columns that the model does not
+            know are not read.
         model: an export: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest
             version; a folder that all workers see.
         out: a folder for the result, `embeddings-<i>-of-<n>.parquet` with `item_id` as it came and
             `embedding`, a fixed-size list of float32.
         rows_per_shard: about how many items a file gets; row groups are not divided.
-        options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
+        options: Beam's `PipelineOptions`; without a runner among them, all runs in this process.
 
     Returns:
-        `{"embeddings": pattern of the files, "rows": all there are, "counted": rows that this run
-        embedded}`
+        `{"embeddings": pattern of the files, "rows": number of items, "counted": rows that this
+            run embedded}`
 
     Raises:
         FileNotFoundError: no such files, or no such export.
         ValueError: no rows or no `item_id`, an `out` of other inputs. From workers, as Beam's
-            runner wraps it: ids that are missing or come twice, values that are no number where the
-                model takes numbers.
-        TypeError: from workers: integer ids where strings were trained on, or the reverse.
+            runner wraps it: ids that are missing or come twice, values that are no numbers where
+            the model takes numbers.
+        TypeError: from workers: integer ids where the model has strings, or the reverse.
 
     Example:
         >>> embed("catalog/", "saved_models/two_tower", "vectors")
@@ -61,7 +67,9 @@ def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dic
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard must be at least 1, got {rows_per_shard}")
     table = tables.Table(items, "items", {"item_id": tables.IDS})
-    model, out, options = version_folder(model), str(out), settled(options)
+    model = version_folder(model)
+    out = str(out)
+    options = with_runner(options)
     manifest = json.loads((model / "manifest.json").read_text())
     inputs = {
         "items": table.fingerprint(),
@@ -72,14 +80,13 @@ def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dic
     answer = {"embeddings": FileSystems.join(out, "*.parquet"), "rows": table.rows, "counted": {}}
     if "embeddings" in progress.finished:
         return answer
-    held = Shared()
-    # in hand till the end, so that workers of this process take the same
-    served = held.acquire(lambda: load(model))
-    known = list(served.inputs["embed_item"])
+    shared = Shared()
+    # referenced to the end, so that workers of this process use the same
+    loaded = shared.acquire(lambda: load(model))
+    known = list(loaded.inputs["embed_item"])
     columns = [name for name in known if name in table.schema.names]
-    # fmt: skip
     log.info(
-        "%d items; features that are not given: %s; columns that the model does not know: %s",
+        "%d items; features that are missing: %s; columns that the model does not know: %s",
         table.rows,
         sorted(set(known) - set(columns)),
         sorted(set(table.schema.names) - set(known)),
@@ -97,11 +104,10 @@ def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dic
     num_parts = -(-table.rows // IDS_AT_ONCE)
 
     def build(pipeline):
-        _ = pieces(pipeline, "items", waiting) | "embed" >> beam.ParDo(
-            Embed(str(model), held, columns)
-        )
+        embedded = Embed(str(model), shared, columns)
+        _ = tasks(pipeline, "items", waiting) | "embed" >> beam.ParDo(embedded)
         _ = (
-            pieces(pipeline, "ids", table.blocks(IDS_AT_ONCE))
+            tasks(pipeline, "ids", table.blocks(IDS_AT_ONCE))
             | "ids: read" >> beam.ParDo(ReadIds(num_parts))
             | "ids: by hash" >> beam.GroupByKey()
             | "ids: once each" >> beam.MapTuple(once_each)
@@ -118,12 +124,14 @@ def embed(items, model, out, rows_per_shard: int = 100_000, options=None) -> dic
 class Embed(beam.DoFn):
     """`(Block, path)` -> a file of the embeddings of these items."""
 
-    def __init__(self, model, held, columns):
-        self._model, self._held, self._columns = model, held, columns
+    def __init__(self, model: str, shared: Shared, columns: list[str]):
+        self._model = model
+        self._shared = shared
+        self._columns = columns
         self._counter = counter("rows")
 
-    def setup(self):
-        self._served = self._held.acquire(lambda: load(self._model))
+    def setup(self) -> None:
+        self._loaded = self._shared.acquire(lambda: load(self._model))
 
     def process(self, element):
         block, path = element
@@ -131,7 +139,7 @@ class Embed(beam.DoFn):
         with written(path) as file, contextlib.ExitStack() as closed:
             for batch in block.batches(self._columns, ROWS_AT_ONCE):
                 given = {name: batch.column(name).to_pandas() for name in self._columns}
-                vectors = self._served.embed_item(**given)
+                vectors = self._loaded.embed_item(**given)
                 ids = batch.column("item_id")
                 table = pa.table({"item_id": ids, "embedding": tables.vector_column(vectors)})
                 writer = writer or closed.enter_context(pq.ParquetWriter(file, table.schema))
@@ -140,9 +148,9 @@ class Embed(beam.DoFn):
 
 
 class ReadIds(beam.DoFn):
-    """Blocks -> `(part, ids)`, the ids with equal hashes in one part."""
+    """Blocks -> `(part, ids)`; ids of equal hashes are in one part."""
 
-    def __init__(self, num_parts):
+    def __init__(self, num_parts: int):
         self._num_parts = num_parts
 
     def process(self, block):
@@ -156,14 +164,14 @@ class ReadIds(beam.DoFn):
 
 
 def once_each(_, blocks):
-    """Refuses ids that come twice."""
+    """Refuses ids of a part that come twice."""
     ids = pd.Series(np.concatenate(list(blocks)))
     twice = ids[ids.duplicated()]
     if len(twice):
         raise ValueError(f"items: item_id {twice.iloc[0]!r} comes more than once")
 
 
-def main(arguments=None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """`python -m tf_recall.beam.embed --items ... --model ... --out ... [Beam's options]`"""
     parser = command("embed", "The vectors of a whole catalog.")
     add = parser.add_argument
@@ -174,14 +182,8 @@ def main(arguments=None) -> None:
         help="Ids and features: a file, a pattern or a folder.",
     )
     add("--model", required=True, metavar="DIR", help="An export: saved_models/<name>.")
-    add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
-    add(
-        "--rows-per-shard",
-        type=int,
-        default=100_000,
-        metavar="N",
-        help="About how many items a file gets.",
-    )
+    add("--out", required=True, metavar="DIR", help="Where to; an interrupted run continues there.")
+    add_settings(parser, embed, rows_per_shard="About how many items a file gets")
     given, others = parser.parse_known_args(arguments)
     options = PipelineOptions(others)
     answer(

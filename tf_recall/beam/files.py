@@ -1,17 +1,19 @@
-"""Files on whatever file system Beam knows; a file appears whole or not at all."""
+"""Files on any file system that Beam knows; a file appears whole or not at all."""
 
 import contextlib
 import json
 import uuid
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 WILD = "*?["
 
 
-def found(pattern: str) -> list:
-    """Beam's metadata (path, size, time of change) of the files of a pattern, by name.
+def found(pattern: str) -> list[FileMetadata]:
+    """The files of a pattern, by name: Beam's metadata, with path, size and time of change.
 
     Args:
         pattern: a file `....parquet`, a pattern with `*`, or a folder, which means its `*.parquet`.
@@ -30,15 +32,14 @@ def found(pattern: str) -> list:
     return files
 
 
-def matching(pattern: str) -> list:
-    """As `found`, of a pattern as it is; none is an answer."""
+def matching(pattern: str) -> list[FileMetadata]:
+    """As `found`, for a pattern as it is, and without an error where there are no files."""
     return sorted(FileSystems.match([pattern])[0].metadata_list, key=lambda file: file.path)
 
 
 @contextlib.contextmanager
-def written(path: str):
-    """A file to write to, beside `path` at first; it takes that name, and the place of what has it,
-    at the end.
+def written(path: str) -> Iterator[BinaryIO]:
+    """A file to write to; it is written aside, and at the end it replaces what is at `path`.
 
     So a worker that dies, or does its work twice, leaves no half file and no second one.
     """
@@ -53,19 +54,19 @@ def written(path: str):
         raise
 
 
-def opened(path: str):
+def opened(path: str) -> BinaryIO:
     """A file to read from."""
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def write_json(path: str, value) -> None:
-    """Writes JSON, whole or not at all."""
+def write_json(path: str, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
     with written(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
 
 
-def read_json(path: str):
-    """Reads it again.
+def read_json(path: str) -> Any:
+    """The content of a JSON file.
 
     Raises:
         ValueError: the file is damaged.

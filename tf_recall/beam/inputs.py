@@ -1,4 +1,4 @@
-"""A trained graph model as what `tf_recall.beam.layerwise` reads."""
+"""The files that `tf_recall.beam.layerwise` reads, written from a trained graph model."""
 
 from pathlib import Path
 
@@ -7,33 +7,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tf_recall.beam.layers import save_layers
+from tf_recall.retrievers.graph import GraphRetriever
 
-EDGES = 2**22  # written at a time
+BLOCK_EDGES = 2**22  # written at a time
 
 
-def write_inputs(model, folder) -> dict:
-    """Writes the features' vectors of a model's nodes, its edges and its convolutions.
+def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
+    """Writes a graph model's nodes, with their features' vectors, its edges and its convolutions.
 
         nodes/<type>.parquet    row, vector
         edges/<type>.parquet    source, target, weight; from nodes of the type to their neighbors
         layers/                 the convolutions
 
-    The vectors that `layerwise` makes of them are those of the last convolution;
-    `model.encoder.finish(vectors)` makes the served ones: head and unit length.
+    From these `layerwise` computes the vectors of the last convolution; with head and unit length,
+    `model.encoder.finish(vectors)`, they are the served ones.
 
     Args:
-        model: a `GraphSAGE`, `GraphSAGEI2I` or `PinSage` with its graph, so adapted or attached in
-            this process.
-        folder: where to; made if need be.
+        model: a `GraphSAGE`, `GraphSAGEI2I` or `PinSage` that has its graph: it was adapted or
+            attached in this process.
+        folder: where to; made where it does not exist.
 
     Returns:
         The arguments of `layerwise`: `{"nodes": ..., "edges": ..., "layers": ...}`.
 
     Raises:
-        ValueError: the model has no graph, as one that was loaded.
+        ValueError: the model has no graph, since it was loaded.
 
     Example:
-        >>> done = layerwise(**write_inputs(model, "graph"), out="vectors", options=options)
+        >>> done = layerwise(**write_inputs(model, "graph"), out="vectors")
     """
     if model.graph is None:
         raise ValueError(
@@ -62,13 +63,12 @@ def _nodes(vectors):
 def _write_edges(graph, path):
     fields = {"source": pa.int32(), "target": pa.int32(), "weight": pa.float32()}
     with pq.ParquetWriter(path, pa.schema(fields.items())) as writer:
-        for start in range(0, max(1, graph.num_edges), EDGES):
-            part = slice(start, min(start + EDGES, graph.num_edges))
-            source = (
-                np.searchsorted(graph.offsets, np.arange(part.start, part.stop), side="right") - 1
-            )
-            weight = (
-                np.ones(len(source), np.float32) if graph.weights is None else graph.weights[part]
-            )
+        for start in range(0, max(1, graph.num_edges), BLOCK_EDGES):
+            part = slice(start, min(start + BLOCK_EDGES, graph.num_edges))
+            edges = np.arange(part.start, part.stop)
+            source = np.searchsorted(graph.offsets, edges, side="right") - 1
+            weight = np.ones(len(source), np.float32)
+            if graph.weights is not None:
+                weight = graph.weights[part]
             columns = [source.astype(np.int32), graph.targets[part], weight]
             writer.write_table(pa.table(dict(zip(fields, columns, strict=True))))

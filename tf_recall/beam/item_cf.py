@@ -1,41 +1,52 @@
-"""Which items the same users like, as Beam pipelines: for interactions beyond one machine's
-memory.
-"""
+"""Similar items by the users who like both, as a Beam pipeline: ItemCF beyond one machine."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from scipy import sparse
 
-from tf_recall.beam.runs import answer, command
-from tf_recall.beam.similar import Step, WriteSimilar, add_arguments, matrix, similar
+from tf_recall.beam.runs import answer, command, default
+from tf_recall.beam.similar import (
+    ROWS_PER_SHARD,
+    USER_LIMIT,
+    Step,
+    Work,
+    WriteSimilar,
+    add_arguments,
+    matrix,
+    similar,
+)
+from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.similarity import Cosine, Similarity, WeightedCosine
 
-UNIT = 2.0**60  # sums of cosines are at most 1: as many parts as there are fit int64
+UNIT = 2.0**60  # sums of cosines are at most 1: in units of 1 / UNIT they fit int64
+TOP = default(ItemCF, "top")
 
 
 def item_cf(
-    interactions,
-    out,
+    interactions: str | Path,
+    out: str | Path,
     similarity: Similarity | None = None,
-    top: int = 100,
-    user_limit: int | None = 500,
-    rows_per_shard: int = 1_000_000,
+    top: int = TOP,
+    user_limit: int | None = USER_LIMIT,
+    rows_per_shard: int = ROWS_PER_SHARD,
     items_per_shard: int = 2_000,
-    options=None,
+    options: PipelineOptions | None = None,
 ) -> dict:
-    """The items most similar to each item by who likes them: `tf_recall.channels.item_cf.ItemCF` on
-    Beam.
+    """Writes the items most similar to each item, as `tf_recall.channels.item_cf.ItemCF` has them.
 
         A_s     the likes of the users of shard s, columns of all users' likes scaled to length 1
         S       sum over s of A_s' A_s: of each pair of items the cosine
 
-    What travels is arrays of many rows: likes twice, by user and by item, then of each shard of
-    users one block of A_s' A_s for each part of the items. Blocks are added up as whole numbers of
-    2^-60, so that in whatever order a runner brings them the sums are the same to the bit. Of very
-    active users only the latest items count, which is reported: the work is the sum over users of
-    the square of that. A run that was interrupted is called again with the same arguments, and goes
-    on with the items that have no file yet. Each worker holds the ids of all items.
+    Workers exchange arrays of many rows: likes twice, by user and by item, then of each shard of
+    users one block of A_s' A_s for each part of the items. Blocks are added up as whole multiples
+    of 2^-60, so that the sums are the same to the bit in any order. Of very active users only the
+    latest items count, which is reported: the work is the sum over users of the square of their
+    number. After an interruption, a call with the same arguments continues with the items that have
+    no file yet. Each worker holds the ids of all items.
 
     Args:
         interactions: Parquet (a file, a pattern or a folder) with `user_id`, `item_id`, strings or
@@ -43,37 +54,33 @@ def item_cf(
             pair are one like, as of the latest.
         out: a folder for the result: `similar/similar-<i>-of-<n>.parquet`, with `item_id`,
             `similar`, a list of ids, and `similarity`, a list of float32, falling; of equal ones
-            the smaller id comes first. `likes/` and `items/` beside it are what was counted on the
-            way.
-        similarity: `Cosine()`, or `WeightedCosine()` of the weights.
+            the smaller id comes first. `likes/` and `items/` beside it are intermediate results.
+        similarity: `Cosine()`, or `WeightedCosine()` of the weights; None: as `ItemCF`.
         top: how many similar items to keep of each.
         user_limit: how many of a user's latest items count, by time and then by line; None: all.
         rows_per_shard: interactions that a worker holds at a time.
-        items_per_shard: items whose similarities a worker holds at a time; it holds them to all
-            others.
-        options: Beam's `PipelineOptions`; without a runner among them, all is done in this process.
+        items_per_shard: items whose similarities to all others a worker holds at a time.
+        options: Beam's `PipelineOptions`; without a runner among them, all runs in this process.
 
     Returns:
         `{"similar": pattern of the files, "rows": items, "counted": {name: number}}`, counted as
-        `tf_recall.beam.likes.gather` does: `capped_users` had more likes than the limit,
-            `left_out_by_user_limit` likes
-        did not count.
+            `tf_recall.beam.likes.gather` does: `capped_users` had more likes than the limit,
+            `left_out_by_user_limit` likes did not count.
 
     Raises:
         FileNotFoundError: no such files.
         ValueError: no rows, columns that are missing or of other types, another similarity, an
-            `out` of other inputs, nobody who likes anything. From workers, as Beam's runner wraps
+            `out` of other inputs, no likes. From workers, as Beam's runner wraps
             it: missing ids, weights below 0.
 
     Example:
         >>> done = item_cf("interactions/", "neighbors", top=50)
         >>> pd.read_parquet("neighbors/similar")
 
-    Paper: Schelter, Boden and Markl 2012, "Scalable Similarity-Based Neighborhood Methods with
-        MapReduce", whose
-    interaction cut is our limit.
+    Paper: Schelter et al. 2012, "Scalable Similarity-Based Neighborhood Methods with MapReduce",
+        section 4: its interaction cut is our limit.
     """
-    similarity = similarity or Cosine()
+    similarity = similarity or ItemCF().similarity
     if type(similarity) not in SCALED:
         allowed = " or ".join(f"{each.__name__}()" for each in SCALED)
         raise ValueError(
@@ -113,13 +120,12 @@ SCALED = {Cosine: _binary, WeightedCosine: _weighted}  # likes as columns of len
 
 
 class Multiply(Step):
-    """`(shard of the users, [Some, ...])` ->
-    `(part of the items, products [items of the part, V])`.
-    """
+    """`(shard of the users, [Some, ...])` -> `(part of the items, products [their number, V])`."""
 
-    def __init__(self, work, scaled):
+    def __init__(self, work: Work, scaled: Callable):
         super().__init__(work)
-        self._scaled, self._waiting = scaled, work.waiting()
+        self._scaled = scaled
+        self._waiting = work.waiting()
 
     def process(self, element):
         _, some = element
@@ -140,43 +146,36 @@ class AddUp(Step):
         part, products = element
         total, waiting, size = None, [], 0
         for product in products:
-            waiting, size = [*waiting, product], size + product.nnz
+            waiting.append(product)
+            size += product.nnz
             # so an entry is added few times, and twice as many are held
             if total is None or size > total.nnz:
-                total, waiting, size = (
-                    _sum([total, *waiting] if total is not None else waiting),
-                    [],
-                    0,
-                )
+                total = _sum(waiting if total is None else [total, *waiting])
+                waiting, size = [], 0
         total = _sum([total, *waiting])
         yield part, sparse.csr_matrix((total.data / UNIT, total.indices, total.indptr), total.shape)
 
 
 def _sum(products):
-    """Their sum."""
+    """The sum of sparse matrices."""
     row, column, value = [], [], []
     for product in products:
         row.append(np.repeat(np.arange(product.shape[0]), np.diff(product.indptr)))
         column.append(product.indices)
         value.append(product.data)
-    places = np.concatenate(row), np.concatenate(column)
-    # adds up equal places
-    return sparse.csr_matrix((np.concatenate(value), places), products[0].shape)
+    entries = np.concatenate(row), np.concatenate(column)
+    # adds up the values of an entry
+    return sparse.csr_matrix((np.concatenate(value), entries), products[0].shape)
 
 
-def main(arguments=None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """`python -m tf_recall.beam.item_cf --interactions ... --out ... [Beam's options]`"""
     named = {each.__name__: each for each in SCALED}
     parser = command("item_cf", "The items most similar to each item, by who likes them.")
-    add_arguments(parser)
-    add = parser.add_argument
-    add("--similarity", choices=named, default="Cosine", help="Of likes, or of weights; Cosine.")
-    add(
-        "--items-per-shard",
-        type=int,
-        default=2_000,
-        metavar="N",
-        help="Items whose similarities a worker holds.",
+    add_arguments(parser, item_cf, items_per_shard="Items whose similarities a worker holds")
+    usual = type(ItemCF().similarity).__name__
+    parser.add_argument(
+        "--similarity", choices=named, default=usual, help=f"Of likes, or of weights; {usual}."
     )
     given, others = parser.parse_known_args(arguments)
     settings = {

@@ -1,9 +1,8 @@
-"""Convolutions on their way to workers: their configs as JSON and their weights as arrays; no
-pickle.
-"""
+"""Files of convolutions, for workers to load: configs as JSON and weights as arrays, no pickle."""
 
 import hashlib
 import io
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +14,7 @@ from tf_recall.towers import convolutions  # noqa: F401  so that Keras knows the
 CONFIGS, WEIGHTS = "layers.json", "weights.npz"
 
 
-def save_layers(layers: list[dict], folder) -> None:
+def save_layers(layers: list[dict], folder: str | Path) -> None:
     """Writes the convolutions of a graph network, for pipelines to read.
 
         layers.json  [{type: config of its convolution}], the first layer first
@@ -23,13 +22,15 @@ def save_layers(layers: list[dict], folder) -> None:
 
     Args:
         layers: `[{type: convolution}]`, built.
-        folder: where to; what it has of those two files is replaced.
+        folder: where to; files of these two names are replaced.
 
     Raises:
         ValueError: no layers, or a convolution without weights yet.
 
     Example:
-        >>> save_layers([{"user": to_users, "item": to_items}], "gs://bucket/layers")
+        >>> convolution = SAGEConvolution(64, Mean())
+        >>> convolution.build((None, 32), (None, None, 32))
+        >>> save_layers([{"item": convolution}], "layers")
     """
     if not layers or not all(layers):
         raise ValueError("there must be one layer or more, of one type or more each")
@@ -39,25 +40,23 @@ def save_layers(layers: list[dict], folder) -> None:
             raise ValueError(
                 f"layer {number} of {of_type!r} has no weights yet: build it, or call it once"
             )
-        for place, weight in enumerate(convolution.get_weights()):
-            arrays[f"{number}/{of_type}/{place}"] = weight
+        for index, weight in enumerate(convolution.get_weights()):
+            arrays[f"{number}/{of_type}/{index}"] = weight
     with written(FileSystems.join(str(folder), WEIGHTS)) as file:
         content = io.BytesIO()
         np.savez(content, **arrays)
         file.write(content.getvalue())
-    write_json(
-        FileSystems.join(str(folder), CONFIGS),
-        [
-            {of_type: keras.saving.serialize_keras_object(each) for of_type, each in layer.items()}
-            for layer in layers
-        ],
-    )
+    configs = [_configs(layer) for layer in layers]
+    write_json(FileSystems.join(str(folder), CONFIGS), configs)
 
 
-def load_layers(folder) -> list[dict]:
+def load_layers(folder: str | Path) -> list[dict]:
     """The convolutions that `save_layers` wrote, with their weights: `[{type: convolution}]`.
 
     A class of one's own must be registered with Keras, and its module imported.
+
+    Args:
+        folder: where they are.
 
     Raises:
         FileNotFoundError: one of the two files is missing.
@@ -69,20 +68,15 @@ def load_layers(folder) -> list[dict]:
             raise FileNotFoundError(
                 f"{path} is missing: save_layers writes {CONFIGS} and {WEIGHTS}"
             )
-    layers = [
-        {
-            of_type: keras.saving.deserialize_keras_object(config)
-            for of_type, config in layer.items()
-        }
-        for layer in read_json(paths[0])
-    ]
+    layers = [_convolutions(layer) for layer in read_json(paths[0])]
     try:
         with (
             opened(paths[1]) as file,
             np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays,
         ):
             for number, of_type, convolution in _each(layers):
-                own = [f"{number}/{of_type}/{place}" for place in range(len(convolution.weights))]
+                count = len(convolution.weights)
+                own = [f"{number}/{of_type}/{index}" for index in range(count)]
                 convolution.set_weights([arrays[name] for name in own])
     except Exception as error:
         raise ValueError(
@@ -91,7 +85,7 @@ def load_layers(folder) -> list[dict]:
     return layers
 
 
-def digest(folder) -> str:
+def digest(folder: str | Path) -> str:
     """A hash of what `save_layers` wrote."""
     hashed = hashlib.sha256()
     for name in (CONFIGS, WEIGHTS):
@@ -100,6 +94,14 @@ def digest(folder) -> str:
     return hashed.hexdigest()
 
 
+def _configs(layer):
+    return {t: keras.saving.serialize_keras_object(each) for t, each in layer.items()}
+
+
+def _convolutions(layer):
+    return {t: keras.saving.deserialize_keras_object(config) for t, config in layer.items()}
+
+
 def _each(layers):
-    """Number, type and convolution of all, layers counted from 1."""
+    """`[(number, type, convolution)]` of all convolutions, layers counted from 1."""
     return [(number, *each) for number, layer in enumerate(layers, 1) for each in layer.items()]

@@ -1,22 +1,21 @@
-"""Who likes what, from interactions in Parquet: merged, thinned and numbered, on any number of
-machines.
-"""
+"""Beam steps that make likes of users for items from interactions: merged, limited, numbered."""
 
 import logging
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from tf_recall.beam import tables
 from tf_recall.beam.partial import shards
-from tf_recall.beam.runs import counter, pieces, run
+from tf_recall.beam.runs import counter, run, tasks
 from tf_recall.data.interactions import Interactions
 
 ROWS_AT_ONCE = 2**19  # read by a worker
-# fmt: skip
 COUNTED = (
     "interactions",
     "likes",
@@ -33,17 +32,15 @@ TIMES = (
 log = logging.getLogger(__name__)
 
 
-def interactions_table(pattern) -> tables.Table:
+def interactions_table(pattern: str | Path) -> tables.Table:
     """A table of interactions: `user_id`, `item_id`, perhaps `timestamp` and `weight`.
 
     Raises:
         FileNotFoundError: no such files.
         ValueError: as `tables.Table`; or ids that are strings in one file and integers in another.
     """
-    needed, optional = (
-        {"user_id": tables.IDS, "item_id": tables.IDS},
-        {"timestamp": TIMES, "weight": tables.NUMBERS},
-    )
+    needed = {"user_id": tables.IDS, "item_id": tables.IDS}
+    optional = {"timestamp": TIMES, "weight": tables.NUMBERS}
     table = tables.Table(pattern, "interactions", needed, optional)
     for name in needed:
         text = [tables.is_text(schema.field(name).type) for schema in table.schemas]
@@ -56,12 +53,15 @@ def interactions_table(pattern) -> tables.Table:
 
 
 def gather(
-    table: tables.Table, folder: str, limits: dict, num_shards: int, options
+    table: tables.Table,
+    folder: str,
+    limits: dict[str, int | None],
+    num_shards: int,
+    options: PipelineOptions,
 ) -> dict[str, int]:
     """Writes the likes of all users, as `tf_recall.data.likes.Likes` has them, and the items.
 
-        like(u, i) = sum of the weights of the pair's interactions; 1 each without the column
-        `weight`
+        like(u, i) = sum of `weight` over the pair's interactions, or their number without it
 
     Pairs of weight 0 are left out. Of each user only the latest `user_limit` items count; of these,
     of each item only the latest `item_limit` users: by the pair's last interaction, by time and
@@ -70,18 +70,18 @@ def gather(
         likes/  item, user: numbers; like
         items/  item: its number; item_id; users: how many like it; square: sum of like^2
 
-    Numbers do not depend on the order in which a runner does things: shard + num_shards * place
-    among the shard's ids.
+    Numbers do not depend on the order in which a runner works: shard + num_shards * position among
+    the shard's ids.
 
     Args:
         table: as `interactions_table`.
         folder: where to.
         limits: `{"user_limit": ..., "item_limit": ...}`; None: no limit.
-        num_shards: in how many parts users are held, and items.
+        num_shards: of the users, and of the items.
         options: Beam's.
 
     Returns:
-        `COUNTED`, by name: what there was, and what the limits left out.
+        `COUNTED`, by name: how much there was, and how much the limits left out.
 
     Raises:
         ValueError: nobody likes anything. From workers, as Beam's runner wraps it: what
@@ -95,7 +95,7 @@ def gather(
 
     def build(pipeline):
         _ = (
-            pieces(pipeline, "interactions", list(zip(lines, blocks, strict=True)))
+            tasks(pipeline, "interactions", list(zip(lines, blocks, strict=True)))
             | "interactions: read" >> beam.ParDo(Read(columns, num_shards))
             | "interactions: by user" >> beam.GroupByKey()
             | "users: merge" >> beam.ParDo(Merge(limits["user_limit"], num_shards))
@@ -106,7 +106,6 @@ def gather(
     counted = dict.fromkeys(COUNTED, 0) | run(build, options)
     for of in ("user", "item"):
         if counted[f"capped_{of}s"]:
-            # fmt: skip
             log.warning(
                 "%d %ss have more than %d likes: the oldest %d of these do not count",
                 counted[f"capped_{of}s"],
@@ -122,8 +121,9 @@ def gather(
 class Read(beam.DoFn):
     """`(line, Block)` -> `(shard of the users, their interactions)`."""
 
-    def __init__(self, columns, num_shards):
-        self._columns, self._num_shards = columns, num_shards
+    def __init__(self, columns: list[str], num_shards: int):
+        self._columns = columns
+        self._num_shards = num_shards
         self._counter = counter("interactions")
 
     def process(self, element):
@@ -138,13 +138,10 @@ class Read(beam.DoFn):
             self._counter.inc(len(frame))
             frame["line"] = np.arange(line, line + len(frame))
             line += len(frame)
-            frame = frame.assign(
-                timestamp=frame.get("timestamp", 0), weight=frame.get("weight", 1.0)
-            )
-            frame = frame[frame["weight"] > 0]
-            interactions = pa.Table.from_pandas(
-                frame.astype({"weight": np.float64}), preserve_index=False
-            )
+            defaults = {"timestamp": 0, "weight": 1.0}
+            frame = frame.assign(**{name: frame.get(name, defaults[name]) for name in defaults})
+            frame = frame[frame["weight"] > 0].astype({"weight": np.float64})
+            interactions = pa.Table.from_pandas(frame, preserve_index=False)
             for shard, at in _by_id(frame["user_id"].to_numpy(), self._num_shards):
                 yield shard, interactions.take(at)
 
@@ -152,15 +149,18 @@ class Read(beam.DoFn):
 class Merge(beam.DoFn):
     """`(shard, interactions of its users)` -> `(shard of the items, likes)`, one per pair."""
 
-    def __init__(self, limit, num_shards):
-        self._limit, self._num_shards = limit, num_shards
+    def __init__(self, limit: int | None, num_shards: int):
+        self._limit = limit
+        self._num_shards = num_shards
         self._likes = counter("likes")
-        self._capped, self._left_out = counter("capped_users"), counter("left_out_by_user_limit")
+        self._capped = counter("capped_users")
+        self._left_out = counter("left_out_by_user_limit")
 
     def process(self, element):
         shard, parts = element
         table = pa.concat_tables(parts)
-        (user, _), (item, items) = _coded(table["user_id"]), _coded(table["item_id"])
+        user, _ = _coded(table["user_id"])
+        item, items = _coded(table["item_id"])
         time, line, weight = (table[name].to_numpy() for name in ("timestamp", "line", "weight"))
         order = np.lexsort([line, time, item, user])
         user, item, time, line, weight = (
@@ -172,7 +172,8 @@ class Merge(beam.DoFn):
         self._likes.inc(len(first))
         self._capped.inc(capped)
         self._left_out.inc(int(len(first) - kept.sum()))
-        like, last = np.add.reduceat(weight, first)[kept], last[kept]
+        like = np.add.reduceat(weight, first)[kept]
+        last = last[kept]
         likes = {"user": shard + self._num_shards * user, "timestamp": time, "line": line}
         likes = pa.table({name: values[last] for name, values in likes.items()} | {"like": like})
         for of_item, at in _by_id(items, self._num_shards, item[last]):
@@ -182,10 +183,13 @@ class Merge(beam.DoFn):
 class Write(beam.DoFn):
     """`(shard, likes of its items)` -> a file of likes and one of items."""
 
-    def __init__(self, limit, num_shards, folder):
-        self._limit, self._num_shards, self._folder = limit, num_shards, folder
+    def __init__(self, limit: int | None, num_shards: int, folder: str):
+        self._limit = limit
+        self._num_shards = num_shards
+        self._folder = folder
         self._items = counter("items")
-        self._capped, self._left_out = counter("capped_items"), counter("left_out_by_item_limit")
+        self._capped = counter("capped_items")
+        self._left_out = counter("left_out_by_item_limit")
 
     def process(self, element):
         shard, parts = element
@@ -197,7 +201,8 @@ class Write(beam.DoFn):
         self._items.inc(len(items))
         self._capped.inc(capped)
         self._left_out.inc(int(len(item) - kept.sum()))
-        user, like = table["user"].to_numpy(), table["like"].to_numpy()
+        user = table["user"].to_numpy()
+        like = table["like"].to_numpy()
         order = np.lexsort([user, item])
         item, user, like = (values[order[kept[order]]] for values in (item, user, like))
         number = shard + self._num_shards * np.arange(len(items))
@@ -223,7 +228,7 @@ def latest(
         limit: how many of a group, at most; None: all.
 
     Returns:
-        which are kept, `[n]` bool, and how many groups had more.
+        Which are kept, bool `[n]`, and how many groups had more.
     """
     if limit is None:
         return np.ones(len(group), bool), 0
@@ -236,11 +241,11 @@ def latest(
 
 
 def _coded(column) -> tuple[np.ndarray, np.ndarray]:
-    """Codes by id, and the ids, rising."""
+    """The code of each id, and the distinct ids, rising."""
     return pd.factorize(column.to_numpy(), sort=True)
 
 
 def _by_id(ids, num_shards, codes=None):
-    """The shards of ids, or of `ids[codes]`, and where each has its own."""
+    """The shards of ids, or of `ids[codes]`, and the positions of each one's: `[(shard, at)]`."""
     hashes = pd.util.hash_array(ids)
     return shards(hashes if codes is None else hashes[codes], num_shards)

@@ -1,7 +1,6 @@
-"""Weighted sums in parts: from blocks of edges, and added up again, so that no node has too many
-neighbors.
-"""
+"""Weighted sums of messages from blocks of edges, added up, so that a node may have any degree."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,17 +23,19 @@ class Edges(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """A part of what nodes hear: distinct rows `[n]`, sums `[n, M]` float32 of weight * message,
-    weights `[n]`.
-    """
+    """Partial sums of distinct rows `[n]`: of weight * message `[n, M]`, and of weights `[n]`."""
 
     rows: np.ndarray
     sums: np.ndarray
     weights: np.ndarray
 
 
-def merged(blocks, title: str) -> Nodes:
+def merged(blocks: Sequence[Nodes], title: str) -> Nodes:
     """The nodes of several blocks, by row.
+
+    Args:
+        blocks: in any order.
+        title: of the table, for errors.
 
     Raises:
         ValueError: a row comes twice, or vectors are of unequal length.
@@ -55,11 +56,16 @@ def merged(blocks, title: str) -> Nodes:
     return Nodes(rows, np.concatenate([block.vectors for block in blocks])[order])
 
 
-def places(rows: np.ndarray, wanted: np.ndarray, title: str, end: str) -> np.ndarray:
-    """Where in the rising `rows` the wanted ones are.
+def positions(rows: np.ndarray, wanted: np.ndarray, title: str, end: str) -> np.ndarray:
+    """The positions of wanted rows among rising rows.
+
+    Args:
+        rows: rising.
+        wanted: `[n]` of them.
+        title, end: the table and the end of its edges that names the wanted rows, for errors.
 
     Raises:
-        ValueError: one is not there.
+        ValueError: one is missing.
     """
     at = np.searchsorted(rows, wanted)
     missing = (
@@ -73,57 +79,67 @@ def places(rows: np.ndarray, wanted: np.ndarray, title: str, end: str) -> np.nda
 
 
 def summed(edges: Edges, at: np.ndarray, messages: np.ndarray) -> Sums:
-    """What the sources hear along these edges, whose targets say `messages[at]`, `[m, M]` float64.
+    """The messages that the sources of some edges receive from their targets, summed.
 
     sums_v = sum over the edges (v, u) of weight * messages_u;  weights_v = sum of the weights
+
+    Args:
+        edges: with weights.
+        at: `[E]`, the position of each target's message.
+        messages: `[m, M]` float64.
     """
-    rows, hears = np.unique(edges.sources, return_inverse=True)
-    matrix = sparse.csr_array(
-        (edges.weights.astype(np.float64), (hears, at)), shape=(len(rows), len(messages))
-    )
-    return Sums(
-        rows, (matrix @ messages).astype(np.float32), np.bincount(hears, edges.weights, len(rows))
-    )
+    rows, source = np.unique(edges.sources, return_inverse=True)
+    shape = len(rows), len(messages)
+    matrix = sparse.csr_array((edges.weights.astype(np.float64), (source, at)), shape=shape)
+    sums = (matrix @ messages).astype(np.float32)
+    return Sums(rows, sums, np.bincount(source, edges.weights, len(rows)))
 
 
 class Pool:
-    """What the nodes `rows` hear, added up part by part in float64: their number is no matter.
+    """The weighted mean of the messages that nodes receive, from any number of partial sums.
 
-    pooled_v = sum of the parts' sums_v / sum of the parts' weights_v, 0 where nobody speaks
+    pooled_v = sum of the parts' sums_v / sum of the parts' weights_v, 0 without messages
+
+    Args:
+        rows: of the nodes, rising.
+        message_dim: length of a message.
+        title: of the table of edges, for errors.
     """
 
     def __init__(self, rows: np.ndarray, message_dim: int, title: str):
-        self._rows, self._title = rows, title
-        self._sums, self._weights = np.zeros((len(rows), message_dim)), np.zeros(len(rows))
+        self._rows = rows
+        self._title = title
+        self._sums = np.zeros((len(rows), message_dim))
+        self._weights = np.zeros(len(rows))
 
     def add(self, part: Sums) -> None:
-        """Adds a part.
+        """Adds partial sums.
 
         Raises:
-            ValueError: it is of a row that no node has.
+            ValueError: a row that no node has.
         """
-        at = places(self._rows, part.rows, self._title, "source")
+        at = positions(self._rows, part.rows, self._title, "source")
         self._sums[at] += part.sums  # the rows of a part are distinct
         self._weights[at] += part.weights
 
     @property
     def mean(self) -> np.ndarray:
-        """float32 `[n, M]`."""
+        """The means: float32 `[n, M]`."""
         weights = self._weights[:, None]
-        return np.divide(
-            self._sums, weights, out=np.zeros_like(self._sums), where=weights > 0
-        ).astype(np.float32)
+        mean = np.zeros_like(self._sums)
+        np.divide(self._sums, weights, out=mean, where=weights > 0)
+        return mean.astype(np.float32)
 
 
-def shards(rows: np.ndarray, num_shards: int):
-    """The shards of rows and where in `rows` each has its own: `[(shard, places)]`.
+def shards(rows: np.ndarray, num_shards: int) -> list[tuple[int, np.ndarray]]:
+    """The shards of rows, and the positions of each one's rows: `[(shard, positions)]`.
 
     shard = row modulo num_shards
 
-    Vocabularies are often ordered by frequency: so each shard gets its part of the busy rows, and
-    holes do no harm.
+    Vocabularies are often ordered by frequency: so each shard gets its part of the frequent rows.
+    Rows may be missing.
     """
-    of = rows % num_shards
-    order = np.argsort(of, kind="stable")
-    found, starts = np.unique(of[order], return_index=True)
+    shard = rows % num_shards
+    order = np.argsort(shard, kind="stable")
+    found, starts = np.unique(shard[order], return_index=True)
     return list(zip(found.tolist(), np.split(order, starts)[1:], strict=True))

@@ -1,4 +1,4 @@
-"""What layer-by-layer inference is asked to do, checked before anything runs."""
+"""The inputs of layer-by-layer inference, checked before anything runs."""
 
 import re
 
@@ -8,12 +8,12 @@ NAME = re.compile(r"[\w.-]+")
 
 
 class Plan:
-    """Tables, layers and how they hang together.
+    """The tables and layers of a run, which fit together.
 
     Attributes:
         layers: `[{type: convolution}]`.
         over: `{type: type of its neighbors}`.
-        nodes, edges: `{type: Table}`, the edges by the type that they leave from.
+        nodes, edges: `{type: Table}`, the edges by the type of their sources.
         num_shards: `{type: number}`.
 
     Args and Raises: as `tf_recall.beam.layerwise.layerwise`.
@@ -27,7 +27,9 @@ class Plan:
                 raise ValueError(
                     f"types name folders: letters, digits and _ . - only, got {of_type!r}"
                 )
-        self.layers, self.rows_per_shard, self.over = layers, rows_per_shard, {}
+        self.layers = layers
+        self.rows_per_shard = rows_per_shard
+        self.over = {}
         for of_type, near in edges:
             if of_type in self.over:
                 raise ValueError(
@@ -45,7 +47,7 @@ class Plan:
         }
 
     def fingerprint(self) -> dict:
-        """What the result depends on, by name."""
+        """What the result depends on: `{name: fingerprint of the table}`."""
         nodes = {
             f"nodes of {of_type!r}": table.fingerprint() for of_type, table in self.nodes.items()
         }
@@ -79,10 +81,9 @@ class Plan:
                 if not convolution.additive:
                     raise ValueError(
                         f"layer {number} of {of_type!r}, {type(convolution).__name__}, cannot be "
-                        "summed up in parts: "
-                        "allowed are pools that are weighted means, as SAGEConvolution with Mean() "
-                        "and "
-                        "PinSageConvolution. For others see tf_recall.graph.layerwise"
+                        "summed in parts: allowed are pools that are weighted means, as of "
+                        "SAGEConvolution with Mean() and PinSageConvolution. For others see "
+                        "tf_recall.graph.layerwise"
                     )
 
     def _check_lengths(self):
@@ -94,7 +95,6 @@ class Plan:
                     if dims[of] != shapes[name][-1]:
                         raise ValueError(
                             f"layer {number} of {of_type!r} was built for vectors of {of!r} of "
-                            "length "
-                            f"{shapes[name][-1]}, and they have {dims[of]}"
+                            f"length {shapes[name][-1]}, and they have {dims[of]}"
                         )
             dims = {of_type: convolution.dim for of_type, convolution in layer.items()}

@@ -1,8 +1,7 @@
-"""What of a long run is done, so that one that was interrupted goes on: nothing is lost, nothing
-done twice.
-"""
+"""What a run has finished, so that after an interruption nothing is lost and nothing done twice."""
 
 import logging
+from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -13,21 +12,22 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """The manifest of an output folder: of which inputs it is made, and which parts are finished.
+    """The manifest of an output folder: from which inputs it is made, and its finished parts.
 
-    A part is entered when all its files have their names; files of a part that is not entered are
-    of no account.
+    A part is finished when all its files have their names; files of an unfinished part do not
+    count.
 
     Args:
         folder: new or empty, or of an earlier run with the same inputs.
-        inputs: fingerprints by what they are of, as JSON.
+        inputs: `{name: fingerprint}`, fit for JSON.
 
     Raises:
         ValueError: the folder holds something else, or a run with other inputs.
     """
 
     def __init__(self, folder: str, inputs: dict):
-        self.folder, self._path = str(folder), FileSystems.join(str(folder), MANIFEST)
+        self.folder = str(folder)
+        self._path = FileSystems.join(self.folder, MANIFEST)
         if FileSystems.exists(self._path):
             self._known = read_json(self._path)
             earlier = self._known["inputs"]
@@ -35,8 +35,7 @@ class Progress:
             if other:
                 raise ValueError(
                     f"{folder} was begun with other inputs, these differ: {', '.join(other)}. "
-                    "Choose another folder, "
-                    "or delete this one to begin anew"
+                    "Choose another folder, or delete this one to begin anew"
                 )
         elif matching(FileSystems.join(self.folder, "**")):
             raise ValueError(
@@ -48,16 +47,16 @@ class Progress:
 
     @property
     def finished(self) -> dict:
-        """The finished parts and what was said of them."""
+        """What `finish` noted of each finished part, by its name."""
         return self._known["finished"]
 
-    def finish(self, part: str, told) -> None:
-        """Enters a part."""
-        self.finished[part] = told
+    def finish(self, part: str, note: Any) -> None:
+        """Writes that a part is finished, with a note fit for JSON."""
+        self.finished[part] = note
         write_json(self._path, self._known)
 
     def clear(self, pattern: str) -> None:
-        """Deletes what an interrupted run left behind."""
+        """Deletes files of the folder that an interrupted run left behind."""
         left = [file.path for file in matching(FileSystems.join(self.folder, pattern))]
         if left:
             log.info("%s: deleting %d files of an interrupted run", self.folder, len(left))

@@ -1,36 +1,44 @@
-"""Running a pipeline wherever its options say, and what it counted."""
+"""Pipelines and command lines: how they are run, and what they count."""
 
 import argparse
 import json
 import logging
 import sys
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+from tf_recall.registry import keywords
+
 COUNTERS = "tf_recall"
 
 
-def counter(name: str):
+def counter(name: str) -> Metrics.DelegatingCounter:
     """A counter that runners show while they work."""
     return Metrics.counter(COUNTERS, name)
 
 
-def settled(options: PipelineOptions | None) -> PipelineOptions:
-    """The options; where they name no runner, everything runs in this process, and no network is
-    asked for one.
-    """
+def with_runner(options: PipelineOptions | None) -> PipelineOptions:
+    """The options, with a runner: without one among them all runs in this process, offline."""
     options = PipelineOptions([]) if options is None else options
     if options.view_as(StandardOptions).runner is None:
         options.view_as(StandardOptions).runner = "FnApiRunner"
     return options
 
 
-def run(build, options: PipelineOptions) -> dict[str, int]:
-    """Runs what `build(pipeline)` adds to a pipeline, to its end; the counters by name, added up
-    over the steps.
+def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> dict[str, int]:
+    """Runs a pipeline to its end.
+
+    Args:
+        build: `build(pipeline)` adds the steps.
+        options: with a runner.
+
+    Returns:
+        The counters by name, added up over the steps.
     """
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
@@ -42,13 +50,18 @@ def run(build, options: PipelineOptions) -> dict[str, int]:
     return dict(counted)
 
 
-def pieces(pipeline, title: str, elements: list):
-    """Pieces of work, dealt out to all workers."""
+def tasks(pipeline: beam.Pipeline, title: str, elements: list) -> beam.PCollection:
+    """The elements as a collection, each a task, spread over all workers."""
     return (
         pipeline
-        | f"{title}: pieces" >> beam.Create(elements)
-        | f"{title}: deal out" >> beam.Reshuffle()
+        | f"{title}: tasks" >> beam.Create(elements)
+        | f"{title}: spread" >> beam.Reshuffle()
     )
+
+
+def default(function: Callable, name: str) -> Any:
+    """The default of an argument, read from the function or class that has it."""
+    return keywords(function)[name].default
 
 
 def command(module: str, description: str) -> argparse.ArgumentParser:
@@ -60,10 +73,27 @@ def command(module: str, description: str) -> argparse.ArgumentParser:
     )
 
 
-def answer(parser: argparse.ArgumentParser, work) -> None:
-    """Prints what `work()` says as JSON; progress goes to standard error, and a mistake is one
-    line.
+def add_settings(parser: argparse.ArgumentParser, function: Callable, **helps: str) -> None:
+    """Adds an option for each named argument of a function, with its default, a number.
+
+    Args:
+        parser: to add to.
+        function: that has the arguments.
+        helps: the help of each, by the argument's name.
     """
+    for name, text in helps.items():
+        value = default(function, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(value),
+            default=value,
+            metavar="N",
+            help=f"{text}; {value}.",
+        )
+
+
+def answer(parser: argparse.ArgumentParser, work: Callable[[], dict]) -> None:
+    """Prints what `work()` returns as JSON; an error is one line on standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tf_recall").setLevel(logging.INFO)
     try:

@@ -1,11 +1,10 @@
-"""The items most similar to each item, as files: what the ways to count similarities have in common
-on Beam.
-"""
+"""What `item_cf` and `swing` share: from likes to files of the items most similar to each item."""
 
 import argparse
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 from scipy import sparse
 
@@ -22,22 +22,30 @@ from tf_recall.beam.files import found, matching, opened
 from tf_recall.beam.likes import ROWS_AT_ONCE, gather, interactions_table
 from tf_recall.beam.partial import shards
 from tf_recall.beam.progress import Progress
-from tf_recall.beam.runs import counter, pieces, run, settled
+from tf_recall.beam.runs import add_settings, counter, run, tasks, with_runner
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.recommend.products import first, ordered
 
+USER_LIMIT = 500  # latest items of a user that count: the work is its square
+ROWS_PER_SHARD = 1_000_000
 log = logging.getLogger(__name__)
 
 
-def similar(interactions, out, settings: dict, steps: Callable, options=None) -> dict:
-    """Counts likes, then lets `steps` count similarities of the items that have no file yet.
+def similar(
+    interactions: str | Path,
+    out: str | Path,
+    settings: dict,
+    steps: Callable,
+    options: PipelineOptions | None = None,
+) -> dict:
+    """Counts likes, and then similarities, by `steps`, of the items that have no file yet.
 
     Args:
         interactions, out, options: as `tf_recall.beam.item_cf.item_cf`.
         settings: all that the result depends on, by name; among them `top`, `user_limit`,
             `item_limit`, `rows_per_shard` and `items_per_shard`.
-        steps: `steps(likes, work)` adds to the pipeline what makes files of
-            `(shard of the users, [Some, ...])`.
+        steps: `steps(likes, work)` adds the steps from `(shard of the users, [Some, ...])` to the
+            files.
 
     Returns:
         `{"similar": pattern of the files, "rows": items, "counted": {name: number}}`
@@ -47,7 +55,8 @@ def similar(interactions, out, settings: dict, steps: Callable, options=None) ->
         if settings[name] < 1:
             raise ValueError(f"{name} must be at least 1, got {settings[name]}")
     table = interactions_table(interactions)
-    out, options = str(out), settled(options)
+    out = str(out)
+    options = with_runner(options)
     progress = Progress(out, {"interactions": table.fingerprint(), **settings})
     progress.clear("**.part")
     num_shards = -(-table.rows // settings["rows_per_shard"])
@@ -57,18 +66,13 @@ def similar(interactions, out, settings: dict, steps: Callable, options=None) ->
     counted = progress.finished["likes"]
     log.info("likes: %s", counted)
     if "similar" not in progress.finished:
-        work = Work(
-            out,
-            Shared(),
-            settings["top"],
-            num_shards,
-            -(-counted["items"] // settings["items_per_shard"]),
-        )
+        num_parts = -(-counted["items"] // settings["items_per_shard"])
+        work = Work(out, Shared(), settings["top"], num_shards, num_parts)
         run(lambda pipeline: steps(_likes(pipeline, work), work), options)
         rows = tables.Table(FileSystems.join(out, "similar"), "similar", {}).rows
         if rows != counted["items"]:
             raise RuntimeError(
-                f"{out} tells of {rows} items and should of {counted['items']}; run again"
+                f"{out} has {rows} items and should have {counted['items']}; run again"
             )
         progress.finish("similar", {"rows": rows})
     return {
@@ -79,9 +83,7 @@ def similar(interactions, out, settings: dict, steps: Callable, options=None) ->
 
 
 class Some(NamedTuple):
-    """Likes of some users: their numbers `[n]` int64, the rows of the items int64, how much
-    float64.
-    """
+    """Likes of some users, `[n]` each: the users' numbers, the items' rows, and how much."""
 
     users: np.ndarray
     rows: np.ndarray
@@ -89,17 +91,18 @@ class Some(NamedTuple):
 
 
 class Items:
-    """All items that anybody likes, by id: a row each.
+    """All items that anybody likes, a row each, by id.
 
     Args:
         folder: where `tf_recall.beam.likes.gather` wrote.
 
     Attributes:
         ids: `[V]` Arrow array, rising.
-        users, square: `[V]` how many like an item, the sum of the squares of how much.
+        users: `[V]`, how many users like an item.
+        square: `[V]`, the sum of their likes' squares.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         parts = []
         for file in found(FileSystems.join(folder, "items")):
             with opened(file.path) as source:
@@ -107,9 +110,9 @@ class Items:
         table = pa.concat_tables(parts)
         table = table.take(pc.sort_indices(table["item_id"]))
         self.ids = table["item_id"].combine_chunks()
-        self.users, self.square, numbers = (
-            table[name].to_numpy() for name in ("users", "square", "item")
-        )
+        self.users = table["users"].to_numpy()
+        self.square = table["square"].to_numpy()
+        numbers = table["item"].to_numpy()
         self._rows = np.zeros(numbers.max() + 1, np.int64)
         self._rows[numbers] = np.arange(len(numbers))
 
@@ -120,34 +123,34 @@ class Items:
 
 @dataclass(frozen=True)
 class Work:
-    """What the steps of a run know.
+    """What all steps of a run share.
 
     Args:
         folder: of the output.
-        held: where a worker keeps the `Items`.
+        shared: where a worker keeps the `Items`.
         top: how many similar items to keep of each.
         num_shards: of the users.
         num_parts: of the items; part = row modulo num_parts.
     """
 
     folder: str
-    held: Shared
+    shared: Shared
     top: int
     num_shards: int
     num_parts: int
 
     def items(self) -> Items:
         """The items, loaded once by a worker."""
-        return self.held.acquire(lambda: Items(self.folder))
+        return self.shared.acquire(lambda: Items(self.folder))
 
     def path(self, part: int) -> str:
-        """Of a part's file."""
+        """The path of a part's file."""
         return FileSystems.join(
             self.folder, "similar", f"similar-{part:05d}-of-{self.num_parts:05d}.parquet"
         )
 
     def waiting(self) -> list[int]:
-        """The parts without a file."""
+        """The parts that have no file yet."""
         there = {
             file.path for file in matching(FileSystems.join(self.folder, "similar", "*.parquet"))
         }
@@ -155,12 +158,12 @@ class Work:
 
 
 class Step(beam.DoFn):
-    """A step that knows the items."""
+    """A step that has the items."""
 
     def __init__(self, work: Work):
         self._work = work
 
-    def setup(self):
+    def setup(self) -> None:
         self._items = self._work.items()
 
 
@@ -176,11 +179,9 @@ class ReadLikes(Step):
 
 
 class WriteSimilar(Step):
-    """`(part, similarities [items of the part, V])` -> a file of the most similar items of each, by
-    item.
-    """
+    """`(part, similarities [items of the part, V])` -> a file of each item's most similar items."""
 
-    def __init__(self, work):
+    def __init__(self, work: Work):
         super().__init__(work)
         self._counter = counter("rows")
 
@@ -207,16 +208,14 @@ class WriteSimilar(Step):
 
 
 def matrix(some: list[Some], num_items: int) -> tuple[np.ndarray, sparse.csr_matrix]:
-    """The users of several blocks, rising, and their likes `[U, V]`, whatever order the blocks come
-    in.
-    """
+    """The users of several blocks, in any order: rising numbers, and their likes `[U, V]`."""
     users, rows, like = (np.concatenate(column) for column in zip(*some, strict=True))
-    number, place = np.unique(users, return_inverse=True)
-    return number, sparse.csr_matrix((like, (place, rows)), (len(number), num_items))
+    number, user = np.unique(users, return_inverse=True)
+    return number, sparse.csr_matrix((like, (user, rows)), (len(number), num_items))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command lines have in common."""
+def add_arguments(parser: argparse.ArgumentParser, function: Callable, **helps: str) -> None:
+    """Adds the options of a command line: those of all, and the named ones of its function."""
     add = parser.add_argument
     add(
         "--interactions",
@@ -224,34 +223,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARQUET",
         help="user_id, item_id, perhaps timestamp and weight.",
     )
-    add("--out", required=True, metavar="DIR", help="Where to; an interrupted run goes on there.")
-    add(
-        "--top",
-        type=int,
-        default=100,
-        metavar="N",
-        help="How many similar items to keep of each; 100.",
-    )
-    add(
-        "--user-limit",
-        type=int,
-        default=500,
-        metavar="N",
-        help="How many of a user's latest items count; 500.",
-    )
-    add(
-        "--rows-per-shard",
-        type=int,
-        default=1_000_000,
-        metavar="N",
-        help="Interactions that a worker holds.",
+    add("--out", required=True, metavar="DIR", help="Where to; an interrupted run continues there.")
+    add_settings(
+        parser,
+        function,
+        top="How many similar items to keep of each",
+        user_limit="How many of a user's latest items count",
+        rows_per_shard="Interactions that a worker holds",
+        **helps,
     )
 
 
 def _likes(pipeline, work):
     blocks = tables.Table(FileSystems.join(work.folder, "likes"), "likes", {}).blocks(ROWS_AT_ONCE)
     return (
-        pieces(pipeline, "likes", blocks)
+        tasks(pipeline, "likes", blocks)
         | "likes: read" >> beam.ParDo(ReadLikes(work))
         | "likes: by user" >> beam.GroupByKey()
     )

@@ -1,7 +1,9 @@
-"""Parquet tables as pipelines take them: checked before anything runs, read in blocks of rows."""
+"""Parquet tables for pipelines: checked before anything runs, read in blocks of rows."""
 
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,38 +13,46 @@ from tf_recall.beam.files import found, opened, written
 
 OPENED_AT_ONCE = 16  # footers of files that may be far away
 
+Kind = tuple[str, Callable[[pa.DataType], bool]]  # allowed types of a column: in words, a test
+
 
 @dataclass(frozen=True)
 class Block:
-    """Some row groups of a file: what a worker reads as one piece of work."""
+    """Some row groups of a file, which one worker reads."""
 
     path: str
     groups: tuple[int, ...]
     rows: int
 
-    def batches(self, columns, rows):
+    def batches(self, columns: Iterable[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Its record batches, of up to `rows` rows each."""
         with opened(self.path) as file:
             yield from pq.ParquetFile(file).iter_batches(rows, list(self.groups), list(columns))
 
 
 class Table:
-    """A table in one Parquet file or many, of which only the ends of the files have been read.
+    """A table of one or many Parquet files, of which only schema and row counts have been read.
 
     Args:
         pattern: a `.parquet` file, a pattern with `*`, or a folder of `.parquet` files.
         title: what to call it in errors.
-        needed: the columns that it must have, by name:
-            `(which types will do, in words; a test of the type)`.
-        optional: the same, of columns that all files have, or none.
+        needed: the columns that it must have: `{name: (allowed types in words, test of a type)}`.
+        optional: likewise, columns that all files have or none.
 
     Raises:
         FileNotFoundError: there are no files.
         ValueError: no Parquet, no rows, a column that is missing or of another type.
     """
 
-    def __init__(self, pattern, title, needed, optional=None):
-        self.title, optional = title, optional or {}
+    def __init__(
+        self,
+        pattern: str | Path,
+        title: str,
+        needed: dict[str, Kind],
+        optional: dict[str, Kind] | None = None,
+    ):
+        self.title = title
+        optional = optional or {}
         self.files = found(pattern)
         with ThreadPoolExecutor(OPENED_AT_ONCE) as threads:
             footers = list(threads.map(_footer, [file.path for file in self.files]))
@@ -72,7 +82,7 @@ class Table:
             raise ValueError(f"{title}: there are no rows in {pattern}")
 
     def blocks(self, rows: int) -> list[Block]:
-        """All of it, in pieces of about `rows` rows; a row group is never divided."""
+        """The whole table in blocks of about `rows` rows; row groups are never divided."""
         blocks = []
         for file, sizes in zip(self.files, self._groups, strict=True):
             groups, size = [], 0
@@ -86,21 +96,19 @@ class Table:
         return blocks
 
     def fingerprint(self) -> list:
-        """Name, size and time of change of the files: what tells these from others without reading
-        them.
-        """
+        """Name, size and time of change of each file, which tell it from others without reading."""
         return [
-            [
-                file.path.replace("\\", "/").rsplit("/", 1)[-1],
-                file.size_in_bytes,
-                file.last_updated_in_seconds,
-            ]
+            [_name(file.path), file.size_in_bytes, file.last_updated_in_seconds]
             for file in self.files
         ]
 
 
+def _name(path):
+    return path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
 def _footer(path):
-    """The sizes of a file's row groups, and its schema."""
+    """The row counts of a file's row groups, and its schema."""
     try:
         with opened(path) as file:
             parquet = pq.ParquetFile(file)
@@ -114,7 +122,7 @@ def _footer(path):
 
 
 def is_list(dtype: pa.DataType) -> bool:
-    """Whether vectors may be stored like this."""
+    """Whether a type can hold vectors."""
     a_list = (
         pa.types.is_fixed_size_list(dtype)
         or pa.types.is_list(dtype)
@@ -124,14 +132,14 @@ def is_list(dtype: pa.DataType) -> bool:
 
 
 def is_id(dtype: pa.DataType) -> bool:
-    """Whether ids may be stored like this."""
+    """Whether a type can hold ids."""
     return is_text(dtype) or pa.types.is_integer(
         dtype.value_type if pa.types.is_dictionary(dtype) else dtype
     )
 
 
 def is_text(dtype: pa.DataType) -> bool:
-    """Whether it holds strings."""
+    """Whether a type holds strings."""
     dtype = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
     return pa.types.is_string(dtype) or pa.types.is_large_string(dtype)
 
@@ -142,8 +150,13 @@ NUMBERS = ("numbers", lambda dtype: pa.types.is_floating(dtype) or pa.types.is_i
 VECTORS = ("lists of numbers, as a fixed-size list of float32", is_list)
 
 
-def numbers(column: pa.Array, name: str, title: str, dtype) -> np.ndarray:
-    """A column as an array.
+def numbers(column: pa.Array, name: str, title: str, dtype: type) -> np.ndarray:
+    """A column of numbers as an array of a dtype.
+
+    Args:
+        column: of a table.
+        name, title: of the column and its table, for errors.
+        dtype: of the array.
 
     Raises:
         ValueError: values are missing.
@@ -154,7 +167,7 @@ def numbers(column: pa.Array, name: str, title: str, dtype) -> np.ndarray:
 
 
 def vectors(column: pa.Array, title: str) -> np.ndarray:
-    """A column of lists as float32 `[rows, D]`.
+    """A column of lists as an array: float32 `[rows, D]`.
 
     Raises:
         ValueError: lists of unequal length, or missing values.
@@ -162,47 +175,43 @@ def vectors(column: pa.Array, title: str) -> np.ndarray:
     flat = column.flatten()
     if column.null_count or flat.null_count:
         raise ValueError(f"{title}: column 'vector' has rows or numbers without a value")
-    sizes = (
-        {column.type.list_size}
-        if pa.types.is_fixed_size_list(column.type)
-        else set(np.diff(column.offsets))
-    )
+    if pa.types.is_fixed_size_list(column.type):
+        sizes = {column.type.list_size}
+    else:
+        sizes = set(np.diff(column.offsets))
     if len(sizes) != 1:
         raise ValueError(
             f"{title}: the vectors are of unequal length, {min(sizes)} to {max(sizes)}"
         )
-    return (
-        flat.to_numpy(zero_copy_only=False)
-        .astype(np.float32, copy=False)
-        .reshape(len(column), int(sizes.pop()))
-    )
+    values = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return values.reshape(len(column), int(sizes.pop()))
 
 
 def vector_column(array: np.ndarray) -> pa.Array:
-    """float32 `[rows, D]` as a column of fixed-size lists."""
+    """An array `[rows, D]` as a column of fixed-size lists."""
     return pa.FixedSizeListArray.from_arrays(
         pa.array(np.ascontiguousarray(array).ravel()), array.shape[1]
     )
 
 
-def write_table(path: str, columns: dict) -> None:
-    """Writes a file of Arrow arrays by name, whole or not at all."""
+def write_table(path: str, columns: dict[str, pa.Array]) -> None:
+    """Writes columns as a Parquet file, whole or not at all."""
     with written(path) as file:
         pq.write_table(pa.table(columns), file)
 
 
-def nodes(pattern, of_type: str) -> Table:
+def nodes(pattern: str | Path, of_type: str) -> Table:
     """A table of the nodes of a type: `row` and `vector`."""
     return Table(pattern, f"nodes of {of_type!r}", {"row": WHOLE, "vector": VECTORS})
 
 
-def edges(pattern, pair) -> Table:
+def edges(pattern: str | Path, pair: tuple[str, str]) -> Table:
     """A table of the edges between two types: `source`, `target` and perhaps `weight`."""
     title = f"edges of {pair[0]!r} to {pair[1]!r}"
     return Table(pattern, title, {"source": WHOLE, "target": WHOLE}, {"weight": NUMBERS})
 
 
 def vector_length(table: Table) -> int:
-    """How long the vectors of a table of nodes are, those of its first rows."""
+    """The length of the vectors of a table of nodes, from its first row."""
     batch = next(table.blocks(1)[0].batches(["vector"], 1))
     return vectors(batch.column("vector"), table.title).shape[1]

@@ -66,6 +66,10 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
         interactions: with timestamps.
         validation: whether to validate on the events before the last.
 
+    Args:
+      interactions: with timestamps.
+      validation: whether to validate on the events before the last.
+
     Raises:
         ValueError: no timestamps, or a part that would be empty.
 

@@ -1,4 +1,4 @@
-"""Graphs larger than memory: edges sorted on disk."""
+"""Graphs larger than memory: their edges are sorted on disk."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.edges import Edges, edges_of, encoded, read_edges
 from tf_recall.graph.tables import edge_tables
 
-BLOCK_EDGES = 2**18  # of a piece, looked at together
+BLOCK_EDGES = 2**18  # checked together
 EDGE_BYTES = 80  # of memory for each edge that is sorted
 TABLE_BYTES = 320  # and whose table is made
 
@@ -26,22 +26,21 @@ def build(
     targets: int | Vocabulary | None = None,
     memory: int = 2**30,
 ) -> Graph:
-    """A graph of any number of edges, sorted on disk, as `Graph.from_edges` would make it of all of
-    them at once.
+    """A graph of any number of edges, on disk: the same as `Graph.from_edges` makes in memory.
 
-    Edges are gathered into runs that fit in memory, each is sorted by source and target and
-    written; then, for one range of sources after the other, the edges of all runs are read, sorted
+    Edges are gathered into runs that fit in memory; each run is sorted by source and target and
+    written. Then, for one range of sources after the other, the edges of all runs are read, sorted
     and added up. The folder is written aside (`<directory>.part`) and renamed when it is whole;
     meanwhile the disk holds every edge twice.
 
     Args:
-        edges: path or paths for `read_edges`, or what it gives, or pieces `(sources, targets)` or
+        edges: path or paths for `read_edges`, or what it gives, or chunks `(sources, targets)` or
             `(sources, targets, weights)` of arrays of one length, all with weights or none.
         directory: to be made; it must not be there yet.
         sources: how many rows the sources' type has, the unknown one included, where edges name
             rows; its `Vocabulary` where they name raw ids.
         targets: the same for the targets; None: the same type.
-        memory: bytes that sorting may take, beside 32 for each source and what a piece holds. The
+        memory: bytes that sorting may use, beside 32 for each source and what a chunk holds. The
             edges of one source must fit.
 
     Returns:
@@ -51,7 +50,7 @@ def build(
         FileExistsError: `directory` is there.
         TypeError: rows that are no numbers, or ids of another kind than the vocabulary's.
         ValueError: edges that name a node which does not exist, weights that are negative or no
-            number (of both: how many, and where the first is); no edges; some pieces with weights
+            number (of both: how many, and where the first is); no edges; some chunks with weights
             and some without.
 
     Example:
@@ -69,7 +68,8 @@ def build(
     shape = tuple(each.size if isinstance(each, Vocabulary) else each for each in types)
     num = memory // EDGE_BYTES
     with folder.making(directory, shape[1]) as files:
-        runs, counts = [], np.zeros(shape[0], np.int64)
+        runs = []
+        counts = np.zeros(shape[0], np.int64)
         for matrix in _gathered(_checked(edges, types), shape, num):
             counts += np.diff(matrix.indptr)
             runs.append(_run(files.folder / f"run{len(runs)}", matrix))
@@ -78,17 +78,17 @@ def build(
         if "weights" in files:
             offsets = files["offsets"][0 : shape[0] + 1]
             with _bar("making tables", total=int(offsets[-1])) as bar:
-                for piece in edge_tables(
+                for block in edge_tables(
                     offsets, files["targets"], files["weights"], memory // TABLE_BYTES
                 ):
-                    files["tables"].append(piece)
-                    bar.update(len(piece))
+                    files["tables"].append(block)
+                    bar.update(len(block))
     return Graph.load(directory)
 
 
 def reverse(graph: Graph, directory: str | Path, memory: int = 2**30) -> Graph:
     """`graph.reverse()` on disk. Arguments and errors are those of `build`."""
-    turned = (Edges(piece.targets, piece.sources, piece.weights) for piece in edges_of(graph))
+    turned = (Edges(chunk.targets, chunk.sources, chunk.weights) for chunk in edges_of(graph))
     return build(turned, directory, graph.num_targets, graph.num_nodes, memory)
 
 
@@ -97,21 +97,21 @@ def _bar(title, total=None):
 
 
 def _checked(edges, types) -> Iterator[tuple]:
-    """`(sources, targets, weights or None)`, block by block; at the end one error for all edges
-    that are wrong.
-    """
-    wrong, weighted, found = _Wrong(types), None, 0
+    """Blocks `(sources, targets, weights or None)`; one error at the end for all wrong edges."""
+    wrong = _Wrong(types)
+    weighted = None
+    found = 0
     with _bar("reading edges") as bar:
         for number, given in enumerate(edges):
-            piece = given if isinstance(given, Edges) else _piece(given, number)
-            found += len(piece)
-            weighted = piece.weights is not None if weighted is None else weighted
-            if weighted != (piece.weights is not None):
+            chunk = given if isinstance(given, Edges) else _chunk(given, number)
+            found += len(chunk)
+            weighted = chunk.weights is not None if weighted is None else weighted
+            if weighted != (chunk.weights is not None):
                 raise ValueError(
-                    f"All edges need weights or none, and they differ at {piece.place(0)}."
+                    f"All edges need weights or none, and they differ at {chunk.position(0)}."
                 )
-            for first in range(0, len(piece), BLOCK_EDGES):
-                block = wrong.sift(piece, slice(first, first + BLOCK_EDGES))
+            for first in range(0, len(chunk), BLOCK_EDGES):
+                block = wrong.sift(chunk, slice(first, first + BLOCK_EDGES))
                 if not wrong.first:
                     yield block
                 bar.update(len(block[0]))
@@ -120,71 +120,73 @@ def _checked(edges, types) -> Iterator[tuple]:
     wrong.refuse(found)
 
 
-def _piece(given, number) -> Edges:
+def _chunk(given, number) -> Edges:
     if not isinstance(given, list | tuple) or len(given) not in (2, 3):
         raise TypeError(
-            "Edges come in pieces, (sources, targets) or (sources, targets, weights) each, got "
-            f"{type(given).__name__} of {np.shape(given)} as piece {number}."
+            "Edges come in chunks, (sources, targets) or (sources, targets, weights) each, got "
+            f"{type(given).__name__} of {np.shape(given)} as chunk {number}."
         )
-    return Edges(*given, origin=f"piece {number}, edge")
+    return Edges(*given, origin=f"chunk {number}, edge")
 
 
 class _Wrong:
-    """Counts what is wrong in edges, and remembers where the first of each kind stands."""
+    """Counts what is wrong in edges, and keeps where the first of each kind is."""
 
     def __init__(self, types):
-        self.types, self.counts, self.first = types, {}, {}
+        self.types = types
+        self.counts = {}
+        self.first = {}
 
-    def sift(self, piece, own):
-        sources, no_source = encoded(piece.sources[own], self.types[0], "sources")
-        targets, no_target = encoded(piece.targets[own], self.types[1], "targets")
-        self._note("source", no_source, piece.sources, piece, own.start)
-        self._note("target", no_target, piece.targets, piece, own.start)
+    def sift(self, chunk, own):
+        """The part `own` of a chunk, encoded and without edges of weight 0; notes what is wrong."""
+        sources, no_source = encoded(chunk.sources[own], self.types[0], "sources")
+        targets, no_target = encoded(chunk.targets[own], self.types[1], "targets")
+        self._note("source", no_source, chunk.sources, chunk, own.start)
+        self._note("target", no_target, chunk.targets, chunk, own.start)
         sources, targets = sources.astype(np.int32), targets.astype(np.int32)
-        if piece.weights is None:
+        if chunk.weights is None:
             return sources, targets, None
         with np.errstate(over="ignore"):
-            weights = pd.to_numeric(pd.Series(piece.weights[own]), errors="coerce").to_numpy(
+            weights = pd.to_numeric(pd.Series(chunk.weights[own]), errors="coerce").to_numpy(
                 np.float32
             )
         self._note(
-            "weight", ~(np.isfinite(weights) & (weights >= 0)), piece.weights, piece, own.start
+            "weight", ~(np.isfinite(weights) & (weights >= 0)), chunk.weights, chunk, own.start
         )
         used = weights > 0
         return sources[used], targets[used], weights[used]
 
-    def _note(self, kind, wrong, values, piece, start):
+    def _note(self, kind, wrong, values, chunk, start):
         if wrong.any():
             edge = start + int(wrong.argmax())
-            self.first.setdefault(kind, f"{values[edge]!s} at {piece.place(edge)}")
+            self.first.setdefault(kind, f"{values[edge]!s} at {chunk.position(edge)}")
             self.counts[kind] = self.counts.get(kind, 0) + int(wrong.sum())
 
     def refuse(self, found):
+        """Raises an error for all that was wrong among the edges found, if anything was."""
         allowed = {
-            "source": f"that no node has, allowed are {_said(self.types[0])}",
-            "target": f"that no node has, allowed are {_said(self.types[1])}",
+            "source": f"that no node has, allowed are {_allowed(self.types[0])}",
+            "target": f"that no node has, allowed are {_allowed(self.types[1])}",
             "weight": "that is no number of at least 0",
         }
-        told = [
+        messages = [
             f"{self.counts[kind]} of {found} edges name a {kind} {why}; the first is "
             f"{self.first[kind]}."
             for kind, why in allowed.items()
             if kind in self.first
         ]
-        if told:
-            raise ValueError(" ".join(told))
+        if messages:
+            raise ValueError(" ".join(messages))
 
 
-def _said(nodes) -> str:
+def _allowed(nodes) -> str:
     if isinstance(nodes, Vocabulary):
         return f"the {nodes.size - 1} ids of the vocabulary, such as {nodes.ids[:3].tolist()}"
     return f"rows from 1 to {nodes - 1}, and raw ids need a Vocabulary"
 
 
 def _gathered(blocks, shape, num) -> Iterator[sparse.csr_array]:
-    """Blocks of edges put together to matrices of some `num` edges, in which an edge that comes
-    twice is one.
-    """
+    """Blocks joined to matrices of some `num` edges; edges that come twice are added up."""
     waiting: list = []
     for block in blocks:
         waiting.append(block)
@@ -196,7 +198,7 @@ def _gathered(blocks, shape, num) -> Iterator[sparse.csr_array]:
 
 
 def _summed(blocks, shape) -> sparse.csr_array:
-    """Takes the blocks out of their list, so that memory holds them once."""
+    """The matrix of the blocks; empties their list, so that memory holds them once."""
     sources, targets, weights = zip(*blocks, strict=True)
     blocks.clear()
     sources, targets = np.concatenate(sources), np.concatenate(targets)
@@ -209,7 +211,7 @@ def _summed(blocks, shape) -> sparse.csr_array:
 
 
 def _run(path, matrix) -> list[folder.ArrayFile]:
-    """Files of the matrix's sources, targets and weights, in order of the sources."""
+    """Writes a matrix's sources, targets and weights, in order of the sources; the files."""
     sources = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     files = []
     for number, array in enumerate((sources, matrix.indices, matrix.data)):
@@ -220,18 +222,20 @@ def _run(path, matrix) -> list[folder.ArrayFile]:
 
 
 def _merge(runs, counts, num, num_targets, files) -> np.ndarray:
-    """Appends the targets, and the weights where any is not 1, of all runs, range of sources by
-    range; the degrees.
+    """Merges the runs, range of sources by range, into the targets' and the weights' file.
+
+    Weights are written from the first that is not 1. Returns the degrees.
     """
-    ends, degrees = np.cumsum(counts), np.zeros_like(counts)
-    places = [np.load(sources.path, mmap_mode="r") for sources, _, _ in runs]
+    ends = np.cumsum(counts)
+    degrees = np.zeros_like(counts)
+    sources_of_runs = [np.load(sources.path, mmap_mode="r") for sources, _, _ in runs]
     start, written = 0, 0
     with _bar("sorting edges", total=int(ends[-1])) as bar:
         while start < len(counts):
             end = max(int(np.searchsorted(ends, written + num, side="right")), start + 1)
             blocks = []
-            for run, place in zip(runs, places, strict=True):
-                own = slice(*np.searchsorted(place, [start, end]).tolist())
+            for run, sources_of_run in zip(runs, sources_of_runs, strict=True):
+                own = slice(*np.searchsorted(sources_of_run, [start, end]).tolist())
                 sources, targets, weights = (file[own] for file in run)
                 blocks.append((sources - start, targets, weights))
             matrix = _summed(blocks, (end - start, num_targets))
@@ -249,6 +253,6 @@ def _merge(runs, counts, num, num_targets, files) -> np.ndarray:
 
 
 def _fill(weights, length):
-    """The edges before the first one that came twice weigh 1."""
+    """Gives the edges before the first one that came twice the weight 1."""
     while weights.length < length:
         weights.append(np.ones(min(BLOCK_EDGES, length - weights.length), np.float32))

@@ -5,29 +5,31 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
+from tf_recall.data.sessions import Sessions
 from tf_recall.graph import folder
-from tf_recall.graph.tables import EDGE, edge_tables
+from tf_recall.graph.checks import check_lengths, check_nodes, checked_weights, distinct, summed
+from tf_recall.graph.draws import Draws
+from tf_recall.graph.tables import edge_tables
 
-PIECE_EVENTS = 2**24  # of sessions, counted at a time
-PIECE_WALKS = 2**14  # steps or draws taken together: what they compute stays in the cache
-
-# What a step reads of a node, 16 bytes: one read of memory, which is what a step costs.
-NODE = np.dtype([("degree", np.float64), ("begin", np.int64)])
+BLOCK_EVENTS = 2**24  # of sessions, counted at a time
+BLOCK_WALKS = 2**14  # draws made together: what they compute stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Edges from rows of one type to rows of another or the same: those of node i are `offsets[i]`
-    to `offsets[i + 1]`.
+    """Edges from nodes of one type to nodes of another type, or of the same.
+
+    `targets[offsets[i] : offsets[i + 1]]` are the neighbors of node i.
 
     Build it with a `from_...`, or on disk with `graph.build.build`: those check. Node 0, the
     unknown, has no edges. The arrays may be read-only memory maps: only what is asked for is read.
 
     Args:
         offsets: `[num_nodes + 1]` int64.
-        targets: `[E]` int32, rising within a node (of `from_table`: in the table's order).
+        targets: `[E]` int32, rising within a node (from `from_table`: in the table's order).
         weights: `[E]` float32, above 0; None where all are 1.
         num_targets: rows that edges may lead to; None: as many as there are nodes, a square graph.
         tables: `[E + 1]` `EDGE`, what draws by weight read; None: made when they are first needed.
@@ -51,28 +53,39 @@ class Graph:
             object.__setattr__(self, "num_targets", self.num_nodes)
 
     @classmethod
-    def from_sessions(cls, sessions, num_nodes: int) -> "Graph":
-        """weight of (i, j) = how often i is directly followed by j in a session; i by i is left out
-        (METHODS.md M4).
+    def from_sessions(cls, sessions: Sessions, num_nodes: int) -> "Graph":
+        """The graph of what follows what in sessions (METHODS.md M4).
 
-        Wang et al., "Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba",
-        KDD 2018, section 3.1.
+        weight of (i, j) = how often i is directly followed by j in a session;  no edges (i, i)
+
+        Args:
+            sessions: of the rows of one type.
+            num_nodes: rows of that type, the unknown one included.
+
+        Paper: Wang et al. 2018, "Billion-scale Commodity Embedding for E-commerce Recommendation in
+            Alibaba", section 3.1.
         """
         counts = sparse.csr_array((num_nodes, num_nodes), dtype=np.float64)
         begins = np.zeros(len(sessions.items) + 1, bool)
         begins[sessions.offsets] = True
-        for start in range(0, len(sessions.items), PIECE_EVENTS):
-            items = np.asarray(sessions.items[start : start + PIECE_EVENTS + 1])
+        for start in range(0, len(sessions.items), BLOCK_EVENTS):
+            items = np.asarray(sessions.items[start : start + BLOCK_EVENTS + 1])
             follows = ~begins[start + 1 : start + len(items)] & (items[1:] != items[:-1])
-            counts = counts + _summed(items[:-1][follows], items[1:][follows], None, counts.shape)
+            counts = counts + summed(items[:-1][follows], items[1:][follows], None, counts.shape)
         return cls._of(counts)
 
     @classmethod
     def from_edges(
-        cls, sources, targets, weights, num_nodes: int, num_targets: int | None = None
+        cls,
+        sources: ArrayLike,
+        targets: ArrayLike,
+        weights: ArrayLike | None,
+        num_nodes: int,
+        num_targets: int | None = None,
     ) -> "Graph":
-        """From edges in any order; those that come twice are added up, those of weight 0 are left
-        out.
+        """The graph of a list of edges, in any order.
+
+        Edges that come twice are added up, and those of weight 0 are left out.
 
         Args:
             sources, targets: `[n]` whole numbers.
@@ -89,29 +102,26 @@ class Graph:
         sources, targets = np.asarray(sources), np.asarray(targets)
         shape = num_nodes, num_nodes if num_targets is None else num_targets
         if weights is None:
-            _check_lengths(sources, targets)
-            graph = cls._of(_summed(sources, targets, None, shape))
-            return (
-                cls(graph.offsets, graph.targets, None, shape[1])
-                if np.all(graph.weights == 1)
-                else graph
-            )
-        with np.errstate(over="ignore"):
-            weights = np.asarray(weights, np.float32)
-        _check_lengths(sources, targets, weights)
-        _check_weights(weights)
+            check_lengths(sources, targets)
+            graph = cls._of(summed(sources, targets, None, shape))
+            if np.any(graph.weights != 1):
+                return graph
+            return cls(graph.offsets, graph.targets, None, shape[1])
+        weights = np.asarray(weights)
+        check_lengths(sources, targets, weights)
+        weights = checked_weights(weights)
         used = weights > 0
-        return cls._of(
-            _summed(sources[used], targets[used], weights[used].astype(np.float64), shape)
-        )
+        weights = weights[used].astype(np.float64)
+        return cls._of(summed(sources[used], targets[used], weights, shape))
 
     @classmethod
-    def from_table(cls, ids, weights, num_targets: int) -> "Graph":
-        """From a line of targets for each node, as lists of the most alike: the order within a line
-        stays.
+    def from_table(cls, ids: ArrayLike, weights: ArrayLike | None, num_targets: int) -> "Graph":
+        """The graph of a table of neighbors, such as lists of the most similar items.
+
+        Row i holds the targets of node i; their order stays.
 
         Args:
-            ids: `[num_nodes, T]` targets, 0 for none; line 0 is the unknown's and holds none.
+            ids: `[num_nodes, T]` targets, 0 for none; row 0 is the unknown's and holds none.
             weights: `[num_nodes, T]` of these, or None for 1 each; an edge of weight 0 is left out.
             num_targets: rows that edges may lead to.
 
@@ -132,14 +142,12 @@ class Graph:
             )
         used = ids > 0
         if weights is not None:
-            with np.errstate(over="ignore"):
-                weights = np.asarray(weights, np.float32)
-            _check_weights(weights.ravel())
+            weights = checked_weights(weights)
             used &= weights > 0
             weights = weights[used]
         if used[:1].any():
             raise ValueError(
-                f"Node 0 is the unknown and has no edges, got {ids[0][used[0]]} in its line."
+                f"Node 0 is the unknown and has no edges, got {ids[0][used[0]]} in its row."
             )
         offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1, dtype=np.int64))])
         return cls(offsets, ids[used].astype(np.int32), weights, num_targets)
@@ -147,40 +155,41 @@ class Graph:
     @classmethod
     def _of(cls, matrix):
         matrix.sort_indices()
-        offsets, targets = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+        offsets = matrix.indptr.astype(np.int64)
+        targets = matrix.indices.astype(np.int32)
         return cls(offsets, targets, matrix.data.astype(np.float32), matrix.shape[1])
 
     @property
     def num_nodes(self) -> int:
+        """Rows of the sources' type, the unknown one included."""
         return len(self.offsets) - 1
 
     @property
     def num_edges(self) -> int:
+        """How many edges there are."""
         return len(self.targets)
 
     @property
     def degrees(self) -> np.ndarray:
-        """`[num_nodes]` int64, how many edges leave each node."""
+        """How many edges leave each node: `[num_nodes]` int64."""
         return np.diff(self.offsets)
 
     def save(self, directory: str | Path) -> None:
-        """Writes the graph, with the tables of its draws, into a folder that must not be there yet.
+        """Writes the graph, with the tables of its draws, into a new folder.
 
         Raises:
-            FileExistsError: it is.
+            FileExistsError: the folder is there already.
         """
         with folder.making(directory, self.num_targets) as files:
             files["offsets"].append(self.offsets)
             files["targets"].append(self.targets)
             if self.weights is not None:
                 files["weights"].append(self.weights)
-                made = (
-                    edge_tables(self.offsets, self.targets, self.weights)
-                    if self.tables is None
-                    else [self.tables]
-                )
-                for piece in made:
-                    files["tables"].append(piece)
+                blocks = [self.tables]
+                if self.tables is None:
+                    blocks = edge_tables(self.offsets, self.targets, self.weights)
+                for block in blocks:
+                    files["tables"].append(block)
 
     @classmethod
     def load(cls, directory: str | Path) -> "Graph":
@@ -188,8 +197,7 @@ class Graph:
 
         Raises:
             FileNotFoundError: no graph there.
-            ValueError: a folder with a file missing, cut short, or of another kind than it should
-                be.
+            ValueError: a file is missing, cut short, or of another kind than it should be.
         """
         return cls(**folder.read(directory))
 
@@ -204,9 +212,10 @@ class Graph:
             matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), weights, self.num_nodes
         )
 
-    def subgraph(self, sources, targets=None) -> "Graph":
-        """The edges between some nodes, renumbered: node r is `sources[r - 1]`, target r is
-        `targets[r - 1]`.
+    def subgraph(self, sources: ArrayLike, targets: ArrayLike | None = None) -> "Graph":
+        """The edges between some nodes, which are numbered anew.
+
+        Node r is `sources[r - 1]`, target r is `targets[r - 1]`.
 
         Args:
             sources: different nodes of this graph, above 0.
@@ -216,183 +225,90 @@ class Graph:
             ValueError: a node that comes twice, or that the graph does not have.
 
         Example:
-            >>> graph.subgraph(nodes, nodes)      # what is left of a square graph among these
+            >>> graph = Graph.from_edges([1, 2, 3], [2, 3, 1], None, num_nodes=4)
+            >>> graph.subgraph([2, 3], [2, 3]).targets      # of 2 to 3 alone
+            array([2], dtype=int32)
         """
-        sources = _different(sources, self.num_nodes, "sources")
-        offsets, degrees = (
-            np.asarray(self.offsets),
-            self.offsets[sources + 1] - self.offsets[sources],
-        )
+        sources = distinct(sources, self.num_nodes, "sources")
+        begins = np.asarray(self.offsets)[sources]
+        degrees = self.offsets[sources + 1] - begins
         ends = np.cumsum(degrees)
-        taken = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
-            offsets[sources] - ends + degrees, degrees
-        )
-        node, reached = (
-            np.repeat(np.arange(1, len(sources) + 1), degrees),
-            np.asarray(self.targets)[taken],
-        )
+        total = int(ends[-1]) if len(ends) else 0
+        edges = np.arange(total) + np.repeat(begins - ends + degrees, degrees)
+        node = np.repeat(np.arange(1, len(sources) + 1), degrees)
+        reached = np.asarray(self.targets)[edges]
         num_targets = self.num_targets
+        order = slice(None)
         if targets is not None:
-            targets = _different(targets, self.num_targets, "targets")
-            row, num_targets = np.zeros(self.num_targets, np.int32), len(targets) + 1
+            targets = distinct(targets, self.num_targets, "targets")
+            num_targets = len(targets) + 1
+            row = np.zeros(self.num_targets, np.int32)
             row[targets] = np.arange(1, num_targets)
-            stays = row[reached] > 0
-            taken, node, reached = taken[stays], node[stays], row[reached[stays]]
-        weights = None if self.weights is None else np.asarray(self.weights)[taken]
-        order = np.lexsort((reached, node)) if targets is not None else slice(None)
+            kept = row[reached] > 0
+            edges, node, reached = edges[kept], node[kept], row[reached[kept]]
+            order = np.lexsort((reached, node))
+        weights = None if self.weights is None else np.asarray(self.weights)[edges][order]
         counts = np.bincount(node, minlength=len(sources) + 1)
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        return Graph(
-            offsets, reached[order], None if weights is None else weights[order], num_targets
-        )
+        return Graph(offsets, reached[order], weights, num_targets)
 
     def draw(self, nodes: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-        """`num` neighbors of each node, with replacement: int32 `[n, num]`, 0 for a node without
-        edges.
+        """Neighbors of each node, drawn with replacement.
 
         P(j | i) = weight of (i, j) / sum over k of weight of (i, k)
 
-        A draw costs the same whatever the degree: one random number names an edge and, of a graph
-        with weights, decides between it and the one it shares its place with, by a table of
-        Walker's for each node.
+        A draw costs the same whatever the degree of the node.
 
         Args:
             nodes: `[n]` nodes.
             num: how many of each.
             rng: equal states draw equal neighbors.
 
+        Returns:
+            int32 `[n, num]`, 0 for a node without edges.
+
         Raises:
             ValueError: a row that is no node, or a negative `num`.
         """
-        nodes = self._nodes(nodes, "nodes")
+        nodes = check_nodes(nodes, self.num_nodes, "nodes")
         if num < 0:
             raise ValueError(f"num must be at least 0, got {num}.")
         drawn = np.empty((len(nodes), num), np.int32)
-        piece = max(1, PIECE_WALKS // max(num, 1))
-        for first in range(0, len(nodes), piece):
-            drawn[first : first + piece] = self._drawn(nodes[first : first + piece], num, rng)
+        block = max(1, BLOCK_WALKS // max(num, 1))
+        for start in range(0, len(nodes), block):
+            drawn[start : start + block] = self._draws(nodes[start : start + block], num, rng)
         return drawn
 
     def walk(self, starts: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-        """Random walks of `length` steps: int32 `[n, length + 1]`, the start first, 0 from where no
-        edge leads on.
-
-        Each step is a neighbor as `draw` draws it.
+        """Random walks along the edges; each step is a neighbor as `draw` draws it.
 
         Args:
             starts: `[n]` nodes.
             length: steps of each walk.
-            rng: equal states walk equal ways.
+            rng: equal states give equal walks.
+
+        Returns:
+            int32 `[n, length + 1]`, the start first, 0 after a node without edges.
 
         Raises:
             ValueError: a start that is no node, a negative length, or a graph that is not square.
         """
-        starts = self._nodes(starts, "starts")
+        starts = check_nodes(starts, self.num_nodes, "starts")
         if length < 0:
             raise ValueError(f"length must be at least 0, got {length}.")
         if self.num_targets != self.num_nodes:
             raise ValueError(
-                f"A walk goes on from where it came to, and these edges lead from {self.num_nodes} "
-                "rows of one type to "
-                f"{self.num_targets} of another: draw from both directions in turn."
+                f"A walk needs edges among one type, and these lead from {self.num_nodes} rows of "
+                f"one type to {self.num_targets} of another: draw from both directions in turn."
             )
         walks = np.empty((len(starts), length + 1), np.int32)
         walks[:, 0] = starts
-        for piece in range(0, len(starts), PIECE_WALKS):
-            ways = walks[piece : piece + PIECE_WALKS]
+        for start in range(0, len(starts), BLOCK_WALKS):
+            block = walks[start : start + BLOCK_WALKS]
             for step in range(length):
-                ways[:, step + 1] = self._drawn(ways[:, step], 1, rng)[:, 0]
+                block[:, step + 1] = self._draws(block[:, step], 1, rng)[:, 0]
         return walks
 
-    def _nodes(self, nodes, name):
-        nodes = np.asarray(nodes)
-        if nodes.size and not (nodes.min() >= 0 and nodes.max() < self.num_nodes):
-            raise ValueError(
-                f"Nodes go from 0 to {self.num_nodes - 1}, got {name} {nodes.min()} to "
-                f"{nodes.max()}."
-            )
-        return nodes
-
-    def _drawn(self, nodes, num, rng):
-        node = self._places.take(nodes)
-        degree, begin = node["degree"][:, None], node["begin"][:, None]
-        y = rng.random((len(nodes), num)) * degree
-        place = y.astype(np.int64)
-        if self.weights is None:
-            reached = self._ends.take(begin + place) if self.num_edges else np.zeros_like(place)
-            reached[node["degree"] == 0] = 0
-            return reached
-        edge = self._ends.take(begin + place)
-        return np.where(y - place < edge["keep"], edge["target"], edge["other"])
-
     @cached_property
-    def _places(self):
-        """Each `NODE`; of those without edges the place is any there is, or in the tables a last
-        one, for node 0.
-        """
-        places = np.zeros(self.num_nodes, NODE)
-        places["degree"] = self.degrees
-        places["begin"] = np.where(
-            self.degrees > 0, self.offsets[:-1], 0 if self.weights is None else self.num_edges
-        )
-        return places
-
-    @cached_property
-    def _ends(self):
-        """What a draw reads: the targets, or the tables where there are weights; plain arrays, also
-        of memory maps.
-        """
-        if self.weights is None:
-            return np.asarray(self.targets)
-        if self.tables is not None:
-            return np.asarray(self.tables)
-        tables, done = np.empty(self.num_edges + 1, EDGE), 0
-        for piece in edge_tables(self.offsets, self.targets, self.weights):
-            tables[done : done + len(piece)] = piece
-            done += len(piece)
-        return tables
-
-
-def _check_lengths(*arrays):
-    shapes = [each.shape for each in arrays]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 1:
-        names, shown = (
-            ("sources", "targets", "weights")[: len(shapes)],
-            [str(shape) for shape in shapes],
-        )
-        raise ValueError(
-            f"{', '.join(names[:-1])} and {names[-1]} must be arrays of one length, got the shapes "
-            f"{', '.join(shown[:-1])} and {shown[-1]}."
-        )
-
-
-def _check_weights(weights):
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if wrong.size:
-        raise ValueError(
-            f"Weights must be numbers of at least 0, got {weights[wrong[0]]} for edge {wrong[0]}."
-        )
-
-
-def _different(nodes, num, name):
-    nodes = np.asarray(nodes)
-    if nodes.size and not (nodes.dtype.kind in "iu" and nodes.min() > 0 and nodes.max() < num):
-        raise ValueError(
-            f"{name} must be whole numbers from 1 to {num - 1}, got {nodes.min()} to {nodes.max()}."
-        )
-    if len(np.unique(nodes)) < len(nodes):
-        raise ValueError(
-            f"{name} must differ, got {len(nodes)} of which {len(np.unique(nodes))} differ."
-        )
-    return nodes.astype(np.int64)
-
-
-def _summed(sources, targets, weights, shape):
-    for name, nodes, num in (("Sources", sources, shape[0]), ("Targets", targets, shape[1])):
-        if len(nodes) and not (nodes.dtype.kind in "iu" and nodes.min() > 0 and nodes.max() < num):
-            raise ValueError(
-                f"{name} must be whole numbers from 1 to {num - 1}, got {nodes.min()} to "
-                f"{nodes.max()}."
-            )
-    weights = np.ones(len(sources)) if weights is None else weights
-    return sparse.coo_array((weights, (sources, targets)), shape=shape).tocsr()
+    def _draws(self) -> Draws:
+        return Draws(self.offsets, self.targets, self.weights, self.tables)

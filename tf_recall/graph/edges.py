@@ -1,4 +1,4 @@
-"""Edges in pieces: of arrays, of files, and of a graph."""
+"""Edges chunk by chunk: from arrays, from files, and from a graph."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.graph.csr import Graph
 
 BLOCK_ROWS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """A piece of the edges of a graph, in any order.
+    """Some of the edges of a graph, in any order.
 
     Args:
-        sources, targets: `[n]` rows, or raw ids where a vocabulary will tell their rows.
+        sources, targets: `[n]` rows, or raw ids that a vocabulary will encode.
         weights: `[n]`, or None for 1 each.
-        origin, first: how to call edge i where it is wrong: origin, then first + i, as in
+        origin, first: what errors call edge i: origin, then first + i, as in
             "clicks.csv, line 17".
     """
 
@@ -45,19 +46,22 @@ class Edges:
     def __len__(self) -> int:
         return len(self.sources)
 
-    def place(self, edge: int) -> str:
-        """Where an edge stands."""
+    def position(self, edge: int) -> str:
+        """Where an edge comes from, for errors: `clicks.csv, line 17`."""
         return f"{self.origin} {self.first + edge}"
 
 
-def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
-    """The edges of CSV or Parquet files, piece by piece in the files' order.
+def read_edges(
+    paths: str | Path | Iterable[str | Path], columns: dict[str, str] | None = None
+) -> Iterator[Edges]:
+    """The edges of CSV or Parquet files, chunk by chunk in the files' order.
 
     Args:
         paths: a file (`.csv`, `.tsv`, also compressed, or `.parquet`), a folder of Parquet files,
             or a list of these.
-        columns: ours to the files', of `source`, `target` and `weight`, where they differ. Without
-            a weight's column (named here, or called `weight`) every edge weighs 1.
+        columns: the files' names of our columns `source`, `target` and `weight`, where they
+            differ. Without a column of weights (named here, or called `weight`) every edge has
+            weight 1.
 
     Raises:
         FileNotFoundError: no such file, or a folder without Parquet files.
@@ -71,15 +75,16 @@ def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
     columns = columns or {}
     if foreign := sorted(set(columns) - {"source", "target", "weight"}):
         raise ValueError(
-            f"columns tells which of a file's are our source, target and weight, got {foreign}."
+            f"columns names a file's columns that are our source, target and weight, got {foreign}."
         )
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [file for path in paths for file in _files(Path(path))]
     found = 0
     for file in files:
-        for piece in (_parquet if file.suffix in (".parquet", ".pq") else _csv)(file, columns):
-            found += len(piece)
-            yield piece
+        read = _parquet if file.suffix in (".parquet", ".pq") else _csv
+        for chunk in read(file, columns):
+            found += len(chunk)
+            yield chunk
     if not found:
         raise ValueError(
             "There are no edges: no file has a row, of "
@@ -87,16 +92,12 @@ def read_edges(paths, columns: dict | None = None) -> Iterator[Edges]:
         )
 
 
-def edges_of(graph, num: int = BLOCK_ROWS) -> Iterator[Edges]:
-    """The edges of a `Graph` in its order, `num` at a time: no more than that is in memory of a
-    mapped graph.
-    """
+def edges_of(graph: Graph, num: int = BLOCK_ROWS) -> Iterator[Edges]:
+    """The edges of a graph in its order, `num` at a time, so that a mapped graph stays on disk."""
     for start in range(0, graph.num_edges, num):
         stop = min(start + num, graph.num_edges)
-        first, last = (
-            np.searchsorted(graph.offsets, start, "right") - 1,
-            np.searchsorted(graph.offsets, stop),
-        )
+        first = np.searchsorted(graph.offsets, start, "right") - 1
+        last = np.searchsorted(graph.offsets, stop)
         counts = np.diff(np.clip(graph.offsets[first : last + 1], start, stop))
         sources = np.repeat(np.arange(first, last, dtype=np.int32), counts)
         weights = None if graph.weights is None else graph.weights[start:stop]
@@ -104,15 +105,17 @@ def edges_of(graph, num: int = BLOCK_ROWS) -> Iterator[Edges]:
 
 
 def encoded(
-    values: np.ndarray, nodes: "int | Vocabulary", name: str
+    values: np.ndarray, nodes: int | Vocabulary, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows `[n]` of what edges name, and bool `[n]`: which of them no node has.
+    """The rows of the nodes that edges name, and which of them no node has.
 
     Args:
-        values: rows, or raw ids; text where these are numbers is read, since CSV does not tell the
-            two apart.
+        values: `[n]` rows, or raw ids; numbers may be text, since CSV does not tell the two apart.
         nodes: the number of rows for rows, the `Vocabulary` for raw ids.
         name: what to call the values in an error.
+
+    Returns:
+        int64 `[n]`, 0 where no node has the row, and bool `[n]`, true there.
 
     Raises:
         TypeError: values that are no whole numbers where there is no vocabulary, or no ids of the
@@ -149,27 +152,27 @@ def _files(path: Path) -> Iterable[Path]:
 
 
 def _names(file, there, columns) -> dict[str, str]:
-    """Ours to the file's columns."""
+    """The file's name of each of our columns."""
     ours = ["source", "target", *(["weight"] if "weight" in {*columns, *there} else [])]
     names = {name: columns.get(name, name) for name in ours}
     if lacking := [theirs for theirs in names.values() if theirs not in there]:
         raise ValueError(
-            f"{file} has no column {', '.join(map(repr, lacking))}, only {list(there)}: tell which "
-            "are its source and "
-            "target with columns={'source': '<its name>', 'target': '<its name>'}."
+            f"{file} has no column {', '.join(map(repr, lacking))}, only {list(there)}: name its "
+            "source and target with columns={'source': '<its name>', 'target': '<its name>'}."
         )
     return names
 
 
 def _csv(file: Path, columns: dict) -> Iterator[Edges]:
-    separator, row = "\t" if ".tsv" in file.suffixes else ",", 0
+    separator = "\t" if ".tsv" in file.suffixes else ","
+    row = 0
     try:
         names = _names(file, list(pd.read_csv(file, sep=separator, nrows=0)), columns)
         ids = {names["source"]: object, names["target"]: object}
         for frame in pd.read_csv(
             file, sep=separator, usecols=[*names.values()], dtype=ids, chunksize=BLOCK_ROWS
         ):
-            yield _piece(frame, names, f"{file}, line", row + 2)
+            yield _chunk(frame, names, f"{file}, line", row + 2)
             row += len(frame)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read as CSV: {error}") from error
@@ -181,15 +184,16 @@ def _parquet(file: Path, columns: dict) -> Iterator[Edges]:
 
     try:
         with pq.ParquetFile(file) as parquet:
-            names, row = _names(file, parquet.schema_arrow.names, columns), 0
+            names = _names(file, parquet.schema_arrow.names, columns)
+            row = 0
             for batch in parquet.iter_batches(BLOCK_ROWS, columns=[*names.values()]):
-                yield _piece(batch.to_pandas(), names, f"{file}, row", row)
+                yield _chunk(batch.to_pandas(), names, f"{file}, row", row)
                 row += batch.num_rows
     except pa.ArrowInvalid as error:
         raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
 
 
-def _piece(frame, names, origin, first):
+def _chunk(frame, names, origin, first):
     weights = frame[names["weight"]].to_numpy() if "weight" in names else None
     return Edges(
         frame[names["source"]].to_numpy(), frame[names["target"]].to_numpy(), weights, origin, first

@@ -1,29 +1,34 @@
-"""A batch's nodes, their neighbors, and those of these: all that a graph model reads for one
-step.
-"""
+"""The part of a graph that one training step reads: its nodes, and their neighbors' neighbors."""
 
 import threading
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-NO_SEED = 2**31 - 1  # what fills up the sorted seeds
+NO_SEED = 2**31 - 1  # pads the seeds, which rise
 SMALLEST = 8
 SCRATCH = threading.local()
 
+Neighbors = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
-def expand(seeds, layers, over, rng, without=()) -> dict:
-    """The nodes that layer after layer asks for, each once, and where each finds its neighbors
-    among them.
+
+def expand(
+    seeds: dict[str, np.ndarray],
+    layers: Sequence[dict[str, Neighbors]],
+    over: dict[str, str],
+    rng: np.random.Generator,
+    without: Iterable[tuple[str, np.ndarray, np.ndarray]] = (),
+) -> dict:
+    """The nodes that each layer needs, each once, and the positions of their neighbors.
 
     needed[L] = seeds
-    needed[k - 1, t] = needed[k, t], then the other nodes of type t that layer k's neighbors name,
-    as they come
+    needed[k - 1, t] = needed[k, t], then the other neighbors of type t that layer k draws
 
     So the first n[k] nodes of layer k - 1 are those of layer k: `vectors[:n]` are the nodes' own.
-    Layer 1 reads what the nodes themselves say, layer L answers for the seeds.
+    Layer 1 reads the features' vectors, layer L gives the vectors of the seeds.
 
     Everything is padded to the sizes that `padded` allows, so that few shapes come up: rows with 0,
-    places with 0 of weight 0. A place of weight 0 means nothing.
+    positions with 0 of weight 0. A position of weight 0 means nothing.
 
     Args:
         seeds: `{type: rows}`, rising.
@@ -32,26 +37,27 @@ def expand(seeds, layers, over, rng, without=()) -> dict:
         over: `{type: its neighbors' type}`.
         rng: equal states give equal results.
         without: `[(type, rows, rows of its neighbors' type)]`, pairs that must not see each other:
-            where one is drawn for the other, at whatever layer and from either side, id and weight
+            where one is drawn for the other, in any layer and from either side, id and weight
             become 0.
 
     Returns:
         `seeds` `{type: int32 [S]}`, padded with 2**31 - 1, so still rising; `rows`
         `{type: int32 [n[0]]}`; and `layers`
-        `{"1": {type: {"place": int32 [n[1], K], "weight": float32 [n[1], K]}}, ...}`, places among
-        the nodes of the neighbors' type one layer below.
+        `{"1": {type: {"position": int32 [n[1], K], "weight": float32 [n[1], K]}}, ...}`, positions
+        among the nodes of the neighbors' type one layer below.
 
     Raises:
         ValueError: seeds that do not rise, or neighbors of a type that is not in `over`.
 
     Example:
-        >>> near = UniformNeighbors(graph, num=10)
+        >>> graph = TypedGraph.of_items(Graph.from_edges([3, 7], [7, 9], None, 10))
+        >>> near = UniformNeighbors(graph.over("item")[1], num=10)
         >>> seeds, rng = {"item": np.array([3, 7])}, np.random.default_rng(0)
-        >>> expand(seeds, [{"item": near}] * 2, {"item": "item"}, rng)
+        >>> batch = expand(seeds, [{"item": near}] * 2, {"item": "item"}, rng)
 
-    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017,
-    algorithm 2; Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender
-    Systems", KDD 2018, section 3.3.
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", algorithm 2.
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 3.3.
     """
     seeds = {of_type: np.asarray(rows, np.int32) for of_type, rows in seeds.items()}
     _check(seeds, layers, over)
@@ -67,9 +73,12 @@ def expand(seeds, layers, over, rng, without=()) -> dict:
             for of_type, neighbors in layers[k - 1].items():
                 ids, weights = neighbors(needed[of_type], rng)
                 for own, other in _pairs(of_type, over, without):
-                    _mask(ids, weights, nodes[of_type].places(own), other)
-                place = nodes[over[of_type]].number(ids)
-                drawn[str(k)][of_type] = {"place": _padded(place, 0), "weight": _padded(weights, 0)}
+                    _mask(ids, weights, nodes[of_type].positions(own), other)
+                position = nodes[over[of_type]].number(ids)
+                drawn[str(k)][of_type] = {
+                    "position": _padded(position, 0),
+                    "weight": _padded(weights, 0),
+                }
         return {
             "seeds": {of_type: _padded(rows, NO_SEED) for of_type, rows in seeds.items()},
             "rows": {of_type: _padded(nodes[of_type].rows, 0) for of_type in types},
@@ -81,8 +90,9 @@ def expand(seeds, layers, over, rng, without=()) -> dict:
 
 
 def padded(num: int) -> int:
-    """The least of the allowed sizes that holds `num`: 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ...,
-    four an octave.
+    """The least allowed size that holds `num`: 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ...
+
+    There are four sizes between a power of two and the next.
     """
     if num <= SMALLEST:
         return SMALLEST
@@ -93,50 +103,51 @@ def padded(num: int) -> int:
 class _Nodes:
     """Nodes of one type, numbered from 0 as they come.
 
-    A node's place is looked up in an array as long as the type has rows, -1 for those not there.
-    Each thread keeps one from call to call, and a call takes back what it wrote: its work is that
-    of the nodes it touches. Row 0 always has place 0: it pads, and among rising seeds it stands
-    first.
+    A node's position is looked up in an array with an entry for each row of the type, -1 for nodes
+    that are not there. Each thread keeps one from call to call, and a call resets what it wrote:
+    its work is that of the nodes it touches. Row 0 always has position 0: it pads, and among rising
+    seeds it comes first.
     """
 
     def __init__(self, of_type):
         self.rows = np.zeros(0, np.int32)
         self._of_type = of_type
-        self._place = _scratch(of_type, 1)
+        self._position = _scratch(of_type, 1)
 
     def add(self, rows):
         """Appends rows that are different and not there yet."""
         self._reach(rows)
-        self._place[rows] = np.arange(len(self.rows), len(self.rows) + len(rows), dtype=np.int32)
+        self._position[rows] = np.arange(len(self.rows), len(self.rows) + len(rows), dtype=np.int32)
         self.rows = np.concatenate([self.rows, rows])
 
     def number(self, ids):
-        """The places of `ids`, of which those that are not there yet are added."""
+        """The positions of `ids`; those that are not there yet are added."""
         self._reach(ids)
         ids = ids.astype(np.intp)
-        new = ids[self._place.take(ids) < 0]
-        turn = np.arange(len(new), dtype=np.int32)
-        self._place[new] = turn
-        # of equal ones one wrote last
-        self.add(new[self._place.take(new) == turn].astype(np.int32))
-        return self._place.take(ids)
+        new = ids[self._position.take(ids) < 0]
+        order = np.arange(len(new), dtype=np.int32)
+        self._position[new] = order
+        # of equal ids one was written last: it stands for all
+        self.add(new[self._position.take(new) == order].astype(np.int32))
+        return self._position.take(ids)
 
-    def places(self, rows):
-        """The places of `rows`, -1 of those that are not there and of row 0."""
+    def positions(self, rows):
+        """The positions of `rows`, -1 of those that are not there and of row 0."""
         self._reach(rows)
-        return np.where(rows > 0, self._place.take(rows), -1)
+        return np.where(rows > 0, self._position.take(rows), -1)
 
     def forget(self):
-        self._place[self.rows] = -1
-        self._place[0] = 0
+        """Resets the array of positions."""
+        self._position[self.rows] = -1
+        self._position[0] = 0
 
     def _reach(self, rows):
-        if rows.size and rows.max() >= len(self._place):
-            self._place = _scratch(self._of_type, int(rows.max()) + 1)
+        if rows.size and rows.max() >= len(self._position):
+            self._position = _scratch(self._of_type, int(rows.max()) + 1)
 
 
 def _scratch(of_type, size):
-    """This thread's array of places for a type, at least `size` long."""
+    """This thread's array of positions of a type's rows, at least `size` long."""
     kept = SCRATCH.__dict__.get(of_type, np.zeros(1, np.int32))
     if len(kept) < size:
         kept = np.concatenate([kept, np.full(max(size, 2 * len(kept)) - len(kept), -1, np.int32)])
@@ -154,13 +165,13 @@ def _pairs(of_type, over, without):
             yield second, first
 
 
-def _mask(ids, weights, places, others):
-    """Takes node `others[i]` out of what the node in `places[i]` sees."""
-    there = (places >= 0) & (places < len(ids))
-    places, others = places[there], others[there]
-    pair, draw = np.nonzero(ids[places] == others[:, None])
-    ids[places[pair], draw] = 0
-    weights[places[pair], draw] = 0
+def _mask(ids, weights, positions, others):
+    """Removes node `others[i]` from the neighbors of the node at `positions[i]`."""
+    there = (positions >= 0) & (positions < len(ids))
+    positions, others = positions[there], others[there]
+    pair, draw = np.nonzero(ids[positions] == others[:, None])
+    ids[positions[pair], draw] = 0
+    weights[positions[pair], draw] = 0
 
 
 def _padded(array, value):
@@ -178,7 +189,6 @@ def _check(seeds, layers, over):
     for number, layer in enumerate(layers, 1):
         if not set(layer) <= set(over):
             raise ValueError(
-                f"Layer {number} has neighbors of the types {sorted(layer)}, but it is known only "
-                "what "
-                f"{sorted(over)} are over."
+                f"Layer {number} has neighbors of the types {sorted(layer)}, and `over` has the "
+                f"types {sorted(over)} only."
             )

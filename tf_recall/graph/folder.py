@@ -1,4 +1,4 @@
-"""A graph's folder: arrays that grow while it is written, and are memory-mapped when it is read."""
+"""A graph on disk: its arrays are appended to when written, and memory maps when read."""
 
 import json
 import shutil
@@ -14,35 +14,45 @@ from tf_recall.graph.tables import EDGE
 MANIFEST = "graph.json"
 KIND = "tf_recall graph 1"
 DTYPES = {
-    name: np.dtype(dtype)
-    for name, dtype in {"offsets": "i8", "targets": "i4", "weights": "f4"}.items()
+    "offsets": np.dtype(np.int64),
+    "targets": np.dtype(np.int32),
+    "weights": np.dtype(np.float32),
+    "tables": EDGE,
 }
-DTYPES["tables"] = EDGE
 
 
 class ArrayFile:
-    """An .npy file of one dimension that grows at its end; its header, of constant length, is
-    written again at last.
+    """An .npy file of one dimension that can be appended to.
+
+    `close` writes its header, which is of constant length, once more with the final length.
+
+    Args:
+        path: of the file.
+        dtype: of its numbers.
     """
 
     def __init__(self, path: Path, dtype: np.dtype):
-        self.path, self.dtype, self.length = path, dtype, 0
+        self.path = path
+        self.dtype = dtype
+        self.length = 0
         self.file = open(path, "wb")  # noqa: SIM115  closed by `close`
         self._header()
         self.begin = self.file.tell()
 
     def append(self, array: np.ndarray) -> None:
+        """Adds an array at the end."""
         self.file.write(np.ascontiguousarray(array, self.dtype).data)
         self.length += len(array)
 
     def __getitem__(self, own: slice) -> np.ndarray:
-        """What has been written there, read into memory of its own: a memory map would keep it."""
+        """A part of what was written, as a copy: pages of a memory map would stay in memory."""
         if not self.file.closed:
             self.file.flush()
-        place = self.begin + own.start * self.dtype.itemsize
-        return np.fromfile(self.path, self.dtype, own.stop - own.start, offset=place)
+        offset = self.begin + own.start * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, own.stop - own.start, offset=offset)
 
     def close(self) -> None:
+        """Writes the final header, and closes the file."""
         if not self.file.closed:
             self.file.seek(0)
             self._header()
@@ -58,8 +68,10 @@ class ArrayFile:
 
 
 class Files(dict):
-    """The files of a folder by the name of their array, `DTYPES`'; one is there once it is asked
-    for.
+    """The files of a folder by the name of their array; one is made when first asked for.
+
+    Args:
+        folder: where they are.
     """
 
     def __init__(self, folder: Path):
@@ -70,17 +82,18 @@ class Files(dict):
         self[name] = ArrayFile(self.folder / f"{name}.npy", DTYPES[name])
         return self[name]
 
-    def close(self):
+    def close(self) -> None:
+        """Closes them all."""
         for file in self.values():
             file.close()
 
 
 @contextmanager
 def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
-    """Files to be filled, in a folder aside (`<directory>.part`) that is renamed when they are.
+    """Files to append to, in a folder `<directory>.part` that is renamed at the end.
 
     Raises:
-        FileExistsError: `directory` is there.
+        FileExistsError: `directory` is there already.
     """
     directory = Path(directory)
     if directory.exists():
@@ -95,12 +108,12 @@ def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
     try:
         yield files
         files.close()
-        said = {
+        manifest = {
             "kind": KIND,
             "num_targets": int(num_targets),
             **{name: file.length for name, file in files.items()},
         }
-        (aside / MANIFEST).write_text(json.dumps(said, indent=1))
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1))
         aside.rename(directory)
     except BaseException:
         files.close()
@@ -113,7 +126,7 @@ def read(directory: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no graph there.
-        ValueError: a folder with a file missing, cut short, or of another kind than it should be.
+        ValueError: a file is missing, cut short, or of another kind than it should be.
     """
     directory = Path(directory)
     if not (directory / MANIFEST).is_file():
@@ -121,13 +134,13 @@ def read(directory: str | Path) -> dict[str, Any]:
             f"{directory} is no graph: it has no {MANIFEST}. Graph.save or graph.build makes one."
         )
     try:
-        said = json.loads((directory / MANIFEST).read_text())
-        if said.pop("kind", None) != KIND:
-            raise ValueError(f"Its {MANIFEST} does not say {KIND!r}.")
-        num_targets = said.pop("num_targets")
+        manifest = json.loads((directory / MANIFEST).read_text())
+        if (kind := manifest.pop("kind", None)) != KIND:
+            raise ValueError(f"Its {MANIFEST} is of kind {kind!r}, not {KIND!r}.")
+        num_targets = manifest.pop("num_targets")
         arrays = {
             name: _map(directory / f"{name}.npy", DTYPES[name], length)
-            for name, length in said.items()
+            for name, length in manifest.items()
         }
         if arrays["offsets"][0] != 0 or arrays["offsets"][-1] != len(arrays["targets"]):
             raise ValueError(
@@ -140,11 +153,11 @@ def read(directory: str | Path) -> dict[str, Any]:
 
 def _map(path, dtype, length):
     try:
-        array = np.load(path, mmap_mode="r" if length else None)  # nothing cannot be mapped
+        array = np.load(path, mmap_mode="r" if length else None)  # an empty file cannot be mapped
     except ValueError as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
     if array.dtype != dtype or array.shape != (length,):
         raise ValueError(
-            f"{path.name} holds {array.dtype} {array.shape}, and should {dtype} {(length,)}."
+            f"{path.name} holds {array.dtype} {array.shape}, and should hold {dtype} {(length,)}."
         )
     return array

@@ -1,40 +1,41 @@
-"""Which neighbors of a node a layer sees, and how much each weighs."""
+"""The neighbors whose messages a node aggregates in a layer, and their weights."""
 
 import numpy as np
 
+from tf_recall.graph.checks import check_nodes
 from tf_recall.graph.csr import Graph
 
 
 class UniformNeighbors:
-    """`num` neighbors drawn for each node anew, with replacement, all of weight 1.
+    """Draws `num` neighbors of each node anew, with replacement, all of weight 1.
 
-    P(j | i) = weight of (i, j) / sum over k of weight of (i, k), so 1 / degree of i where the graph
-    has no weights
+    P(j | i) = weight of (i, j) / sum over k of weight of (i, k)
+             = 1 / degree of i, in a graph without weights
 
-    What a weight says is in the draw; a mean over what was drawn then estimates the weighted mean
-    over all neighbors.
+    The draw follows the weights, so that the plain mean over the drawn neighbors estimates the
+    weighted mean over all of them.
 
     Args:
         graph: edges to draw from.
         num: of each node.
 
     Call: `neighbors(nodes, rng)`, int32 `[n]` -> ids int32 `[n, num]`, weights float32 `[n, num]`;
-        both 0 for a node
-    without edges.
+        both 0 for a node without edges.
 
     Raises:
         ValueError: `num` is not a positive whole number.
 
     Example:
+        >>> graph = TypedGraph.user_item(split.train, catalog).over("item")[1]
         >>> neighbors = UniformNeighbors(graph, num=10)
         >>> ids, weights = neighbors(np.array([7, 8]), np.random.default_rng(0))
 
-    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017,
-    section 3.1.
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.1.
     """
 
     def __init__(self, graph: Graph, num: int):
-        self.graph, self.num = graph, _whole(num)
+        self.graph = graph
+        self.num = _whole(num)
 
     def __call__(
         self, nodes: np.ndarray, rng: np.random.Generator
@@ -44,50 +45,49 @@ class UniformNeighbors:
 
 
 class ImportantNeighbors:
-    """The `num` neighbors of highest weight of each node, with their weights; among equal ones the
-    graph's first.
+    """The `num` neighbors of highest weight of each node, with their weights.
 
-    With the weights of `important`, how often random walks from the node came there, these are
-    PinSage's: chosen, not drawn, so a node has the same ones in every batch.
+    Among equal weights the graph's first come first. With the weights of `important`, how often
+    random walks from the node visit the neighbor, these are PinSage's neighbors: chosen, not drawn,
+    so a node has the same ones in every batch.
 
     Args:
         graph: edges to choose from.
         num: of each node, at most.
 
     Call: `neighbors(nodes, rng)`, int32 `[n]` -> ids int32 `[n, num]`, weights float32 `[n, num]`;
-        both 0 where a node
-    has fewer.
+        both 0 where a node has fewer.
 
     Raises:
         ValueError: `num` is not a positive whole number; at the call, a row that is no node.
 
     Example:
-        >>> near = ImportantNeighbors(important([graph], graph.num_nodes, top=50), num=10)
+        >>> graph = TypedGraph.user_item(split.train, catalog)
+        >>> hops = [graph.over("item")[1], graph.over("user")[1]]
+        >>> near = ImportantNeighbors(important(hops, catalog.items.size, top=50), num=10)
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
-    section 3.2.
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 3.2.
     """
 
     def __init__(self, graph: Graph, num: int):
         self.num = _whole(num)
-        self._offsets, self._targets, self._weights = graph.offsets, graph.targets, graph.weights
+        self._offsets = graph.offsets
+        self._targets = graph.targets
+        self._weights = graph.weights
         if graph.weights is not None and not _falling(graph):
             node = np.repeat(np.arange(graph.num_nodes), graph.degrees)
             order = np.lexsort((-graph.weights, node))
-            self._targets, self._weights = graph.targets[order], graph.weights[order]
+            self._targets = graph.targets[order]
+            self._weights = graph.weights[order]
 
     def __call__(
         self, nodes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        nodes, num_nodes = np.asarray(nodes), len(self._offsets) - 1
-        if nodes.size and not (nodes.min() >= 0 and nodes.max() < num_nodes):
-            raise ValueError(
-                f"Nodes go from 0 to {num_nodes - 1}, got {nodes.min()} to {nodes.max()}."
-            )
+        nodes = check_nodes(nodes, len(self._offsets) - 1, "nodes")
         if not len(self._targets):
-            return np.zeros((len(nodes), self.num), np.int32), np.zeros(
-                (len(nodes), self.num), np.float32
-            )
+            shape = len(nodes), self.num
+            return np.zeros(shape, np.int32), np.zeros(shape, np.float32)
         begin, end = self._offsets[nodes], self._offsets[nodes + 1]
         edges = begin[:, None] + np.arange(self.num)  # [n, K]
         there = edges < end[:, None]
@@ -103,7 +103,7 @@ def _whole(num):
 
 
 def _falling(graph):
-    """Whether each node's edges are by falling weight already, as those of `important` are."""
+    """Whether the edges of each node are sorted by falling weight, as those of `important` are."""
     falls = graph.weights[1:] <= graph.weights[:-1]
     borders = graph.offsets[(graph.offsets > 0) & (graph.offsets < graph.num_edges)] - 1
     falls[borders] = True

@@ -1,16 +1,20 @@
-"""What a graph is like: how many edges its nodes have, and what may be wrong with them."""
+"""Figures of a graph: how many edges its nodes have, and what may be wrong with them."""
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.edges import edges_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 QUANTILES = {0.0: "fewest", 0.25: "25% at most", 0.5: "half at most"}
 QUANTILES |= {0.75: "75% at most", 0.9: "90% at most", 0.99: "99% at most", 1.0: "most"}
 HUBS = 0.01  # of all nodes: those with the most edges
-PIECE_EDGES = 2**20
+BLOCK_EDGES = 2**20  # counted at a time
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Degrees:
 
     @classmethod
     def of(cls, degrees: np.ndarray) -> "Degrees":
-        """Of `[num_nodes]` degrees, without the unknown's."""
+        """The figures of `[n]` degrees, without the unknown's."""
         if not len(degrees):
             return cls(0.0, dict.fromkeys(QUANTILES, 0), {}, 0.0)
         ranked = np.sort(degrees)
@@ -42,7 +46,7 @@ class Degrees:
         hubs = ranked[len(ranked) - int(np.ceil(HUBS * len(ranked))) :].sum()
         return cls(
             float(ranked.mean()),
-            {share: int(ranked[max(place, 0)]) for share, place in zip(QUANTILES, at, strict=True)},
+            {share: int(ranked[max(rank, 0)]) for share, rank in zip(QUANTILES, at, strict=True)},
             {(1 << step >> 1): int(count) for step, count in enumerate(counts)},
             float(hubs / max(ranked.sum(), 1)),
         )
@@ -50,7 +54,7 @@ class Degrees:
 
 @dataclass(frozen=True)
 class GraphReport:
-    """Figures of a graph; `report` makes one.
+    """What `report` counts in a graph.
 
     Args:
         num_nodes, num_targets: rows of either side, without the unknown.
@@ -105,7 +109,7 @@ class GraphReport:
             lines.append(_line(name, *(f"{side.histogram.get(low, 0):,}" for side in sides)))
         return "\n".join(lines)
 
-    def plot(self):
+    def plot(self) -> "Figure":
         """A matplotlib figure of the histogram of degrees, both axes by powers.
 
         Raises:
@@ -134,7 +138,7 @@ class GraphReport:
 
 
 def report(graph: Graph, back: Graph | None = None) -> GraphReport:
-    """Counts through a graph, piece by piece, so that a memory-mapped one need not fit in memory.
+    """Counts through a graph, block by block, so that a mapped one need not fit in memory.
 
     Args:
         graph: of one type or two.
@@ -157,19 +161,20 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
     ):
         raise ValueError(
             f"The reverse of edges from {graph.num_nodes} rows to {graph.num_targets} leads from "
-            f"{graph.num_targets} "
-            f"to {graph.num_nodes}, got a graph from {back.num_nodes} to {back.num_targets}."
+            f"{graph.num_targets} to {graph.num_nodes}, got a graph from {back.num_nodes} to "
+            f"{back.num_targets}."
         )
     back = None if back is None else _rising(back)
-    reached, self_loops, one_way, total_weight = np.zeros(graph.num_targets, np.int64), 0, 0, 0.0
-    for piece in edges_of(graph, PIECE_EDGES):
-        np.add.at(reached, piece.targets, 1)
-        total_weight += (
-            len(piece) if piece.weights is None else float(piece.weights.sum(dtype=np.float64))
-        )
-        self_loops += int(np.sum(piece.sources == piece.targets))
+    reached = np.zeros(graph.num_targets, np.int64)
+    total_weight = 0.0
+    self_loops = one_way = 0
+    for block in edges_of(graph, BLOCK_EDGES):
+        np.add.at(reached, block.targets, 1)
+        weights = np.ones(len(block)) if block.weights is None else block.weights
+        total_weight += float(weights.sum(dtype=np.float64))
+        self_loops += int(np.sum(block.sources == block.targets))
         if back is not None:
-            one_way += int(np.sum(~_there(back, piece.targets, piece.sources)))
+            one_way += int(np.sum(~_has_edges(back, block.targets, block.sources)))
     alone = graph.degrees[1:] == 0
     return GraphReport(
         num_nodes=graph.num_nodes - 1,
@@ -185,32 +190,29 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
 
 
 def _rising(graph):
-    """The graph itself, or one of the same edges whose targets rise within each node, which those
-    of a table do not.
-    """
+    """The graph with targets that rise within each node, which those of a table do not."""
     last = -1, -1
-    for piece in edges_of(graph, PIECE_EDGES):
-        keys = piece.sources.astype(np.int64) << 32 | piece.targets
+    for block in edges_of(graph, BLOCK_EDGES):
+        keys = block.sources.astype(np.int64) << 32 | block.targets
         if keys[0] < last[-1] or np.any(np.diff(keys) < 0):
             return graph.reverse().reverse()
         last = keys[-1:]
     return graph
 
 
-def _there(graph, sources, targets):
-    """Bool `[n]`: whether the graph has these edges, all looked up at once by halving."""
-    low, high = graph.offsets[sources], graph.offsets[sources.astype(np.int64) + 1]
-    ends, reached = high, np.asarray(graph.targets)
+def _has_edges(graph, sources, targets):
+    """Whether the graph has these edges, bool `[n]`: one binary search for all of them."""
+    low = graph.offsets[sources]
+    high = ends = graph.offsets[sources.astype(np.int64) + 1]
+    reached = np.asarray(graph.targets)
     while np.any(low < high):
         middle = (low + high) // 2
         before = (low < high) & (reached.take(middle, mode="clip") < targets)
-        low, high = (
-            np.where(before, middle + 1, low),
-            np.where(before, high, np.minimum(middle, high)),
-        )
-    return (
-        (low < ends) & (reached.take(low, mode="clip") == targets) if len(reached) else low < ends
-    )
+        low = np.where(before, middle + 1, low)
+        high = np.where(before, high, np.minimum(middle, high))
+    if not len(reached):
+        return low < ends
+    return (low < ends) & (reached.take(low, mode="clip") == targets)
 
 
 def _line(name: str, *cells: str) -> str:

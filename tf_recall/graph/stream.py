@@ -1,4 +1,7 @@
-"""Batches of positives with the part of the graph that they need, made beside the training step."""
+"""Batches of positives with the part of the graph that they need, made while the model trains."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -8,22 +11,32 @@ from tf_recall.graph.expand import expand
 WORKERS = 2  # threads that make batches
 
 
+class Pairs(Protocol):
+    """Batches of pairs of nodes, such as `positives.pairs.Pairs`."""
+
+    batch_size: int
+    steps_per_epoch: int
+
+    def at(self, step: int) -> dict:
+        """The batch of a step."""
+
+
 class GraphBatches:
-    """Batches with the nodes around them; a batch is a function of `(seed, step)`.
+    """Batches of pairs with the nodes around them; a batch is a function of `(seed, step)`.
 
     Threads make the next batches while the model computes: producers and a consumer
-    (METHODS.md M14). What is drawn is NumPy's work on whole arrays, which holds no lock, so
-    sampling and computing overlap.
+    (METHODS.md M14). Draws are NumPy operations on whole arrays, which hold no lock, so sampling
+    and computing overlap.
 
-    The edges between a row's query and its positive are left out of what the batch sees, in both
+    The edges between a row's query and its positive are left out of the batch's graph, in both
     directions: a model that saw them would learn to copy its neighbors.
 
     Args:
         pairs: has `at(step)`, `batch_size` and `steps_per_epoch`:
             `{"query": {type: [B]}, "item": {"item": [B]}}`.
         layers: `[{type: neighbors}]`, the first layer first, as `expand` takes them.
-        over: `{type: the type of its neighbors}`.
-        ahead: `step -> [item rows]`, what the sampler will draw.
+        over: `{type: type of its neighbors}`.
+        ahead: `step -> [item rows]`, the negatives that the sampler will draw.
         negatives: `(the batch, a random generator) -> [B, R]`, hard negatives of each row; None for
             those that the pairs bring, if any.
         seed: same seed, same batches.
@@ -33,17 +46,31 @@ class GraphBatches:
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=10)
     """
 
-    def __init__(self, pairs, layers, over, ahead, negatives=None, seed=0):
-        self._pairs, self._layers, self._over = pairs, layers, over
-        self._ahead, self._negatives, self.seed = ahead, negatives, seed
-        self.batch_size, self.steps_per_epoch = pairs.batch_size, pairs.steps_per_epoch
+    def __init__(
+        self,
+        pairs: Pairs,
+        layers: Sequence[dict[str, Callable]],
+        over: dict[str, str],
+        ahead: Callable[[int], list[np.ndarray]],
+        negatives: Callable[[dict, np.random.Generator], np.ndarray] | None = None,
+        seed: int = 0,
+    ):
+        self._pairs = pairs
+        self._layers = layers
+        self._over = over
+        self._ahead = ahead
+        self._negatives = negatives
+        self.seed = seed
+        self.batch_size = pairs.batch_size
+        self.steps_per_epoch = pairs.steps_per_epoch
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps_per_epoch
 
-    def at(self, step):
-        """The batch of one step, as NumPy arrays: that of the pairs, and `"subgraph"`: see
-        `expand`, and the step.
+    def at(self, step: int) -> dict:
+        """The batch of one step, as NumPy arrays.
+
+        It is the batch of the pairs with a `"subgraph"`: what `expand` returns, and the step.
         """
         if step < 0:
             raise ValueError(f"step is {step}; the first step is 0.")

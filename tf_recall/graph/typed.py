@@ -1,5 +1,6 @@
-"""A graph of several types of nodes: users and items, items and what is said of them."""
+"""A graph of several types of nodes, such as users and items, or items and their brands."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,16 +12,19 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.graph.csr import Graph
 
+MANY = (list, tuple, set, np.ndarray)  # cells of a table that hold several values
+
 
 @dataclass(frozen=True, eq=False)
 class TypedGraph:
-    """Nodes of named types, each type with row numbers of its own, and one `Graph` for the edges
-    between two types.
+    """Nodes of named types, and a `Graph` for the edges from one type to another.
+
+    Each type has row numbers of its own.
 
     Args:
         edges: `{(source type, target type): Graph}`. An edge that is to be followed both ways is in
             both.
-        vocabularies: `{type: Vocabulary}`, what the rows of a type are called, where that is known.
+        vocabularies: `{type: Vocabulary}`, the raw ids of a type's rows, where they are known.
 
     Raises:
         ValueError: no edges, or a type that has more rows in one graph (or its vocabulary) than in
@@ -28,9 +32,8 @@ class TypedGraph:
 
     Example:
         >>> graph = TypedGraph.user_item(split.train, catalog)
-        >>> graph.sizes
-        {'user': 6041, 'item': 3707}
-        >>> to, purchases = graph.over("user")      # "item" and the Graph of who bought what
+        >>> sizes = graph.sizes                     # {"user": 6041, "item": 3707}
+        >>> near, purchases = graph.over("user")    # "item", and the Graph of who bought what
     """
 
     edges: dict[tuple[str, str], Graph]
@@ -41,26 +44,26 @@ class TypedGraph:
             raise ValueError(
                 "A typed graph needs the edges of at least one pair of types, got none."
             )
-        said = [
+        known = [
             (type_, size)
             for pair, graph in self.edges.items()
             for type_, size in _sizes(pair, graph)
         ]
-        said += [(type_, vocabulary.size) for type_, vocabulary in self.vocabularies.items()]
-        for type_, size in said:
-            if size != dict(said)[type_]:
-                sizes = sorted({rows for name, rows in said if name == type_})
+        known += [(type_, vocabulary.size) for type_, vocabulary in self.vocabularies.items()]
+        for type_, size in known:
+            sizes = sorted({rows for name, rows in known if name == type_})
+            if sizes != [size]:
                 raise ValueError(
                     f"Nodes of type {type_!r} must have one number of rows throughout, got {sizes}."
                 )
 
     @classmethod
     def user_item(cls, train: Interactions, catalog: Catalog) -> "TypedGraph":
-        """Types `user` and `item`, and an edge each way for each pair of the interactions that the
-        catalog knows.
+        """The graph of users and the items that they interacted with, with edges both ways.
 
-        weight = sum of the pair's interactions' `weight`, or how many there are where they have
-        none
+        weight = sum of `weight` over the pair's interactions, or their number without that column
+
+        Interactions of users or items that the catalog does not know are left out.
 
         Args:
             train: the training part.
@@ -68,10 +71,8 @@ class TypedGraph:
 
         For more interactions than memory holds, `graph.build.build` makes the two graphs on disk.
         """
-        users, items = (
-            catalog.users.encode(train.frame["user_id"]),
-            catalog.items.encode(train.frame["item_id"]),
-        )
+        users = catalog.users.encode(train.frame["user_id"])
+        items = catalog.items.encode(train.frame["item_id"])
         known = (users > 0) & (items > 0)
         weights = train.frame["weight"].to_numpy()[known] if "weight" in train.frame else None
         graph = Graph.from_edges(
@@ -86,23 +87,22 @@ class TypedGraph:
     def item_attribute(
         cls, catalog: Catalog, column: str, separator: str | None = None
     ) -> "TypedGraph":
-        """Types `item` and the column's name, and an edge each way between an item and each of its
-        values.
+        """The graph of items and the values of one of their attributes, with edges both ways.
 
-        Row r of the values is the r-th commonest (`vocabularies[column]`). An item without a value
-        has no edge.
+        The types are `item` and the name of the column. Row r of the values is the r-th most
+        frequent (`vocabularies[column]`). An item without a value has no edge.
 
         Args:
             catalog: whose `item_table` has the column: text, integers, or lists of them.
             column: such as "brand" or "genres".
-            separator: what stands between two values of a text; None: a text is one value.
+            separator: what divides the values of a text; None: a text is one value.
 
         Raises:
             ValueError: no such column, one called "item", or no value in it.
 
         Example:
-            >>> TypedGraph.item_attribute(catalog, "genres", separator="|").sizes
-            {'item': 3707, 'genres': 19}
+            >>> graph = TypedGraph.item_attribute(catalog, "genres", separator="|")
+            >>> sizes = graph.sizes     # {"item": 3707, "genres": 19}
         """
         table = catalog.item_table
         if column not in table or column == "item":
@@ -113,17 +113,15 @@ class TypedGraph:
         cells = table[column]
         if separator is not None:
             cells = cells.map(lambda cell: cell.split(separator) if isinstance(cell, str) else cell)
-        listed = cells.map(
-            lambda cell: list(cell) if isinstance(cell, list | tuple | set | np.ndarray) else cell
-        )
-        exploded = listed.reset_index(drop=True).explode()
-        values = raw_ids(
-            exploded.map(lambda value: value.strip() if isinstance(value, str) else value), column
-        )
+        cells = cells.map(lambda cell: list(cell) if isinstance(cell, MANY) else cell)
+        listed = cells.reset_index(drop=True).explode()
+        values = listed.map(lambda value: value.strip() if isinstance(value, str) else value)
+        values = raw_ids(values, column)
         there = ~is_missing(values)
         if not there.any():
             raise ValueError(f"No item has a value of {column!r}: there are no edges to make.")
-        values, items = values[there], exploded.index.to_numpy()[there] + 1
+        values = values[there]
+        items = listed.index.to_numpy()[there] + 1
         pairs = pd.DataFrame({"item": items, "value": values}).drop_duplicates()
         vocabulary = Vocabulary.fit(pairs["value"])
         rows = vocabulary.encode(pairs["value"])
@@ -135,10 +133,12 @@ class TypedGraph:
 
     @classmethod
     def of_items(cls, graph: Graph) -> "TypedGraph":
-        """One type, `item`: a square graph as of `Graph.from_sessions`, each edge followed both
-        ways.
+        """The graph of items alone, each edge of a square graph in both directions.
 
         weight of {i, j} = weight of (i, j) + weight of (j, i);  of (i, i): twice its own
+
+        Args:
+            graph: edges from items to items, such as `Graph.from_sessions`.
 
         Raises:
             ValueError: a graph that is not square.
@@ -150,20 +150,19 @@ class TypedGraph:
             )
         sources = np.repeat(np.arange(graph.num_nodes), graph.degrees)
         weights = np.ones(graph.num_edges) if graph.weights is None else graph.weights
-        there, back = (
-            np.concatenate([sources, graph.targets]),
-            np.concatenate([graph.targets, sources]),
-        )
+        there = np.concatenate([sources, graph.targets])
+        back = np.concatenate([graph.targets, sources])
         both = Graph.from_edges(there, back, np.concatenate([weights, weights]), graph.num_nodes)
         return cls({("item", "item"): both})
 
     @property
     def sizes(self) -> dict[str, int]:
         """`{type: rows}`, the unknown one included."""
-        return dict(size for pair, graph in self.edges.items() for size in _sizes(pair, graph))
+        sizes = [_sizes(pair, graph) for pair, graph in self.edges.items()]
+        return dict(itertools.chain.from_iterable(sizes))
 
     def over(self, type_: str) -> tuple[str, Graph]:
-        """The type that nodes of `type_` have their neighbors in, and the edges that lead there.
+        """The type of the neighbors of nodes of `type_`, and the edges that lead there.
 
         Raises:
             ValueError: edges from that type lead to none, or to several.
@@ -172,8 +171,7 @@ class TypedGraph:
         if len(leading) != 1:
             raise ValueError(
                 f"Nodes of type {type_!r} must have neighbors in one type, got {sorted(leading)} "
-                "of the edges "
-                f"{sorted(self.edges)}."
+                f"of the edges {sorted(self.edges)}."
             )
         ((_, neighbor_type), graph), *_ = leading.items()
         return neighbor_type, graph

@@ -1,31 +1,38 @@
-"""Where random walks from a node come to, and how often: its important neighbors."""
+"""The nodes that random walks from a node visit most: its important neighbors."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from tf_recall.graph.checks import check_nodes
 from tf_recall.graph.csr import Graph
 
-PIECE_STEPS = 2**17  # counted together: they stay in the cache
-BLOCK_NODES = 2**12  # what a thread takes at a time, and what one seed decides
+BLOCK_STEPS = 2**17  # counted together: they stay in the cache
+BLOCK_NODES = 2**12  # that a thread works on at a time, from one seed
 
 
 def visits(
-    hops, starts, top, num_walks=100, length=10, restart=0.5, rng=None
+    hops: Sequence[Graph],
+    starts: np.ndarray,
+    top: int,
+    num_walks: int = 100,
+    length: int = 10,
+    restart: float = 0.5,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `top` nodes that random walks with restart from each start visit most, and how often they
-    do.
+    """The nodes that random walks with restart visit most, and how often they do.
 
     x[1] = s P,  x[t + 1] = (1 - restart) x[t] P + restart s P
     expected count of j = num_walks * sum over t = 1 .. length of x[t, j], for j other than the
     start
 
-    s is 1 at the start, P the chances of a whole step, which takes one edge of each of `hops` in
-    turn. Before each step a walker goes back to its start with probability `restart`; one that came
-    where no edge leads on always does. Visits are counted after whole steps; coming back to the
-    start is none.
+    s is 1 at the start, P the probabilities of a whole step, which follows one edge of each of
+    `hops` in turn. Before each step a walker goes back to its start with probability `restart`, and
+    always from a node without edges. Visits are counted after whole steps; a return to the start is
+    no visit.
 
     All walkers of some starts step together, and the visits of each start are counted by sorting
     them.
@@ -42,53 +49,49 @@ def visits(
 
     Returns:
         ids int32 `[n, top]`, counts float32 `[n, top]`: falling counts, the lower id first among
-            equal ones, both 0
-        where fewer nodes were visited.
+            equal ones, both 0 where fewer nodes were visited.
 
     Raises:
-        ValueError: hops that do not lead from one another back to where they began, a start that is
+        ValueError: a hop that does not lead to the type where the next one begins, a start that is
             no node, or a number out of range.
 
     Example:
-        >>> rng = np.random.default_rng(0)
-        >>> ids, counts = visits([sold_to, bought], np.array([7, 8]), top=50, rng=rng)
+        >>> graph, rng = TypedGraph.user_item(split.train, catalog), np.random.default_rng(0)
+        >>> item, user = graph.over("item")[1], graph.over("user")[1]
+        >>> ids, counts = visits([item, user], np.array([7, 8]), top=50, rng=rng)
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
-    section 3.1; Eksombatchai et al., "Pixie: A System for Recommending 3+ Billion Items to 200+
-    Million Users in Real-Time", WWW 2018, section 3.1.
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 3.1.
+    Paper: Eksombatchai et al. 2018, "Pixie: A System for Recommending 3+ Billion Items to 200+
+        Million Users in Real-Time", section 3.1.
     """
-    hops, starts = list(hops), np.asarray(starts)
+    hops = list(hops)
     _check(hops, top, num_walks, length, restart)
-    if starts.size and not (starts.min() >= 0 and starts.max() < hops[0].num_nodes):
-        raise ValueError(
-            f"Nodes go from 0 to {hops[0].num_nodes - 1}, got starts {starts.min()} to "
-            f"{starts.max()}."
-        )
-    starts, rng = starts.astype(np.int32), np.random.default_rng() if rng is None else rng
-    ids, counts = np.zeros((len(starts), top), np.int32), np.zeros((len(starts), top), np.float32)
-    piece = max(1, PIECE_STEPS // (num_walks * length))
-    for first in range(0, len(starts), piece):
-        part = slice(first, first + piece)
-        _count(
-            _visited(hops, starts[part], num_walks, length, restart, rng), ids[part], counts[part]
-        )
+    starts = check_nodes(starts, hops[0].num_nodes, "starts").astype(np.int32)
+    rng = np.random.default_rng() if rng is None else rng
+    ids = np.zeros((len(starts), top), np.int32)
+    counts = np.zeros((len(starts), top), np.float32)
+    block = max(1, BLOCK_STEPS // (num_walks * length))
+    for first in range(0, len(starts), block):
+        own = slice(first, first + block)
+        visited = _visited(hops, starts[own], num_walks, length, restart, rng)
+        _count(visited, ids[own], counts[own])
     return ids, counts
 
 
 def important(
-    hops,
-    num_nodes,
-    top,
-    num_walks=100,
-    length=10,
-    restart=0.5,
-    seed=0,
+    hops: Sequence[Graph],
+    num_nodes: int,
+    top: int,
+    num_walks: int = 100,
+    length: int = 10,
+    restart: float = 0.5,
+    seed: int = 0,
     num_threads: int | None = None,
 ) -> Graph:
-    """The graph that leads from each node to the `top` that random walks from it visit most;
-    weights are the counts.
+    """The graph that leads from each node to those that random walks from it visit most.
 
-    An edge's weight is a count, see `visits`; a node's edges are by falling weight.
+    An edge's weight is how often, see `visits`; the edges of a node are by falling weight.
 
     Args:
         hops, top, num_walks, length, restart: see `visits`.
@@ -100,7 +103,9 @@ def important(
         ValueError: as `visits`, or more nodes than the first graph has.
 
     Example:
-        >>> near = important([sold_to, bought], catalog.items.size, top=50)
+        >>> graph = TypedGraph.user_item(split.train, catalog)
+        >>> hops = [graph.over("item")[1], graph.over("user")[1]]
+        >>> near = important(hops, catalog.items.size, top=50)
     """
     hops = list(hops)
     _check(hops, top, num_walks, length, restart)
@@ -108,29 +113,25 @@ def important(
         raise ValueError(
             f"num_nodes must be 1 to {hops[0].num_nodes}, as the first graph has, got {num_nodes}."
         )
-    ids, counts = np.zeros((num_nodes, top), np.int32), np.zeros((num_nodes, top), np.float32)
+    ids = np.zeros((num_nodes, top), np.int32)
+    counts = np.zeros((num_nodes, top), np.float32)
 
     def walk(first):
-        part, rng = (
-            slice(first, min(first + BLOCK_NODES, num_nodes)),
-            np.random.default_rng([seed, first]),
-        )
-        starts = np.arange(part.start, part.stop)
-        ids[part], counts[part] = visits(hops, starts, top, num_walks, length, restart, rng)
+        own = slice(first, min(first + BLOCK_NODES, num_nodes))
+        starts = np.arange(own.start, own.stop)
+        rng = np.random.default_rng([seed, first])
+        ids[own], counts[own] = visits(hops, starts, top, num_walks, length, restart, rng)
 
     blocks = range(1, num_nodes, BLOCK_NODES)
     with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
-        for _ in tqdm(
-            pool.map(walk, blocks), "random walks", len(blocks), unit="block", delay=3, leave=False
-        ):
+        done = pool.map(walk, blocks)
+        for _ in tqdm(done, "random walks", len(blocks), unit="block", delay=3, leave=False):
             pass
     return Graph.from_table(ids, counts, hops[-1].num_targets)
 
 
 def _visited(hops, starts, num_walks, length, restart, rng):
-    """int32 `[n, num_walks * length]`, the nodes that each start's walkers came to; 0 for the start
-    and for nowhere.
-    """
+    """The nodes that walkers come to: int32 `[n, num_walks * length]`, 0 for the start or none."""
     start = np.repeat(starts, num_walks)
     seen = np.empty((len(start), length), np.int32)
     at = start
@@ -146,23 +147,24 @@ def _visited(hops, starts, num_walks, length, restart, rng):
 
 
 def _count(seen, ids, counts):
-    """Writes the commonest nodes of each line of `seen` `[n, steps]` into `ids` and `counts`
-    `[n, top]`.
-    """
-    (num, steps), top = seen.shape, ids.shape[1]
+    """Writes the most frequent nodes of each row of `seen` `[n, steps]` into `[n, top]` tables."""
+    num, steps = seen.shape
+    top = ids.shape[1]
     seen.sort(axis=1)
     begins = np.ones((num, steps), bool)
     np.not_equal(seen[:, 1:], seen[:, :-1], out=begins[:, 1:])
     (begin,) = np.nonzero(begins.ravel())
-    node, count = seen.ravel()[begin], np.diff(begin, append=num * steps)
-    line, node, count = (each[node > 0] for each in (begin // steps, node, count))
-    # One number to sort by: the line, then falling counts, then the node.
-    keys = np.sort((line * (steps + 1) + steps - count) << 31 | node)
-    line, count = np.divmod(keys >> 31, steps + 1)
-    rank = np.arange(len(keys)) - np.searchsorted(line, np.arange(num))[line]
+    node = seen.ravel()[begin]
+    count = np.diff(begin, append=num * steps)
+    row, node, count = (each[node > 0] for each in (begin // steps, node, count))
+    # one number to sort by: the row, then falling counts, then the node
+    keys = np.sort((row * (steps + 1) + steps - count) << 31 | node)
+    row, left = np.divmod(keys >> 31, steps + 1)
+    rank = np.arange(len(keys)) - np.searchsorted(row, np.arange(num))[row]
     kept = rank < top
-    line, rank = line[kept], rank[kept]
-    ids[line, rank], counts[line, rank] = keys[kept] & (2**31 - 1), steps - count[kept]
+    row, rank = row[kept], rank[kept]
+    ids[row, rank] = keys[kept] & (2**31 - 1)
+    counts[row, rank] = steps - left[kept]
 
 
 def _check(hops, top, num_walks, length, restart):
@@ -173,8 +175,8 @@ def _check(hops, top, num_walks, length, restart):
         if hop.num_targets != after.num_nodes:
             raise ValueError(
                 "Each hop must lead to where the next begins, and the last to where the first "
-                f"does: hop {number} "
-                f"leads to {hop.num_targets} rows, the next begins at {after.num_nodes}."
+                f"does: hop {number} leads to {hop.num_targets} rows, the next begins at "
+                f"{after.num_nodes}."
             )
     for name, value in (("top", top), ("num_walks", num_walks), ("length", length)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

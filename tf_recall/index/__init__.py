@@ -1,11 +1,14 @@
-"""Nearest items by dot product, behind one interface: exact, IVF in stock TensorFlow ops, and
-ScaNN.
+"""Indexes, which find the items of highest dot product with a query: exact, IVF, and ScaNN.
 
 Importing this package loads nothing heavy: TensorFlow comes with the first index that is named,
 ScaNN when one is made.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tf_recall.index.base import Index
 
 _HOMES = {"Index": "base", "Exact": "exact", "IVF": "ivf", "ScaNN": "scann"}
 
@@ -17,18 +20,23 @@ def __getattr__(name: str):
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}; it has {sorted(__all__)}"
         )
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __package__), name)
 
 
-def default_index(num_items: int) -> "Index":  # noqa: F821  resolved when asked for
-    """The index to start with, for a catalog of `num_items`, that any stock TensorFlow server can
-    load.
+def default_index(num_items: int) -> "Index":
+    """The index for a catalog of this size that every TensorFlow server can load.
 
-    Exact search under 20,000 items: there no approximation pays. IVF above. ScaNN is faster still,
-    but its op must be compiled into the server; it is chosen by hand.
+    `Exact` under 20,000 items, where no approximation pays, and `IVF` from there on. `ScaNN` is
+    faster still, but its op must be compiled into the server; it is chosen by name.
+
+    Args:
+        num_items: how many items there are.
+
+    Raises:
+        ValueError: there are none.
 
     Example:
-        index = default_index(len(vectors)).build(vectors)
+        >>> index = default_index(num_items=50_000)
     """
     if num_items < 1:
         raise ValueError(f"num_items must be 1 or more, got {num_items}")

@@ -1,47 +1,51 @@
-"""What every index does: check its input, leave out what is excluded, pad short answers, measure
-its own recall.
-"""
+"""The base class of indexes: it checks input, filters exclusions, pads short answers."""
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 MEASURED_QUERIES = 256
-MOST_SCORES = 1 << 26  # held at a time: 256 MB
+MOST_SCORES = 1 << 26  # in memory at a time: 256 MB
 
 
 class Index(tf.Module):
-    """The items whose vectors have the largest dot product with a query.
+    """Finds the items whose vectors have the highest dot product with a query.
 
-        score[b, v] = sum_d(queries[b, d] * vectors[v, d]);  the k largest per row, best first
+        score[b, v] = sum_d(queries[b, d] * vectors[v, d]);  the k highest of a row, best first
 
-    A subclass keeps the vectors in `_store` and finds candidates in `_nearest`. Exclusions are left
-    out by fetching as many more, so they hold for approximate indexes too. What is built are
-    variables: they go with a SavedModel, never into its graph.
+    A subclass stores the vectors in `_store` and finds candidates in `_nearest`. Exclusions are
+    filtered out of as many more candidates, so they hold for approximate indexes too. What is built
+    are variables: they are saved beside the graph of a SavedModel, never in it.
+
+    Attributes:
+        num_items, dim: shape of the vectors; None before `build`.
+        recall: share of the true nearest 100 that a search for 100 finds; None before `build`.
 
     Example:
-        index = Exact().build(vectors)                              # [V, D]
-        scores, positions = index.search(queries, k=10)             # [B, 10] each
+        >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))         # [V, D]
+        >>> index = Exact().build(vectors)
+        >>> scores, positions = index.search(vectors[:3], k=10)               # [B, 10] each
     """
 
     num_items: int | None = None
     dim: int | None = None
     recall: float | None = None
 
-    def build(self, vectors, queries=None) -> "Index":
-        """Stores `vectors` and measures `recall`, the share of the true nearest 100 that a search
-        for 100 finds.
+    def build(self, vectors: np.ndarray, queries: np.ndarray | None = None) -> "Index":
+        """Stores the vectors, and measures `recall`.
 
         Args:
             vectors: [V, D] float, one item a row. Row p is position p in every answer.
-            queries: [Q, D] float, what will be searched for, to measure the recall with; by default
-                some of the vectors, perturbed.
+            queries: [Q, D] float, examples of queries, to measure the recall with; by default some
+                of the vectors, perturbed.
 
         Returns:
             The index itself.
 
         Raises:
-            ValueError: for an empty or not two-dimensional array, NaN or infinite values, a second
-                build.
+            ValueError: an array that is empty or not of two dimensions, NaN or infinite values, a
+                second build.
         """
         if self.recall is not None:
             raise ValueError(
@@ -59,21 +63,26 @@ class Index(tf.Module):
         self._store(vectors, queries[:MEASURED_QUERIES])
         return self
 
-    def search(self, queries, k, exclude=None) -> tuple[tf.Tensor, tf.Tensor]:
+    def search(
+        self,
+        queries: np.ndarray | tf.Tensor,
+        k: int | tf.Tensor,
+        exclude: np.ndarray | tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The best `k` positions for each query.
 
         Args:
             queries: [B, D] float.
             k: how many, an int or a scalar integer tensor, 1 or more.
-            exclude: [B, E] positions that row b must not be given; -1 is padding.
+            exclude: [B, E] positions that row b must not get; -1 is padding.
 
         Returns:
             scores [B, k] float32, falling, and positions [B, k] int32. A row with fewer than k
-            items left ends in score -inf, position -1. Equal scores come in the same order each
+            items left ends in score -inf, position -1. Equal scores come in the same order every
             time.
 
         Raises:
-            ValueError: before `build`, for queries of another dimension, k below 1, `exclude` not
+            ValueError: nothing was built, queries of another dimension, k below 1, `exclude` not
                 [B, E].
         """
         if self.recall is None:
@@ -105,35 +114,34 @@ class Index(tf.Module):
         shape = [queries.shape[0], None if static_k is None else int(static_k)]
         return tf.ensure_shape(scores, shape), tf.ensure_shape(positions, shape)
 
-    def vectors_at(self, positions) -> tf.Tensor:
-        """The vectors at `positions` [...], [..., D]; what stands for the padding -1 means
-        nothing.
-        """
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """The vectors `[..., D]` at positions `[...]`; those of the padding -1 mean nothing."""
         raise NotImplementedError
 
     def get_config(self) -> dict:
-        """The settings, as `from_config` takes them; never the vectors."""
+        """The settings, as `from_config` takes them, without the vectors."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict) -> "Index":
+        """An empty index of these settings."""
         return cls(**config)
 
     def _store(self, vectors: np.ndarray, queries: np.ndarray) -> None:
-        """Keeps the vectors, sets `recall`, by `queries` if it must be measured."""
+        """Stores the vectors and sets `recall`, measured with `queries` where it is not known."""
         raise NotImplementedError
 
     def _nearest(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions, [B, any number up to k], -inf where there is none."""
+        """Scores and positions, [B, up to k], best first; score -inf where there is none."""
         raise NotImplementedError
 
     def find(
         self, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Exactly k columns, by fetching k + E and dropping the excluded."""
+        """Scores and positions, [B, k]: of k + E candidates the k best that are not excluded."""
         wanted = k if exclude is None else k + tf.shape(exclude)[1]
         rows = tf.shape(queries)[0]
-        # `_nearest` may count on one
+        # `_nearest` may rely on one row
         queries = tf.pad(queries, [[0, tf.maximum(1 - rows, 0)], [0, 0]])
         scores, positions = (
             part[:rows] for part in self._nearest(queries, tf.minimum(wanted, self.num_items))
@@ -148,16 +156,14 @@ class Index(tf.Module):
 
 
 def in_parts(
-    find, rows, queries: tf.Tensor, exclude: tf.Tensor | None = None
+    find: Callable, rows: int | tf.Tensor, queries: tf.Tensor, exclude: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The answers of `find(queries, exclude)` to at most `rows` queries at a time, joined: [B,
-    columns] each.
-    """
+    """The answers of `find(queries, exclude)`, [B, columns] each, to `rows` queries at a time."""
     parts = tf.maximum(-(-tf.shape(queries)[0] // rows), 1)
 
     def step(i, scores, positions):
-        those = slice(i * rows, (i + 1) * rows)
-        found = find(queries[those], None if exclude is None else exclude[those])
+        own = slice(i * rows, (i + 1) * rows)
+        found = find(queries[own], None if exclude is None else exclude[own])
         return i + 1, scores.write(i, found[0]), positions.write(i, found[1])
 
     arrays = [tf.TensorArray(kind, parts, infer_shape=False) for kind in (tf.float32, tf.int32)]
@@ -168,7 +174,7 @@ def in_parts(
 
 
 def checked_settings(min_recall: float, **numbers: int | None) -> None:
-    """Raises ValueError for a recall outside of 0 to 1, or a number below 1."""
+    """Refuses a recall outside of 0 to 1, and numbers below 1."""
     if not 0 <= min_recall <= 1:
         raise ValueError(f"min_recall must be between 0 and 1, got {min_recall}")
     for name, number in numbers.items():
@@ -179,13 +185,14 @@ def checked_settings(min_recall: float, **numbers: int | None) -> None:
 
 
 def _contained(positions: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
-    """Whether each of a row's positions [B, M] is in the row's `exclude` [B, E]: a binary search,
-    never B x M x E.
+    """Whether positions [B, M] are among the row's `exclude` [B, E]: bool [B, M].
+
+    A binary search: nothing of B x M x E comes up.
     """
     exclude = tf.pad(tf.sort(exclude, axis=1), [[0, 0], [0, 1]], constant_values=tf.int32.max)
     # tf.searchsorted fails on no rows
-    places = tf.raw_ops.LowerBound(sorted_inputs=exclude, values=positions)
-    found = tf.gather(exclude, places, batch_dims=1)
+    at = tf.raw_ops.LowerBound(sorted_inputs=exclude, values=positions)
+    found = tf.gather(exclude, at, batch_dims=1)
     return tf.equal(found, positions)
 
 
@@ -205,15 +212,10 @@ def _matrix(values, name: str) -> np.ndarray:
 
 
 def _perturbed(vectors: np.ndarray) -> np.ndarray:
-    """Stand-ins for queries: a seeded sample of the vectors, each moved by half its length in a
-    random direction.
-    """
+    """A sample of the vectors in place of queries, each moved by half its length at random."""
     generator = np.random.default_rng(0)
     sample = vectors[np.sort(generator.permutation(len(vectors))[:MEASURED_QUERIES])]
     noise = generator.standard_normal(sample.shape).astype(np.float32)
-    noise *= (
-        0.5
-        * np.linalg.norm(sample, axis=1, keepdims=True)
-        / np.linalg.norm(noise, axis=1, keepdims=True)
-    )
+    lengths = np.linalg.norm(sample, axis=1, keepdims=True)
+    noise *= 0.5 * lengths / np.linalg.norm(noise, axis=1, keepdims=True)
     return sample + noise

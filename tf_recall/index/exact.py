@@ -1,4 +1,4 @@
-"""Exact search: every score, in blocks of bounded memory."""
+"""Exact search: the score of every item, in blocks of bounded memory."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,29 +11,32 @@ MANY = 1 << 15
 
 
 class Exact(Index):
-    """Scores every item: the right answer, and what the approximate indexes are measured against.
+    """Scores every item: the right answer, against which approximate indexes are measured.
 
-        scores = queries @ vectors.T;  top k of each row, the lower position first where scores are
-        equal
+        scores = queries @ vectors.T;  top k of each row, the lower position first of equal scores
 
-    From 32,768 items the top k is taken in two steps: the k groups of 64 neighbors with the largest
+    From 32,768 items on the top k is found in two steps: the k groups of 64 items with the highest
     maxima, then the k best among their members. No other group can hold one of the k best: the same
     answer, several times sooner.
 
     Example:
-        scores, positions = Exact().build(vectors).search(queries, k=10, exclude=seen)
+        >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))
+        >>> seen = [[3, 8], [5, -1]]
+        >>> scores, positions = Exact().build(vectors).search(vectors[:2], k=10, exclude=seen)
     """
 
     def _store(self, vectors, queries):
         self.vectors = tf.Variable(vectors, trainable=False, name="vectors")
         self.recall = 1.0
 
-    def vectors_at(self, positions):
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         # From the value: a gather from the variable itself would make TensorFlow copy all of it at
         # each later read.
         return tf.gather(self.vectors.value(), tf.maximum(positions, 0))
 
-    def find(self, queries, k, exclude):
+    def find(
+        self, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         rows = MOST_SCORES // min(self.num_items, BLOCK)
         return in_parts(
             lambda queries, exclude: self._find(queries, k, exclude), rows, queries, exclude
@@ -44,9 +47,8 @@ class Exact(Index):
         if self.num_items < MANY:  # one block, nothing to merge
             scores, positions = self._block(queries, self.vectors.value(), k, exclude, 0, _top_k)
             short = [[0, 0], [0, tf.maximum(k - self.num_items, 0)]]
-            return tf.pad(scores, short, constant_values=-np.inf), tf.pad(
-                positions, short, constant_values=-1
-            )
+            scores = tf.pad(scores, short, constant_values=-np.inf)
+            return scores, tf.pad(positions, short, constant_values=-1)
         best = tf.fill([rows, k], -np.inf), tf.fill([rows, k], -1)  # [B, k] each
         whole = self.num_items // GROUP * GROUP
         best = self._scan(best, queries, exclude, 0, whole, _grouped_top_k)
@@ -55,16 +57,15 @@ class Exact(Index):
         return best
 
     def _scan(self, best, queries, exclude, first: int, last: int, top_k):
-        """Merges the positions `first` to `last` into `best`, a block at a time."""
-        k, vectors = tf.shape(best[0])[1], self.vectors.value()
+        """Merges the items from position `first` to `last` into `best`, a block at a time."""
+        k = tf.shape(best[0])[1]
+        vectors = self.vectors.value()
 
         def step(start, scores, positions):
             stop = tf.minimum(start + BLOCK, last)
             block = self._block(queries, vectors[start:stop], k, exclude, start, top_k)
-            scores, positions = (
-                tf.concat([scores, block[0]], 1),
-                tf.concat([positions, block[1]], 1),
-            )
+            scores = tf.concat([scores, block[0]], 1)
+            positions = tf.concat([positions, block[1]], 1)
             scores, order = tf.math.top_k(scores, k)
             return stop, scores, tf.gather(positions, order, batch_dims=1)
 
@@ -72,9 +73,7 @@ class Exact(Index):
         return tf.while_loop(lambda start, *_: start < last, step, [first, *best], shapes)[1:]
 
     def _block(self, queries, vectors, k, exclude, start, top_k):
-        """The best of `vectors`, which stand at `start` and on: scores and positions, [B, k] or
-        fewer.
-        """
+        """Scores and positions, [B, up to k], of the best of `vectors`, which begin at `start`."""
         scores = tf.matmul(queries, vectors, transpose_b=True)  # [B, block]
         if exclude is not None:
             scores = tf.cond(

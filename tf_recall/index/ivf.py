@@ -1,4 +1,4 @@
-"""Approximate search in stock TensorFlow operations: an inverted file of lists around centroids."""
+"""Approximate search in plain TensorFlow ops: lists of items around centroids."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +11,11 @@ GROUP = 16
 
 
 class IVF(Index):
-    """Scores only the lists whose centroids look best to the query; runs on any TensorFlow server.
+    """Scores only the lists of items whose centroids score highest; runs on any TensorFlow server.
 
         x_v = (vector_v, sqrt(longest^2 - |vector_v|^2))
         list(v) = argmax_c direction(x_v) . centroid_c
-        search: the `num_probes` lists with the largest query . centroid, every item in them scored
+        search: the `num_probes` lists of highest query . centroid, every item in them scored
             exactly, top k
 
     The extra coordinate makes all x_v equally long, so that nearest by angle is best by dot
@@ -25,19 +25,21 @@ class IVF(Index):
 
     Args:
         num_lists: about how many lists; sqrt(V) by default.
-        num_probes: how many a query visits; by default the fewest that find `min_recall` of the
-            true nearest 100. A search for more items than so many of the smallest lists hold visits
+        num_probes: how many lists a query visits; by default the fewest that find `min_recall` of
+            the true nearest 100. A search for more items than the smallest such lists hold visits
             more.
-        min_recall: the recall to reach; a fixed `num_probes` that misses it is warned of.
+        min_recall: the recall to reach; a warning is logged where a fixed `num_probes` misses it.
         seed: of the k-means.
 
     Example:
-        index = IVF().build(vectors)                    # logs its recall and keeps it in
-        index.recall scores, positions = index.search(queries, k=100)
+        >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))
+        >>> index = IVF().build(vectors)            # logs its recall, and keeps it as index.recall
+        >>> scores, positions = index.search(vectors[:2], k=100)
 
-    Reference: Sivic and Zisserman, Video Google, ICCV 2003 (lists around k-means centroids);
-        Bachrach et al., Speeding
-    Up the Xbox Recommender System, RecSys 2014 (the extra coordinate).
+    Paper: Sivic and Zisserman 2003, "Video Google: A Text Retrieval Approach to Object Matching in
+        Videos", section 4: lists around centroids of k-means.
+    Paper: Bachrach et al. 2014, "Speeding Up the Xbox Recommender System Using a Euclidean
+        Transformation for Inner-Product Spaces", section 3: the extra coordinate.
     """
 
     def __init__(
@@ -49,14 +51,12 @@ class IVF(Index):
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes)
-        self.num_lists, self.num_probes, self.min_recall, self.seed = (
-            num_lists,
-            num_probes,
-            min_recall,
-            seed,
-        )
+        self.num_lists = num_lists
+        self.num_probes = num_probes
+        self.min_recall = min_recall
+        self.seed = seed
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("num_lists", "num_probes", "min_recall", "seed")
         return {name: getattr(self, name) for name in names}
 
@@ -68,9 +68,8 @@ class IVF(Index):
         self.width = -(-int(lengths.max()) // GROUP) * GROUP
         self.centroids = _constant(centroids[:, :-1], "centroids")  # [C, D]
         self.starts = _constant(np.append(0, np.cumsum(lengths)), "starts")  # [C + 1]
-        self.held = _constant(
-            np.cumsum(np.sort(lengths)), "held"
-        )  # [C] by any 1, 2, ... lists, at least
+        held = np.cumsum(np.sort(lengths))  # [C], by any 1, 2, ... lists, at least
+        self.held = _constant(held, "held")
         self.vectors = _constant(vectors[order], "vectors")  # [V, D], list after list
         self.positions = _constant(order, "positions")  # [V] of each slot
         self.slots = _constant(np.argsort(order), "slots")  # [V] of each position
@@ -80,19 +79,14 @@ class IVF(Index):
 
     def _enough(self, truth: Truth) -> int:
         """The fewest lists that hold `min_recall` of the true nearest items."""
-        order = np.argsort(
-            -truth.queries @ self.centroids.numpy().T, axis=1, kind="stable"
-        )  # [Q, C]
-        rank = np.argsort(order, axis=1)
-        lists = (
-            np.searchsorted(self.starts, self.slots.numpy()[truth.positions], side="right") - 1
-        )  # [Q, depth]
-        return (
-            int(np.quantile(np.take_along_axis(rank, lists, 1), self.min_recall, method="higher"))
-            + 1
-        )
+        scores = truth.queries @ self.centroids.numpy().T  # [Q, C]
+        rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        slots = self.slots.numpy()[truth.positions]
+        lists = np.searchsorted(self.starts, slots, side="right") - 1  # [Q, depth]
+        ranks = np.take_along_axis(rank, lists, 1)
+        return int(np.quantile(ranks, self.min_recall, method="higher")) + 1
 
-    def vectors_at(self, positions):
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         slots = tf.gather(self.slots.value(), tf.maximum(positions, 0))
         return tf.gather(self.vectors.value(), slots)
 
@@ -103,21 +97,17 @@ class IVF(Index):
         return in_parts(lambda queries, _: self._visit(queries, k, probes), rows, queries)
 
     def _visit(self, queries, k, probes):
-        """The k best, [B, k], of the `probes` lists whose centroids look best to each query."""
-        lists = tf.math.top_k(tf.matmul(queries, self.centroids, transpose_b=True), probes)[
-            1
-        ]  # [B, P]
-        scores, places = self._scan(queries, lists)  # [B * P, width], [B, P]
+        """The k best, [B, k], of the `probes` lists whose centroids score highest for a query."""
+        by_centroid = tf.matmul(queries, self.centroids, transpose_b=True)  # [B, C]
+        lists = tf.math.top_k(by_centroid, probes)[1]  # [B, P]
+        scores, scored = self._scan(queries, lists)  # [B * P, width], [B, P]
         scores = tf.reshape(scores, [-1, GROUP])  # [B * P * groups, 16]
         groups = tf.range(self.width // GROUP)
-        shape = [tf.shape(queries)[0], probes * tf.size(groups)]
-        rows = tf.reshape(
-            places[:, :, None] * tf.size(groups) + groups, shape
-        )  # [B, P * groups] of scores
-        slots = tf.reshape(
-            tf.gather(self.starts.value(), lists)[:, :, None] + groups * GROUP, shape
-        )
-        # As in exact search: the k groups with the largest maxima hold the k best.
+        shape = [tf.shape(queries)[0], probes * tf.size(groups)]  # [B, P * groups]
+        rows = tf.reshape(scored[:, :, None] * tf.size(groups) + groups, shape)  # of scores
+        starts = tf.gather(self.starts.value(), lists)[:, :, None]  # [B, P, 1]
+        slots = tf.reshape(starts + groups * GROUP, shape)
+        # as in exact search: the k groups of highest maxima hold the k best
         best = tf.math.top_k(tf.gather(tf.reduce_max(scores, 1), rows), tf.minimum(k, shape[1]))[1]
         scores = tf.gather(scores, tf.gather(rows, best, batch_dims=1))  # [B, k, 16]
         slots = tf.gather(slots, best, batch_dims=1)[:, :, None] + tf.range(GROUP)
@@ -127,22 +117,24 @@ class IVF(Index):
         return scores, tf.gather(self.positions.value(), tf.minimum(slots, self.num_items - 1))
 
     def _scan(self, queries, lists):
-        """Scores in the order of the lists, [B * P, width], -inf past a list's end, and which row
-        is whose, [B, P].
+        """Scores [B * P, width], by list, and which row of them is of each query's list, [B, P].
+
+        A row ends in -inf where its list is shorter than the longest.
         """
         flat = tf.reshape(lists, [-1])
         order = tf.argsort(flat, stable=True)
         visited, _, visitors = tf.unique_with_counts(tf.gather(flat, order))
-        rows, ends = order // tf.shape(lists)[1], tf.cumsum(visitors)
-        vectors, starts = self.vectors.value(), self.starts.value()
+        rows = order // tf.shape(lists)[1]
+        ends = tf.cumsum(visitors)
+        vectors = self.vectors.value()
+        starts = self.starts.value()
 
         def step(i, scores):
             start, stop = starts[visited[i]], starts[visited[i] + 1]
             visiting = tf.gather(queries, rows[ends[i] - visitors[i] : ends[i]])
             found = tf.matmul(visiting, vectors[start:stop], transpose_b=True)
-            found = tf.pad(
-                found, [[0, 0], [0, self.width - (stop - start)]], constant_values=-np.inf
-            )
+            short = self.width - (stop - start)
+            found = tf.pad(found, [[0, 0], [0, short]], constant_values=-np.inf)
             return i + 1, scores.write(i, found)
 
         number = tf.size(visited)
@@ -154,8 +146,7 @@ class IVF(Index):
 
     def __str__(self):
         lists = f"{self.centroids.shape[0]:,} lists, {self.probes} visited"
-        sizes = f"{self.num_items:,} vectors in {lists}"
-        return f"IVF({sizes})"
+        return f"IVF({self.num_items:,} vectors in {lists})"
 
 
 def _constant(values: np.ndarray, name: str) -> tf.Variable:

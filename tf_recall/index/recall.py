@@ -1,4 +1,4 @@
-"""What an approximate index finds of what exact search finds."""
+"""The recall of an approximate index against exact search."""
 
 import logging
 
@@ -18,8 +18,8 @@ class Truth:
 
         recall@k = mean over queries of |{answers whose score is no less than the true k-th}| / k
 
-    Answers are compared by score: an item as good as the one it displaced is no miss, so duplicates
-    cost nothing.
+    Answers are compared by score: an item that scores as high as the one it displaced is no miss,
+    so duplicates cost nothing.
 
     Args:
         vectors: [V, D].
@@ -29,31 +29,26 @@ class Truth:
     def __init__(self, vectors: np.ndarray, queries: np.ndarray):
         self.depth = min(DEPTH, len(vectors))
         scores, positions = Exact().build(vectors).search(queries, self.depth)
-        self.queries, self.scores, self.positions = (
-            queries,
-            scores.numpy(),
-            positions.numpy(),
-        )  # [Q, depth]
+        self.queries = queries
+        self.scores = scores.numpy()  # [Q, depth]
+        self.positions = positions.numpy()  # [Q, depth]
         reach = np.linalg.norm(queries, axis=1) * np.linalg.norm(vectors, axis=1).max()
         self.rounding = 1e-5 * reach[:, None]  # [Q, 1]
 
-    def recall(self, scores, k: int) -> float:
-        """Of answers with `scores` [Q, k or more], best first."""
-        return float(
-            np.mean(np.asarray(scores)[:, :k] >= self.scores[:, k - 1 : k] - self.rounding)
-        )
+    def recall(self, scores: np.ndarray | tf.Tensor, k: int) -> float:
+        """The recall@k of answers with `scores` [Q, k or more], best first."""
+        least = self.scores[:, k - 1 : k] - self.rounding  # [Q, 1]
+        return float(np.mean(np.asarray(scores)[:, :k] >= least))
 
     def measure(self, index: Index) -> float:
-        """Logs recall@10 and recall@100 of an index that has stored its vectors, and returns the
-        latter.
-        """
+        """The recall@100 of an index that has stored its vectors; logs it, and its recall@10."""
         search = tf.function(lambda queries: index.find(queries, tf.constant(self.depth), None)[0])
         scores = search(self.queries).numpy()
         shallow = self.recall(scores, min(10, self.depth))
         recall = self.recall(scores, self.depth)
         if recall < index.min_recall:
             logger.warning(
-                "%s finds %.3f of the true nearest %d, under the wanted %g",
+                "%s finds %.3f of the true nearest %d, below min_recall, %g",
                 index,
                 recall,
                 self.depth,

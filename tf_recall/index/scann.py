@@ -1,4 +1,4 @@
-"""Approximate search by ScaNN: the fastest here, for those whose server has its op."""
+"""Approximate search by ScaNN: the fastest index, for servers that have its op."""
 
 import uuid
 
@@ -8,23 +8,23 @@ import tensorflow as tf
 from tf_recall.index.base import Index, checked_settings
 from tf_recall.index.recall import DEPTH, Truth
 
-FEW, MANY = 20_000, 100_000
+FEW = 20_000  # vectors from which on they are compressed
+MANY = 100_000  # and from which on they are partitioned
 LIST_OF_EACH = 2  # which of the searcher's tensors holds the list of each vector
 
 
 class ScaNN(Index):
-    """Partitions, compressed scores, then exact scores of the best candidates; by size, only what
-    pays.
+    """Scores compressed vectors, of the nearest lists only, and the best candidates exactly.
 
         V < 20,000:   every score, exactly
         V < 100,000:  every compressed score, the `reorder` best of them exactly
-        above:        compressed scores of the `num_probes` lists nearest to the query, the
-        `reorder` best exactly
+        above:        compressed scores of the `num_probes` nearest lists, the `reorder` best
+                      exactly
 
-    Use it where queries a second matter most: a SavedModel with it loads only where its ops are, by
-    `from scann.scann_ops.py import scann_ops` or compiled into the server. The searcher is made
-    from variables, under a name that no other index has: without one, two in a process would both
-    answer from the one that came first.
+    Use it where queries per second matter most: a SavedModel with it loads only where its ops are,
+    by `from scann.scann_ops.py import scann_ops` or compiled into the server. The searcher is made
+    from variables, under a name of its own: without one, two indexes of a process would both answer
+    from the first.
 
     Args:
         num_lists: how many lists; sqrt(V) by default. Below 100,000 vectors there are none.
@@ -32,17 +32,18 @@ class ScaNN(Index):
         reorder: how many candidates of a search for 100 are scored exactly; in proportion for other
             numbers.
         min_recall: num_probes and reorder, where None, grow from 0.5 % of the lists and 150 until
-            this share of the true nearest 100 is found; a warning says so when it is not.
+            this share of the true nearest 100 is found; a warning is logged where it is not.
 
     Raises:
         ImportError: when the package scann is not installed.
 
     Example:
-        index = ScaNN().build(vectors)                  # logs its recall and keeps it in
-        index.recall scores, positions = index.search(queries, k=100)
+        >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))
+        >>> index = ScaNN().build(vectors)          # logs its recall, and keeps it as index.recall
+        >>> scores, positions = index.search(vectors[:2], k=100)
 
-    Reference: Guo et al., Accelerating Large-Scale Inference with Anisotropic Vector Quantization,
-        ICML 2020.
+    Paper: Guo et al. 2020, "Accelerating Large-Scale Inference with Anisotropic Vector
+        Quantization", section 3.
     """
 
     def __init__(
@@ -54,15 +55,13 @@ class ScaNN(Index):
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes, reorder=reorder)
-        self.num_lists, self.num_probes, self.reorder, self.min_recall = (
-            num_lists,
-            num_probes,
-            reorder,
-            min_recall,
-        )
+        self.num_lists = num_lists
+        self.num_probes = num_probes
+        self.reorder = reorder
+        self.min_recall = min_recall
         _scann_ops()
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("num_lists", "num_probes", "reorder", "min_recall")
         return {name: getattr(self, name) for name in names}
 
@@ -72,9 +71,9 @@ class ScaNN(Index):
 
     def _store(self, vectors, queries):
         partitioned = len(vectors) >= MANY
-        self.lists = (
-            min(self.num_lists or round(len(vectors) ** 0.5), len(vectors)) if partitioned else 1
-        )
+        self.lists = 1
+        if partitioned:
+            self.lists = min(self.num_lists or round(len(vectors) ** 0.5), len(vectors))
         self._shared_name = f"tf_recall-{uuid.uuid4()}"
         builder = _scann_ops().builder(vectors, min(DEPTH, len(vectors)), "dot_product")
         if partitioned:
@@ -88,23 +87,18 @@ class ScaNN(Index):
         first = builder.build(shared_name=f"{self._shared_name}-first").searcher_handle
         state = _scann_ops().scann_to_tensors(first)
         tf.raw_ops.DestroyResourceOp(resource=first)
-        # What a searcher does not use comes as a scalar that nobody set.
+        # what a searcher does not use is a scalar that was never set
         state = [tensor if tensor.shape.rank else tf.zeros_like(tensor) for tensor in state]
         self.state = [tf.Variable(tensor, trainable=False, name="scann") for tensor in state]
-        lengths = (
-            np.bincount(state[LIST_OF_EACH], minlength=self.lists)
-            if partitioned
-            else [len(vectors)]
-        )
-        self.held = tf.Variable(
-            np.cumsum(np.sort(lengths)), dtype=tf.int32, trainable=False, name="held"
-        )
+        lengths = [len(vectors)]
+        if partitioned:
+            lengths = np.bincount(state[LIST_OF_EACH], minlength=self.lists)
+        held = np.cumsum(np.sort(lengths))  # [lists], by any 1, 2, ... lists, at least
+        self.held = tf.Variable(held, dtype=tf.int32, trainable=False, name="held")
         self._tune(Truth(vectors, queries))
 
     def _tune(self, truth: Truth) -> None:
-        """Raises what was left open by half, whichever helps more, until `min_recall` is
-        reached.
-        """
+        """Raises `num_probes` or `reorder`, whichever helps more, until `min_recall` is reached."""
 
         @tf.function
         def search(probes, rescored):
@@ -114,24 +108,26 @@ class ScaNN(Index):
             return truth.recall(search(*map(tf.constant, sizes)), truth.depth)
 
         sizes = self.num_probes or max(1, self.lists // 200), self.reorder or 150
-        most = (
+        limits = (
             0 if self.num_probes else self.lists,
             0 if self.reorder else min(self.num_items, 100 * DEPTH),
         )
         while recall(sizes) < self.min_recall:
-            larger = tuple(
-                min(-(-size * 3 // 2), limit) for size, limit in zip(sizes, most, strict=True)
+            probes, rescored = (
+                min(-(-size * 3 // 2), limit) for size, limit in zip(sizes, limits, strict=True)
             )
-            tries = [(larger[0], sizes[1])] * (larger[0] > sizes[0]) + [(sizes[0], larger[1])] * (
-                larger[1] > sizes[1]
-            )
+            tries = []
+            if probes > sizes[0]:
+                tries.append((probes, sizes[1]))
+            if rescored > sizes[1]:
+                tries.append((sizes[0], rescored))
             if not tries:
                 break
             sizes = max(tries, key=recall)
         self.probes, self.rescored = sizes
         self.recall = truth.measure(self)
 
-    def vectors_at(self, positions):
+    def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         return tf.gather(self.state[-1].value(), tf.maximum(positions, 0))
 
     def _nearest(self, queries, k):

@@ -28,8 +28,8 @@ class GraphEncoder(keras.layers.Layer):
         over: `{type: the type of its neighbors}`.
         head: a Keras layer for the last vectors, which keeps their length; or None.
 
-    Call: a subgraph `{"rows": {type: [n]}, "layers": {"1": {type: {"place": [m, K], "weight": [m,
-        K]}}, ...}}` -> `{type: [S, dim]}`, the vectors of its seeds, of length 1.
+    Call: a subgraph `{"rows": {type: [n]}, "layers": {"1": {type: {"position": [m, K], "weight":
+        [m, K]}}, ...}}` -> `{type: [S, dim]}`, the vectors of its seeds, of length 1.
     """
 
     def __init__(self, bases, layers, over, head=None, **kwargs):
@@ -75,9 +75,9 @@ class GraphEncoder(keras.layers.Layer):
             vectors = {}
             for t, blocks in near.items():
                 sent = convolutions[t].messages(below[self.over[t]])  # [n, M]
-                own = below[t][: tf.shape(blocks["place"])[0]]
+                own = below[t][: tf.shape(blocks["position"])[0]]
                 pooled = convolutions[t].pool(
-                    own, tf.gather(sent, blocks["place"]), blocks["weight"]
+                    own, tf.gather(sent, blocks["position"]), blocks["weight"]
                 )
                 vectors[t] = convolutions[t].update(own, pooled)
         return {t: self.finish(of_type) for t, of_type in vectors.items()}  # {type: [S, dim]}
