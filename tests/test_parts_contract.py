@@ -21,11 +21,12 @@ from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import Split
 from tf_recall.features import Id
 from tf_recall.registry import REGISTRY, described, find, keywords, make
+from tf_recall.towers.features import FeatureTower
 
 PARTS = yaml.load((Path(__file__).parent / "parts.yaml").read_text(), Loader)
 ALL = [(kind, name) for kind in REGISTRY for name in REGISTRY[kind]]
 FUNCTIONS = ("data", "split", "strategy")  # what they make is no part of their own
-GIVEN = {"split": "interactions", "tower": "entity"}  # by the program, not by the config
+GIVEN = {"split": {"interactions"}, "tower": {"entity", "item_tower"}, "feature": {"items"}}
 NOT_FROM_A_CONFIG = {"name", "kwargs"}  # in a config `name` is the part's own
 LISTED = "positives tower negatives aggregator loss model channel similarity"  # in METHODS.md
 EXCEPTIONS = PARTS.pop("exceptions")
@@ -50,7 +51,7 @@ def all_settings(kind, name):
 
 def own_keywords(kind, name):
     """What a config may give a part."""
-    left_out = {*NOT_FROM_A_CONFIG, GIVEN.get(kind)}
+    left_out = NOT_FROM_A_CONFIG | GIVEN.get(kind, set())
     return [key for key in keywords(find(kind, name)) if key not in left_out]
 
 
@@ -67,7 +68,10 @@ def made(kind, name):
     """A part of each of its settings in the table."""
     if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
-    given = ["item"] if kind == "tower" else []
+    given = []
+    if kind == "tower":
+        over_items = "item_tower" in keywords(find(kind, name))
+        given = [FeatureTower("item", [Id(6)]) if over_items else "item"]
     settings = all_settings(kind, name)
     return [from_yaml(kind, {"name": name, **values}, *given) for values in settings]
 
@@ -122,7 +126,7 @@ def test_every_argument_survives_the_config(kind, name):
 
 @each()
 def test_what_a_part_does_not_take_is_refused_with_what_it_takes(kind, name):
-    given = [None] if kind in GIVEN else []
+    given = [None] if kind in ("split", "tower") else []
     values = {"name": name, **all_settings(kind, name)[0], "nonsense": 1}
     with pytest.raises(ValueError, match="takes no 'nonsense'") as refusal:
         from_yaml(kind, values, *given)
@@ -249,13 +253,15 @@ def adapt(kind, thing, world):
     """Fits a part on the world."""
     catalog = world.catalog
     if kind == "tower":
-        thing.adapt(catalog.items, catalog.item_table)
+        thing.adapt(world.log, catalog)
     elif kind == "negatives":
         thing.adapt(catalog.items.counts, catalog.item_table, 5)
     elif kind == "frequency":
         thing.adapt(catalog.items.counts)
     elif kind == "feature" and isinstance(thing, Id):
         thing.build_from_config({"num_rows": catalog.items.size})
+    elif kind == "feature" and thing.column is None:
+        thing.learn(world.log, catalog, "user")
     elif kind == "feature":
         thing.adapt(thing.to_raw(catalog.item_table[thing.column]))
 
