@@ -13,6 +13,8 @@ import os
 import sys
 from types import ModuleType
 
+from tf_recall.retrievers.keras_hooks import watch_keras
+
 __version__ = "0.1.0"
 
 # The one place that asks for legacy tf.keras: tensorflow-recommenders needs it. Our own models
@@ -57,6 +59,7 @@ _HOMES = {
     "Graph": "graph.csr",
     "GraphSAGE": "models.graph_sage",
     "GraphSAGEI2I": "models.graph_sage_i2i",
+    "HistoryTower": "towers.history",
     "HighestInBatch": "negatives",
     "Hinge": "losses",
     "InBatch": "negatives",
@@ -85,6 +88,7 @@ _HOMES = {
     "RankWindow": "negatives",
     "ReciprocalRank": "channels.merge",
     "Retriever": "retrievers.base",
+    "RowEmbedding": "features.embedding",
     "RoundRobin": "channels.merge",
     "SparseAdagrad": "retrievers.optimizers",
     "SAGEConvolution": "towers.convolutions",
@@ -93,6 +97,7 @@ _HOMES = {
     "Service": "recommend.service",
     "Sessions": "data.sessions",
     "ShrinkingWindows": "positives",
+    "SkipGram": "retrievers.skip_gram",
     "Streaming": "negatives",
     "Swing": "channels.swing",
     "TripletLogistic": "losses",
@@ -116,6 +121,7 @@ _HOMES = {
     "leave_last_out": "data.splits",
     "leave_last_session_out": "data.splits",
     "load": "runs.run",
+    "load_model": "retrievers.keras_hooks",
     "save": "export.write",
     "train": "runs.run",
     "user_item": "positives",
@@ -123,6 +129,8 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
+
+watch_keras(_HOMES)
 
 
 def __getattr__(name):
