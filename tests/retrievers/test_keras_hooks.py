@@ -20,7 +20,7 @@ from tf_recall.registry import REGISTRY
 ROADS = {
     "the package first": "import tf_recall, keras; load = keras.models.load_model",
     "Keras first": "import keras, tf_recall; load = keras.models.load_model",
-    "TensorFlow first": "import tensorflow, keras.layers, tf_recall; load = keras.saving.load_model",
+    "TensorFlow first": "import tensorflow, keras, tf_recall; load = keras.saving.load_model",
     "by the package": "import tf_recall; load = tf_recall.load_model",
 }
 LOADED = """

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
+from tf_recall.runs import callbacks
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.model import fit
 from tf_recall.runs.prepared import Prepared
@@ -145,3 +148,40 @@ def test_a_monitor_that_nobody_measures_is_named(world, tmp_path):
     checkpoint.set_model(model)
     with pytest.raises(ValueError, match=r"'val_recall@7' is not among the metrics \['loss'\]"):
         checkpoint.on_epoch_end(0, {"loss": 1.0})
+
+
+def test_a_list_length_beyond_the_catalog_means_all_of_it(world):
+    split, catalog = world
+    model = config().make_model().adapt(split.train, catalog)
+    recall = CatalogRecall(split.validation, catalog, ks=(5, 100_000))
+    recall.set_model(model)
+    logs = {}
+    recall.on_epoch_end(0, logs)
+    whole = CatalogRecall(split.validation, catalog, ks=(catalog.num_items,))
+    whole.set_model(model)
+    other = {}
+    whole.on_epoch_end(0, other)
+    assert (
+        logs["val_recall@100000"] == other[f"val_recall@{catalog.num_items}"] > logs["val_recall@5"]
+    )
+
+
+def test_a_metric_that_is_not_defined_is_not_logged(world, monkeypatch):
+    split, catalog = world
+    figures = SimpleNamespace(metrics={"recall@5": 0.5, "popularity_lift@5": None})
+    monkeypatch.setattr(callbacks, "evaluate_cut", lambda *arguments: figures)
+    recall = CatalogRecall(split.validation, catalog, ks=(5,))
+    recall.set_model(config().make_model().adapt(split.train, catalog))
+    logs = {"loss": 1.0}
+    recall.on_epoch_end(0, logs)
+    assert logs == {"loss": 1.0, "val_recall@5": 0.5}
+
+
+def test_items_that_users_have_seen_may_count(world):
+    split, catalog = world
+    again = split.train.select(np.arange(len(split.train)) < 50)  # the users have seen all of it
+    recall = CatalogRecall(again, catalog, exclude_seen=False)
+    recall.set_model(config().make_model().adapt(split.train, catalog))
+    logs = {}
+    recall.on_epoch_end(0, logs)
+    assert 0 <= logs["val_recall@20"] <= 1

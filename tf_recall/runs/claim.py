@@ -43,7 +43,6 @@ def claimed(folder, resume: bool = False):
             f"{folder} holds files that no run of tf_recall wrote: move them away, or choose "
             "another name or --out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     lock = _locked(folder / LOCK)
     try:
         if not resume:
@@ -60,8 +59,10 @@ def remove(folder) -> None:
     """Removes a folder that a run has claimed; any other folder stays as it is."""
     folder = Path(folder)
     if (folder / LOCK).is_file():
-        _empty(folder)  # the mark goes last, so that what an interruption leaves is still ours
-        shutil.rmtree(folder)
+        _empty(folder)
+        (folder / LOCK).unlink()  # last, so that what an interruption leaves is still ours
+        with contextlib.suppress(OSError):  # another run has claimed it this moment
+            folder.rmdir()
 
 
 def begin(folder, config: Config) -> None:
@@ -84,7 +85,9 @@ def begin(folder, config: Config) -> None:
                 "differ): train without --resume, or under another name"
             )
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(text, encoding="utf-8")
+    aside = note.with_suffix(".part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(note)
 
 
 def weight_settings(config: Config) -> dict:
@@ -96,21 +99,19 @@ def weight_settings(config: Config) -> dict:
 
 def _locked(path):
     """Opens and locks a file, and writes there who holds it; returns its descriptor."""
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(lock)
-            os.close(lock)
-            raise ValueError(
-                f"{path.parent} is in use by another run, {_named(holder)}: wait for it to end, or "
-                "train under another name"
-            ) from None
-        if _is_same(lock, path):
-            break
-        os.close(lock)  # its folder was removed meanwhile
+    lock = _opened(path)
     holder = _holder(lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ValueError(
+            f"{path.parent} is in use by another run, {_named(holder)}: wait for it to end, or "
+            "train under another name"
+        ) from None
+    if not _is_same(lock, path):  # the run that held it has just removed the folder
+        os.close(lock)
+        return _locked(path)
     if holder and holder["host"] != socket.gethostname():  # locks may not reach across hosts
         os.close(lock)
         raise ValueError(
@@ -122,6 +123,13 @@ def _locked(path):
     return lock
 
 
+def _opened(path):
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # the folder was removed this moment
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+
 def _holder(lock):
     try:
         return json.loads(os.pread(lock, 1000, 0))
@@ -130,10 +138,12 @@ def _holder(lock):
 
 
 def _named(holder):
+    """Who holds the folder, in words."""
     return f"process {holder['pid']} on {holder['host']}" if holder else "just started"
 
 
 def _is_same(lock, path):
+    """Whether the open file is still the one at the path."""
     try:
         return os.path.samestat(os.fstat(lock), os.stat(path))
     except FileNotFoundError:

@@ -71,8 +71,7 @@ class Prepared:
             ImportError: a part needs a package that is not installed.
         """
         strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
-        opened = _open_model if config.channels is None else _open_channels
-        parts = opened(config)  # before the data, which may take long to read
+        parts = _parts(config)  # before the data, which may take long to read
         split = split or _read(config)
         catalog = catalog or Catalog.fit(split.train)
         k_max = _k_max(config, catalog.num_items)
@@ -160,17 +159,15 @@ class TrainedChannel:
         return replace(alone, evaluate=whole.evaluate, k_max=whole.k_max)
 
 
-def _open_model(config):
-    """The index. The model and its optimizer are made for their errors alone: training makes them
-    anew, after the seed is set.
+def _parts(config):
+    """The parts that need no data. The model and its optimizer are made for their errors alone:
+    training makes them anew, after the seed is set.
     """
+    if config.channels is not None:
+        return {"channels": config.make_channels(), "merge": config.make_merge()}
     config.make_model()
     config.make_optimizer()
     return {"index": config.make_index()}
-
-
-def _open_channels(config):
-    return {"channels": config.make_channels(), "merge": config.make_merge()}
 
 
 def _read(config):
