@@ -12,8 +12,7 @@ import time
 
 import click
 
-from tf_recall.config import OUT as MODELS
-from tf_recall.config import Config, apply
+from tf_recall.config import MODELS, Config, apply
 from tf_recall.registry import REGISTRY
 
 # before TensorFlow is loaded; its start-up notes say nothing to a user

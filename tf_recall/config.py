@@ -15,7 +15,7 @@ import yaml
 from tf_recall.registry import find, make, part, take_name
 
 HERE = Path(__file__).parent
-OUT = "saved_models"  # the model repository, where none is named
+MODELS = "saved_models"  # the model repository, where none is named
 ENTITIES = {"query_tower": "user", "item_tower": "item"}
 
 

@@ -71,13 +71,15 @@ def test_a_failed_export_does_not_cost_the_training(tmp_path, epochs, monkeypatc
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_finished_run_is_not_trained_anew_by_resuming(tmp_path, epochs):
+def test_a_finished_run_is_not_trained_anew_by_resuming(tmp_path, epochs, caplog):
     first = train(config(), tmp_path)
     with pytest.raises(ValueError, match="nothing to resume: model is finished, its export is .*1"):
         train(config(), tmp_path, resume=True)
     assert epochs == [0, 1]
     assert train(config(), tmp_path).path.name == "2" and first.path.name == "1"
-    train(config(name="other"), tmp_path, resume=True)  # nothing is there: it begins
+    assert "training begins anew" not in caplog.text
+    train(config(name="other"), tmp_path, resume=True)
+    assert f"nothing to resume in {tmp_path / 'other'}: training begins anew" in caplog.text
     assert epochs == [0, 1] * 3
 
 

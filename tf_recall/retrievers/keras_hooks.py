@@ -4,7 +4,6 @@
 """
 
 import importlib
-import importlib.abc
 import sys
 
 from tf_recall.registry import REGISTRY
@@ -32,8 +31,8 @@ class LazyClass:
         return getattr(importlib.import_module(self.module), self.name).from_config(config)
 
 
-class KerasWatch(importlib.abc.MetaPathFinder):
-    """Lets Keras know the package's classes as soon as Keras is imported.
+class KerasWatch:
+    """A finder of modules that lets Keras know the package's classes as soon as it is imported.
 
     Args:
         homes: module by class name.

@@ -66,8 +66,10 @@ def check_channels(config: Config, split: Split, catalog: Catalog, merge: Merge)
 
 def _check_unseen(config, split, catalog, name):
     """With `exclude_seen` a part must hold pairs that are not in train."""
+    if not config.evaluate.exclude_seen:
+        return
     cases = cases_of(config.evaluate, getattr(split, name), catalog)
-    if config.evaluate.exclude_seen and not len(cases.without_seen(catalog)):
+    if not len(cases.without_seen(catalog)):
         raise ValueError(
             f"evaluate.exclude_seen filters out every pair of the {name} part, since all of them "
             "are in train: split otherwise, or set evaluate.exclude_seen to false"

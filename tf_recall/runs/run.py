@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.config import OUT, Config
+from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
 from tf_recall.export import load as exports
@@ -21,6 +22,8 @@ from tf_recall.runs.claim import claimed, remove
 from tf_recall.runs.measure import measure
 from tf_recall.runs.model import run_model, save_model
 from tf_recall.runs.prepared import Prepared
+
+log = logging.getLogger("tf_recall")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Trained:
         return {**self.report.to_dict(), "model": self.path and str(self.path)}
 
 
-def train(config: Config, out=OUT, resume: bool = False, tensorboard=None) -> Trained:
+def train(config: Config, out=MODELS, resume: bool = False, tensorboard=None) -> Trained:
     """Runs a config: reads and splits the data, trains, evaluates beside popularity, exports.
 
     Whatever can be known to be wrong is refused before training. Checkpoints stand in
@@ -65,11 +68,13 @@ def train(config: Config, out=OUT, resume: bool = False, tensorboard=None) -> Tr
     """
     directory = Path(out) / config.name
     checkpoints = directory / "checkpoints"
-    if resume and not checkpoints.is_dir() and versions(directory):
-        raise ValueError(
-            f"nothing to resume: {config.name} is finished, its export is "
-            f"{version_folder(directory)}; train without --resume for a new version"
-        )
+    if resume and not checkpoints.is_dir():
+        if versions(directory):
+            raise ValueError(
+                f"nothing to resume: {config.name} is finished, its export is "
+                f"{version_folder(directory)}; train without --resume for a new version"
+            )
+        log.warning("nothing to resume in %s: training begins anew", directory)
     prepared = Prepared.of(config)
     if config.channels is None:
         run, report_on, export = run_model, measure, save_model
@@ -139,7 +144,7 @@ def diagnose(config: Config, path=None) -> list[doctor.Finding]:
     return findings
 
 
-def reindex(path, index: dict, out=OUT) -> Path:
+def reindex(path, index: dict, out=MODELS) -> Path:
     """Exports a trained model once more, with another index over the same vectors.
 
     Args:
