@@ -52,7 +52,9 @@ def read(manual_dir, test=0.2, seed=42):
 
 def honest(manual_dir, split, seed, *sets):
     """The report of the package's MovieLens config on one split, with further changes `sets`."""
-    from tf_recall.runs.model import assess, fit
+    from tf_recall.runs.measure import measure
+    from tf_recall.runs.model import fit, serve
+    from tf_recall.runs.prepared import Prepared
 
     sets = [
         "data.variant=latest-small",
@@ -62,11 +64,10 @@ def honest(manual_dir, split, seed, *sets):
         *sets,
     ]
     config = tr.Config.load("two_tower_movielens", sets)
-    parts = config.make_split(config.make("data"))
-    catalog = tr.Catalog.fit(parts.train)
+    prepared = Prepared.of(config)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        model = fit(config, parts, catalog, folder)
-    return assess(tr.Service.build(model, catalog), config, parts.test, catalog)
+        service = serve(prepared, fit(prepared, folder))
+    return measure(service, config.evaluate, prepared.split.test)
 
 
 def our_model(split, catalog, normalize=False, loss=None, negatives=None):

@@ -302,6 +302,10 @@ def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):
     assert "NAME=VALUE" in refused(
         "query", trained["model"], "--user-id", "u1", "--feature", "device"
     )
+    index = "train", folder / "clicks.yaml", "--set", "index.name=ivff", "--out", folder / "models"
+    assert "index 'ivff' is unknown; did you mean 'ivf'" in refused(*index)
+    resume = "train", folder / "clicks.yaml", "--out", folder / "models", "--resume"
+    assert "nothing to resume: clicks is finished, its export is" in refused(*resume)
     missing = refused(
         "train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'nowhere.csv'}"
     )

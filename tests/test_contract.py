@@ -19,6 +19,7 @@ from tf_recall.export.write import save
 from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find
 from tf_recall.runs.model import fit
+from tf_recall.runs.prepared import Prepared
 
 CONFIGS = [
     Config.load(file) for file in sorted(find_config("two_tower_quickstart").parent.glob("*.yaml"))
@@ -45,7 +46,7 @@ def world(config):
         planted = synthetic(num_users=400, num_items=300, num_interactions=20_000, seed=1)
         split = by_time(planted.interactions, test=0.15)
     else:
-        planted, split = None, config.make_split(config.make("data"))
+        planted, split = None, config.make_split()
     catalog = Catalog.fit(split.train)
     return SimpleNamespace(
         planted=planted, split=split, catalog=catalog, users=[*catalog.users.ids[:2], "nobody"]
@@ -59,9 +60,8 @@ def trained(config, world, tmp_path_factory):
     short = {**config.to_dict()["train"], "epochs": 8, "batch_size": 512, "patience": None}
     config = Config.from_dict({**config.to_dict(), "train": short, "name": name})
     folder = tmp_path_factory.mktemp(name)
-    model = fit(
-        config, replace(world.split, validation=None), world.catalog, folder / "checkpoints"
-    )
+    prepared = Prepared.of(config, replace(world.split, validation=None), world.catalog)
+    model = fit(prepared, folder / "checkpoints")
     service = Service.build(model, world.catalog, k_max=50)
     return SimpleNamespace(name=name, config=config, model=model, service=service, folder=folder)
 
@@ -114,7 +114,7 @@ np.savez({str(trained.folder / "answer.npz")!r}, **{{k: v.numpy().astype(dtypes[
 
 def test_the_same_seed_gives_the_same_model(trained, world):
     split = replace(world.split, validation=None)
-    again = fit(trained.config, split, world.catalog, trained.folder / "again")
+    again = fit(Prepared.of(trained.config, split, world.catalog), trained.folder / "again")
     np.testing.assert_array_equal(again.embed_catalog(), trained.model.embed_catalog())
 
 

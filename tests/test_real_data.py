@@ -6,7 +6,9 @@ import pytest
 import tf_recall as tr
 from tf_recall.config import Config
 from tf_recall.data.sources.movielens import movielens
-from tf_recall.runs.model import assess, fit
+from tf_recall.runs.measure import measure
+from tf_recall.runs.model import fit, serve
+from tf_recall.runs.prepared import Prepared
 
 
 def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
@@ -52,12 +54,10 @@ def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_pa
             *changes,
         ]
         config = Config.load("two_tower_hard_movielens", sets)
-        split = config.make_split(config.make("data"))
-        catalog = tr.Catalog.fit(split.train)
-        model = fit(config, split, catalog, tmp_path / name)
-        recall[name] = assess(
-            tr.Service.build(model, catalog), config, split.test, catalog
-        ).metrics["recall@20"]
+        prepared = Prepared.of(config)
+        service = serve(prepared, fit(prepared, tmp_path / name))
+        report = measure(service, config.evaluate, prepared.split.test)
+        recall[name] = report.metrics["recall@20"]
     assert recall["corrected"] > 1.3 * recall["uncorrected"]
 
 
@@ -74,7 +74,7 @@ def test_baskets_beat_popularity_and_answer(shared_data, tmp_path):
     served = tr.load(trained.path)
     names = (
         tr.Config.load("item2vec_online_retail", sets)
-        .make("data")
+        .make_data()
         .items.set_index("item_id")["description"]
     )
     found, scores = served.similar(["22423"], k=10)  # a cake stand

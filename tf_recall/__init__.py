@@ -10,6 +10,8 @@ Importing the package loads nothing heavy: a name is imported when it is first u
 
 import importlib
 
+from tf_recall.retrievers.keras_hooks import watch_keras
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -73,6 +75,7 @@ _HOMES = {
     "ReciprocalRank": "channels.merge",
     "RetrievalTask": "losses",
     "Retriever": "retrievers.base",
+    "RowEmbedding": "features.embedding",
     "RoundRobin": "channels.merge",
     "SparseAdagrad": "retrievers.optimizers",
     "SAGEConvolution": "towers.convolutions",
@@ -81,6 +84,7 @@ _HOMES = {
     "Service": "recommend.service",
     "Sessions": "data.sessions",
     "ShrinkingWindows": "positives",
+    "SkipGram": "retrievers.skip_gram",
     "Streaming": "negatives",
     "Swing": "channels.swing",
     "TripletLogistic": "losses",
@@ -105,6 +109,7 @@ _HOMES = {
     "leave_last_out": "data.splits",
     "leave_last_session_out": "data.splits",
     "load": "runs.run",
+    "load_model": "retrievers.keras_hooks",
     "save": "export.write",
     "train": "runs.run",
     "user_item": "positives",
@@ -112,6 +117,8 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
+
+watch_keras(_HOMES)
 
 
 def __getattr__(name):

@@ -12,6 +12,9 @@ import time
 
 import click
 
+from tf_recall.config import MODELS, Config, apply
+from tf_recall.registry import REGISTRY
+
 # before TensorFlow is loaded; its start-up notes say nothing to a user
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -19,7 +22,7 @@ SET = click.option(
     "--set", "sets", multiple=True, metavar="A.B=C", help="Change one value of the config."
 )
 OUT = click.option(
-    "--out", default="saved_models", show_default=True, metavar="DIR", help="The model repository."
+    "--out", default=MODELS, show_default=True, metavar="DIR", help="The model repository."
 )
 
 
@@ -32,8 +35,9 @@ def main():
 
 
 def answers_json(command):
-    """A command whose result is JSON on standard output; all else goes to standard error, and a
-    mistake is one line.
+    """Makes a command print its result as JSON on standard output, and a mistake as one line.
+
+    Everything else goes to standard error.
     """
 
     @functools.wraps(command)
@@ -59,10 +63,9 @@ def quickstart(out, sets):
     trained = _train("two_tower_quickstart", sets, out)
     catalog, user = trained.service.catalog, "u1"
     items, scores = load(trained.path).recommend([user], k=5, exclude_seen=True)
+    titles = catalog.item_table["title"][catalog.items.encode(items[0]) - 1]
     click.echo(f"{user} has not seen, and may like:")
-    for item, title in zip(
-        items[0], catalog.item_table["title"][catalog.items.encode(items[0]) - 1], strict=True
-    ):
+    for item, title in zip(items[0], titles, strict=True):
         click.echo(f"  {item:<8}{title}")
     click.echo(f"the model: {trained.path}")
     click.echo(f"ask it:    tf-recall query {trained.path} --user-id u2")
@@ -76,18 +79,19 @@ def quickstart(out, sets):
 @click.argument("config")
 @OUT
 @SET
-@click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted run.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoints of an interrupted run, or to an export that failed.",
+)
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
 @answers_json
 def train(config, out, sets, resume, tensorboard):
-    """Train CONFIG (a YAML file, or the name of one that comes with the package), evaluate and
-    export.
-    """
+    """Train CONFIG, a YAML file or the name of one that comes with the package, and export."""
     return _train(config, sets, out, resume, tensorboard).summary()
 
 
 def _train(config, sets, out, resume=False, tensorboard=None):
-    from tf_recall.config import Config
     from tf_recall.runs.run import train
 
     trained = train(Config.load(config, sets), out, resume, tensorboard)
@@ -102,24 +106,28 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 @answers_json
 def evaluate(model, config, sets):
     """Evaluate the exported MODEL on the test part of CONFIG, beside popularity."""
-    from tf_recall.config import Config
-    from tf_recall.runs.run import judge
+    from tf_recall.runs import run
 
-    report = judge(model, Config.load(config, sets))
+    report = run.evaluate(Config.load(config, sets), model)
     click.echo(f"\n{report}\n")
     return {**report.to_dict(), "model": model}
 
 
 @main.command()
 @click.argument("model")
-@click.option("--index", "name", default="ivf", show_default=True, help="exact, ivf or scann.")
+@click.option(
+    "--index",
+    "name",
+    default="ivf",
+    show_default=True,
+    help=f"One of {', '.join(REGISTRY['index'])}.",
+)
 @OUT
 @click.option("--set", "sets", multiple=True, metavar="A=B", help="A setting of the index.")
 @answers_json
 def export(model, name, out, sets):
     """Export a trained MODEL once more, with another index, as <OUT>/<its name>_<index>."""
-    from tf_recall.config import apply
-    from tf_recall.runs.model import reindex
+    from tf_recall.runs.run import reindex
 
     index = {"name": name}
     for change in sets:
@@ -267,10 +275,7 @@ def lists(model, out, k, seen, users, url, name, ttl):
 @SET
 @answers_json
 def doctor(config, model, sets):
-    """Look for what would spoil a model: leakage, duplicates, unscaled numbers, the same answer for
-    everyone.
-    """
-    from tf_recall.config import Config
+    """Look for what would spoil a model: leakage, duplicates, unscaled numbers, equal answers."""
     from tf_recall.runs.run import diagnose
 
     findings = diagnose(Config.load(config, sets), model)

@@ -1,44 +1,42 @@
-"""A YAML file to frozen dataclasses to constructors. Defaults live once: in the constructors and
-the dataclasses.
+"""A YAML file becomes frozen dataclasses, and these become parts.
+
+A default stands once: in a constructor's signature, or in a dataclass here.
 """
 
 import dataclasses
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from tf_recall.registry import find, keywords, make
+from tf_recall.registry import find, keywords, make, part, take_name
 
 HERE = Path(__file__).parent
-PARTS = {  # arguments that are parts themselves, and their kind
-    "samplers": "negatives",
-    "easy": "negatives",
-    "hard": "negatives",
-    "frequency": "frequency",
-    "temperature": "temperature",
-    "features": "feature",
-    "positives": "positives",
-    "sessions": "sessions",
-    "negatives": "negatives",
-    "loss": "loss",
-    "aggregator": "aggregator",
-    "aggregators": "aggregator",
-    "similarity": "similarity",
-    "metric": "metric",
-    "pooling": "pooling",
-}
+MODELS = "saved_models"  # the model repository, where none is named
 
 
 class Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as everybody means it (plain PyYAML reads a string)."""
+    """Reads YAML with 1e-3 as a number (plain PyYAML reads a string)."""
 
 
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+
+def _check_count(key, value, optional=False):
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{key} must be a whole number of at least 1, not {value!r}")
+
+
+def _check_name(key, name):
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\"):
+        raise ValueError(f"{key}: a name must do as that of a folder, and {name!r} does not")
 
 
 @dataclass(frozen=True)
@@ -47,19 +45,22 @@ class Train:
 
     Args:
         epochs: the most epochs.
-        batch_size: rows of a batch; every other row's item is a negative.
+        batch_size: rows in a batch.
         optimizer: `{name: ..., **its arguments}`; None: the model's own.
-        monitor: what early stopping and the choice of the best epoch look at, on the validation
-            part.
-        patience: epochs without a better `monitor` after which to stop (asks for a validation
+        monitor: the metric on the validation part that chooses the best epoch and that early
+            stopping watches, higher is better: `recall@20`.
+        patience: epochs without a better `monitor` after which training stops (needs a validation
             part); None: never.
-        seed: of the initial weights and the order of the batches.
-        jit_compile: compile the step with XLA.
-        precision: what layers compute in, a Keras dtype policy: float32, mixed_bfloat16,
-            mixed_float16. Scores, prices and losses are float32 in any case.
+        seed: of the initial weights and of the order of the batches.
+        jit_compile: compile the training step with XLA.
+        precision: the Keras dtype policy that layers compute in: float32, mixed_bfloat16,
+            mixed_float16. Scores, log q and losses are always float32.
         strategy: where to train: one_device, mirrored (all GPUs of this machine), multi_worker (the
-            processes in TF_CONFIG), tpu. The batch is split between them, and the items of all of
-            it are negatives.
+            processes in TF_CONFIG), tpu. Each batch is split over the replicas, and a row's
+            negatives come from the whole batch.
+
+    Raises:
+        ValueError: a monitor that does not read metric@k, a number below 1.
     """
 
     epochs: int = 10
@@ -73,27 +74,28 @@ class Train:
     strategy: str = "one_device"
 
     def __post_init__(self):
-        if not re.fullmatch(r"[a-z_]+@\d+", self.monitor):
+        if not re.fullmatch(r"[a-z_]+@[1-9]\d*", str(self.monitor)):
             raise ValueError(
-                "train.monitor is a metric at a list length, such as recall@20, not "
+                "train.monitor is a metric at a list length of at least 1, such as recall@20, not "
                 f"{self.monitor!r}"
             )
-        for key in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise ValueError(
-                    f"train.{key} must be a whole number of at least 1, not {getattr(self, key)!r}"
-                )
+        _check_count("train.epochs", self.epochs)
+        _check_count("train.batch_size", self.batch_size)
+        _check_count("train.patience", self.patience, optional=True)
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """What to measure on the test part.
+    """What to measure on the test part, and, for the monitor, on the validation part.
 
     Args:
-        ks: list lengths.
-        cases: "by_user" (a user's held-out items together) or "by_row" (each held-out row with its
-            own context).
-        exclude_seen: leave out what the user has in the training part.
+        ks: list lengths. One beyond the catalog's size means the whole catalog.
+        cases: "by_user" (a user's held-out items are asked for together) or "by_row" (each held-out
+            row is asked for with its own context).
+        exclude_seen: filter out the items of the user's training part.
+
+    Raises:
+        ValueError: unknown cases, no list length, or one below 1.
     """
 
     ks: tuple = (10, 20, 100)
@@ -103,24 +105,37 @@ class Evaluate:
     def __post_init__(self):
         if self.cases not in ("by_user", "by_row"):
             raise ValueError(f"evaluate.cases is 'by_user' or 'by_row', not {self.cases!r}")
+        if not isinstance(self.ks, list | tuple) or not self.ks:
+            raise ValueError(f"evaluate.ks is a list of list lengths, [10, 20], not {self.ks!r}")
+        for k in self.ks:
+            _check_count("evaluate.ks", k)
         object.__setattr__(self, "ks", tuple(self.ks))
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. `data`, `split`, `model` and `index` name a part and its arguments:
-    `{name: by_time, test: 0.1}`.
+    """A whole run, from data to an export.
+
+    A part is named with its arguments: `{name: by_time, test: 0.1}`.
 
     Args:
-        data, split, model, index: parts; without an index one is chosen from the size of the
-            catalog.
-        channels: in place of a model, several recommenders by name, each a part:
+        data, split, model: parts.
+        channels: instead of a model, several recommenders by name, each a part:
             `{popular: popularity, ...}`.
-        merge: what makes one list of the channels', a part.
+        merge: the part that merges the channels' lists.
         depth: how many items each channel is asked for; None: as many as the answer has.
         train, evaluate: see `Train` and `Evaluate`.
-        k_max: the longest answer of the exported model.
-        name: of the exported model; the config file's by default.
+        index: the part that searches; None: one that suits the catalog's size.
+        k_max: the longest answer of the exported model; None: the default of `Service`.
+        name: of the exported model, and of its folder; by default that of the config file.
+
+    Raises:
+        ValueError: both a model and channels or neither of them, a number below 1, a name that is
+            no folder's.
+
+    Example:
+        >>> config = Config.load("two_tower_movielens", ["train.epochs=3"])
+        >>> trained = train(config)
     """
 
     data: dict
@@ -132,7 +147,7 @@ class Config:
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     index: dict | None = None
-    k_max: int = 200
+    k_max: int | None = None
     name: str = "model"
 
     def __post_init__(self):
@@ -141,15 +156,25 @@ class Config:
                 "the config needs either a section `model:` or a section `channels:`, one of the "
                 "two"
             )
-        if self.channels is not None and not (isinstance(self.channels, dict) and self.channels):
-            raise ValueError(
-                f"channels holds recommenders by name, `{{popular: popularity}}`, not "
-                f"{self.channels!r}"
-            )
+        if self.channels is not None:
+            if not isinstance(self.channels, dict) or not self.channels:
+                raise ValueError(
+                    "channels holds recommenders by name, `{popular: popularity}`, not "
+                    f"{self.channels!r}"
+                )
+            for name in self.channels:
+                _check_name("channels", name)
+        _check_count("k_max", self.k_max, optional=True)
+        _check_count("depth", self.depth, optional=True)
+        _check_name("name", self.name)
 
     @classmethod
-    def from_dict(cls, values):
-        """From plain values; unknown sections and keys are refused with the valid ones."""
+    def from_dict(cls, values: dict) -> "Config":
+        """Makes a config of plain values.
+
+        Raises:
+            ValueError: an unknown or missing section or key; the message lists the valid ones.
+        """
         values = dict(values)
         for key, kind in (("train", Train), ("evaluate", Evaluate)):
             if key in values:
@@ -157,8 +182,8 @@ class Config:
         return _construct(cls, values, "the config")
 
     @classmethod
-    def load(cls, path, sets=()):
-        """From a YAML file, or the name of a config that comes with the package.
+    def load(cls, path, sets: Sequence[str] = ()) -> "Config":
+        """Reads a YAML file, or the config of that name that comes with the package.
 
         Args:
             path: a file, or a name such as "two_tower_movielens".
@@ -166,7 +191,7 @@ class Config:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: no YAML, an unknown section, or a malformed change.
+            ValueError: no valid YAML, an unknown section, or a malformed change.
         """
         path = find_config(path)
         try:
@@ -182,33 +207,33 @@ class Config:
         values.setdefault("name", path.stem)
         return cls.from_dict(values)
 
-    def to_dict(self):
-        """Plain values that `from_dict` takes back."""
+    def to_dict(self) -> dict:
+        """Plain values, which `from_dict` reads back."""
         values = dataclasses.asdict(self)
         values["evaluate"]["ks"] = list(self.evaluate.ks)
         return values
 
-    def save(self, path):
-        """Writes YAML that `load` reads back."""
+    def save(self, path) -> None:
+        """Writes YAML, which `load` reads back."""
         Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
 
-    def make(self, section):
-        """Makes the part of a section that needs nothing else: "data" or "index"."""
-        return part(section, getattr(self, section))
+    def make_data(self):
+        """Reads the `Interactions`."""
+        return part("data", self.data)
 
-    def make_split(self, interactions):
-        """The interactions, split."""
+    def make_split(self):
+        """Reads the interactions and splits them: a `Split`."""
         arguments = dict(self.split)
-        name = _name(arguments, "split")
-        # the held-out file is a piece of the same log
+        name = take_name(arguments, "split")
+        # the held-out file is a part of the same log
         if name == "files" and "columns" in self.data:
             arguments.setdefault("columns", self.data["columns"])
-        return make("split", name, interactions, **arguments)
+        return make("split", name, self.make_data(), **arguments)
 
     def make_model(self):
-        """The model with its towers, negatives and loss, not adapted yet."""
+        """Makes the model of its positives, negatives, towers and loss, not adapted yet."""
         arguments = dict(self.model)
-        towers = find("model", _name(dict(arguments), "model")).towers
+        towers = find("model", take_name(dict(arguments), "model")).towers
         # the item tower first: a query tower over histories is made of it
         for key in sorted(towers, key=lambda key: key != "item_tower"):
             kind, entity = towers[key]
@@ -222,25 +247,33 @@ class Config:
                 arguments[key] = part("tower", {"name": kind, "features": [], **values}, entity)
         return part("model", arguments)
 
-    def make_channels(self):
-        """The channels by name, not fitted yet."""
+    def make_channels(self) -> dict:
+        """Makes the channels by name, not fitted yet."""
         return {name: part("channel", values) for name, values in self.channels.items()}
 
     def make_merge(self):
-        """What merges the channels' lists."""
+        """Makes what merges the channels' lists."""
         return part("merge", self.merge)
 
+    def make_index(self):
+        """Makes the index, still empty; None where the config names none."""
+        return self.index and part("index", self.index)
+
     def make_strategy(self):
-        """The `tf.distribute` strategy of `train.strategy`."""
+        """Makes the `tf.distribute` strategy."""
         return make("strategy", self.train.strategy)
 
     def make_optimizer(self):
-        """A fresh optimizer, or None for the model's own."""
+        """Makes a new optimizer; None where the model's own is wanted."""
         return self.train.optimizer and part("optimizer", self.train.optimizer)
 
 
-def find_config(path):
-    """The file at `path`, or the config of that name that comes with the package."""
+def find_config(path) -> Path:
+    """Finds the file at `path`, or the config of that name that comes with the package.
+
+    Raises:
+        FileNotFoundError: there is neither; the message lists the package's configs.
+    """
     path = Path(path)
     folders = [HERE / "configs", HERE.parent / "configs"]
     candidates = [path, *(folder / f"{path}.yaml" for folder in folders)]
@@ -269,34 +302,11 @@ def _construct(kind, values, where):
     return kind(**values)
 
 
-def _name(arguments, section):
-    if "name" not in arguments:
-        raise ValueError(
-            f"{section} needs a name, as in `{section}: {{name: ...}}`, and has {arguments}"
-        )
-    return arguments.pop("name")
-
-
-def part(kind, values, *positional):
-    """The part that `values` name, and those that its arguments name."""
-    if not isinstance(values, dict):
-        values = {"name": values}
-    arguments = dict(values)
-    name = _name(arguments, kind)
-    for key, inner in PARTS.items():
-        value = arguments.get(key)
-        if isinstance(value, list):
-            arguments[key] = [part(inner, each) for each in value]
-        elif isinstance(value, dict | str):
-            arguments[key] = part(inner, value)
-    return make(kind, name, *positional, **arguments)
-
-
-def apply(values, change):
-    """Makes one change, such as "train.epochs=3", to nested values.
+def apply(values: dict, change: str) -> None:
+    """Changes one of several nested values: "train.epochs=3".
 
     Raises:
-        ValueError: it does not read a.b=c, or leads through something that is no section.
+        ValueError: the change does not read a.b=c, or leads through something that is no section.
     """
     path, equals, text = change.partition("=")
     if not equals or not path:

@@ -1,6 +1,4 @@
-"""Every part that a config can name: kind and name to the class or function that makes it, imported
-when asked for.
-"""
+"""What a config can name: kind and name to a class or function, imported when asked for."""
 
 import difflib
 import importlib
@@ -128,7 +126,7 @@ REGISTRY = {
         "item_cf": "tf_recall.channels.item_cf:ItemCF",
         "swing": "tf_recall.channels.swing:Swing",
         "user_cf": "tf_recall.channels.user_cf:UserCF",
-        "trained": "tf_recall.runs.trained:TrainedChannel",
+        "trained": "tf_recall.runs.prepared:TrainedChannel",
     },
     "similarity": {
         "cosine": "tf_recall.channels.similarity:Cosine",
@@ -165,9 +163,27 @@ REGISTRY = {
     },
 }
 
+PARTS = {  # the arguments that are parts themselves, and their kinds
+    "samplers": "negatives",
+    "easy": "negatives",
+    "hard": "negatives",
+    "frequency": "frequency",
+    "temperature": "temperature",
+    "features": "feature",
+    "positives": "positives",
+    "sessions": "sessions",
+    "negatives": "negatives",
+    "loss": "loss",
+    "aggregator": "aggregator",
+    "aggregators": "aggregator",
+    "similarity": "similarity",
+    "metric": "metric",
+    "pooling": "pooling",
+}
 
-def find(kind, name):
-    """The class or function registered as `name` among the parts of `kind`.
+
+def find(kind: str, name: str):
+    """Imports the class or function that is registered as `name` among the parts of `kind`.
 
     Raises:
         ValueError: no such name; the message lists the valid ones.
@@ -183,8 +199,8 @@ def find(kind, name):
     return getattr(importlib.import_module(module), attribute)
 
 
-def keywords(make):
-    """The keywords that a class or function takes from a config: `{name: inspect.Parameter}`."""
+def keywords(make) -> dict[str, inspect.Parameter]:
+    """The arguments that a class or function takes from a config, by name."""
     named = inspect.signature(make).parameters.values()
     return {
         p.name: p
@@ -193,11 +209,12 @@ def keywords(make):
     }
 
 
-def make(kind, name, *positional, **arguments):
-    """Makes a part, with errors that name the keyword and list the valid ones.
+def make(kind: str, name: str, *positional, **arguments):
+    """Makes the part that is registered as `name`.
 
     Raises:
-        ValueError: an unknown name or keyword, or one that is missing.
+        ValueError: an unknown name, an unknown or a missing argument; the message lists the valid
+            ones.
     """
     maker = find(kind, name)
     known = list(keywords(maker))[len(positional) :]
@@ -214,9 +231,42 @@ def make(kind, name, *positional, **arguments):
     return maker(*positional, **arguments)
 
 
-def described(kind, part):
-    """A part as a config names it: `{name: ..., **its arguments}`; of a part that keeps them under
-    their own names.
+def take_name(arguments: dict, section: str) -> str:
+    """Removes the name from a part's arguments, and returns it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if "name" not in arguments:
+        raise ValueError(
+            f"{section} needs a name, as in `{section}: {{name: ...}}`, and has {arguments}"
+        )
+    return arguments.pop("name")
+
+
+def part(kind: str, values: dict | str, *positional):
+    """Makes the part that `values` name, and the parts that its arguments name.
+
+    Raises:
+        ValueError: an unknown name or argument; the message lists the valid ones.
+    """
+    if not isinstance(values, dict):
+        values = {"name": values}
+    arguments = dict(values)
+    name = take_name(arguments, kind)
+    for key, inner in PARTS.items():
+        value = arguments.get(key)
+        if isinstance(value, list):
+            arguments[key] = [part(inner, each) for each in value]
+        elif isinstance(value, dict | str):
+            arguments[key] = part(inner, value)
+    return make(kind, name, *positional, **arguments)
+
+
+def described(kind: str, part) -> dict:
+    """Describes a part as a config names it, `{name: ..., **its arguments}`: the inverse of `part`.
+
+    The part must keep each argument in an attribute of the same name.
 
     Raises:
         ValueError: the part's class is not registered among those of its kind.

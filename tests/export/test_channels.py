@@ -15,7 +15,7 @@ from tf_recall.channels.similarity import Pearson
 from tf_recall.config import Config
 from tf_recall.export.channels import read, save
 from tf_recall.registry import REGISTRY, described
-from tf_recall.runs.trained import TrainedChannel
+from tf_recall.runs.prepared import TrainedChannel
 
 TOWER = {"features": [{"name": "id", "dim": 8}]}
 VALUES = {
@@ -181,5 +181,7 @@ def test_a_trained_channel_goes_by_another_config():
         whole, "towers"
     )
     assert other.model == {"name": "item2vec"}
-    with pytest.raises(ValueError, match="a trained channel needs a config to go by, or a model"):
+    with pytest.raises(
+        ValueError, match="a trained channel needs a config to start from, or a model"
+    ):
         TrainedChannel()

@@ -8,8 +8,10 @@ from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
+from tf_recall.runs import callbacks
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.model import fit
+from tf_recall.runs.prepared import Prepared
 
 CONFIG = {
     "data": {"name": "synthetic"},
@@ -54,6 +56,11 @@ def config(optimizer="lazy_adam", model=None, **train):
     )
 
 
+def run(settings, world, folder, **options):
+    """Trains on the planted world; goes on from the folder's checkpoints."""
+    return fit(Prepared.of(settings, *world), folder, **options)
+
+
 def weights(model):
     return [np.asarray(weight) for weight in (*model.weights, *model.optimizer.variables)]
 
@@ -65,9 +72,8 @@ def weights(model):
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     world, tmp_path, monkeypatch, optimizer, model
 ):
-    split, catalog = world
     settings = config(optimizer, model, epochs=4)
-    whole = fit(settings, split, catalog, tmp_path / "whole")
+    whole = run(settings, world, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(
             Checkpoint,
@@ -75,17 +81,17 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
             lambda self, epoch, logs=None: 1 / 0 if epoch == 2 else None,
         )
         with pytest.raises(ZeroDivisionError):
-            fit(settings, split, catalog, tmp_path / "cut")
-    resumed = fit(settings, split, catalog, tmp_path / "cut", resume=True)
+            run(settings, world, tmp_path / "cut")
+    resumed = run(settings, world, tmp_path / "cut")
     for one, other in zip(weights(whole), weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_a_run_of_another_config_is_not_resumed(world, tmp_path):
-    fit(config(epochs=1), *world, tmp_path / "run")
-    with pytest.raises(ValueError, match="another config .train differ"):
-        fit(config(epochs=1, batch_size=128), *world, tmp_path / "run", resume=True)
-    fit(config(epochs=2), *world, tmp_path / "run", resume=True)  # for longer is the same run
+    run(config(epochs=1), world, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"another config \(train.batch_size differ\)"):
+        run(config(epochs=1, batch_size=128), world, tmp_path / "run")
+    run(config(epochs=2), world, tmp_path / "run")  # for longer is the same run
 
 
 def test_the_best_epoch_comes_back_and_patience_ends_the_run(world, tmp_path, monkeypatch):
@@ -97,15 +103,16 @@ def test_the_best_epoch_comes_back_and_patience_ends_the_run(world, tmp_path, mo
         seen[epoch] = self.model.embed_catalog()
 
     monkeypatch.setattr(CatalogRecall, "on_epoch_end", metric)
-    model = fit(config(epochs=5, patience=2), *world, tmp_path / "run")
+    model = run(config(epochs=5, patience=2), world, tmp_path / "run")
     assert len(seen) == 4  # 0.3 was not beaten twice
     np.testing.assert_array_equal(model.embed_catalog(), seen[1])
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["1", "3", "config.yaml"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["1", "3", "run.yaml"]
 
 
 def test_a_half_written_checkpoint_is_not_resumed_from(world, tmp_path):
-    model = fit(config(epochs=1), *world, tmp_path / "run")
-    (tmp_path / "run" / "1.part").mkdir()
+    model = run(config(epochs=1), world, tmp_path / "run")
+    (tmp_path / "run" / ".tf_recall-1").mkdir()
+    (tmp_path / "run" / "2").mkdir()  # not a checkpoint
     assert Checkpoint(tmp_path / "run").restore(model) == 1
 
 
@@ -130,7 +137,7 @@ def test_keras_early_stopping_can_watch_the_catalog(world):
 
 
 def test_tensorboard_is_written(world, tmp_path):
-    fit(config(epochs=1), *world, tmp_path / "run", tensorboard=tmp_path / "board")
+    run(config(epochs=1), world, tmp_path / "run", tensorboard=tmp_path / "board")
     assert list((tmp_path / "board").rglob("events.out.tfevents.*"))
 
 
@@ -143,15 +150,38 @@ def test_a_monitor_that_nobody_measures_is_named(world, tmp_path):
         checkpoint.on_epoch_end(0, {"loss": 1.0})
 
 
-def test_patience_without_a_validation_part_is_refused(tmp_path):
-    split = by_time(synthetic(200, 100, 4000).interactions, test=0.1)
-    with pytest.raises(ValueError, match="split.validation=0.1"):
-        fit(config(patience=1), split, Catalog.fit(split.train), tmp_path / "run")
+def test_a_list_length_beyond_the_catalog_means_all_of_it(world):
+    split, catalog = world
+    model = config().make_model().adapt(split.train, catalog)
+    recall = CatalogRecall(split.validation, catalog, ks=(5, 100_000))
+    recall.set_model(model)
+    logs = {}
+    recall.on_epoch_end(0, logs)
+    whole = CatalogRecall(split.validation, catalog, ks=(catalog.num_items,))
+    whole.set_model(model)
+    other = {}
+    whole.on_epoch_end(0, other)
+    assert (
+        logs["val_recall@100000"] == other[f"val_recall@{catalog.num_items}"] > logs["val_recall@5"]
+    )
 
 
-def test_a_batch_that_does_not_split_evenly_is_refused(world, tmp_path):
-    two = SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(
-        ValueError, match="batch_size must be a multiple of the replicas, 2, not 255"
-    ):
-        fit(config(batch_size=255), *world, tmp_path / "run", strategy=two)
+def test_a_metric_that_is_not_defined_is_not_logged(world, monkeypatch):
+    split, catalog = world
+    figures = SimpleNamespace(metrics={"recall@5": 0.5, "popularity_lift@5": None})
+    monkeypatch.setattr(callbacks, "evaluate_cut", lambda *arguments: figures)
+    recall = CatalogRecall(split.validation, catalog, ks=(5,))
+    recall.set_model(config().make_model().adapt(split.train, catalog))
+    logs = {"loss": 1.0}
+    recall.on_epoch_end(0, logs)
+    assert logs == {"loss": 1.0, "val_recall@5": 0.5}
+
+
+def test_items_that_users_have_seen_may_count(world):
+    split, catalog = world
+    again = split.train.select(np.arange(len(split.train)) < 50)  # the users have seen all of it
+    recall = CatalogRecall(again, catalog, exclude_seen=False)
+    recall.set_model(config().make_model().adapt(split.train, catalog))
+    logs = {}
+    recall.on_epoch_end(0, logs)
+    assert 0 <= logs["val_recall@20"] <= 1

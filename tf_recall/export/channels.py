@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.config import part
 from tf_recall.data.catalog import Catalog
 from tf_recall.export.load import CHANNELS, check, load
 from tf_recall.export.write import publish, write, write_notes
-from tf_recall.registry import described
+from tf_recall.registry import described, part
 
 
 def save(

@@ -1,6 +1,7 @@
 """The binder: positives, negatives, towers and loss become one Keras model."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -195,6 +196,32 @@ class Retriever(ReplicatedModel):
     def fit(self, *args, callbacks=None, **kwargs):
         """As `keras.Model.fit`; the negatives learn of each epoch."""
         return super().fit(*args, callbacks=[_Epochs(), *(callbacks or [])], **kwargs)
+
+    def train(
+        self, train, catalog, settings, callbacks=(), initial_epoch: int = 0
+    ) -> keras.callbacks.History:
+        """Trains the compiled model on the training part: makes batches and calls `fit`.
+
+        A model that is fitted in another way, such as by sweeps, overrides this. Training goes on
+        from the optimizer's iteration, so that an interrupted run ends as an uninterrupted one.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: their `Catalog`; `adapt` and `compile` come first.
+            settings: how to train, a `Train`: its batch_size, seed and epochs.
+            callbacks: Keras callbacks.
+            initial_epoch: how many epochs the model has been trained for.
+        """
+        batches = self.batches(train, catalog, settings.batch_size, settings.seed)
+        return self.fit(
+            batches.dataset(int(self.optimizer.iterations.numpy())),
+            steps_per_epoch=batches.steps_per_epoch,
+            initial_epoch=initial_epoch,
+            epochs=settings.epochs,
+            callbacks=list(callbacks),
+            shuffle=False,  # the batches are shuffled already
+            verbose="auto" if sys.stderr.isatty() else 2,
+        )
 
     def embed_query(self, inputs: dict) -> tf.Tensor:
         """Query vectors `[B, D]` for serving: no temperature, no log q."""

@@ -1,33 +1,39 @@
-"""Keras callbacks: recall over the whole catalog, and checkpoints from which a run resumes
-exactly.
-"""
+"""Keras callbacks: metrics over the whole catalog, and checkpoints to resume from exactly."""
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
+from tf_recall.evaluation import cases_by_user
 from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
+from tf_recall.runs.measure import evaluate_cut
 
-WEIGHTS, STATE = "model.weights.h5", "state.json"
+WEIGHTS = "model.weights.h5"
+STATE = "state.json"  # marks an epoch's folder as ours
 
 
 class CatalogRecall(keras.callbacks.Callback):
-    """Exact metrics over the whole catalog as `val_recall@20` and so on, for `EarlyStopping` and
-    TensorBoard.
+    """Adds exact metrics over the whole catalog to each epoch's logs: `val_recall@20` and so on.
 
-    The loss of an in-batch softmax says little about the ranking of the catalog: let early stopping
-    watch this.
+    The loss of an in-batch softmax says little about how the whole catalog is ranked, so let early
+    stopping watch one of these metrics.
 
     Args:
-        validation: held-out `Interactions`.
-        catalog: the `Catalog` of the training part.
-        ks: list lengths.
-        cases: what makes a query of the held-out rows.
+        validation: the held-out interactions.
+        catalog: that of the training part.
+        ks: list lengths; one beyond the catalog means the whole catalog.
+        cases: makes cases of the held-out rows, `cases_by_user` or `cases_by_row`.
+        exclude_seen: filter out the items of the user's training part.
+
+    Raises:
+        ValueError: the held-out rows make no cases.
 
     Example:
         >>> recall = CatalogRecall(split.validation, catalog)
@@ -37,9 +43,19 @@ class CatalogRecall(keras.callbacks.Callback):
         ...           callbacks=[recall, stop])
     """
 
-    def __init__(self, validation, catalog, ks=(20,), cases=cases_by_user):
+    def __init__(
+        self,
+        validation: Interactions,
+        catalog: Catalog,
+        ks: Sequence[int] = (20,),
+        cases=cases_by_user,
+        exclude_seen: bool = True,
+    ):
         super().__init__()
-        self.cases, self.catalog, self.ks = cases(validation, catalog), catalog, ks
+        self.cases = cases(validation, catalog)
+        self.catalog = catalog
+        self.ks = ks
+        self.exclude_seen = exclude_seen
         self.service = None
 
     def on_epoch_end(self, epoch, logs=None):
@@ -49,24 +65,29 @@ class CatalogRecall(keras.callbacks.Callback):
             )
         else:
             self.service.index.vectors.assign(self.model.embed_catalog())
-        report = evaluate(self.service, self.cases, self.catalog, ks=self.ks)
-        logs.update({f"val_{name}": value for name, value in report.metrics.items()})
+        report = evaluate_cut(self.service, self.cases, self.catalog, self.ks, self.exclude_seen)
+        for name, value in report.metrics.items():
+            if value is not None:
+                logs[f"val_{name}"] = value
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """After each epoch, all that the next one needs: weights, optimizer state, random state,
-    history of the metrics.
+    """Saves after each epoch all that the next one needs, and stops training without progress.
 
-    A batch is a function of the seed and the step (`Batches`), so a run that was interrupted,
-    restored and continued ends with the weights of one that was not. A checkpoint is written aside,
-    then renamed; the last and the best stay. Of several worker processes the chief writes, and all
-    must see its directory.
+    A checkpoint holds the weights, the state of the optimizer and of everything random, and the
+    metrics so far. A batch is a function of the seed and the step (`Batches`), so a run that is
+    interrupted and resumed ends with the weights of one that is not. A checkpoint is written under
+    another name and renamed when it is whole. The last one and the best one are kept. With several
+    worker processes the chief writes, and all of them must see the folder.
 
     Args:
-        directory: where the checkpoints go, one folder an epoch.
-        monitor: the metric that makes an epoch the best, higher is better. None: the last is the
-            best.
-        patience: epochs without a better `monitor` after which training stops.
+        directory: the folder of the checkpoints; in it each epoch has a folder.
+        monitor: the metric that makes an epoch the best, higher is better. None: the last epoch is
+            the best.
+        patience: epochs without a better `monitor` after which training stops; None: never.
+
+    Raises:
+        ValueError: at the end of an epoch, no callback before this one gave the monitor.
 
     Example:
         >>> checkpoint = Checkpoint("checkpoints", monitor="val_recall@20", patience=3)
@@ -77,13 +98,15 @@ class Checkpoint(keras.callbacks.Callback):
         >>> checkpoint.restore_best(model)
     """
 
-    def __init__(self, directory, monitor=None, patience=None):
+    def __init__(self, directory, monitor: str | None = None, patience: int | None = None):
         super().__init__()
-        self.directory, self.monitor, self.patience = Path(directory), monitor, patience
+        self.directory = Path(directory)
+        self.monitor = monitor
+        self.patience = patience
         self.history = []
 
     @property
-    def best(self):
+    def best(self) -> int:
         """The best epoch so far, from 0."""
         if self.monitor is None:
             return len(self.history) - 1
@@ -91,41 +114,41 @@ class Checkpoint(keras.callbacks.Callback):
         return values.index(max(values))
 
     @property
-    def finished(self):
-        """Whether the last `patience` epochs brought nothing better."""
+    def finished(self) -> bool:
+        """Whether the last `patience` epochs were no better than one before them."""
         return (
             bool(self.history)
             and self.patience is not None
             and len(self.history) > self.best + self.patience
         )
 
-    def restore(self, model):
-        """Brings a compiled, adapted model to the last checkpoint; returns how many epochs it has
-        behind it.
+    def restore(self, model: keras.Model) -> int:
+        """Loads the last checkpoint into a compiled, adapted model.
+
+        Returns:
+            How many epochs the model has been trained for; 0 where there is no checkpoint.
         """
-        epochs = sorted(
-            int(path.name) for path in self.directory.glob("[0-9]*") if path.name.isdigit()
-        )
+        epochs = self._epochs()
         if not epochs:
             return 0
         self._load(model, epochs[-1])
-        self.history = json.loads((self.directory / str(epochs[-1]) / STATE).read_text())
+        self.history = json.loads((self._folder(epochs[-1]) / STATE).read_text())
         return epochs[-1] + 1
 
-    def restore_best(self, model):
-        """Brings the model to the best epoch."""
+    def restore_best(self, model: keras.Model) -> None:
+        """Loads the checkpoint of the best epoch."""
         self._load(model, self.best)
 
     def _load(self, model, epoch):
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.directory / str(epoch) / WEIGHTS)
+        model.load_weights(self._folder(epoch) / WEIGHTS)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor is not None and self.monitor not in logs:
             raise ValueError(
                 f"{self.monitor!r} is not among the metrics {sorted(logs)}; put CatalogRecall "
-                "before"
+                "before Checkpoint"
             )
         self.history.append({name: float(value) for name, value in logs.items()})
         if is_chief(self.model.distribute_strategy):
@@ -134,12 +157,20 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self, epoch):
-        aside = self.directory / f"{epoch}.part"
+        aside = self.directory / f".tf_recall-{epoch}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         self.model.save_weights(aside / WEIGHTS)
         (aside / STATE).write_text(json.dumps(self.history))
-        aside.rename(self.directory / str(epoch))
-        for path in self.directory.glob("[0-9]*"):
-            if path.name not in (str(epoch), str(self.best)):
-                shutil.rmtree(path)
+        aside.rename(self._folder(epoch))
+        for other in self._epochs():
+            if other not in (epoch, self.best):
+                shutil.rmtree(self._folder(other))
+
+    def _epochs(self):
+        """The epochs that have a whole checkpoint, rising."""
+        marks = self.directory.glob(f"*/{STATE}")
+        return sorted(int(mark.parent.name) for mark in marks if mark.parent.name.isdecimal())
+
+    def _folder(self, epoch):
+        return self.directory / str(epoch)

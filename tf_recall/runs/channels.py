@@ -1,95 +1,102 @@
-"""A config of several channels from data to an export: what `tf-recall train` does where it has
-`channels`.
-"""
+"""A run of several channels: counted or trained, merged, measured and exported."""
 
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from tf_recall.channels.merge import MarginalRank
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.config import Config
+from tf_recall.config import Config, Evaluate
+from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation.compare import ChannelReport, compare
 from tf_recall.evaluation.report import Report
-from tf_recall.export.channels import save
-from tf_recall.runs.model import Trained, assess, cases_of, prepare
-from tf_recall.runs.trained import TrainedChannel
+from tf_recall.export.channels import save as export
+from tf_recall.retrievers.base import Retriever
+from tf_recall.runs.measure import cases_of, measure
+from tf_recall.runs.model import compiled, fit, serve
+from tf_recall.runs.prepared import Prepared
 
 log = logging.getLogger("tf_recall")
 
 
 @dataclass(frozen=True)
 class MultiReport:
-    """The merge beside popularity, and the channels beside one another."""
+    """The figures of a merge beside popularity's, and those of its channels side by side.
+
+    Args:
+        merged: the merge, beside popularity.
+        channels: the channels, beside one another.
+    """
 
     merged: Report
     channels: ChannelReport
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.merged}\n\n{self.channels}"
 
-    def to_dict(self):
-        """JSON-able."""
+    def to_dict(self) -> dict:
+        """Plain dicts and numbers, fit for JSON."""
         return {**self.merged.to_dict(), "channels": self.channels.to_dict()}
 
 
-def train_channels(config: Config, out="saved_models", resume=False, tensorboard=None) -> Trained:
-    """Reads, splits, counts or trains each channel, merges, evaluates beside popularity, exports.
+def run_channels(
+    prepared: Prepared, checkpoints: Path, tensorboard=None
+) -> tuple[MultiChannel, dict[str, Retriever]]:
+    """Fits each channel and merges them.
 
     Args:
-        config: one with `channels`.
-        out: the model repository; the export goes to `<out>/<config.name>/<version>`.
-        tensorboard: a directory for the logs of what is trained; a folder in it for each channel.
-        resume: go on from the checkpoints of an interrupted run of the same config.
+        prepared: a prepared config with `channels`.
+        checkpoints: the folder of the checkpoints; in it each trained channel has a folder.
+        tensorboard: a folder for TensorBoard's logs, or None; in it each trained channel has one.
 
     Returns:
-        a `Trained`: the path of the export, a `MultiReport`, the `MultiChannel`.
+        The channels as one, and the trained models by channel.
     """
-    split, catalog = prepare(config)
-    checkpoints = Path(out) / config.name / "checkpoints"
-    channels, models = {}, {}
-    for name, channel in config.make_channels().items():
-        log.info("%s: %s", name, type(channel).__name__)
-        logs = tensorboard and str(Path(tensorboard) / name)
-        if isinstance(channel, TrainedChannel):
-            channel, models[name] = channel.fit(
-                config, name, split, catalog, checkpoints / name, resume, logs
-            )
-        else:
+    split, catalog = prepared.split, prepared.catalog
+    channels = dict(prepared.channels)
+    for name, channel in channels.items():
+        if name not in prepared.trained:
+            log.info("%s: %s", name, type(channel).__name__)
             channel.fit(split.train, catalog)
-        channels[name] = channel
-    multi = MultiChannel(channels, catalog, config.make_merge(), config.depth)
+    # each is compiled before any is trained, which takes long: what is wrong with one shows first
+    models = {name: compiled(alone) for name, alone in prepared.trained.items()}
+    for name, alone in prepared.trained.items():
+        log.info("%s: %s", name, type(models[name]).__name__)
+        logs = tensorboard and Path(tensorboard) / name
+        models[name] = fit(alone, checkpoints / name, logs, models[name])
+        channels[name] = serve(alone, models[name])
+    multi = MultiChannel(channels, catalog, prepared.merge, prepared.config.depth)
     if isinstance(multi.merge, MarginalRank):
-        if split.validation is None:
-            raise ValueError("merge: marginal_rank learns on a validation part: give the split one")
-        multi.merge.fit(_compared(multi, config, split.validation))
-    report = judge_channels(multi, config, split.test)
-    path = save(
-        multi,
-        Path(out) / config.name,
-        config=config.to_dict(),
-        metrics=report.to_dict(),
-        models=models,
+        multi.merge.fit(_compared(multi, prepared.config.evaluate, split.validation))
+    return multi, models
+
+
+def measure_channels(multi: MultiChannel, settings: Evaluate, part: Interactions) -> MultiReport:
+    """Measures a merge beside popularity, and its channels side by side; arguments as `measure`."""
+    return MultiReport(measure(multi, settings, part), _compared(multi, settings, part))
+
+
+def save_channels(
+    multi: MultiChannel,
+    report: MultiReport,
+    directory: Path,
+    config: Config,
+    models: dict[str, Retriever],
+) -> Path:
+    """Exports channels with their models, config, figures and a plot; returns the new version."""
+    path = export(
+        multi, directory, config=config.to_dict(), metrics=report.to_dict(), models=models
     )
-    shutil.rmtree(checkpoints, ignore_errors=True)
     try:
         report.channels.plot(path / "channels.png")
     except ImportError as error:
         log.info("no plot of the channels: %s", error)
-    return Trained(path, report, multi)
+    return path
 
 
-def judge_channels(multi: MultiChannel, config: Config, test) -> MultiReport:
-    """The merge beside popularity and the channels beside one another, on the config's cases."""
-    return MultiReport(assess(multi, config, test, multi.catalog), _compared(multi, config, test))
-
-
-def _compared(multi, config, part):
-    cases, k = (
-        cases_of(config, part, multi.catalog),
-        max(k for k in config.evaluate.ks if k < multi.catalog.num_items),
-    )
+def _compared(multi, settings, part):
+    cases = cases_of(settings, part, multi.catalog)
+    k = min(max(settings.ks), multi.catalog.num_items)
     return compare(
-        multi.channels, multi, cases, multi.catalog, k, exclude_seen=config.evaluate.exclude_seen
+        multi.channels, multi, cases, multi.catalog, k, exclude_seen=settings.exclude_seen
     )

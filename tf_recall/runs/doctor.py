@@ -1,4 +1,4 @@
-"""The doctor: looks at data and at recommended lists for what quietly spoils a retrieval model.
+"""The doctor: looks in data and in recommended lists for what spoils a model without an error.
 
 Each check gives a list of `Finding`, empty when all is well.
 """
@@ -8,27 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-# share of users with one and the same list; mean share of a list found in another's
-SAME_LIST, OVERLAP = (
-    0.5,
-    0.9,
-)
-UNKNOWN = 0.2  # share of held-out events
-LARGE = 10.0  # mean or deviation that a tower's Dense layers take badly
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.splits import Split
+from tf_recall.positives import user_item
+
+SAME_LIST = 0.5  # share of the users who get one and the same list
+OVERLAP = 0.9  # mean share of a list that is in another list
+UNKNOWN = 0.2  # share of the held-out events
+LARGE = 10.0  # mean or deviation that a tower's Dense layers cannot use well
 FAR = 20.0  # an outlier's distance from the median, in interquartile ranges
 MISSING = 0.2  # share of a column
+USERS = 1000  # about how many users are asked for their lists
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something the doctor saw.
+    """Something that the doctor found.
 
     Args:
         name: what it is, in one word: `identical_lists`.
-        message: what was seen, and what to do.
-        severity: `error` (the figures mean nothing), `warning` (they may be worse than they could),
-            `info` (worth
-        knowing).
+        message: what was found, and what to do.
+        severity: `error` (the figures mean nothing), `warning` (they may be worse than they could
+            be), `info` (worth knowing).
     """
 
     name: str
@@ -39,13 +40,20 @@ class Finding:
         return f"{self.severity}: {self.name}: {self.message}"
 
 
+def check_answers(recommender, catalog: Catalog) -> list[Finding]:
+    """Checks the lists that about 1,000 users of a catalog are recommended; see `check_lists`."""
+    users = catalog.users.ids[:: max(1, len(catalog.users.ids) // USERS)]
+    k = min(20, getattr(recommender, "k_max", catalog.num_items))
+    return check_lists(recommender.recommend_rows(users, k=k)[0])
+
+
 def check_lists(rows: np.ndarray) -> list[Finding]:
-    """Whether everyone is recommended the same: a tower has collapsed, or popularity alone was
-    learned.
+    """Checks whether everyone is recommended the same items.
+
+    They are where a tower has collapsed, or has learned nothing but popularity.
 
     Args:
-        rows: `[n, k]` recommended rows (or raw ids) of n different users, not excluding what each
-            has seen.
+        rows: `[n, k]` recommended rows (or raw ids) of n different users, seen items among them.
 
     Example:
         >>> rows, _ = service.recommend_rows(some_users, k=20)
@@ -59,9 +67,8 @@ def check_lists(rows: np.ndarray) -> list[Finding]:
     same = list_count.max() / num_lists
     if same > SAME_LIST:
         cure = (
-            "Look whether the loss has stopped falling, the learning rate is too high, the "
-            "temperature is unsuitable, "
-            "or the query tower's features are the same for everyone."
+            "Check that the loss falls, that the learning rate is not too high, that the "
+            "temperature suits, and that the query tower's features differ between users."
         )
         return [
             Finding(
@@ -75,21 +82,22 @@ def check_lists(rows: np.ndarray) -> list[Finding]:
     overlap = (count * (count - 1)).sum() / (num_lists * (num_lists - 1) * width)
     if overlap > OVERLAP:
         message = (
-            f"two users' lists share {overlap:.0%} of their {width} items on average: users are "
-            "hardly told apart. "
-            "Train longer, give the query tower more to see, or correct for popularity (log q) in "
-            "the loss."
+            f"two users' lists share {overlap:.0%} of their {width} items on average: the model "
+            "hardly distinguishes users. Train longer, give the query tower more features, or "
+            "correct for popularity (log q) in the loss."
         )
         return [Finding("similar_lists", message, "warning")]
     return []
 
 
-def check_split(split) -> list[Finding]:
-    """Whether the held-out part can be trusted: the target inside the history, repeated pairs,
-    strangers.
+def check_split(split: Split) -> list[Finding]:
+    """Checks whether figures on the held-out parts can be trusted.
+
+    Looks for targets inside the history, events before the training part's, repeated pairs, and
+    unknown users and items.
 
     Args:
-        split: a `Split`; its validation part, if any, is checked like its test part.
+        split: a `Split`; its validation part, if any, is checked as its test part is.
     """
     findings = _repeated(split.train.frame, "train")
     for name in ("validation", "test"):
@@ -97,14 +105,14 @@ def check_split(split) -> list[Finding]:
         if part is not None:
             findings += _repeated(part.frame, name)
             findings += _leaks(split.train.frame, part.frame, name)
-            findings += _strangers(split.train.frame, part.frame, name)
+            findings += _unknown(split.train.frame, part.frame, name)
     return findings
 
 
 def check_items(items: pd.DataFrame | None) -> list[Finding]:
-    """Whether the item table holds one item under several ids, or columns with much missing.
+    """Checks whether the item table holds an item under several ids, or columns with gaps.
 
-    Two items are the same when all their side columns are, letters' case and white space aside.
+    Two items are the same if all their side columns are, ignoring case and white space.
 
     Args:
         items: the item table, `item_id` and side columns; None gives no finding.
@@ -117,19 +125,18 @@ def check_items(items: pd.DataFrame | None) -> list[Finding]:
     if len(missing := missing[missing > MISSING]):
         shares = ", ".join(f"{name} ({share:.0%})" for name, share in missing.items())
         message = (
-            f"missing item values in {shares}. Fill them, or expect such items to be told apart "
-            "by the rest alone."
+            f"missing item values in {shares}. Fill them in, or such items differ by their other "
+            "columns alone."
         )
         findings.append(Finding("missing_values", message, "warning"))
-    told = side.notna().any(axis=1)
-    twin = side[told].duplicated(keep=False)
+    described = side.notna().any(axis=1)
+    twin = side[described].duplicated(keep=False)
     twins = items.loc[twin.index[twin], "item_id"]
     if len(twins) > len(items) / 2:
         message = (
             f"{len(twins) / len(items):.0%} of the items share all their side values with another "
-            "one: the side "
-            f"columns ({', '.join(side.columns)}) do not tell items apart. Use the item id as a "
-            "feature too."
+            f"one: the side columns ({', '.join(side.columns)}) do not identify items. Use the "
+            "item id as a feature too."
         )
         findings.append(Finding("vague_items", message, "info"))
     elif len(twins):
@@ -138,19 +145,18 @@ def check_items(items: pd.DataFrame | None) -> list[Finding]:
         )
         example = ", ".join(map(str, twins[groups == groups.iloc[0]][:3]))
         message = (
-            f"{len(twins):,} items have a twin with other id and the same side values, such as "
-            f"{example}. "
-            "Give each item one id, or users will be shown it twice."
+            f"{len(twins):,} items have a twin with another id and the same side values, such as "
+            f"{example}. Give each item one id, or users see it twice."
         )
         findings.append(Finding("duplicate_items", message, "warning"))
     return findings
 
 
 def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
-    """Whether numeric columns are fit to be read by a tower as they are.
+    """Checks whether numeric columns suit a tower as they are.
 
     Args:
-        columns: name to `[n]` numbers, as the tower would get them; NaN is missing.
+        columns: numbers `[n]` by name, as the tower gets them; NaN is missing.
 
     Raises:
         TypeError: a column is not numeric.
@@ -166,9 +172,8 @@ def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
         values = values[np.isfinite(values)]
         if not len(values) or values.min() == values.max():
             held = f"only the value {values[0]:g}" if len(values) else "no value at all"
-            findings.append(
-                Finding("constant_numeric", f"{name} holds {held}. Leave it out.", "warning")
-            )
+            message = f"{name} holds {held}. Leave it out."
+            findings.append(Finding("constant_numeric", message, "warning"))
             continue
         mean, deviation = values.mean(), values.std()
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
@@ -176,8 +181,7 @@ def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
         if far.any():
             message = (
                 f"{name} has {far.sum():,} values far out, such as {values[far][0]:g}, where the "
-                "middle half lies "
-                f"between {low:g} and {high:g}. Take its logarithm, or buckets."
+                f"middle half lies between {low:g} and {high:g}. Use its logarithm, or buckets."
             )
             findings.append(Finding("outliers", message, "warning"))
         if max(abs(mean), deviation) > LARGE:
@@ -189,14 +193,23 @@ def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
     return findings
 
 
+def numerics(model, split: Split, catalog: Catalog) -> dict[str, np.ndarray]:
+    """The numeric features of an adapted model, encoded as its towers get them, by name."""
+    codes = dict(user_item(split.train, catalog, model.query_tower)["query"])
+    for tower in (model.query_tower, model.item_tower):
+        for name, table in tower.tables.items():
+            codes[f"{tower.entity}'s {name}"] = table.numpy()[1:]
+    return {name: column for name, column in codes.items() if column.dtype.kind == "f"}
+
+
 def _repeated(frame: pd.DataFrame, name: str) -> list[Finding]:
     times = int(frame.duplicated(["user_id", "item_id"]).sum())
     if not times:
         return []
     message = (
         f"{times:,} of {len(frame):,} {name} events ({times / len(frame):.1%}) repeat a (user, "
-        "item) pair. If repeats "
-        "mean nothing (logged twice), drop them: each is a positive of its own in training."
+        "item) pair. If repeats mean nothing (logged twice), drop them: each is a positive of its "
+        "own in training."
     )
     return [Finding("repeated_pairs", message, "info")]
 
@@ -207,10 +220,9 @@ def _leaks(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
     inside = pd.MultiIndex.from_frame(held[["user_id", "item_id"]]).isin(known).mean()
     if inside:
         message = (
-            f"{inside:.1%} of the {name} pairs stand in train too, so the answer is in the user's "
-            "history. "
-            "Evaluate with exclude_seen=True, which leaves them out, or split so that a pair is on "
-            "one side only."
+            f"{inside:.1%} of the {name} pairs are in train too, so the answer is in the user's "
+            "history. Evaluate with exclude_seen=True, which filters them out, or split so that a "
+            "pair is on one side only."
         )
         findings.append(Finding("target_in_history", message, "warning"))
     if "timestamp" in train and "timestamp" in held:
@@ -221,21 +233,20 @@ def _leaks(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
         if early:
             message = (
                 f"{early:.1%} of the {name} events lie before an event of the same user in train: "
-                "the model has seen "
-                "the future. Random splits are so; for figures that hold when served, split "
-                "by_time or leave_last_out."
+                "the model has seen the future. Random splits do this; for figures that hold when "
+                "the model is served, split by_time or leave_last_out."
             )
             findings.append(Finding("future_in_train", message, "warning"))
     return findings
 
 
-def _strangers(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
+def _unknown(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
     findings = []
     cures = {
         "user": "They are answered from their context alone: give the query tower features beyond "
         "the user id.",
-        "item": "To be found they must stand in the item table, with features beyond the item id "
-        "in the item tower.",
+        "item": "To be found they must be in the item table, and the item tower needs features "
+        "beyond the item id.",
     }
     for side, cure in cures.items():
         share = 1 - held[f"{side}_id"].isin(train[f"{side}_id"].unique()).mean()
@@ -248,7 +259,7 @@ def _strangers(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Findi
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    """Values to compare: text without case and spare white space, missing where it is empty."""
+    """Values to compare: text in one case with single spaces, missing where it is empty."""
     if pd.api.types.is_numeric_dtype(column):
         return column
     text = [

@@ -1,40 +1,100 @@
-"""What the command line does with a config or an export, be it of one model or of several
-channels.
-"""
+"""What the command line does with a config or an export, of one model or of several channels."""
+
+import contextlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.config import Config
+from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
+from tf_recall.evaluation.report import Report
 from tf_recall.export import load as exports
 from tf_recall.export.channels import read
-from tf_recall.export.load import CHANNELS, version_folder
+from tf_recall.export.load import CHANNELS, restore, version_folder, versions
+from tf_recall.export.write import save
+from tf_recall.recommend.service import Service
+from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs import doctor
-from tf_recall.runs.channels import judge_channels, train_channels
-from tf_recall.runs.model import Trained, assess, numerics, train_model
+from tf_recall.runs.channels import MultiReport, measure_channels, run_channels, save_channels
+from tf_recall.runs.claim import claimed, remove
+from tf_recall.runs.measure import measure
+from tf_recall.runs.model import run_model, save_model
+from tf_recall.runs.prepared import Prepared
+
+log = logging.getLogger("tf_recall")
 
 
-def train(config: Config, out="saved_models", resume=False, tensorboard=None) -> Trained:
-    """Reads, splits, fits, evaluates beside popularity, exports: a model, or several channels and
-    their merge.
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves.
+
+    Args:
+        path: the export; None in a worker process that is not the chief.
+        report: the figures on the test part.
+        service: the recommender that was measured.
+    """
+
+    path: Path | None
+    report: Report | MultiReport
+    service: Service | MultiChannel
+
+    def summary(self) -> dict:
+        """Plain values, fit for JSON."""
+        return {**self.report.to_dict(), "model": self.path and str(self.path)}
+
+
+def train(config: Config, out=MODELS, resume: bool = False, tensorboard=None) -> Trained:
+    """Runs a config: reads and splits the data, trains, evaluates beside popularity, exports.
+
+    Whatever can be known to be wrong is refused before training. Checkpoints stand in
+    `<out>/<config.name>/checkpoints` until the export is written.
 
     Args:
         config: a `Config`, with a `model` or with `channels`.
         out: the model repository; the export goes to `<out>/<config.name>/<version>`.
-        resume: go on from the checkpoints of an interrupted run of the same config.
-        tensorboard: a directory for TensorBoard's logs.
+        resume: go on from the checkpoints of a run that was interrupted, or whose export failed.
+        tensorboard: a folder for TensorBoard's logs, or None.
+
+    Raises:
+        ValueError: see `Prepared.of`; another process trains under this name; there is nothing to
+            resume, or its data, split, model or training differ.
+        OSError: a file cannot be read or written.
 
     Example:
         >>> trained = train(Config.load("two_tower_movielens"))
         >>> trained.report.metrics["recall@20"], trained.path
     """
+    directory = Path(out) / config.name
+    checkpoints = directory / "checkpoints"
+    if resume and not checkpoints.is_dir():
+        if versions(directory):
+            raise ValueError(
+                f"nothing to resume: {config.name} is finished, its export is "
+                f"{version_folder(directory)}; train without --resume for a new version"
+            )
+        log.warning("nothing to resume in %s: training begins anew", directory)
+    prepared = Prepared.of(config)
     if config.channels is None:
-        return train_model(config, out, resume, tensorboard)
-    return train_channels(config, out, resume, tensorboard)
+        run, report_on, export = run_model, measure, save_model
+    else:
+        run, report_on, export = run_channels, measure_channels, save_channels
+    chief = is_chief(prepared.strategy)
+    path = None
+    with claimed(checkpoints, resume) if chief else contextlib.nullcontext():
+        wait_for_all(prepared.strategy)
+        service, models = run(prepared, checkpoints, tensorboard)
+        report = report_on(service, config.evaluate, prepared.split.test)
+        if chief:
+            path = export(service, report, directory, config, models)
+            remove(checkpoints)
+        wait_for_all(prepared.strategy)
+    return Trained(path, report, service)
 
 
 def load(path):
-    """Loads an export, checked for completeness: a `Served` model, or the `MultiChannel` of several
-    channels.
+    """Loads an export, checked for completeness: a `Served` model, or a `MultiChannel`.
 
     Args:
         path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
@@ -51,40 +111,66 @@ def load(path):
     return read(path) if (path / CHANNELS).is_file() else exports.load(path)
 
 
-def judge(path, config: Config):
-    """The report of an export on the test part of a config; of several channels, of each of them
-    too.
+def evaluate(config: Config, path) -> Report | MultiReport:
+    """Evaluates an export on the test part of a config, beside popularity.
+
+    Args:
+        config: a `Config`; its data, split and `evaluate` are used.
+        path: as for `load`.
 
     Raises:
-        FileNotFoundError: there is no export, or a model was exported without what its users had.
+        FileNotFoundError: there is no export, or it was written without its training catalog.
     """
-    recommender, split = load(path), config.make_split(config.make("data"))
-    if isinstance(recommender, MultiChannel):
-        return judge_channels(recommender, config, split.test)
-    return assess(recommender, config, split.test, recommender.catalog)
+    recommender = load(path)
+    report_on = measure_channels if isinstance(recommender, MultiChannel) else measure
+    return report_on(recommender, config.evaluate, config.make_split().test)
 
 
-def diagnose(config, path=None):
-    """What the doctor finds in a config's data, in its numeric features, and in the answers of an
-    exported model.
+def diagnose(config: Config, path=None) -> list[doctor.Finding]:
+    """Looks for what would spoil a model: in the data, in numeric features, in an export's answers.
 
     Args:
         config: a `Config`.
-        path: an export, or None.
-
-    Returns: a list of `doctor.Finding`.
+        path: an export to look at too, as for `load`, or None.
     """
-    split = config.make_split(config.make("data"))
+    split = config.make_split()
     catalog = Catalog.fit(split.train)
     findings = doctor.check_split(split) + doctor.check_items(split.train.items)
     if config.model is not None:
-        findings += doctor.check_numerics(numerics(config, split, catalog))
+        model = config.make_model().adapt(split.train, catalog)
+        findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
     if path is not None:
-        recommender = load(path)
-        users = catalog.users.ids[:: max(1, len(catalog.users.ids) // 1000)]
-        findings += doctor.check_lists(
-            recommender.recommend_rows(
-                users, k=min(20, getattr(recommender, "k_max", catalog.num_items))
-            )[0]
-        )
+        findings += doctor.check_answers(load(path), catalog)
     return findings
+
+
+def reindex(path, index: dict, out=MODELS) -> Path:
+    """Exports a trained model once more, with another index over the same vectors.
+
+    Args:
+        path: an export of `train`, as for `load`.
+        index: the new index as a config names it: `{name: ivf, **its arguments}`.
+        out: the model repository.
+
+    Returns:
+        The new export, `<out>/<name>_<index>/<version>`.
+
+    Raises:
+        ValueError: an unknown index, or an argument it does not take.
+        FileNotFoundError: there is no export, or it was written without its model.
+    """
+    path = version_folder(path)
+    config = replace(Config.load(path / "config.yaml"), index=index)
+    config = replace(config, name=f"{config.name}_{index['name']}")
+    made = config.make_index()
+    model, catalog = restore(path)
+    k_max = {} if config.k_max is None else {"k_max": config.k_max}
+    service = Service.build(model, catalog, made, **k_max)
+    metrics = json.loads((path / "metrics.json").read_text())
+    return save(
+        service,
+        Path(out) / config.name,
+        config=config.to_dict(),
+        metrics={**metrics, "index_recall": service.index.recall},
+        model=model,
+    )

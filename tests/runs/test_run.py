@@ -1,0 +1,139 @@
+"""A run from a config to an export: interrupted, corrected, resumed, and not trained twice."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tf_recall.config import Config
+from tf_recall.index import Exact
+from tf_recall.retrievers.base import Retriever
+from tf_recall.runs import run
+from tf_recall.runs.run import diagnose, evaluate, load, reindex, train
+
+TOWER = {"features": [{"name": "id", "dim": 4}]}
+MODEL = {"name": "two_tower", "query_tower": TOWER, "item_tower": TOWER}
+VALUES = {
+    "data": {"name": "synthetic", "num_users": 60, "num_items": 50, "num_interactions": 900},
+    "split": {"name": "by_time", "test": 0.1},
+    "model": MODEL,
+    "train": {"epochs": 2, "batch_size": 64},
+    "evaluate": {"ks": [5, 100]},
+}
+CHANNELS = {"items": "item_cf", "towers": {"name": "trained", "model": MODEL}}
+
+
+def config(**sections):
+    return Config.from_dict({**VALUES, **sections})
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """The epochs that are trained, one after the other."""
+    seen, train = [], Retriever.train
+
+    def recorded(self, interactions, catalog, settings, callbacks=(), initial_epoch=0):
+        history = train(self, interactions, catalog, settings, callbacks, initial_epoch)
+        seen.extend(history.epoch)
+        return history
+
+    monkeypatch.setattr(Retriever, "train", recorded)
+    return seen
+
+
+def test_a_list_length_beyond_the_catalog_keeps_its_name(tmp_path):
+    trained = train(config(train={"epochs": 1, "batch_size": 64}), tmp_path)
+    assert set(trained.report.metrics) == set(trained.report.baseline)
+    for figures in (trained.report.metrics, trained.report.slices["head_items"]["metrics"]):
+        assert {"recall@5", "recall@100", "ndcg@100"} <= set(figures)
+    again = evaluate(config(evaluate={"ks": [5, 100, 300]}), trained.path)
+    assert again.metrics["recall@100"] == again.metrics["recall@300"] > 0.7  # all items are listed
+    assert again.metrics["recall@5"] == trained.report.metrics["recall@5"]
+
+
+@pytest.mark.parametrize("sections", [{}, {"model": None, "channels": CHANNELS}])
+def test_a_failed_export_does_not_cost_the_training(tmp_path, epochs, monkeypatch, sections):
+    settings = config(**sections)
+    with monkeypatch.context() as patch:
+        patch.setattr(Exact, "_store", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(settings, tmp_path)
+    trained_epochs = list(epochs)
+    assert trained_epochs and (tmp_path / "model" / "checkpoints").is_dir()
+    corrected = config(**sections, k_max=40, evaluate={"ks": [3], "exclude_seen": False})
+    again = train(corrected, tmp_path, resume=True)
+    assert epochs == trained_epochs and set(again.report.to_dict()["metrics"]) >= {"recall@3"}
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["1"]
+    whole = train(settings, tmp_path / "whole").service
+    answers = again.service.recommend(["u1"], 9), whole.recommend(["u1"], 9)
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_finished_run_is_not_trained_anew_by_resuming(tmp_path, epochs, caplog):
+    first = train(config(), tmp_path)
+    with pytest.raises(ValueError, match="nothing to resume: model is finished, its export is .*1"):
+        train(config(), tmp_path, resume=True)
+    assert epochs == [0, 1]
+    assert train(config(), tmp_path).path.name == "2" and first.path.name == "1"
+    assert "training begins anew" not in caplog.text
+    train(config(name="other"), tmp_path, resume=True)
+    assert f"nothing to resume in {tmp_path / 'other'}: training begins anew" in caplog.text
+    assert epochs == [0, 1] * 3
+
+
+def test_another_process_keeps_its_checkpoints(tmp_path, epochs):
+    checkpoints = tmp_path / "model" / "checkpoints"
+    code = f"""
+import time
+from tf_recall.runs.claim import claimed
+with claimed({str(checkpoints)!r}) as folder:
+    (folder / "7").mkdir()
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=f"in use by another run, process {process.pid}"):
+                train(config(), tmp_path, resume)
+        assert not epochs and (checkpoints / "7").is_dir()
+        train(config(name="other"), tmp_path)
+    finally:
+        process.kill()
+        process.wait()
+    train(config(), tmp_path, resume=True)  # a killed process holds nothing
+    assert not checkpoints.exists()
+
+
+def test_an_export_gets_another_index(tmp_path, monkeypatch):
+    first = train(config(k_max=20, evaluate={"ks": [5]}), tmp_path)
+    path = reindex(first.path, {"name": "ivf", "num_lists": 2, "num_probes": 2}, tmp_path)
+    assert path == tmp_path / "model_ivf" / "1" and load(path).k_max == 20
+    one, other = load(first.path).recommend(["u1"], 9)[0], load(path).recommend(["u1"], 9)[0]
+    np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(run, "restore", lambda path: pytest.fail("the model was loaded"))
+    with pytest.raises(ValueError, match="takes no 'lists'"):
+        reindex(first.path, {"name": "ivf", "lists": 2}, tmp_path)
+
+
+def test_the_doctor_looks_at_data_features_and_answers(tmp_path, monkeypatch):
+    assert all(finding.severity != "error" for finding in diagnose(config()))
+    trained = train(config(), tmp_path)
+    names = [finding.name for finding in diagnose(config(), trained.path)]
+    assert "identical_lists" not in names
+    rows = np.tile(np.arange(1, 21), (60, 1))
+    monkeypatch.setattr(run, "load", lambda path: SameForAll(rows))
+    assert "identical_lists" in [finding.name for finding in diagnose(config(), trained.path)]
+
+
+class SameForAll:
+    """Recommends the same items to everyone."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def recommend_rows(self, user_id, k):
+        return self.rows[: len(user_id), :k], None

@@ -1,0 +1,76 @@
+"""What must hold between a config and its data before anything is trained.
+
+Each check raises a ValueError in one line: the key, what it holds, what is allowed.
+"""
+
+from tf_recall.channels.merge import MarginalRank, Merge
+from tf_recall.config import Config
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.splits import Split
+from tf_recall.evaluation.compare import MERGED
+from tf_recall.runs.measure import cases_of, ranking_names
+
+
+def check_test(config: Config, split: Split, catalog: Catalog) -> None:
+    """Whether no part is empty, and the test part holds something to find."""
+    for name in ("train", "validation", "test"):
+        part = getattr(split, name)
+        if part is not None and not len(part):
+            raise ValueError(f"split: the {name} part is empty; give each part some interactions")
+    _check_unseen(config, split, catalog, "test")
+
+
+def check_training(config: Config, split: Split, catalog: Catalog, num_replicas: int) -> None:
+    """Whether a model can be trained as `train` says, and answers the lists of `evaluate`."""
+    settings = config.train
+    metric = settings.monitor.partition("@")[0]
+    if metric not in ranking_names():
+        raise ValueError(
+            f"train.monitor is {settings.monitor!r}; the metrics are {', '.join(ranking_names())}"
+        )
+    if settings.patience is not None and split.validation is None:
+        raise ValueError(
+            f"train.patience is {settings.patience} and needs a validation part: give the split "
+            "one, as in split.validation=0.1, or set train.patience to null"
+        )
+    if settings.batch_size % num_replicas:
+        raise ValueError(
+            f"train.batch_size must be a multiple of the replicas, {num_replicas}, "
+            f"not {settings.batch_size}"
+        )
+    if split.validation is not None:
+        _check_unseen(config, split, catalog, "validation")
+
+
+def check_k_max(config: Config, k_max: int, num_items: int) -> None:
+    """Whether answers are long enough for `evaluate.ks`: one item more shows ties at the end."""
+    longest = max(config.evaluate.ks)
+    needed = min(longest + 1, num_items)
+    if k_max < needed:
+        raise ValueError(
+            f"k_max is {k_max}, and evaluate.ks up to {longest} ask for lists of {needed}, one "
+            "item more to see ties: raise k_max or lower evaluate.ks"
+        )
+
+
+def check_channels(config: Config, split: Split, catalog: Catalog, merge: Merge) -> None:
+    """Whether the channels can be merged and compared."""
+    merge.check(list(config.channels))
+    if MERGED in config.channels:
+        raise ValueError(f"channels: {MERGED!r} is the name of the merge: choose another one")
+    if isinstance(merge, MarginalRank):
+        if split.validation is None:
+            raise ValueError("merge: marginal_rank learns on a validation part: give the split one")
+        _check_unseen(config, split, catalog, "validation")
+
+
+def _check_unseen(config, split, catalog, name):
+    """With `exclude_seen` a part must hold pairs that are not in train."""
+    if not config.evaluate.exclude_seen:
+        return
+    cases = cases_of(config.evaluate, getattr(split, name), catalog)
+    if not len(cases.without_seen(catalog)):
+        raise ValueError(
+            f"evaluate.exclude_seen filters out every pair of the {name} part, since all of them "
+            "are in train: split otherwise, or set evaluate.exclude_seen to false"
+        )

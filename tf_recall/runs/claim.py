@@ -1,0 +1,158 @@
+"""The folder of a run's checkpoints: one process holds it, and it keeps one run."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import yaml
+
+from tf_recall.config import Config
+
+LOCK = "tf_recall.lock"  # marks a folder as ours, and names the process that holds it
+SETTINGS = "run.yaml"
+# how long, where and how fast a run is trained: a resumed run may change these
+FREE = ("epochs", "patience", "jit_compile", "strategy")
+
+
+@contextlib.contextmanager
+def claimed(folder, resume: bool = False):
+    """Holds a folder for this process until the `with` block ends; another process is refused.
+
+    The operating system holds the lock, so it ends with the process, `kill -9` included. After a
+    block that fails the folder's content stays, to resume from.
+
+    Args:
+        folder: the folder, made where it is missing.
+        resume: keep what an earlier run left there; else it is removed.
+
+    Raises:
+        ValueError: another process holds the folder, or it was not made by a run.
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> with claimed("saved_models/two_tower/checkpoints", resume=True):
+        ...     model = fit(prepared, "saved_models/two_tower/checkpoints")
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
+        raise ValueError(
+            f"{folder} holds files that no run of tf_recall wrote: move them away, or choose "
+            "another name or --out"
+        )
+    lock = _locked(folder / LOCK)
+    try:
+        if not resume:
+            _empty(folder)
+        yield folder
+    finally:
+        os.ftruncate(lock, 0)
+        if [path.name for path in folder.glob("*")] == [LOCK]:
+            remove(folder)
+        os.close(lock)
+
+
+def remove(folder) -> None:
+    """Removes a folder that a run has claimed; any other folder stays as it is."""
+    folder = Path(folder)
+    if (folder / LOCK).is_file():
+        _empty(folder)
+        (folder / LOCK).unlink()  # last, so that what an interruption leaves is still ours
+        with contextlib.suppress(OSError):  # another run has claimed it this moment
+            folder.rmdir()
+
+
+def begin(folder, config: Config) -> None:
+    """Notes which run a folder keeps, or refuses to go on with another one's checkpoints.
+
+    Two runs are the same if they end with the same weights: data, split, model and train are
+    compared, save for how long, where and how fast it is trained.
+
+    Raises:
+        ValueError: the folder keeps another run; the message lists what differs.
+    """
+    note = Path(folder) / SETTINGS
+    text = yaml.safe_dump(weight_settings(config), sort_keys=False)
+    if note.is_file():
+        before = yaml.safe_load(note.read_text(encoding="utf-8"))
+        now = yaml.safe_load(text)
+        if different := [key for key in now if before.get(key) != now[key]]:
+            raise ValueError(
+                f"{folder} keeps the checkpoints of another config ({', '.join(different)} "
+                "differ): train without --resume, or under another name"
+            )
+    note.parent.mkdir(parents=True, exist_ok=True)
+    aside = note.with_suffix(".part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(note)
+
+
+def weight_settings(config: Config) -> dict:
+    """What a trained model's weights depend on: `{"data": ..., "train.seed": ...}`."""
+    values = config.to_dict()
+    train = {f"train.{key}": value for key, value in values["train"].items() if key not in FREE}
+    return {key: values[key] for key in ("data", "split", "model")} | train
+
+
+def _locked(path):
+    """Opens and locks a file, and writes there who holds it; returns its descriptor."""
+    lock = _opened(path)
+    holder = _holder(lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ValueError(
+            f"{path.parent} is in use by another run, {_named(holder)}: wait for it to end, or "
+            "train under another name"
+        ) from None
+    if not _is_same(lock, path):  # the run that held it has just removed the folder
+        os.close(lock)
+        return _locked(path)
+    if holder and holder["host"] != socket.gethostname():  # locks may not reach across hosts
+        os.close(lock)
+        raise ValueError(
+            f"{path.parent} is in use by a run on another host, {_named(holder)}: train under "
+            f"another name, or, if that run has ended, remove {path}"
+        )
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+    return lock
+
+
+def _opened(path):
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # the folder was removed this moment
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+def _holder(lock):
+    try:
+        return json.loads(os.pread(lock, 1000, 0))
+    except ValueError:  # nobody, or written this moment
+        return None
+
+
+def _named(holder):
+    """Who holds the folder, in words."""
+    return f"process {holder['pid']} on {holder['host']}" if holder else "just started"
+
+
+def _is_same(lock, path):
+    """Whether the open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(lock), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _empty(folder):
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()

@@ -1,0 +1,185 @@
+"""A config, opened once: what can be known to be wrong with it is refused before training."""
+
+import logging
+from dataclasses import dataclass, field, replace
+
+import tensorflow as tf
+
+from tf_recall.channels.merge import Merge
+from tf_recall.config import Config
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.splits import Split
+from tf_recall.index.base import Index
+from tf_recall.recommend.service import Service
+from tf_recall.registry import keywords
+from tf_recall.runs import checks, doctor
+
+log = logging.getLogger("tf_recall")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, made of a config and checked. `Prepared.of` makes it.
+
+    Args:
+        config: the `Config`.
+        strategy: where to train.
+        split: the data, split.
+        catalog: that of the training part.
+        k_max: the longest answer, at most the catalog's size.
+        index: the index to build, where the config names one.
+        channels: the recommenders by name, not fitted yet, where the config has several.
+        trained: those of the channels that are models, each prepared as a run of its own.
+        merge: what merges the channels' lists.
+
+    Example:
+        >>> prepared = Prepared.of(Config.load("two_tower_quickstart"))
+        >>> prepared.catalog.num_items, prepared.k_max
+        (2000, 200)
+    """
+
+    config: Config
+    strategy: tf.distribute.Strategy
+    split: Split
+    catalog: Catalog
+    k_max: int
+    index: Index | None = None
+    channels: dict = field(default_factory=dict)
+    trained: dict[str, "Prepared"] = field(default_factory=dict)
+    merge: Merge | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        split: Split | None = None,
+        catalog: Catalog | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> "Prepared":
+        """Opens a config and checks it.
+
+        Args:
+            config: the `Config`.
+            split: split data to use in place of the config's.
+            catalog: `Catalog.fit(split.train)`, where it is made already.
+            strategy: a strategy to use in place of the config's.
+
+        Raises:
+            ValueError: a part is unknown or takes no such argument, or the config and the data do
+                not fit together; the message names the key, what it holds and what is allowed.
+            FileNotFoundError: a file of the data is missing.
+            ImportError: a part needs a package that is not installed.
+        """
+        strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
+        parts = _parts(config)  # before the data, which may take long to read
+        split = split or _read(config)
+        catalog = catalog or Catalog.fit(split.train)
+        k_max = _k_max(config, catalog.num_items)
+        checks.check_test(config, split, catalog)
+        prepared = cls(config, strategy, split, catalog, k_max, **parts)
+        if config.channels is None:
+            checks.check_k_max(config, k_max, catalog.num_items)
+            checks.check_training(config, split, catalog, strategy.num_replicas_in_sync)
+            return prepared
+        checks.check_channels(config, split, catalog, prepared.merge)
+        return replace(prepared, trained=prepared._trained())
+
+    def _trained(self):
+        trained = {}
+        for name, channel in self.channels.items():
+            if isinstance(channel, TrainedChannel):
+                try:
+                    config = channel.settings(self.config, name)
+                    trained[name] = Prepared.of(config, self.split, self.catalog)
+                except ValueError as error:
+                    raise ValueError(f"channels.{name}: {error}") from error
+        return trained
+
+
+class TrainedChannel:
+    """A channel that is a trained model: its settings are those of another config, or written out.
+
+    It is trained on the data of all channels.
+
+    Args:
+        config: a config to start from, a YAML file or a name that comes with the package; its data
+            and split are not used.
+        model: `{name: ..., **arguments}`; where `config` has the same model, these arguments
+            replace its own.
+        train: how to train, as `Train`; what is left out is as in `config`.
+        index: as in a config of one model.
+
+    Raises:
+        ValueError: neither a config nor a model.
+
+    Example (YAML):
+        two_tower: {name: trained, config: two_tower_movielens, train: {epochs: 10}}
+    """
+
+    def __init__(
+        self,
+        config: str | None = None,
+        model: dict | None = None,
+        train: dict | None = None,
+        index: dict | None = None,
+    ):
+        if config is None and model is None:
+            raise ValueError("a trained channel needs a config to start from, or a model")
+        self.config = config
+        self.model = model
+        self.train = train
+        self.index = index
+
+    def settings(self, whole: Config, name: str) -> Config:
+        """The config of this channel alone, under a name, among the channels of `whole`.
+
+        Raises:
+            ValueError: a setting is wrong, or asks for several worker processes.
+        """
+        base = {"model": {}, "train": {}, "index": None}
+        if self.config:
+            base = Config.load(self.config).to_dict()
+        model = dict(self.model or {})
+        if model.get("name", base["model"].get("name")) == base["model"].get("name"):
+            model = {**base["model"], **model}
+        values = {
+            "data": whole.data,
+            "split": whole.split,
+            "model": model,
+            "train": {**base["train"], **(self.train or {})},
+            "index": self.index or base["index"],
+            "name": name,
+        }
+        alone = Config.from_dict(values)
+        if alone.train.strategy == "multi_worker":
+            raise ValueError(
+                "train.strategy multi_worker trains a config of one model; one process trains "
+                "channels, on one_device, mirrored or tpu"
+            )
+        return replace(alone, evaluate=whole.evaluate, k_max=whole.k_max)
+
+
+def _parts(config):
+    """The parts that need no data. The model and its optimizer are made for their errors alone:
+    training makes them anew, after the seed is set.
+    """
+    if config.channels is not None:
+        return {"channels": config.make_channels(), "merge": config.make_merge()}
+    config.make_model()
+    config.make_optimizer()
+    return {"index": config.make_index()}
+
+
+def _read(config):
+    """The split data; what the doctor finds in them goes to the log."""
+    split = config.make_split()
+    for finding in doctor.check_split(split):
+        log.warning("%s", finding)
+    return split
+
+
+def _k_max(config, num_items):
+    k_max = config.k_max or keywords(Service.build)["k_max"].default
+    if k_max > num_items:
+        log.info("answers hold at most the catalog's %d items (k_max is %d)", num_items, k_max)
+    return min(k_max, num_items)
