@@ -1,5 +1,5 @@
 """What every registered channel that is counted keeps to; none is known here by name but for what
-it must be told.
+it needs to be made.
 """
 
 import inspect

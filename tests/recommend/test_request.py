@@ -105,7 +105,7 @@ def test_an_empty_batch_has_empty_arrays_of_the_right_types(inputs):
         (
             {"user_id": ["a"], "aeg": 3},
             ValueError,
-            "no input aeg; this model takes age, allow, city",
+            "this model takes no aeg; it takes age, allow, city",
         ),
         ({"user_id": [1, 2]}, TypeError, "user_id must hold string ids"),
         ({"user_id": ["a"], "exclude": [[1]]}, TypeError, "exclude must hold string ids"),

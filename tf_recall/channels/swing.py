@@ -1,6 +1,4 @@
-"""Items that the same users like together, the more the less those users have in common
-otherwise.
-"""
+"""Swing: items that the same users like together, users who have little else in common."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -27,19 +25,20 @@ logger = logging.getLogger(__name__)
 
 
 class Swing(ItemToItem):
-    """Recommends the items that swing most with those a user likes (METHODS.md C3).
+    """Recommends the items of highest Swing similarity to those that a user likes (METHODS.md C3).
 
-        sim(i, j) = sum over pairs of users u < v, both in W_i and W_j, of 1 / (alpha + |J_u and
-        J_v|) score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is
-        among the `top` of j
+        sim(i, j) = sum over pairs of users u < v, both in W_i and W_j, of
+            1 / (alpha + |J_u and J_v|)
+        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),
+            where i is among the `top` of j
 
     with W_i the users who like i and J_u the items that u likes. Two users who like the same two
-    items say that these belong together; they say less, the more else they both like, as a small
-    circle does and as all do who like what is popular. Nothing is divided by popularity: the sum
-    itself grows with the number of pairs.
+    items are evidence that these belong together; they are less evidence, the more else they both
+    like, as in a small circle of friends, or among all who like what is popular. Nothing is divided
+    by popularity: the sum itself grows with the number of pairs.
 
-    The pairs of an item's users are gone through: the cost grows as the square of the number of
-    users of popular items, and `item_limit` bounds it. Thinned are likes before anything is
+    All pairs of an item's users are summed: the cost grows as the square of the number of users of
+    popular items, and `item_limit` bounds it. The limits thin out the likes before anything is
     counted, by users, then by items, so W and J are of the same matrix and the similarities are
     symmetric; how many likes are left out goes to the log.
 

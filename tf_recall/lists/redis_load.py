@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from tf_recall.lists.base import Form
 from tf_recall.lists.read import read
 from tf_recall.lists.redis_store import connect, current, translated
-from tf_recall.lists.write import Form, offsets
+from tf_recall.lists.write import offsets
 
 KEYS = 1000  # keys looked at, or deleted, in one command
 

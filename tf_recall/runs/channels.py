@@ -7,12 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tf_recall.channels.merge import MarginalRank
 from tf_recall.channels.multi import MultiChannel
+from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config
 from tf_recall.evaluation.compare import ChannelReport, compare
 from tf_recall.evaluation.report import Report
-from tf_recall.export.channels import save
+from tf_recall.export.write import save
 from tf_recall.runs.model import Trained, assess, cases_of, prepare
 from tf_recall.runs.trained import TrainedChannel
 
@@ -70,7 +70,7 @@ def train_channels(config: Config, out="saved_models", resume=False, tensorboard
         Path(out) / config.name,
         config=config.to_dict(),
         metrics=report.to_dict(),
-        models=models,
+        model=models,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
     try:

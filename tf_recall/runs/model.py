@@ -12,7 +12,8 @@ import keras
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
-from tf_recall.export.load import restore, version_folder
+from tf_recall.export.load import restore
+from tf_recall.export.versions import version_folder
 from tf_recall.export.write import save
 from tf_recall.index import default_index
 from tf_recall.positives import user_item

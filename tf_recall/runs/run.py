@@ -2,12 +2,9 @@
 channels.
 """
 
-from tf_recall.channels.multi import MultiChannel
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
-from tf_recall.export import load as exports
-from tf_recall.export.channels import read
-from tf_recall.export.load import CHANNELS, version_folder
+from tf_recall.export.load import load
 from tf_recall.runs import doctor
 from tf_recall.runs.channels import judge_channels, train_channels
 from tf_recall.runs.model import Trained, assess, numerics, train_model
@@ -32,25 +29,6 @@ def train(config: Config, out="saved_models", resume=False, tensorboard=None) ->
     return train_channels(config, out, resume, tensorboard)
 
 
-def load(path):
-    """Loads an export, checked for completeness: a `Served` model, or the `MultiChannel` of several
-    channels.
-
-    Args:
-        path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
-
-    Raises:
-        FileNotFoundError: there is no export, or one of its files is missing.
-        ValueError: a file is truncated or damaged.
-        ImportError: the export holds ScaNN's ops and ScaNN is not installed.
-
-    Example:
-        >>> item_id, score = load("saved_models/two_tower").recommend(["u17"], k=10)
-    """
-    path = version_folder(path)
-    return read(path) if (path / CHANNELS).is_file() else exports.load(path)
-
-
 def judge(path, config: Config):
     """The report of an export on the test part of a config; of several channels, of each of them
     too.
@@ -59,7 +37,9 @@ def judge(path, config: Config):
         FileNotFoundError: there is no export, or a model was exported without what its users had.
     """
     recommender, split = load(path), config.make_split(config.make("data"))
-    if isinstance(recommender, MultiChannel):
+    if recommender.catalog is None:
+        raise FileNotFoundError(f"{path} was exported without its model, and so without a catalog")
+    if recommender.sources:
         return judge_channels(recommender, config, split.test)
     return assess(recommender, config, split.test, recommender.catalog)
 
@@ -82,9 +62,6 @@ def diagnose(config, path=None):
     if path is not None:
         recommender = load(path)
         users = catalog.users.ids[:: max(1, len(catalog.users.ids) // 1000)]
-        findings += doctor.check_lists(
-            recommender.recommend_rows(
-                users, k=min(20, getattr(recommender, "k_max", catalog.num_items))
-            )[0]
-        )
+        rows, _ = recommender.recommend_rows(users, k=min(20, recommender.k_max))
+        findings += doctor.check_lists(rows)
     return findings
