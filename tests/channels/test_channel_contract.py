@@ -200,6 +200,11 @@ def test_requests_that_cannot_be(name, fitted, request_, error, message):
         fitted(name).recommend(**request_)
 
 
+def test_before_it_is_fitted(name):
+    with pytest.raises(ValueError, match=r"knows no data: call fit\(train, catalog\)"):
+        make("channel", name, **GIVEN.get(name, {})).recommend(["u1"])
+
+
 def test_numbers_are_ids_too(name):
     import pandas as pd
 

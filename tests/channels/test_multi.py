@@ -4,6 +4,7 @@ batch.
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.merge import Quotas, RoundRobin
@@ -239,6 +240,23 @@ def test_numbers_for_ids():
         [9, -1, -1],
         [7, 9, -1],
     ]
+
+
+def test_context_goes_to_the_channels_that_take_it(catalog):
+    text, number = (tf.TensorSpec([None], dtype) for dtype in (tf.string, tf.float64))
+    tv = Fixed(catalog, ["a"], query_columns={"device": text})
+    both = Fixed(catalog, ["b"], query_columns={"device": text, "age": number})
+    plain = Fixed(catalog, ["c"])
+    multi = MultiChannel({"tv": tv, "both": both, "plain": plain}, catalog)
+    assert set(multi.query_columns) == {"device", "age"}
+    multi.recommend(["ann", "bob"], 3, device=["tv", "web"], age=30)
+    assert tv.requests[0]["device"].tolist() == ["tv", "web"] and "age" not in tv.requests[0]
+    assert both.requests[0]["age"].tolist() == [30, 30] and "device" not in plain.requests[0]
+    with pytest.raises(ValueError, match="MultiChannel takes no weather; it takes age, allow, dev"):
+        multi.recommend(["ann"], 3, weather="rain")
+    other = Fixed(catalog, ["d"], query_columns={"device": number})
+    with pytest.raises(ValueError, match="'tv' and 'other' take 'device' in different forms"):
+        MultiChannel({"tv": tv, "other": other}, catalog)
 
 
 def test_refused(catalog, world):

@@ -140,6 +140,13 @@ def test_what_is_missing_or_truncated_is_named(trained, tmp_path):
         tr.load(path)
 
 
+def test_a_channel_alone_is_not_saved(trained, tmp_path):
+    channel = trained.service.channels["items"]
+    with pytest.raises(TypeError, match=r"ItemCF is neither; .* MultiChannel\(\{name: channel\}"):
+        save(channel, tmp_path / "alone")
+    assert not list((tmp_path / "alone").iterdir())
+
+
 def test_nothing_half_written_is_left(trained, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("No space left on device")

@@ -27,7 +27,7 @@ from tf_recall.export.write import save
 from tf_recall.features import Categorical, Id, MultiValued, Numeric, Pretrained, Text, Timestamp
 from tf_recall.index import Exact
 from tf_recall.models.two_tower import TwoTower
-from tf_recall.recommend.request import batch
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tf_recall.recommend.request import batch, check_k
+from tf_recall.recommend.arrays import batch
+from tf_recall.recommend.request import check_k
 
 INPUTS = {
     "user_id": tf.TensorSpec([None], tf.string),

@@ -4,7 +4,7 @@ import numpy as np
 
 from tf_recall.channels.similarity import Cosine, Similarity
 from tf_recall.data.likes import Likes
-from tf_recall.recommend.filters import lets_through
+from tf_recall.recommend.filters import Filter
 from tf_recall.recommend.products import first
 from tf_recall.recommend.sparse import SparseChannel, padded
 
@@ -21,7 +21,7 @@ class ItemToItem(SparseChannel):
     def _similar(self, request, k):
         near = self.right[request.rows]
         position = np.repeat(np.arange(len(request)), np.diff(near.indptr))
-        return padded(first(near, k, lets_through(request, position, near.indices)), k)
+        return padded(first(near, k, Filter(request)(position, near.indices)), k)
 
 
 class ItemCF(ItemToItem):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_recall.channels.merge import Merge, RoundRobin
 from tf_recall.data.catalog import Catalog
 from tf_recall.recommend.base import Recommender
-from tf_recall.recommend.filters import lets_through
+from tf_recall.recommend.filters import Filter
 
 EXPLAINED = 100  # items of each channel that `explain` looks at, where the depth is not set
 
@@ -99,12 +99,12 @@ class MultiChannel(Recommender):
         """The item rows `[B, W]` that each channel recommends; 0 where one must not come
         through.
         """
-        position = np.arange(len(request))[:, None]
+        passes, position = Filter(request), np.arange(len(request))[:, None]
         lists = {}
         for name, channel in self.channels.items():
             k = min(depth, self.catalog.num_items, channel.k_max)
             rows, score = channel.answer_rows(request.to(channel), k)
-            kept = (score > -np.inf) & lets_through(request, position, rows)
+            kept = (score > -np.inf) & passes(position, rows)
             lists[name] = np.where(kept, rows, 0)
         return lists
 

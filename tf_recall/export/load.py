@@ -14,8 +14,8 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import raw_ids
 from tf_recall.export.channels import read_channels
 from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
+from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
-from tf_recall.recommend.request import is_list
 from tf_recall.registry import REGISTRY, find
 
 

@@ -12,7 +12,7 @@ from tf_recall.data.atomic import atomic_file
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.export.channels import write_channels
 from tf_recall.export.versions import publish, write_manifest, write_notes
-from tf_recall.recommend.request import batch
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.explanations import nearest_items
-from tf_recall.recommend.request import batch
 
 
 class EmbeddingRecommender(Recommender):

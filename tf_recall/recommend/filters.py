@@ -26,16 +26,25 @@ def left_out(request: Request) -> tuple[np.ndarray, np.ndarray]:
     return pair >> 32, pair & 0xFFFFFFFF
 
 
-def lets_through(request: Request, position: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Whether the request at each position lets an item row through: not left out, and allowed.
+class Filter:
+    """Which items a request lets through: those that are not left out, and are allowed.
 
-    Args:
-        position, rows: integers of any shape; the two are broadcast.
+    Call:
+        position, rows: positions in the batch and item rows, integers of shapes that broadcast.
+
+    Returns:
+        bool of their common shape.
     """
-    pair = _pairs(position, rows)
-    out = _among(pair, _pairs(*left_out(request)))
-    allowed = _among(pair, np.unique(_pairs(*flat(request.allow))))
-    return ~out & (allowed | ~request.restricted[position])
+
+    def __init__(self, request: Request):
+        self._left_out = _pairs(*left_out(request))
+        self._allowed = np.unique(_pairs(*flat(request.allow)))
+        self._restricted = request.restricted
+
+    def __call__(self, position: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        pair = _pairs(position, rows)
+        allowed = _among(pair, self._allowed) | ~self._restricted[position]
+        return allowed & ~_among(pair, self._left_out)
 
 
 def seen_pairs(seen: Seen, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

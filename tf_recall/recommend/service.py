@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from tf_recall.data.ids import MISSING
 from tf_recall.index import default_index
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.embedding import EmbeddingRecommender
-from tf_recall.recommend.request import batch
 
 
 class Service(EmbeddingRecommender):

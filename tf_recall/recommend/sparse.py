@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.catalog import Catalog
@@ -99,6 +100,14 @@ class SparseChannel(Recommender):
     def names(self, middle: np.ndarray) -> list:
         """The raw ids or names of rows in the middle."""
         return self.catalog.items.decode(middle).tolist()
+
+    def inputs_of(self, key: str) -> dict[str, tf.TensorSpec]:
+        if self.catalog is None:
+            raise ValueError(
+                f"this {type(self).__name__} knows no data: call fit(train, catalog), or "
+                "load(directory, catalog)"
+            )
+        return super().inputs_of(key)
 
     def _fit(self, train):
         raise NotImplementedError
