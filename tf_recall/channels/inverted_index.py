@@ -15,7 +15,7 @@ from tf_recall.features.words import MultiValued, as_words
 from tf_recall.recommend.products import first, ordered
 from tf_recall.recommend.sparse import SparseChannel
 
-WHOLE = "\x1f"  # a separator that stands in no text
+WHOLE = "\x1f"  # a separator that occurs in no text
 VALUES = "values.json"
 
 
@@ -48,7 +48,7 @@ class InvertedIndex(SparseChannel):
         top: how many items to keep of each value.
         last: how many of a user's latest items count as their likes; None: all.
         half_life: days after which a like counts half; None: all count alike.
-        weight: the column that says how much a user likes an item; without a column `weight` every
+        weight: the column of how much a user likes an item; without a column `weight` every
             interaction is 1.
         strength: how many likes everybody's shares weigh beside a user's own.
 

@@ -39,7 +39,7 @@ class ItemCF(ItemToItem):
         last: how many of a user's latest items to recommend from; None: all.
         user_limit: how many of a user's latest items count towards similarities, so that a few very
             active users neither dominate nor cost much; None: all.
-        weight: the column that says how much a user likes an item; without a column `weight` every
+        weight: the column of how much a user likes an item; without a column `weight` every
             interaction is 1.
         half_life: days after which a like counts half, in similarities and in scores; None: all
             count alike.

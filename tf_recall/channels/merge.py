@@ -57,8 +57,8 @@ class Merge:
         """Merges the channels' lists; an item that several have comes once, with its rank in each.
 
         Args:
-            lists: item rows `[B, W]` by channel, best first, of any W; 0 is padding and may stand
-                anywhere. Of an item that a list repeats its first rank counts.
+            lists: item rows `[B, W]` by channel, best first, of any W; 0 is padding, which may
+                be anywhere. Of an item that a list repeats its first rank counts.
             k: the length of the merged lists.
             begins: `[B]`, the number of the channel whose turn is first; None: that of the first
                 channel.

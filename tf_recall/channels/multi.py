@@ -24,7 +24,7 @@ class MultiChannel(Recommender):
 
     Whose turn is first depends on the user's id alone. So over all users each channel is the first
     as often as any other, and the same request always gets the same answer, whatever else is in the
-    batch. `explain` tells each channel's rank of the item, and its reasons.
+    batch. `explain` gives each channel's rank of the item, and its reasons.
 
     Args:
         channels: recommenders by name, trained, loaded or counted, over one catalog.

@@ -27,7 +27,7 @@ class UserCF(SparseChannel):
         last: how many of a user's latest items to recommend to others; None: all.
         item_limit: items of more users than this are left out of the comparison: comparing costs
             the square of it. None: none is.
-        weight: the column that says how much a user likes an item; without a column `weight` every
+        weight: the column of how much a user likes an item; without a column `weight` every
             interaction is 1.
         half_life: days after which a like counts half in scores; None: all count alike.
 

@@ -30,7 +30,7 @@ class ChannelReport:
             asked in batches, and one at a time (the median).
         union: recall of all the channels' lists together: no merge of these lists finds more.
         overlap: by channel A, then B, `merged` among them: the mean over users of |A and B| / |A|,
-            how much of A's list is in B's; None where A gives nobody anything.
+            how much of A's list is in B's; None where all lists of A are empty.
 
     Example:
         >>> report = compare(multi.channels, multi, cases, catalog, k=100)
@@ -238,7 +238,7 @@ class _Contents:
                 self.shared[a, b] += (both / np.maximum(size, 1)).sum()
 
     def overlap(self, names):
-        """The mean shares, by name; None where a recommender gave nobody anything."""
+        """The mean shares, by name; None where all lists of a recommender are empty."""
         return {
             one: {
                 other: float(self.shared[a, b] / self.some[a]) if self.some[a] else None

@@ -66,9 +66,9 @@ def list_metrics(
 ) -> dict[str, float | None]:
     """Coverage and popularity of the lists, right or wrong.
 
-        coverage        = items in somebody's list / items of the catalog
+        coverage        = items in any list / items of the catalog
         gini            = of how often each item of the catalog is recommended:
-                          0 all alike, towards 1 a few have all
+                          0 all equally often, towards 1 a few alone
         popularity_lift = mean training count of a recommended item
                           / mean training count of a relevant (held-out) item
 

@@ -32,7 +32,7 @@ class PrecomputedLists(Recommender):
     """Answers with lists that were computed before, by raw id.
 
     What is not stored cannot be filtered, so it takes no filters, no history and no features.
-    `recommend_rows` needs a catalog that tells the items' rows; an item that the catalog does not
+    `recommend_rows` needs a catalog, which gives the items' rows; an item that the catalog does not
     know is row 0.
 
     A subclass has the `key` and writes `_best(ids, k)`: for raw ids `[B]`, items `[B, k]` and
@@ -81,7 +81,7 @@ class PrecomputedLists(Recommender):
         if self.catalog is None:
             raise ValueError(
                 f"{type(self).__name__} knows raw ids alone: ask recommend(), or give it the "
-                "catalog that tells the items' rows"
+                "catalog of the items' rows"
             )
         return self.catalog.items.encode(items.ravel()).reshape(items.shape)
 

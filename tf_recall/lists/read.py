@@ -37,7 +37,7 @@ class MemoryLists(PrecomputedLists):
 
         Args:
             path: what `write_lists` or `write_similar` wrote.
-            catalog: tells the items' rows, for `recommend_rows`.
+            catalog: gives the items' rows, for `recommend_rows`.
 
         Raises:
             FileNotFoundError: no such file.
@@ -76,7 +76,7 @@ class Lists(MemoryLists):
 
     Example:
         >>> lists = Lists.load("lists.parquet")
-        >>> item_id, score = lists.recommend(["u17", "somebody new"], k=10)
+        >>> item_id, score = lists.recommend(["u17", "a new user"], k=10)
     """
 
     key = "user_id"

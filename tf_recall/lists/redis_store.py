@@ -16,7 +16,7 @@ class StoredLists(PrecomputedLists):
 
     Args:
         url, name: as for `to_redis`.
-        catalog: tells the items' rows, for `recommend_rows`.
+        catalog: gives the items' rows, for `recommend_rows`.
 
     Attributes:
         form: what the lists are of, at the last request.

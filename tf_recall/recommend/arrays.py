@@ -11,11 +11,10 @@ from tf_recall.data.values import to_number, to_text
 def batch(
     inputs: dict[str, tf.TensorSpec], key: str, given: dict, name: str = "this model"
 ) -> dict[str, np.ndarray]:
-    """One array per input of an endpoint, batch first; what is not given is filled with what stands
-    for nothing.
+    """Makes one array per input of an endpoint, batch first; what is not given is padding.
 
-    For nothing stand `""` for text, NaN for a number, -1 for an integer id, `False`, and lists of
-    length 0. A single value, or a flat list of ids (to exclude, to allow, a history), counts for
+    Padding is `""` for text, NaN for a number, -1 for an integer id, `False`, and lists of length
+    0. A single value, or a flat list of ids (to exclude, to allow, a history), counts for
     every row of the batch.
 
     Args:

@@ -10,9 +10,9 @@ from tf_recall.recommend.request import Request, check_k
 class Recommender:
     """Recommends items: to users, or similar to items, or both.
 
-    All recommenders have the same five methods with the same arguments. What one takes and answers
-    stands in its attributes, so that nobody has to try; what it does not do is refused by name. An
-    evaluation, a merge, a server or a file of lists needs to know nothing else of it.
+    All recommenders have the same five methods with the same arguments. Their attributes declare
+    what they take and answer, so that no caller has to try; what a recommender does not do is
+    refused by name. An evaluation, a merge, a server or a file of lists needs to know nothing else.
 
     A subclass writes `_recommend(request, k)` over a parsed `Request`, `_similar(request, k)` where
     it answers items, and `_explain(request, item, num)` where it explains. The first two give item

@@ -17,7 +17,7 @@ def largest_shares(
     Args:
         kind: what is weighed: "item", "user", "attribute".
         weights: `[n]`.
-        names: positions in `weights` to what stands there, as a request calls it.
+        names: a function of positions in `weights`, to the raw ids or names there.
         num: how many, at most.
 
     Returns:
@@ -40,7 +40,7 @@ def nearest_items(
         share(j) = max(0, cos(item, j)) / sum over l of max(0, cos(item, l))
 
     Args:
-        catalog: tells what item rows are called.
+        catalog: has the raw ids of item rows.
         embed_item: raw item ids `[n]` to vectors `[n, dim]`.
         items: rows of the user's items, repeats and 0 among them.
         item: row of the item to be explained, which does not speak for itself.

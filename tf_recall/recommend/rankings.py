@@ -128,7 +128,7 @@ class Popularity(Ranking):
 
     Example:
         >>> channel = Popularity().fit(split.train, catalog)
-        >>> item_id, score = channel.recommend(["u1", "somebody new"], k=10, exclude_seen=True)
+        >>> item_id, score = channel.recommend(["u1", "a new user"], k=10, exclude_seen=True)
     """
 
     kind = "popular"

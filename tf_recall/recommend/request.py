@@ -18,7 +18,7 @@ class Request:
 
     Args:
         recommender: the `Recommender` that the request is for.
-        key: "user_id" or "item_id", the input that tells the size of the batch.
+        key: "user_id" or "item_id", the input that sets the size of the batch.
         arrays: one for each of `recommender.inputs_of(key)`.
 
     Attributes:
