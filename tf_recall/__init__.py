@@ -84,6 +84,7 @@ _HOMES = {
     "Quotas": "channels.merge",
     "RankWindow": "negatives",
     "ReciprocalRank": "channels.rank_fusion",
+    "Recommender": "recommend.base",
     "Retriever": "retrievers.base",
     "RoundRobin": "channels.merge",
     "SparseAdagrad": "retrievers.optimizers",

@@ -16,7 +16,8 @@ class Recommender:
 
     A subclass writes `_recommend(request, k)` over a parsed `Request`, `_similar(request, k)` where
     it answers items, and `_explain(request, item, num)` where it explains. The first two give item
-    rows `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there.
+    rows `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there. A merge parses a request
+    once, with `request_for_users`, and asks its channels by `answer_rows` and `answer_reasons`.
 
     Attributes:
         catalog: the catalog whose rows it answers with. None: it knows raw ids alone, and
