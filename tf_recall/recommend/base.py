@@ -16,12 +16,14 @@ class Recommender:
 
     A subclass writes `_recommend(request, k)` over a parsed `Request`, `_similar(request, k)` where
     it answers items, and `_explain(request, item, num)` where it explains. The first two give item
-    rows `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there. A merge parses a request
-    once, with `request_for_users`, and asks its channels by `answer_rows` and `answer_reasons`.
+    rows `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there.
+
+    A merge has one parsed request, of which each channel gets what it takes: it asks by
+    `answer_rows` and `answer_reasons`.
 
     Attributes:
-        catalog: the catalog whose rows it answers with. None: it knows raw ids alone, and
-            `recommend_rows` is refused.
+        catalog: the catalog whose rows it answers with. None: there is none, as for a loaded export
+            without its model, and for lists of raw ids, which then refuse `recommend_rows`.
         k_max: the most items in one answer.
         id_types: "string" or "int64" by `user_id` and `item_id`.
         query_columns: the features that a request for users may bring, by column.
