@@ -10,7 +10,8 @@ from pathlib import Path
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config
-from tf_recall.evaluation.compare import ChannelReport, compare
+from tf_recall.evaluation.channel_report import ChannelReport
+from tf_recall.evaluation.compare import compare
 from tf_recall.evaluation.report import Report
 from tf_recall.export.write import save
 from tf_recall.runs.model import Trained, assess, cases_of, prepare
