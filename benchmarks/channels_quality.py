@@ -30,6 +30,7 @@ from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.sources.online_retail import online_retail
 from tf_recall.features import Categorical, Id, MultiValued, Text
 from tf_recall.index import Exact
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 DEPTH, KS, DIM = 400, (20, 100), 64
@@ -103,7 +104,7 @@ class World:
         return merged
 
 
-class Implicit:
+class Implicit(Recommender):
     """implicit's cosine recommender over the likes of an `ItemCF`."""
 
     def __init__(self, channel):
@@ -114,10 +115,10 @@ class Implicit:
         self.model = CosineRecommender(K=channel.top + 1)
         self.model.fit(self.likes, show_progress=False)
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        users = self.catalog.users.encode(user_id)
+    def _recommend(self, request, k):
+        users, seen = request.rows, bool(request.exclude_seen.all())
         items, scores = self.model.recommend(
-            users, self.likes[users], N=k, filter_already_liked_items=exclude_seen
+            users, self.likes[users], N=k, filter_already_liked_items=seen
         )
         there = (items >= 0) & (scores > 0)
         return np.where(there, items + 1, 0).astype(np.int32), np.where(

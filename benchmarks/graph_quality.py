@@ -38,6 +38,7 @@ import tf_recall as tr
 from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 DIM, COLD = 64, 0.1
@@ -132,27 +133,32 @@ def without_some(world, seed):
     return type(world)(split, world.sessions, world.items, world.users), cold
 
 
-class Among:
+class Among(Recommender):
     """A recommender that is asked for some items only."""
 
     def __init__(self, recommender, catalog, items):
         self.recommender, self.catalog, self.items = recommender, catalog, list(items)
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        ids, scores = self.recommender.recommend(user_id, k, allow=self.items)
+    @property
+    def k_max(self):
+        return self.recommender.k_max
+
+    def _recommend(self, request, k):
+        ids, scores = self.recommender.recommend(request.ids, k, allow=self.items)
         return self.catalog.items.encode(ids), scores
 
 
-class Foresight:
-    """Popularity that knows how often each cold item will be taken."""
+class Foresight(Recommender):
+    """Popularity that knows how often each cold item will be interacted with."""
 
     def __init__(self, world):
+        self.catalog = world.catalog
         self.rows = 1 + np.argsort(
             -np.bincount(world.cases.rows, minlength=world.catalog.items.size)[1:]
         )
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        shape = (len(user_id), k)
+    def _recommend(self, request, k):
+        shape = (len(request), k)
         return np.broadcast_to(self.rows[:k], shape), np.broadcast_to(
             -np.arange(k, dtype=np.float32), shape
         )

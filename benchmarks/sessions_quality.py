@@ -32,29 +32,30 @@ from worlds import RARE, add_folders, real_worlds, show
 
 import tf_recall as tr
 from tf_recall.features import Id
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 DIM, WINDOW, EPOCHS = 64, 20, 30
 
 
-class ItemCosine:
+class ItemCosine(Recommender):
     """score(u, t) = sum over j that u has of |users of both| / sqrt(|users of t| |users of j|)."""
 
     def __init__(self, world):
         self.catalog, seen = world.catalog, world.catalog.seen
         shape = (self.catalog.users.size, self.catalog.items.size)
-        self.taken = sparse.csr_array(
+        self.seen = sparse.csr_array(
             (np.ones(len(seen.rows), np.float32), seen.rows, seen.offsets), shape=shape
         )
-        scaled = self.taken.multiply(1 / np.sqrt(np.maximum(self.taken.sum(0), 1))).tocsr()
+        scaled = self.seen.multiply(1 / np.sqrt(np.maximum(self.seen.sum(0), 1))).tocsr()
         self.like = (scaled.T @ scaled).toarray()
         np.fill_diagonal(self.like, 0)
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        taken = self.taken[self.catalog.users.encode(user_id)]
-        scores = taken @ self.like
-        if exclude_seen:
-            scores[taken.toarray() > 0] = -np.inf
+    def _recommend(self, request, k):
+        seen = self.seen[request.rows]
+        scores = seen @ self.like
+        if request.exclude_seen.all():
+            scores[seen.toarray() > 0] = -np.inf
         scores[:, 0] = -np.inf
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         scores = np.take_along_axis(scores, rows, axis=1).astype(np.float32)

@@ -14,7 +14,6 @@ import keras
 import tf_recall as tr
 from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.export.channels import save
 from tf_recall.features import Id, MultiValued
 from tf_recall.recommend.rankings import Popularity
 
@@ -74,7 +73,7 @@ cases = tr.cases_by_user(split.test, catalog)
 report = tr.compare(channels, multi, cases, catalog, k=100)
 print(f"\n{report}\n")
 print(tr.evaluate(multi, cases, catalog, ks=(20, 100)))
-path = save(multi, options.out, metrics=report.to_dict(), models={"two_tower": model})
+path = tr.save(multi, options.out, metrics=report.to_dict(), model={"two_tower": model})
 report.plot(path / "channels.png")
 
 # 5. Load it, ask, and ask why.
@@ -84,4 +83,4 @@ for film in served.recommend([user], k=5, exclude_seen=True)[0][0]:
     print(f"\n{titles[film]}")
     for each in served.explain(user, film, num=2, exclude_seen=True):
         reasons = [titles.get(reason["id"], reason["id"] or "by all") for reason in each["reasons"]]
-        print(f"  {each['channel']}, place {each['place']}: {reasons}")
+        print(f"  {each['channel']}, rank {each['rank']}: {reasons}")

@@ -136,13 +136,13 @@ def test_several_channels_from_the_shell(folder):
     assert again["metrics"] == trained["metrics"]
     answer = run("query", trained["model"], "--user-id", "u1", "-k", 4)
     for each in answer["why"]:
-        best = [channel["place"] for channel in each if channel["place"]]
+        best = [channel["rank"] for channel in each if channel["rank"]]
         assert best == sorted(best) and best and all(channel["reasons"] for channel in each)
     assert run("doctor", folder / "many.yaml", "--model", trained["model"])["findings"] is not None
     for wrong, message in (
         (
             ("query", trained["model"], "--item-id", "i1"),
-            "holds several channels, which answer users: give --user-id",
+            "answers users, not items: give --user-id",
         ),
         (("export", trained["model"], "--index", "ivf"), "holds several channels"),
     ):
@@ -175,10 +175,10 @@ def test_query_asks_for_users_or_for_items(trained):
         )
     item = "query", trained["model"], "--item-id", "i1"
     assert "--seen and --no-seen are about users" in refused(*item, "--seen")
-    assert "no input device; this model takes allow, exclude, item_id, title" in refused(
+    assert "takes no device; it takes allow, exclude, item_id, title" in refused(
         *item, "--feature", "device=ios"
     )
-    assert "no input history" in refused(
+    assert "takes no history" in refused(
         "query", trained["model"], "--user-id", "u1", "--history", "i1,i2"
     )
 

@@ -12,11 +12,11 @@ from tf_recall.channels.multi import MultiChannel
 from tf_recall.cli import main
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.export.channels import save
+from tf_recall.export.load import load
+from tf_recall.export.write import save
 from tf_recall.lists import redis_load, redis_store
 from tf_recall.lists.read import Lists
 from tf_recall.recommend.rankings import Popularity
-from tf_recall.runs.run import load
 
 
 def run(*arguments):

@@ -16,6 +16,7 @@ from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
 from tf_recall.evaluation import cases_by_user, evaluate
 from tf_recall.export.write import save
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find
 from tf_recall.runs.model import fit
@@ -131,17 +132,15 @@ def test_it_learns_what_was_planted(trained, world):
     assert report.metrics["recall@20"] > 0.6 * oracle
 
 
-class Oracle:
-    query_columns: dict = {}
-
+class Oracle(Recommender):
     """Ranks by the true probabilities: no model can do better but by luck."""
 
     def __init__(self, world):
-        self.world = world
+        self.world, self.catalog = world, world.catalog
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        exclude = self.world.split.train if exclude_seen else None
-        rows = self.world.catalog.items.encode(self.world.planted.best(user_id, k, exclude))
+    def _recommend(self, request, k):
+        exclude = self.world.split.train if request.exclude_seen.all() else None
+        rows = self.catalog.items.encode(self.world.planted.best(request.ids, k, exclude))
         return rows, np.where(rows > 0, -np.arange(k, dtype=np.float32), -np.inf)
 
 

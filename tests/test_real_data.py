@@ -126,5 +126,5 @@ def test_counted_channels_beat_popularity_and_say_why(shared_data, tmp_path):
     )
     liked = set(catalog.items.decode(catalog.seen.of(int(catalog.users.encode([user])[0]))))
     found = {each["channel"]: each for each in multi.explain(user, first, exclude_seen=True)}
-    assert min(each["place"] for each in found.values() if each["place"]) == 1
+    assert min(each["rank"] for each in found.values() if each["rank"]) == 1
     assert {reason["id"] for reason in found["items"]["reasons"]} <= liked

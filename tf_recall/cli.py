@@ -58,7 +58,7 @@ def answers_json(command):
 @answers_json
 def quickstart(out, sets):
     """Train, evaluate, export and query a two-tower model on embedded data."""
-    from tf_recall.runs.run import load
+    from tf_recall.export.load import load
 
     trained = _train("two_tower_quickstart", sets, out)
     catalog, user = trained.service.catalog, "u1"
@@ -138,40 +138,40 @@ def export(model, name, out, sets):
 @main.command()
 @click.argument("model")
 @click.option(
-    "--user-id", "users", multiple=True, metavar="ID", help="Whom to answer; may be repeated."
+    "--user-id", "users", multiple=True, metavar="ID", help="A user to ask for; may be repeated."
 )
 @click.option(
     "--item-id",
     "items",
     multiple=True,
     metavar="ID",
-    help="Or: what to find more of; may be repeated.",
+    help="Or: what to find similar items of; may be repeated.",
 )
 @click.option("-k", default=10, show_default=True, help="How many items.")
 @click.option("--exclude", default="", metavar="ID,ID", help="Items to leave out.")
-@click.option("--allow", default="", metavar="ID,ID", help="The only items that may be answered.")
+@click.option("--allow", default="", metavar="ID,ID", help="The only items to choose among.")
 @click.option(
     "--history",
     default="",
     metavar="ID,ID",
-    help="Items the user took, where the model embeds them.",
+    help="Items the user interacted with, where the model takes a history.",
 )
 @click.option(
     "--seen/--no-seen",
     default=None,
-    help="Whether items the user has seen may be answered; if not said, no.",
+    help="Whether answers hold items the user has seen; by default not.",
 )
 @click.option(
     "--feature",
     "features",
     multiple=True,
     metavar="NAME=VALUE",
-    help="What is known of the user, moment or item.",
+    help="A feature of the user, the moment or the item.",
 )
 @answers_json
 def query(model, users, items, k, exclude, allow, history, seen, features):
-    """Ask the exported MODEL what suits users, and why, or what is like items."""
-    from tf_recall.runs.run import load
+    """Ask the exported MODEL what suits users, and why, or what is similar to items."""
+    from tf_recall.export.load import load
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
@@ -179,35 +179,32 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
         raise ValueError(
             "--seen and --no-seen are about users: they go with --user-id, not with --item-id"
         )
-    served = load(model)
-    asked = _ids(served, "user_id", users) if users else _ids(served, "item_id", items)
+    recommender = load(model)
+    if items and not recommender.answers_items:
+        raise ValueError(f"{model} answers users, not items: give --user-id")
+    request = dict(map(_pair, features))
     lists = {"exclude": exclude, "allow": allow, "history": history}
-    given = {name: _ids(served, "item_id", text.split(",")) for name, text in lists.items() if text}
-    for feature in features:
-        name, value = _pair(feature)
-        given[name] = [value] * len(asked)
-    if users:
-        key, column, answers = (
-            "user_id",
-            "item_id",
-            served.recommend(asked, k=k, exclude_seen=not seen, **given),
-        )
-    elif hasattr(served, "similar"):
-        key, column, answers = "item_id", "similar", served.similar(asked, k=k, **given)
+    for name, text in lists.items():
+        if text:
+            request[name] = _ids(recommender, "item_id", text.split(","))
+    if items:
+        asked = _ids(recommender, "item_id", items)
+        answers = recommender.similar(asked, k, **request)
+        key, column = "item_id", "similar"
     else:
-        raise ValueError(f"{model} holds several channels, which answer users: give --user-id")
+        asked = _ids(recommender, "user_id", users)
+        request["exclude_seen"] = not seen
+        answers = recommender.recommend(asked, k, **request)
+        key, column = "user_id", "item_id"
     answers = [
         {key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)
     ]
-    if users:
-        request = {name: given[name] for name in ("history", "exclude", "allow") if name in given}
-        # exported without what its users had: no reasons
-        with contextlib.suppress(FileNotFoundError):
-            for answer in answers:
-                answer["why"] = [
-                    _why(served, answer["user_id"], item, request, not seen)
-                    for item in answer["item_id"]
-                ]
+    if users and recommender.explains:
+        for answer in answers:
+            user = answer["user_id"]
+            answer["why"] = [
+                recommender.explain(user, item, **request) for item in answer["item_id"]
+            ]
     return answers[0] if len(answers) == 1 else {"answers": answers}
 
 
@@ -226,7 +223,7 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
     default="all",
     show_default=True,
     metavar="FILE",
-    help="A table with user_id, whom to answer.",
+    help="A table with a column user_id: the users to write lists for.",
 )
 @click.option("--redis", "url", metavar="URL", help="Load the lists into this server too.")
 @click.option("--name", help="What the lists are called in Redis.")
@@ -241,10 +238,10 @@ def lists(model, out, k, seen, users, url, name, ttl):
     """Write what the exported MODEL recommends to all its users, or to those of a file, to Parquet
     and to Redis.
     """
+    from tf_recall.export.load import load
     from tf_recall.lists.redis_load import to_redis
     from tf_recall.lists.redis_store import connect
     from tf_recall.lists.write import write_lists
-    from tf_recall.runs.run import load
 
     if url is None and (name is not None or ttl is not None):
         raise ValueError("--name and --ttl are about Redis: they go with --redis")
@@ -252,10 +249,12 @@ def lists(model, out, k, seen, users, url, name, ttl):
         raise ValueError("--redis takes a --name for the lists")
     if url is not None:
         connect(url)  # a mistake is known before the work
-    served = load(model)
-    asked = served.catalog.users.ids if users == "all" else _users(served, users)
+    recommender = load(model)
+    if users == "all" and recommender.catalog is None:
+        raise ValueError(f"{model} was exported without its users: give --users FILE")
+    asked = recommender.catalog.users.ids if users == "all" else _users(recommender, users)
     start = time.perf_counter()
-    path = write_lists(served, asked, out, k, exclude_seen=not seen)
+    path = write_lists(recommender, asked, out, k, exclude_seen=not seen)
     answer = {
         "lists": str(path),
         "users": len(asked),
@@ -285,15 +284,6 @@ def doctor(config, model, sets):
     return {"findings": [vars(finding) for finding in findings]}
 
 
-def _why(served, user, item, request, exclude_seen):
-    """The reasons for an item; of several channels, their places in the lists of this very
-    request.
-    """
-    if hasattr(served, "channels"):
-        return served.explain(user, item, exclude_seen=exclude_seen, **request)
-    return served.explain(user, item, history=request.get("history"))
-
-
 def _pair(text):
     name, equals, value = text.partition("=")
     if not equals:
@@ -301,9 +291,9 @@ def _pair(text):
     return name, value
 
 
-def _ids(served, name, texts):
+def _ids(recommender, name, texts):
     """Ids as the model knows them: text as it was typed, or whole numbers."""
-    if served.id_types[name] == "string":
+    if recommender.id_types[name] == "string":
         return list(texts)
     try:
         return [int(text) for text in texts]
@@ -311,7 +301,7 @@ def _ids(served, name, texts):
         raise ValueError(f"this model's {name} are whole numbers, not {', '.join(texts)}") from None
 
 
-def _users(served, path):
+def _users(recommender, path):
     """The users of a file, each once, as the model knows its ids."""
     from tf_recall.data.ids import is_missing, kind_of, raw_ids
     from tf_recall.data.tables import read
@@ -321,7 +311,7 @@ def _users(served, path):
         raise ValueError(f"{path} has no column user_id; it has {', '.join(map(str, table))}")
     ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
     ids = ids[~is_missing(ids)]
-    if served.id_types["user_id"] == "string":
+    if recommender.id_types["user_id"] == "string":
         return ids.astype(str).astype(object)
     if kind_of(ids) == "string":
         raise ValueError(f"this model's user_id are whole numbers, and those of {path} are text")

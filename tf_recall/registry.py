@@ -143,8 +143,8 @@ REGISTRY = {
     "merge": {
         "round_robin": "tf_recall.channels.merge:RoundRobin",
         "quotas": "tf_recall.channels.merge:Quotas",
-        "reciprocal_rank": "tf_recall.channels.merge:ReciprocalRank",
-        "marginal_rank": "tf_recall.channels.merge:MarginalRank",
+        "reciprocal_rank": "tf_recall.channels.rank_fusion:ReciprocalRank",
+        "marginal_rank": "tf_recall.channels.rank_fusion:MarginalRank",
     },
     "optimizer": {
         "sparse_adagrad": "tf_recall.retrievers.optimizers:SparseAdagrad",

@@ -1,5 +1,5 @@
 """What every registered channel that is counted keeps to; none is known here by name but for what
-it must be told.
+it needs to be made.
 """
 
 import inspect
@@ -198,6 +198,11 @@ def test_it_forgets_what_it_was_fitted_on_before(name, world):
 def test_requests_that_cannot_be(name, fitted, request_, error, message):
     with pytest.raises(error, match=message):
         fitted(name).recommend(**request_)
+
+
+def test_before_it_is_fitted(name):
+    with pytest.raises(ValueError, match=r"knows no data: call fit\(train, catalog\)"):
+        make("channel", name, **GIVEN.get(name, {})).recommend(["u1"])
 
 
 def test_numbers_are_ids_too(name):

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tf_recall.channels.merge import MarginalRank, Merged, Quotas, ReciprocalRank, RoundRobin
+from tf_recall.channels.merge import Merged, Quotas, RoundRobin
+from tf_recall.channels.rank_fusion import MarginalRank, ReciprocalRank
 
 MERGES = {
     "turns": RoundRobin(),
@@ -37,12 +38,12 @@ def test_turns_by_hand():
     # 4 of a, 5 of b; a has 6 left (4 and 5 are taken), b 9 (5 and 4 are); then nobody has anything.
     # c is empty. In the second row a gives 1, b 2, c 3; a 4 and nothing more, b nothing new, c 5.
     lists = {"a": [[4, 5, 6], [1, 4, 0]], "b": [[5, 4, 9], [2, 1, 2]], "c": [[0, 0], [3, 5]]}
-    rows, places = merge(RoundRobin(), lists, k=6)
+    rows, ranks = merge(RoundRobin(), lists, k=6)
     assert rows.tolist() == [[4, 5, 6, 9, 0, 0], [1, 2, 3, 4, 5, 0]]
     first = [[1, 2, 0], [2, 1, 0], [3, 0, 0], [0, 3, 0], [0, 0, 0], [0, 0, 0]]
     second = [[1, 2, 0], [0, 1, 0], [0, 0, 1], [2, 0, 0], [0, 0, 2], [0, 0, 0]]
-    assert places.tolist() == [first, second]
-    assert rows.dtype == places.dtype == np.int32
+    assert ranks.tolist() == [first, second]
+    assert rows.dtype == ranks.dtype == np.int32
     # b begins, then c that has nothing, then a: 5, 4, and b's 9 before a's 6. In the second row c
     # begins.
     assert merge(RoundRobin(), lists, 6, [1, 2]).rows.tolist() == [
@@ -55,9 +56,9 @@ def test_quotas_by_hand():
     # b may give two and c one: b 5, c 5 is taken so 6, b 7; then all take turns: a 1, b 8, c (6, 5
     # taken) nothing, a 2.
     lists = {"a": [[1, 2, 3]] * 2, "b": [[5, 7, 8]] * 2, "c": [[5, 6, 0]] * 2}
-    rows, places = merge(Quotas({"b": 2, "c": 1}), lists, k=6)
+    rows, ranks = merge(Quotas({"b": 2, "c": 1}), lists, k=6)
     assert rows.tolist() == [[5, 6, 7, 1, 8, 2]] * 2
-    assert places[0, 0].tolist() == [0, 1, 1]
+    assert ranks[0, 0].tolist() == [0, 1, 1]
     # Of quotas that are more than k, turn by turn: b and c give one each.
     assert merge(Quotas({"b": 9, "c": 9}), lists, k=2).rows.tolist() == [[5, 6]] * 2
     # What c cannot fill of its nine goes to all: 5, 6; then a, b, a, b.
@@ -68,10 +69,10 @@ def test_reciprocal_ranks_by_hand():
     # With constant 1: 7 has 1/2 of a and 1/4 of b, 3/4; 8 has 1/3 + 1/2 = 5/6; 9 has 1/4 of a and
     # 1/3 of b = 7/12.
     lists = {"a": [[7, 8, 9], [1, 2, 0]], "b": [[8, 9, 7], [3, 4, 0]]}
-    rows, places = merge(ReciprocalRank(1), lists, k=4)
+    rows, ranks = merge(ReciprocalRank(1), lists, k=4)
     # In the second row nothing is shared: of equal scores a's comes first, its turn is sooner.
     assert rows.tolist() == [[8, 7, 9, 0], [1, 3, 2, 4]]
-    assert places[0].tolist() == [[2, 1], [1, 3], [3, 2], [0, 0]]
+    assert ranks[0].tolist() == [[2, 1], [1, 3], [3, 2], [0, 0]]
     assert merge(ReciprocalRank(1), lists, 4, [1, 1]).rows.tolist() == [[8, 7, 9, 0], [3, 1, 4, 2]]
     # a twice: 7 has 1 + 1/4 = 5/4, 8 has 2/3 + 1/2 = 7/6, 9 has 1/2 + 1/3 = 5/6; 1, 2 have 1, 2/3
     # and 3, 4 1/2, 1/3.
@@ -84,22 +85,22 @@ def test_reciprocal_ranks_by_hand():
 def slow(kind, lists, k, begins):
     """One row, from the docstrings."""
     names = list(lists)
-    place = {item: {} for rows in lists.values() for item in rows if item}
+    rank = {item: {} for rows in lists.values() for item in rows if item}
     for name, rows in lists.items():
         for at, item in enumerate(rows, 1):
             if item:
-                place[item].setdefault(name, at)
+                rank[item].setdefault(name, at)
     if isinstance(kind, ReciprocalRank):
 
         def key(item):
             score = sum(
-                kind.weights.get(name, 1) / (kind.constant + at) for name, at in place[item].items()
+                kind.weights.get(name, 1) / (kind.constant + at) for name, at in rank[item].items()
             )
             return -round(score, 9), min(
-                (at, (names.index(name) - begins) % len(names)) for name, at in place[item].items()
+                (at, (names.index(name) - begins) % len(names)) for name, at in rank[item].items()
             )
 
-        merged = sorted(place, key=key)[:k]
+        merged = sorted(rank, key=key)[:k]
     else:
         merged, turns = [], names[begins:] + names[:begins]
         for quotas in ([kind.quotas] if isinstance(kind, Quotas) else []) + [
@@ -115,17 +116,17 @@ def slow(kind, lists, k, begins):
                         left[name] -= 1
                         going = True
     merged += [0] * (k - len(merged))
-    return merged, [[place.get(item, {}).get(name, 0) for name in names] for item in merged]
+    return merged, [[rank.get(item, {}).get(name, 0) for name in names] for item in merged]
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 40])
 @pytest.mark.parametrize("name", MERGES)
 def test_against_a_loop(name, k):
     lists, begins = world(k)
-    rows, places = merge(MERGES[name], lists, k, begins)
+    rows, ranks = merge(MERGES[name], lists, k, begins)
     for line, begin in enumerate(begins):
         one = {name: rows[line].tolist() for name, rows in lists.items()}
-        assert (rows[line].tolist(), places[line].tolist()) == slow(MERGES[name], one, k, begin)
+        assert (rows[line].tolist(), ranks[line].tolist()) == slow(MERGES[name], one, k, begin)
 
 
 def test_nobody_starves_in_any_order():
@@ -151,9 +152,9 @@ def test_what_channels_give_differs_by_one_at_most():
         "d": [[*range(63, 93)]],
     }
     for order in itertools.permutations(lists):
-        _, places = merge(RoundRobin(), {name: lists[name] for name in order}, k=41)
+        _, ranks = merge(RoundRobin(), {name: lists[name] for name in order}, k=41)
         # among the first 1, 2, ...
-        gave = dict(zip(order, np.cumsum(places[0] > 0, axis=0).T, strict=True))
+        gave = dict(zip(order, np.cumsum(ranks[0] > 0, axis=0).T, strict=True))
         assert gave["c"][-1] == 2
         most = np.max([gave[name] - gave[other] for name in "abd" for other in "abd"])
         assert most == 1 and (gave["c"] >= np.minimum(2, gave["a"] - 1)).all()
@@ -169,15 +170,15 @@ def test_whose_turn_is_first_shares_out_lists_shorter_than_the_channels():
 def test_the_order_of_channels_is_nothing_to_ranks_but_where_they_tie():
     lists, begins = world(3)
     names = list(lists)
-    rows, places = merge(ReciprocalRank(), lists, 20, begins)
+    rows, ranks = merge(ReciprocalRank(), lists, 20, begins)
     for order in itertools.islice(itertools.permutations(range(5)), 1, None, 17):
         # With a weight each, nothing ties.
         kind = ReciprocalRank(60, dict(zip(names, [1.0, 1.1, 1.23, 1.37, 1.51], strict=True)))
         there = merge(kind, lists, 20)
         other = merge(kind, {names[at]: lists[names[at]] for at in order}, 20)
         np.testing.assert_array_equal(there.rows, other.rows)
-        np.testing.assert_array_equal(there.places[:, :, list(order)], other.places)
-    # Without weights the scores are the same, and so whoever has the same places ties exactly.
+        np.testing.assert_array_equal(there.ranks[:, :, list(order)], other.ranks)
+    # Without weights the scores are the same, and so whoever has the same ranks ties exactly.
     turned = merge(
         ReciprocalRank(),
         {name: lists[name] for name in names[1:] + names[:1]},
@@ -185,7 +186,7 @@ def test_the_order_of_channels_is_nothing_to_ranks_but_where_they_tie():
         (begins - 1) % 5,
     )
     np.testing.assert_array_equal(rows, turned.rows)
-    np.testing.assert_array_equal(places, np.roll(turned.places, 1, axis=2))
+    np.testing.assert_array_equal(ranks, np.roll(turned.ranks, 1, axis=2))
 
 
 def test_sums_of_the_same_terms_tie_whatever_order_they_are_added_in():
@@ -228,12 +229,9 @@ def test_the_first_k_of_each_list_are_enough(name):
 def test_nothing_at_all():
     nothing = {"a": np.zeros((2, 0)), "c": np.zeros((2, 3), int), "d": np.zeros((2, 0), int)}
     for kind in (RoundRobin(), Quotas({"c": 4}), ReciprocalRank()):
-        rows, places = kind.merge(nothing, 4)
+        rows, ranks = kind.merge(nothing, 4)
         assert (
-            not rows.any()
-            and not places.any()
-            and rows.shape == (2, 4)
-            and places.shape == (2, 4, 3)
+            not rows.any() and not ranks.any() and rows.shape == (2, 4) and ranks.shape == (2, 4, 3)
         )
         assert kind.merge({"c": np.zeros((0, 3), int)}, 4).rows.shape == (0, 4)
 

@@ -4,38 +4,46 @@ batch.
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.channels.merge import Quotas, ReciprocalRank, RoundRobin
+from tf_recall.channels.merge import Quotas, RoundRobin
 from tf_recall.channels.multi import MultiChannel
+from tf_recall.channels.rank_fusion import ReciprocalRank
 from tf_recall.channels.user_cf import UserCF
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 
-class Fixed:
-    """Recommends the same list to all, whatever the request says, and remembers it."""
+class Fixed(Recommender):
+    """Recommends the same list to all, whatever the request filters out, and remembers it."""
 
     def __init__(self, catalog, ids, k_max=None, **attributes):
-        self.rows, self.requests = catalog.items.encode(ids), []
-        if k_max:
-            self.k_max = k_max
+        self.catalog, self.rows, self.requests = catalog, catalog.items.encode(ids), []
+        self.most = k_max or catalog.num_items
         vars(self).update(attributes)
 
-    def recommend_rows(self, user_id, k, **request):
-        self.requests.append({"k": k, **request})
-        rows = np.zeros((len(user_id), k), np.int32)
+    @property
+    def k_max(self):
+        return self.most
+
+    def _recommend(self, request, k):
+        self.requests.append({"k": k, **request.arrays})
+        rows = np.zeros((len(request), k), np.int32)
         rows[:, : len(self.rows)] = self.rows[:k]
         return rows, np.where(rows > 0, 1 / np.arange(1, k + 1), -np.inf)
 
 
 class Reasoned(Fixed):
     takes_history = True
+    explains = True
 
-    def explain(self, user_id, item_id, num=3, history=None):
-        return [{"kind": "item", "id": one, "share": 0.5} for one in (history or ["none"])][:num]
+    def _explain(self, request, item, num):
+        items = request.arrays["history"][0].tolist() or ["none"]
+        return [{"kind": "item", "id": one, "share": 0.5} for one in items][:num]
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +81,11 @@ def test_by_hand(catalog):
     # user's own.
     assert {"".join(line) for line in item_id} == {"adbhc", "dahbc"}
     assert score.tolist() == [np.float32([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, -np.inf]).tolist()] * 40
-    rows, places = multi.lists(users, k=6)
-    assert catalog.items.decode(rows).tolist() == item_id.tolist()
+    ids, same, ranks = multi.recommend_sources(users, k=6)
+    assert ids.tolist() == item_id.tolist() and (same == score).all()
+    assert multi.sources == ("one", "two")
     sources = {"a": [1, 2], "b": [2, 0], "c": [3, 0], "d": [4, 1], "h": [0, 3], "": [0, 0]}
-    assert places.tolist() == [[sources[one] for one in line] for line in item_id]
+    assert ranks.tolist() == [[sources[one] for one in line] for line in item_id]
 
 
 def test_each_channel_is_first_for_some_users(catalog):
@@ -116,14 +125,14 @@ def test_nothing_slips_through(catalog, merge):
         "",
         "abcd",
     ]
-    rows, _ = multi.lists(users, 8, exclude_seen=True)
+    rows, _ = multi.recommend_rows(users, 8, exclude_seen=True)
     assert (np.diff((rows > 0).astype(int), axis=1) <= 0).all()  # no holes
 
 
-def test_places_are_those_of_the_channels_lists(catalog):
+def test_ranks_are_those_in_the_channels_lists(catalog):
     # Without a and b, c is still the third of one, h the third of two.
-    rows, places = both(catalog).lists(["ann"], 5, exclude_seen=True)
-    assert dict(zip(catalog.items.decode(rows[0]), places[0].tolist(), strict=True)) == {
+    item_id, _, ranks = both(catalog).recommend_sources(["ann"], 5, exclude_seen=True)
+    assert dict(zip(item_id[0], ranks[0].tolist(), strict=True)) == {
         "d": [4, 1],
         "c": [3, 0],
         "h": [0, 3],
@@ -133,8 +142,8 @@ def test_places_are_those_of_the_channels_lists(catalog):
 
 def test_an_item_that_scores_nothing_is_not_there(catalog):
     class Short(Fixed):
-        def recommend_rows(self, user_id, k, **request):
-            rows, score = super().recommend_rows(user_id, k, **request)
+        def _recommend(self, request, k):
+            rows, score = super()._recommend(request, k)
             return rows, np.where(np.arange(k) < 2, score, -np.inf)
 
     assert MultiChannel({"one": Short(catalog, list("abcd"))}, catalog).recommend("ann", 3)[
@@ -159,7 +168,9 @@ def test_everyone_is_asked_the_same(catalog):
     for each in (asked, other):
         assert each["exclude_seen"].tolist() == [True, False] and each["allow"].shape == (2, 8)
     multi.recommend(["ann"], 2)
-    assert set(counted.requests[1]) == set(trained.requests[1]) == {"k", "exclude_seen"}
+    for each in (counted.requests[1], trained.requests[1]):
+        assert each["exclude_seen"].tolist() == [False]
+        assert each["exclude"].shape == each["allow"].shape == (1, 0)
     MultiChannel({"counted": counted}, catalog, depth=100).recommend(["ann"], 2)
     assert counted.requests[2]["k"] == 8  # the catalog
 
@@ -175,34 +186,36 @@ def test_explain(catalog):
     reason = [{"kind": "item", "id": "none", "share": 0.5}]
     expected = [("mute", 1, []), ("late", 3, reason), ("without", None, reason)]
     found = multi.explain("ann", "a")
-    assert [(each["channel"], each["place"], each["reasons"]) for each in found] == expected
-    told = multi.explain("ann", "a", num=1, history=["c", "d"])
-    assert told[1]["reasons"] == [{"kind": "item", "id": "c", "share": 0.5}]
-    assert [each["place"] for each in multi.explain("ann", "a", k=2)] == [1, None, None]
-    assert [each["place"] for each in multi.explain("ann", "a", exclude_seen=True)] == [None, None]
+    assert [(each["channel"], each["rank"], each["reasons"]) for each in found] == expected
+    found = multi.explain("ann", "a", num=1, history=["c", "d"])
+    assert found[1]["reasons"] == [{"kind": "item", "id": "c", "share": 0.5}]
+    shallow = MultiChannel(channels, catalog, depth=2)
+    assert [each["rank"] for each in shallow.explain("ann", "a")] == [1, None, None]
+    assert [each["rank"] for each in multi.explain("ann", "a", exclude_seen=True)] == [None, None]
     with pytest.raises(ValueError, match="item 'zz' is unknown"):
         multi.explain("ann", "zz")
 
 
 def test_on_channels_that_count(world):
     channels, catalog, test = world
-    multi = MultiChannel(channels, catalog)
+    multi = MultiChannel(channels, catalog, depth=12)
     cases = cases_by_user(test, catalog)
     users = cases.user_id[:40]
-    rows, places = multi.lists(users, 12, exclude_seen=True)
+    rows, _ = multi.recommend_rows(users, 12, exclude_seen=True)
+    item_id, _, ranks = multi.recommend_sources(users, 12, exclude_seen=True)
+    np.testing.assert_array_equal(catalog.items.decode(rows), item_id)
     for at, channel in enumerate(channels.values()):
         alone, score = channel.recommend_rows(users, 12, exclude_seen=True)
         # a third each
         assert (alone[:, :4][:, :, None] == rows[:, None]).any(axis=2)[score[:, :4] > -np.inf].all()
-        line, column = np.nonzero(places[..., at])
-        np.testing.assert_array_equal(alone[line, places[line, column, at] - 1], rows[line, column])
+        line, column = np.nonzero(ranks[..., at])
+        np.testing.assert_array_equal(alone[line, ranks[line, column, at] - 1], rows[line, column])
     # What explains an item is what brought it.
-    item_id = catalog.items.decode(rows)
-    for user, item, place in zip(users[:5], item_id[:, 3], places[:, 3], strict=False):
-        told = multi.explain(user, item, k=12, exclude_seen=True)
-        listed = {each["channel"]: each["place"] for each in told if each["place"]}
-        assert listed == {name: at for name, at in zip(channels, place, strict=True) if at}
-        assert all(each["reasons"] for each in told)
+    for user, item, rank in zip(users[:5], item_id[:, 3], ranks[:, 3], strict=False):
+        found = multi.explain(user, item, exclude_seen=True)
+        listed = {each["channel"]: each["rank"] for each in found if each["rank"]}
+        assert listed == {name: at for name, at in zip(channels, rank, strict=True) if at}
+        assert all(each["reasons"] for each in found)
     report = evaluate(multi, cases, catalog, ks=(10,))
     assert report.metrics["recall@10"] > 0
 
@@ -227,6 +240,23 @@ def test_numbers_for_ids():
         [9, -1, -1],
         [7, 9, -1],
     ]
+
+
+def test_context_goes_to_the_channels_that_take_it(catalog):
+    text, number = (tf.TensorSpec([None], dtype) for dtype in (tf.string, tf.float64))
+    tv = Fixed(catalog, ["a"], query_columns={"device": text})
+    both = Fixed(catalog, ["b"], query_columns={"device": text, "age": number})
+    plain = Fixed(catalog, ["c"])
+    multi = MultiChannel({"tv": tv, "both": both, "plain": plain}, catalog)
+    assert set(multi.query_columns) == {"device", "age"}
+    multi.recommend(["ann", "bob"], 3, device=["tv", "web"], age=30)
+    assert tv.requests[0]["device"].tolist() == ["tv", "web"] and "age" not in tv.requests[0]
+    assert both.requests[0]["age"].tolist() == [30, 30] and "device" not in plain.requests[0]
+    with pytest.raises(ValueError, match="MultiChannel takes no weather; it takes age, allow, dev"):
+        multi.recommend(["ann"], 3, weather="rain")
+    other = Fixed(catalog, ["d"], query_columns={"device": number})
+    with pytest.raises(ValueError, match="'tv' and 'other' take 'device' in different forms"):
+        MultiChannel({"tv": tv, "other": other}, catalog)
 
 
 def test_refused(catalog, world):

@@ -60,7 +60,7 @@ def test_against_a_loop(settings):
     log = [(f"u{user}", f"i{item}", float(rng.integers(1, 5))) for user, item in pairs]
     channel, catalog = fitted(log, **settings)
     likes, kept = channel.likes.toarray(), channel.right.toarray()
-    taken = [set(np.flatnonzero(line)) for line in likes]
+    liked = [set(np.flatnonzero(line)) for line in likes]
     count = (likes > 0).sum(0)
     rows, score = channel.recommend_rows(catalog.users.ids, k=30, exclude_seen=True)
     for user in range(1, catalog.users.size):
@@ -68,15 +68,15 @@ def test_against_a_loop(settings):
         for other in range(1, catalog.users.size):
             common = [
                 i
-                for i in taken[user] & taken[other]
+                for i in liked[user] & liked[other]
                 if count[i] <= settings.get("item_limit", 1000)
             ]
             if other != user and common:
-                norm = math.sqrt(len(taken[user]) * len(taken[other]))
+                norm = math.sqrt(len(liked[user]) * len(liked[other]))
                 similar[other] = sum(1 / math.log(1 + count[i]) for i in common) / norm
         near = sorted(similar, key=lambda other: -similar[other])[: settings.get("top", 100)]
         expected = sum((similar[other] * kept[other] for other in near), np.zeros(kept.shape[1]))
-        expected[list(taken[user])] = 0
+        expected[list(liked[user])] = 0
         there = rows[user - 1] > 0
         assert there.sum() == min(30, (expected > 0).sum())
         np.testing.assert_allclose(

@@ -86,9 +86,7 @@ def test_what_comes_later_changes_nothing(seed):
         return by_line[(times <= moment) & (items > 0) & (users > 0)]
 
     known = (items > 0) | (times < moment)
-    np.testing.assert_array_equal(
-        seen(np.where(known, items, 1)), seen(np.where(known, others, 1))
-    )
+    np.testing.assert_array_equal(seen(np.where(known, items, 1)), seen(np.where(known, others, 1)))
 
 
 def test_one_item_again_and_again():

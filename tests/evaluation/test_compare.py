@@ -13,27 +13,31 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import cases_by_user, evaluate
 from tf_recall.evaluation.compare import compare
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 ITEMS = "abcdefgh"
 
 
-class Lists:
+class Lists(Recommender):
     """Recommends what is written down for each user, with given scores or falling ones; remembers
     what it was asked.
     """
 
-    query_columns: dict = {}
-
     def __init__(self, catalog, lists, scores=None, k_max=None):
         self.catalog, self.lists, self.scores, self.asked = catalog, lists, scores, []
-        if k_max:
-            self.k_max = k_max
+        self.most = k_max or catalog.num_items
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        self.asked.append((len(user_id), k, exclude_seen, sorted(context)))
-        rows, score = np.zeros((len(user_id), k), np.int32), np.full((len(user_id), k), -np.inf)
-        for line, user in enumerate(user_id):
+    @property
+    def k_max(self):
+        return self.most
+
+    def _recommend(self, request, k):
+        known = {"user_id", "exclude", "allow", "exclude_seen"}
+        context = sorted(set(request.arrays) - known)
+        self.asked.append((len(request), k, request.exclude_seen.all(), context))
+        rows, score = np.zeros((len(request), k), np.int32), np.full((len(request), k), -np.inf)
+        for line, user in enumerate(request.ids.tolist()):
             items = (
                 self.catalog.items.encode(list(self.lists[user]))[:k]
                 if self.lists.get(user)

@@ -8,32 +8,42 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.evaluation import Cases, cases_by_row, cases_by_user, evaluate
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 NAMES = ("recall", "hit_rate", "ndcg", "mrr", "precision", "map")
 
 
-class Scores:
+class Scores(Recommender):
     """Recommends by a matrix of scores, `[user rows, items]`; `order` settles ties in the lists, as
     an index would.
     """
 
-    def __init__(self, catalog, scores, order=None):
+    def __init__(self, catalog, scores, order=None, k_max=None, columns=()):
         self.catalog, self.scores = catalog, np.asarray(scores)
         self.order = np.arange(catalog.num_items) if order is None else order
+        self.most = k_max or catalog.num_items
+        self.query_columns = {name: tf.TensorSpec([None], tf.float64) for name in columns}
         self.asked = []
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        users = self.catalog.users.encode(user_id)
-        self.asked.append((len(users), k, sorted(context)))
-        scores = self.scores[users].astype(np.float64)
-        if exclude_seen:
-            for line, user in zip(scores, users, strict=True):
+    @property
+    def k_max(self):
+        return self.most
+
+    def _recommend(self, request, k):
+        context = [name for name in self.query_columns if (request.arrays[name] >= 0).all()]
+        self.asked.append((len(request), k, context))
+        scores = self.scores[request.rows].astype(np.float64)
+        for line, user, exclude_seen in zip(
+            scores, request.rows, request.exclude_seen, strict=True
+        ):
+            if exclude_seen:
                 line[self.catalog.seen.of(user) - 1] = -np.inf
         best = self.order[np.argsort(-scores[:, self.order], axis=1, kind="stable")[:, :k]]
         score = np.take_along_axis(scores, best, axis=1)
@@ -304,8 +314,8 @@ class Repeating(Scores):
         super().__init__(*args)
         self.times = times
 
-    def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-        rows, scores = super().recommend_rows(user_id, self.catalog.num_items, exclude_seen)
+    def _recommend(self, request, k):
+        rows, scores = super()._recommend(request, self.catalog.num_items)
         answers = [
             [np.repeat(part, self.times[row])[:k] for part in (row, score)]
             for row, score in zip(rows, scores, strict=True)
@@ -327,12 +337,15 @@ def test_padding_and_items_at_minus_infinity_never_count():
     catalog = Catalog.fit(train)
     cases = cases_by_user(Interactions.from_columns(user_id=[1, 2], item_id=[7, 5]), catalog)
 
-    class Stubborn:
-        def recommend_rows(self, user_id, k, exclude_seen=False, **context):
-            rows = np.tile(np.array([2, 3, 1]), (len(user_id), 1))[:, :k]
-            return rows, np.tile([1.0, -np.inf, -np.inf], (len(user_id), 1))[:, :k]
+    class Stubborn(Recommender):
+        def __init__(self, catalog):
+            self.catalog = catalog
 
-    report = evaluate(Stubborn(), cases, catalog, ks=[3])
+        def _recommend(self, request, k):
+            rows = np.tile(np.array([2, 3, 1]), (len(request), 1))[:, :k]
+            return rows, np.tile([1.0, -np.inf, -np.inf], (len(request), 1))[:, :k]
+
+    report = evaluate(Stubborn(catalog), cases, catalog, ks=[3])
     assert report.metrics["recall@3"] == 0 and report.metrics["coverage@3"] == 1 / 3
 
 
@@ -349,11 +362,11 @@ def test_ks_up_to_the_whole_catalog(world):
 def test_what_the_recommender_is_asked(world):
     catalog, test = world
     cases = cases_by_user(test, catalog)
-    model = Scores(catalog, random_scores(catalog))
+    model = Scores(catalog, random_scores(catalog), columns=["timestamp"])
     evaluate(model, cases, catalog, ks=(10, 3), batch_size=100)
     assert {(k, tuple(context)) for _, k, context in model.asked} == {(11, ("timestamp",))}
     assert max(size for size, _, _ in model.asked) == 100
-    model.query_columns, model.asked = {"age": None}, []
+    model = Scores(catalog, random_scores(catalog), columns=["age"])
     evaluate(model, cases, catalog, ks=(10, 3))
     assert {tuple(context) for _, _, context in model.asked} == {()}
 
@@ -362,13 +375,13 @@ def test_context_comes_with_its_case(world):
     catalog, test = world
 
     class Timed(Scores):
-        def recommend_rows(self, user_id, k, exclude_seen=False, timestamp=None):
-            assert timestamp.tolist() == [first[user] for user in user_id]
-            return super().recommend_rows(user_id, k, exclude_seen)
+        def _recommend(self, request, k):
+            assert request.arrays["timestamp"].tolist() == [first[user] for user in request.ids]
+            return super()._recommend(request, k)
 
     first = test.frame.groupby("user_id")["timestamp"].min()
     evaluate(
-        Timed(catalog, random_scores(catalog)),
+        Timed(catalog, random_scores(catalog), columns=["timestamp"]),
         cases_by_user(test, catalog),
         catalog,
         ks=[5],
@@ -454,9 +467,9 @@ def test_errors(world):
         ]
         == 1
     )
-    model.k_max = 20
+    model = Scores(catalog, random_scores(catalog), k_max=20)
     with pytest.raises(
-        ValueError, match="ask for lists of 21, one more to see ties; the recommender's k_max is 20"
+        ValueError, match="asks for lists of 21, one more to see ties; the k_max of 'model' is 20"
     ):
         evaluate(model, cases, catalog, ks=[20])
     evaluate(model, cases, catalog, ks=[19])

@@ -21,7 +21,7 @@ from tf_recall.export.load import load
 from tf_recall.export.write import save
 from tf_recall.features import Categorical, Pretrained
 from tf_recall.index import IVF, Exact, ScaNN
-from tf_recall.recommend.request import batch
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 

@@ -9,11 +9,13 @@ import pytest
 
 import tf_recall as tr
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.channels.merge import Quotas, ReciprocalRank
+from tf_recall.channels.merge import Quotas
 from tf_recall.channels.multi import MultiChannel
+from tf_recall.channels.rank_fusion import ReciprocalRank
 from tf_recall.channels.similarity import Pearson
 from tf_recall.config import Config
-from tf_recall.export.channels import read, save
+from tf_recall.export.load import load
+from tf_recall.export.write import save
 from tf_recall.registry import REGISTRY, described
 from tf_recall.runs.prepared import TrainedChannel
 
@@ -79,8 +81,8 @@ def test_the_same_answers_and_reasons_after_a_reload(trained):
     for user, items in zip(users[:3], item_id, strict=False):
         for item in items:
             ours, theirs = (each.explain(user, item) for each in (trained.service, again))
-            assert [(e["channel"], e["place"]) for e in ours] == [
-                (e["channel"], e["place"]) for e in theirs
+            assert [(e["channel"], e["rank"]) for e in ours] == [
+                (e["channel"], e["rank"]) for e in theirs
             ]
             reasons = [
                 [(r["kind"], r["id"]) for e in each for r in e["reasons"]]
@@ -129,13 +131,20 @@ def test_what_is_missing_or_truncated_is_named(trained, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"lacks channels/items/right.npz: copy the whole folder"
     ):
-        read(path)
+        load(path)
     path = saved()
     assert path.name == "2"
     file = path / "channels" / "users" / "likes.npz"
     file.write_bytes(file.read_bytes()[:-50])
     with pytest.raises(ValueError, match="likes.npz is damaged: it has .* bytes and should have"):
         tr.load(path)
+
+
+def test_a_channel_alone_is_not_saved(trained, tmp_path):
+    channel = trained.service.channels["items"]
+    with pytest.raises(TypeError, match=r"ItemCF is neither; .* MultiChannel\(\{name: channel\}"):
+        save(channel, tmp_path / "alone")
+    assert not list((tmp_path / "alone").iterdir())
 
 
 def test_nothing_half_written_is_left(trained, tmp_path, monkeypatch):

@@ -21,12 +21,13 @@ from tensorflow_serving.config import model_server_config_pb2
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import raw_ids
 from tf_recall.data.interactions import Interactions
-from tf_recall.export.load import load, restore, versions
+from tf_recall.export.load import load, restore
+from tf_recall.export.versions import versions
 from tf_recall.export.write import save
 from tf_recall.features import Categorical, Id, MultiValued, Numeric, Pretrained, Text, Timestamp
 from tf_recall.index import Exact
 from tf_recall.models.two_tower import TwoTower
-from tf_recall.recommend.request import batch
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
@@ -145,7 +146,7 @@ def test_the_same_answers_after_a_reload(service, exported):
     np.testing.assert_allclose(score, expected[1], atol=1e-6)
     assert served.k_max == service.k_max and set(served.query_columns) == set(service.query_columns)
     reasons, expected = (
-        each.explain(users[0], items[5], history=items[:4]) for each in (served, service)
+        each.explain(users[0], items[5], exclude_seen=True) for each in (served, service)
     )
     assert [reason["id"] for reason in reasons] == [reason["id"] for reason in expected]
     np.testing.assert_allclose(
@@ -355,7 +356,7 @@ def test_a_full_disk_leaves_nothing(small, tmp_path, limit):
 def test_two_exports_at_once_take_two_numbers(small, tmp_path, monkeypatch):
     save(small, tmp_path / "a")
     looks = iter([[], [1]])  # the first look was before the other export had its number
-    monkeypatch.setattr("tf_recall.export.write.versions", lambda directory: next(looks))
+    monkeypatch.setattr("tf_recall.export.versions.versions", lambda directory: next(looks))
     assert save(small, tmp_path / "a").name == "2"
 
 

@@ -200,6 +200,19 @@ def test_a_history_stands_for_what_is_stored(by_history):
         by_history.recommend(["u", ""], k=1, history=[["b"]])
 
 
+def test_a_history_explains_in_place_of_what_is_stored(by_history):
+    if not by_history.explains:
+        with pytest.raises(ValueError, match="LoadedService answers without explanations"):
+            by_history.explain("u", "d")
+        return
+    # u has seen a; d is at an angle to a, b and c, and nearest to b
+    assert [reason["id"] for reason in by_history.explain("u", "d")] == ["a"]
+    found = by_history.explain("u", "d", history=["c", "nowhere", "c"])
+    assert found == [{"kind": "item", "id": "c", "share": 1.0}]
+    found = by_history.explain("nobody", "d", history=["c", "b"])
+    assert [reason["id"] for reason in found] == ["b", "c"]
+
+
 def test_exclude_seen_leaves_out_the_history_given(by_history):
     # u has seen a
     ask = {"k": 4, "history": [["a", "b"], ["c"], []], "exclude_seen": [True, True, True]}

@@ -19,20 +19,21 @@ from tf_recall.features import Id
 from tf_recall.index import Exact
 from tf_recall.lists.read import ItemLists, Lists
 from tf_recall.lists.write import write_lists, write_similar
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
 
-class Fixed:
+class Fixed(Recommender):
     """Recommends the same list to all, and remembers how many users it was asked for at once."""
 
     def __init__(self, catalog, ids):
-        self.rows, self.asked = catalog.items.encode(ids), []
+        self.catalog, self.rows, self.asked = catalog, catalog.items.encode(ids), []
 
-    def recommend_rows(self, user_id, k, **request):
-        self.asked.append(len(user_id))
-        rows = np.zeros((len(user_id), k), np.int32)
+    def _recommend(self, request, k):
+        self.asked.append(len(request))
+        rows = np.zeros((len(request), k), np.int32)
         rows[:, : len(self.rows)] = self.rows[:k]
         return rows, np.where(rows > 0, 1 / np.arange(1, k + 1), -np.inf)
 
@@ -135,10 +136,19 @@ def test_items_like_items(world, tmp_path):
         assert item_id.dtype == expected_id.dtype and (item_id == expected_id).all()
         np.testing.assert_allclose(score, expected, rtol=1e-5)  # sums of a batch of another size
     for name in ("popular", "multi"):
-        with pytest.raises(TypeError, match=r"need similar\(\), which \w+ does not have"):
+        with pytest.raises(ValueError, match=r"\w+ answers users, not items"):
             write_similar(recommenders[name], catalog.items.ids, tmp_path / "none.parquet")
     with pytest.raises(ValueError, match="holds lists by item_id, of similar, and not by user_id"):
         Lists.load(path)
+
+
+def test_rows_need_a_catalog(small, tmp_path):
+    path = write_lists(Popularity().fit(None, small), ["ann", "bob"], tmp_path / "l.parquet", 3)
+    with pytest.raises(ValueError, match="Lists knows raw ids alone: ask recommend"):
+        Lists.load(path).recommend_rows(["ann"], 3)
+    rows, score = Lists.load(path, catalog=small).recommend_rows(["ann", "nobody"], 3)
+    item_id, same = Lists.load(path).recommend(["ann", "nobody"], 3)
+    assert small.items.decode(rows).tolist() == item_id.tolist() and (score == same).all()
 
 
 def test_each_is_asked_once_in_batches(small, tmp_path):
@@ -179,9 +189,7 @@ def test_k_beyond_what_is_stored_is_refused(small, tmp_path, k):
     lists = Lists.load(
         write_lists(Popularity().fit(None, small), ["ann"], tmp_path / "l.parquet", 4)
     )
-    with pytest.raises(
-        ValueError, match=f"k must be a whole number from 1 to 4, that of the lists .*; got {k}"
-    ):
+    with pytest.raises(ValueError, match=f"k must be a whole number from 1 to 4, .*; got {k}"):
         lists.recommend(["ann"], k=k)
 
 
@@ -195,7 +203,7 @@ def test_mistakes_are_named_and_leave_nothing(small, tmp_path):
         write_lists(popular, ["ann", "bob", "ann"], path, 2)
     with pytest.raises(ValueError, match="user_id: '' stands for a missing id"):
         write_lists(popular, ["ann", None], path, 2)
-    with pytest.raises(ValueError, match="k is 9; the catalog allows 1 to 8"):
+    with pytest.raises(ValueError, match="k must be a whole number from 1 to 8, .*; got 9"):
         write_lists(popular, ["ann"], path, 9)
     with pytest.raises(ValueError, match="batch_size is a whole number of at least 1, got 0"):
         write_lists(popular, ["ann"], path, 2, batch_size=0)

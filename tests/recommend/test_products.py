@@ -61,7 +61,7 @@ def test_of_equal_entries_the_first_columns(blocks, more):
         assert entries(products.top_in_order(left, right, num, more)) == best_of(dense, num)
 
 
-def test_rows_take_the_place_of_others():
+def test_rows_replace_others():
     matrix, others = random(5, 4, 10), random(2, 4, 11)
     expected = matrix.toarray()
     expected[[3, 1]] = others.toarray()
@@ -70,7 +70,7 @@ def test_rows_take_the_place_of_others():
     )
 
 
-def test_a_change_knows_its_places(blocks):
+def test_a_change_knows_its_rows_and_columns(blocks):
     left, right = random(30, 20, 2), random(20, 25, 3)
     dense = (left @ right).toarray()
     rows, columns = np.indices(dense.shape)

@@ -8,8 +8,8 @@ import pytest
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.recommend.filters import seen_pairs
 from tf_recall.recommend.rankings import Operational, Popularity, Recent, Trending
-from tf_recall.recommend.sparse import seen_pairs
 
 
 @pytest.fixture
@@ -50,17 +50,19 @@ def test_without_seen(catalog):
     ]
 
 
-def test_context_plays_no_part(catalog):
-    rows, score = (
-        Popularity().fit(None, catalog).recommend_rows(["ann"], 2, exclude_seen=True, device=["tv"])
-    )
+def test_context_has_no_part(catalog):
+    popular = Popularity().fit(None, catalog)
+    rows, score = popular.recommend_rows(["ann"], 2, exclude_seen=True)
     assert rows.dtype == np.int32 and score.dtype == np.float32
     assert catalog.items.decode(rows).tolist() == [["gin", "ale"]]
+    assert popular.query_columns == {}
+    with pytest.raises(ValueError, match="Popularity takes no device; it takes allow, exclude, "):
+        popular.recommend_rows(["ann"], 2, device=["tv"])
 
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_k_out_of_range(catalog, k):
-    with pytest.raises(ValueError, match=f"k is {k}; the catalog allows 1 to 4"):
+    with pytest.raises(ValueError, match=f"k must be a whole number from 1 to 4, .*; got {k}"):
         Popularity().fit(None, catalog).recommend_rows(["ann"], k)
 
 
@@ -79,7 +81,7 @@ def test_against_a_loop(k):
     for user, line, values in zip(asked, rows, score, strict=True):
         had = set(catalog.items.encode(items[users == user]))
         left = [
-            (row, np.float32(1 / (place + 1))) for place, row in enumerate(order) if row not in had
+            (row, np.float32(1 / (rank + 1))) for rank, row in enumerate(order) if row not in had
         ][:k]
         left += [(0, -np.inf)] * (k - len(left))
         assert list(zip(line.tolist(), values.tolist(), strict=True)) == left
@@ -151,7 +153,7 @@ def test_orders(channel, order):
     train, catalog = dated()
     item_id, score = channel.fit(train, catalog).recommend(["ann", "nobody"], k=4)
     assert item_id.tolist() == [order] * 2
-    expected = [1 / (place + 1) if item else -np.inf for place, item in enumerate(order)]
+    expected = [1 / (rank + 1) if item else -np.inf for rank, item in enumerate(order)]
     np.testing.assert_array_equal(score, np.float32([expected] * 2))
     kept = [item for item in order if item not in ("", "tea", "gin")]  # what ann has
     found = channel.recommend(["ann"], k=4, exclude_seen=True)[0][0].tolist()
@@ -196,8 +198,8 @@ def test_requests_against_a_loop(k, allow):
             out |= set(items[users == user]) | set(lists["history"][at])
         among = set(lists["allow"][at]) if allow and lists["allow"][at] else set(order)
         kept = [
-            (item, np.float32(1 / (1 + place)))
-            for place, item in enumerate(order)
+            (item, np.float32(1 / (1 + rank)))
+            for rank, item in enumerate(order)
             if item in among - out
         ][:k]
         kept += [(-1, -np.inf)] * (k - len(kept))
@@ -262,7 +264,7 @@ def test_bad_columns(channel, message):
 def test_without_times(catalog):
     train = Interactions.from_columns(user_id=["ann"], item_id=["tea"])
     with pytest.raises(
-        ValueError, match=r"Recent\(\) asks for the interactions' timestamp, and they have none"
+        ValueError, match=r"Recent\(\) needs the interactions' timestamp, and they have none"
     ):
         Recent().fit(train, catalog)
     with pytest.raises(ValueError, match="half_life asks for the interactions' timestamp"):

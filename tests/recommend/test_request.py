@@ -1,11 +1,16 @@
-"""Requests by hand: what Python says becomes the arrays of an endpoint."""
+"""Requests by hand: Python values become the arrays of an endpoint, and rows of a catalog."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tf_recall.recommend.request import batch, check_k
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
+from tf_recall.recommend.arrays import batch
+from tf_recall.recommend.base import Recommender
+from tf_recall.recommend.filters import Filter
+from tf_recall.recommend.request import check_k
 
 INPUTS = {
     "user_id": tf.TensorSpec([None], tf.string),
@@ -105,7 +110,7 @@ def test_an_empty_batch_has_empty_arrays_of_the_right_types(inputs):
         (
             {"user_id": ["a"], "aeg": 3},
             ValueError,
-            "no input aeg; this model takes age, allow, city",
+            "this model takes no aeg; it takes age, allow, city",
         ),
         ({"user_id": [1, 2]}, TypeError, "user_id must hold string ids"),
         ({"user_id": ["a"], "exclude": [[1]]}, TypeError, "exclude must hold string ids"),
@@ -140,3 +145,72 @@ def test_an_impossible_k_is_refused(k):
     check_k(20, 20)
     with pytest.raises(ValueError, match="k must be a whole number from 1 to 20"):
         check_k(k, 20)
+
+
+class Plain(Recommender):
+    """Takes what its attributes say; answers nothing."""
+
+    def __init__(self, catalog, **attributes):
+        self.catalog = catalog
+        vars(self).update(attributes)
+
+
+@pytest.fixture
+def catalog():
+    """Items a, b, c; u1 has seen a and b, u2 c."""
+    log = Interactions.from_columns(user_id=["u1", "u1", "u2"], item_id=["a", "b", "c"])
+    return Catalog.fit(log)
+
+
+def test_rows_of_a_request(catalog):
+    request = Plain(catalog, takes_history=True).request_for_users(
+        ["u2", "new"], exclude=[["a", "x"], []], allow=[[], ["x"]], history=["c"]
+    )
+    assert len(request) == 2 and request.ids.tolist() == ["u2", "new"]
+    assert request.rows.tolist() == [catalog.users.encode(["u2"])[0], 0]
+    a, c = catalog.items.encode(["a", "c"])
+    assert request.exclude.tolist() == [[a, 0], [0, 0]] and request.history.tolist() == [[c]] * 2
+    # a list of unknown ids restricts, to nothing
+    assert request.allow.tolist() == [[0], [0]] and request.restricted.tolist() == [False, True]
+    assert request.exclude_seen.tolist() == [False, False]
+
+
+def test_a_request_in_blocks(catalog):
+    asked = Plain(catalog).request_for_users(list("abcde"), exclude_seen=[True, False] * 2 + [True])
+    blocks = list(asked.blocks(2))
+    assert [block.ids.tolist() for block in blocks] == [["a", "b"], ["c", "d"], ["e"]]
+    assert blocks[2].exclude_seen.tolist() == [True]
+    empty = Plain(catalog).request_for_users([])
+    assert [len(block) for block in empty.blocks(2)] == [0]
+
+
+def test_a_request_as_another_recommender_takes_it(catalog):
+    age = {"age": tf.TensorSpec([None], tf.float64)}
+    merge = Plain(catalog, takes_history=True, query_columns=age)
+    request = merge.request_for_users(
+        ["u1", "u2"], exclude=["a"], history=[["b"], ["c"]], exclude_seen=[True, False], age=3
+    )
+    same = request.to(merge)
+    assert set(same.arrays) == set(request.arrays)
+    # who takes no history leaves out its items, where that is asked for
+    other = request.to(Plain(catalog)).arrays
+    assert set(other) == {"user_id", "exclude", "allow", "exclude_seen"}
+    assert other["exclude"].tolist() == [["a", "b"], ["a", ""]]
+    assert set(request.to(Plain(catalog, filters=())).arrays) == {"user_id"}
+
+
+def test_what_a_filter_lets_through(catalog):
+    request = Plain(catalog).request_for_users(
+        ["u1", "u1", "u2", "new"],
+        exclude=[["b"], [], [], []],
+        allow=[[], [], ["a", "c"], ["x"]],
+        exclude_seen=[False, True, True, False],
+    )
+    rows = catalog.items.encode(["a", "b", "c"])
+    found = Filter(request)(np.arange(4)[:, None], rows[None])
+    assert found.tolist() == [
+        [True, False, True],
+        [False, False, True],
+        [True, False, False],
+        [False, False, False],
+    ]

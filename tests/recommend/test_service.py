@@ -207,17 +207,17 @@ def test_k_beyond_the_service_is_refused(hand):
 
 
 def test_mistakes_are_named(hand):
-    with pytest.raises(ValueError, match="no input tatse; this model takes .*taste"):
+    with pytest.raises(ValueError, match="Service takes no tatse; it takes .*taste"):
         hand.recommend(["u1"], 1, tatse=[1, 0])
     with pytest.raises(TypeError, match="user_id must hold string ids"):
         hand.recommend([1], 1)
     with pytest.raises(TypeError, match="item_id must hold string ids"):
         hand.similar([1], 1)
     with pytest.raises(
-        ValueError, match="no input exclude_seen; this model takes allow, exclude, item_id, vector"
+        ValueError, match="takes no exclude_seen; it takes allow, exclude, item_id, vector"
     ):
         hand.similar(["a"], 1, exclude_seen=True)
-    with pytest.raises(ValueError, match="no input history; this model takes"):
+    with pytest.raises(ValueError, match="Service takes no history; it takes"):
         hand.recommend(["u1"], 1, history=["a"])
     with pytest.raises(ValueError, match="k must be a whole number from 1 to 4"):
         hand.similar(["a"], 5)
@@ -273,7 +273,9 @@ def test_filters_against_a_slow_twin(number):
             for _ in users
         ]
         seen, k = generator.random(5) < 0.5, int(generator.integers(1, 31))
-        item_id, score = service.recommend(users, k, exclude, allow, seen)
+        item_id, score = service.recommend(
+            users, k, exclude=exclude, allow=allow, exclude_seen=seen
+        )
         expected = [
             twin(service, *row) for row in zip(users, [k] * 5, exclude, allow, seen, strict=True)
         ]
@@ -283,12 +285,16 @@ def test_filters_against_a_slow_twin(number):
         np.testing.assert_allclose(score, [scores for _, scores in expected], rtol=1e-5, atol=1e-6)
         for row, user in enumerate(users):  # nobody's answer depends on who else is in the batch
             alone, its_score = service.recommend(
-                [user], k, exclude[row : row + 1], allow[row : row + 1], seen[row]
+                [user],
+                k,
+                exclude=exclude[row : row + 1],
+                allow=allow[row : row + 1],
+                exclude_seen=seen[row],
             )
             np.testing.assert_array_equal(alone[0], item_id[row])
             np.testing.assert_allclose(its_score[0], score[row], rtol=1e-5)
         items = [name(at) for at in generator.integers(40, size=5)]
-        item_id, score = service.similar(items, k, exclude, allow)
+        item_id, score = service.similar(items, k, exclude=exclude, allow=allow)
         asked = zip(
             service.embed_item(items),
             [k] * 5,
@@ -353,11 +359,6 @@ def test_an_item_does_not_speak_for_itself_nor_what_is_unlike_it(hand):
     assert [reason["id"] for reason in hand.explain("u1", "a")] == ["b"]
     assert hand.explain("u2", "a") == []  # c is at a right angle to a
     assert hand.explain("nobody", "a") == []
-
-
-def test_a_history_speaks_in_place_of_what_is_stored(hand):
-    reasons = hand.explain("u1", "d", history=["c", "nowhere", "c"])
-    assert reasons == [{"kind": "item", "id": "c", "share": 1.0}]
 
 
 def test_an_unknown_item_is_not_explained(hand):

@@ -19,7 +19,8 @@ from tf_recall.beam.files import matching, written
 from tf_recall.beam.progress import Progress
 from tf_recall.beam.runs import add_settings, answer, command, counter, run, tasks, with_runner
 from tf_recall.data.ids import is_missing, raw_ids
-from tf_recall.export.load import load, version_folder
+from tf_recall.export.load import load
+from tf_recall.export.versions import version_folder
 
 ROWS_AT_ONCE = 4096  # embedded at a time
 IDS_AT_ONCE = 2**20  # compared at a time, to find any that come twice

@@ -1,0 +1,1 @@
+"""Counted channels, the metrics and similarities that they go by, and the merge of several."""

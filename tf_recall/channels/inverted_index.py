@@ -13,30 +13,32 @@ from tf_recall.channels.metrics import Count, Metric
 from tf_recall.data.likes import Likes, binary
 from tf_recall.features.words import MultiValued, as_words
 from tf_recall.recommend.products import first, ordered
-from tf_recall.recommend.sparse import Channel
+from tf_recall.recommend.sparse import SparseChannel
 
-WHOLE = "\x1f"  # a separator that stands in no text
+WHOLE = "\x1f"  # a separator that occurs in no text
 VALUES = "values.json"
 
 
-class InvertedIndex(Channel):
+class InvertedIndex(SparseChannel):
     """Recommends the best items of the genres, authors, tags that a user likes more than others do
     (METHODS.md C1).
 
-        share(u, a) = (likes of u that have the value a + strength * everybody(a)) / (likes of u +
-        strength) affinity(u, a) = max(0, share(u, a) * log(share(u, a) / everybody(a)))
-        score(u, i) = sum over the values a of i of affinity(u, a) * metric(i),  where i is among
-        the `top` of a
+        share(u, a) = (likes of u that have the value a + strength * everybody(a))
+            / (likes of u + strength)
+        affinity(u, a) = max(0, share(u, a) * log(share(u, a) / everybody(a)))
+        score(u, i) = sum over the values a of i of affinity(u, a) * metric(i),
+            where i is among the `top` of a
 
-    with everybody(a) the share of all likes that have a. Likes count by their weights. Somebody of
-    few likes has shares near everybody's, so that one like tells less than ten that agree. A value
-    that nobody likes brings nothing.
+    with everybody(a) the share of all likes that have a. Likes count by their weights. A user of
+    few likes has shares near everybody's, so that one like weighs less than ten that agree. A value
+    that nobody likes has affinity 0.
 
     The affinities to the values of a column sum up to how far the user's likes are from everybody's
-    (the positive part of their Kullback-Leibler divergence). So columns need no weights: who always
-    reads one author, of any genre, is led by the author. What all items have leads nowhere.
+    (the positive part of their Kullback-Leibler divergence). So columns need no weights: a user who
+    always reads one author, of any genre, is recommended that author. A value that all items have
+    has affinity 0.
 
-    Two indexes: user to his likes, value to the items that have it, sorted by the metric.
+    Two indexes: user to their likes, value to the items that have it, sorted by the metric.
 
     Args:
         attributes: columns of the item table, each a name, or
@@ -44,9 +46,9 @@ class InvertedIndex(Channel):
             several anyway. An item without a value is in no list of that column.
         metric: what the items of a value are sorted by: `Count()`, `Rate(...)`, `MeanWeight(...)`.
         top: how many items to keep of each value.
-        last: how many of a user's latest items tell his taste; None: all.
+        last: how many of a user's latest items count as their likes; None: all.
         half_life: days after which a like counts half; None: all count alike.
-        weight: the column that says how much a user likes an item; without a column `weight` every
+        weight: the column of how much a user likes an item; without a column `weight` every
             interaction is 1.
         strength: how many likes everybody's shares weigh beside a user's own.
 
@@ -107,16 +109,16 @@ class InvertedIndex(Channel):
         left.eliminate_zeros()
         return left
 
-    def names(self, places):
-        return [self.values[place] for place in places]
+    def names(self, middle):
+        return [self.values[column] for column in middle]
 
     def save(self, directory):
-        """As `Channel.save`, and what the values are called."""
+        """As `SparseChannel.save`, and what the values are called."""
         super().save(directory)
         (Path(directory) / VALUES).write_text(json.dumps(self.values), encoding="utf-8")
 
     def load(self, directory, catalog):
-        """As `Channel.load`."""
+        """As `SparseChannel.load`."""
         path = Path(directory) / VALUES
         try:
             self.values = json.loads(path.read_text(encoding="utf-8"))

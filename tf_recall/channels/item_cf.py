@@ -1,56 +1,45 @@
-"""Items like those that a user likes."""
+"""Item CF: items similar to those that a user likes."""
+
+import numpy as np
 
 from tf_recall.channels.similarity import Cosine, Similarity
 from tf_recall.data.likes import Likes
+from tf_recall.recommend.filters import Filter
 from tf_recall.recommend.products import first
-from tf_recall.recommend.request import check_k
-from tf_recall.recommend.sparse import Channel, padded
+from tf_recall.recommend.sparse import SparseChannel, padded
 
 
-class ItemToItem(Channel):
-    """From the items that a user likes to items like them: `right` holds the similarities."""
+class ItemToItem(SparseChannel):
+    """From the items that a user likes to items similar to them: `right` holds the similarities."""
 
     kind = "item"
+    answers_items = True
 
     def left(self, users, likes):
         return likes
 
-    def similar(self, item_id, k=10):
-        """The k items most like each item, as raw ids: never the item itself.
-
-        Args:
-            item_id: raw ids `[B]`, or one; unknown ones are like nothing.
-            k: how many; there are no more than `top`.
-
-        Returns:
-            item_id `[B, k]` and similarity `[B, k]` float32, falling; `""` (or -1) and -inf where
-            there are fewer.
-
-        Raises:
-            ValueError: k beyond the catalog.
-        """
-        check_k(k, self.catalog.num_items)
-        rows = self.catalog.items.encode([item_id] if isinstance(item_id, (str, int)) else item_id)
-        rows, score = padded(first(self.right[rows], k), k)
-        return self.catalog.items.decode(rows), score
+    def _similar(self, request, k):
+        near = self.right[request.rows]
+        position = np.repeat(np.arange(len(request)), np.diff(near.indptr))
+        return padded(first(near, k, Filter(request)(position, near.indices)), k)
 
 
 class ItemCF(ItemToItem):
     """Recommends the items most similar to those that a user likes (METHODS.md C2).
 
-        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is among
-        the `top` of j
+        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),
+            where i is among the `top` of j
 
-    Two indexes: user to his last items, item to the items most similar to it. All that is similar
-    to any of a user's items is scored, and by all of his items that it is similar to.
+    Two indexes: user to their last items, item to the items most similar to it. All items similar
+    to any of a user's are scored, and by all of the user's items that they are similar to.
 
     Args:
         similarity: `Cosine()`, `WeightedCosine()`, `Jaccard()`, `Pearson()`, `Euclidean()`.
         top: how many similar items to keep of each.
         last: how many of a user's latest items to recommend from; None: all.
         user_limit: how many of a user's latest items count towards similarities, so that a few very
-            active users decide nothing and cost little; None: all.
-        weight: the column that says how much a user likes an item; without a column `weight` every
+            active users neither dominate nor cost much; None: all.
+        weight: the column of how much a user likes an item; without a column `weight` every
             interaction is 1.
         half_life: days after which a like counts half, in similarities and in scores; None: all
             count alike.
@@ -62,8 +51,8 @@ class ItemCF(ItemToItem):
         [{'kind': 'item', 'id': 'tea', 'share': 0.7}, ...]
 
     Paper: Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms",
-        section 3; Deshpande and
-    Karypis 2004, "Item-Based Top-N Recommendation Algorithms", section 4.
+        section 3.
+    Paper: Deshpande and Karypis 2004, "Item-Based Top-N Recommendation Algorithms", section 4.
     """
 
     def __init__(

@@ -1,6 +1,5 @@
 """The merge of several channels' lists into one."""
 
-import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -9,30 +8,31 @@ BLOCK = 1024  # lists merged at once
 
 
 class Merged(NamedTuple):
-    """One list for each request, and where its items came from.
+    """One list for each request, and which channels had its items.
 
     Args:
         rows: `[B, k]` int32, distinct item rows, best first; 0 where the channels had no more.
-        places: `[B, k, C]` int32, the item's place in each channel's list, from 1; 0 where the
+        ranks: `[B, k, C]` int32, the item's rank in each channel's list, from 1; 0 where the
             channel did not have it.
     """
 
     rows: np.ndarray
-    places: np.ndarray
+    ranks: np.ndarray
 
     @property
     def score(self) -> np.ndarray:
-        """`[B, k]` float32, 1 / place in this list, which tells the order and nothing else; -inf
+        """`[B, k]` float32, 1 / rank in this list, which tells the order and nothing else; -inf
         for none.
         """
-        places = np.arange(1, self.rows.shape[1] + 1)
-        return np.where(self.rows > 0, 1 / places, -np.inf).astype(np.float32)
+        rank = np.arange(1, self.rows.shape[1] + 1)
+        return np.where(self.rows > 0, 1 / rank, -np.inf).astype(np.float32)
 
 
 class Merge:
-    """What makes one list of several. A subclass has `_best`, and settings by channel in `named`.
+    """Merges the lists of several channels into one.
 
-    Each row is merged by itself: what else is in the batch plays no part.
+    Each row is merged by itself: what else is in the batch plays no part. A subclass has `_best`,
+    and settings by channel in `named`.
     """
 
     named: dict = {}
@@ -54,11 +54,11 @@ class Merge:
     def merge(
         self, lists: dict[str, np.ndarray], k: int, begins: np.ndarray | None = None
     ) -> Merged:
-        """Merges the channels' lists; an item that several have comes once, with its place in each.
+        """Merges the channels' lists; an item that several have comes once, with its rank in each.
 
         Args:
-            lists: item rows `[B, W]` by channel, best first, W as it may be; 0 is nothing and may
-                stand anywhere. Of an item that a list repeats its first place counts.
+            lists: item rows `[B, W]` by channel, best first, of any W; 0 is padding, which may
+                be anywhere. Of an item that a list repeats its first rank counts.
             k: the length of the merged lists.
             begins: `[B]`, the number of the channel whose turn is first; None: that of the first
                 channel.
@@ -77,21 +77,24 @@ class Merge:
             raise ValueError(
                 f"begins must hold, for each of the {count} rows, a number from 0 to {num - 1}"
             )
-        rows, places = np.zeros((count, k), np.int32), np.zeros((count, k, num), np.int32)
+        rows, ranks = np.zeros((count, k), np.int32), np.zeros((count, k, num), np.int32)
         for start in range(0, count, BLOCK):
             block = slice(start, start + BLOCK)
-            items, codes, at = _coded(stacked[block])
-            best = self._best(codes, at, k, begins[block], list(lists))  # [B, <= k]
+            items, codes, ranks_of = _coded(stacked[block])
+            best = self._best(codes, ranks_of, k, begins[block], list(lists))  # [B, <= k]
             rows[block, : best.shape[1]] = np.take_along_axis(items, best, axis=1)
-            places[block, : best.shape[1]] = np.take_along_axis(at, best[..., None], axis=1)
-        return Merged(rows, places)
+            ranks[block, : best.shape[1]] = np.take_along_axis(ranks_of, best[..., None], axis=1)
+        return Merged(rows, ranks)
 
-    def _best(self, codes, places, k, begins, names) -> np.ndarray:
+    def _best(self, codes, ranks, k, begins, names) -> np.ndarray:
         """The codes of the merged lists, `[B, k]` or shorter; 0 where there is nothing.
 
         Args:
             codes: `[B, C, W]` the lists, each row's items numbered from 1; 0 is nothing.
-            places: `[B, U, C]` by code, as in `Merged`.
+            ranks: `[B, U, C]` by code, as in `Merged`.
+            k: the length of the merged lists.
+            begins: `[B]`, the number of the channel whose turn is first.
+            names: of the channels.
         """
         raise NotImplementedError
 
@@ -101,8 +104,8 @@ class RoundRobin(Merge):
     (METHODS.md C5).
 
     A channel that has no more is passed over. So as long as channels have something to give, the
-    numbers that they gave differ by at most one, in whatever order they stand, and the first n
-    items hold each channel's n // C best. Where k is below the number of channels, C, those whose
+    numbers that they gave differ by at most one, whatever their order, and the first n items hold
+    each channel's n // C best. Where k is below the number of channels, C, those whose
     turn does not come give nothing to this list; `begins` makes another channel the first for other
     users, so that over all users each gets its share.
 
@@ -110,15 +113,15 @@ class RoundRobin(Merge):
     are taken, so one of its first k is left.
 
     Example:
-        >>> rows, places = RoundRobin().merge({"item_cf": [[4, 5, 6]], "popular": [[5, 4, 9]]}, k=4)
+        >>> rows, ranks = RoundRobin().merge({"item_cf": [[4, 5, 6]], "popular": [[5, 4, 9]]}, k=4)
         # 4 of item_cf, 5 of popular, then item_cf's 6 (4 and 5 are taken), popular's 9
         >>> rows
         array([[4, 5, 6, 9]], dtype=int32)
-        >>> places[0, 0].tolist()
+        >>> ranks[0, 0].tolist()
         [1, 2]
     """
 
-    def _best(self, codes, places, k, begins, names):
+    def _best(self, codes, ranks, k, begins, names):
         return _take_turns(codes, k, begins, [np.full(len(names), k)])
 
 
@@ -148,95 +151,9 @@ class Quotas(Merge):
             raise ValueError(f"a quota is a whole number of at least 0, got {wrong}")
         self.quotas = self.named = dict(quotas)
 
-    def _best(self, codes, places, k, begins, names):
+    def _best(self, codes, ranks, k, begins, names):
         quotas = np.array([self.quotas.get(name, 0) for name in names])
         return _take_turns(codes, k, begins, [quotas, np.full(len(names), k)])
-
-
-class ReciprocalRank(Merge):
-    """Items by how high they stand in all lists together.
-
-        score(i) = sum over the channels that have i of weight / (constant + place of i)
-
-    What several channels agree on comes first. Of equal scores the item with the highest place
-    comes first, and of equal places that of the channel whose turn is sooner. An item that stands
-    below the end of a list counts as one that the channel does not have; longer lists than k may
-    therefore change the first k.
-
-    Args:
-        constant: how little the very first places stand out.
-        weights: what a channel's places count, by channel; 1 where not named.
-
-    Raises:
-        ValueError: a constant below 0, a weight that is not above 0.
-
-    Paper: Cormack, Clarke and Buettcher 2009, "Reciprocal Rank Fusion outperforms Condorcet and
-        individual Rank
-    Learning Methods", section 2.
-    """
-
-    def __init__(self, constant: float = 60, weights: dict[str, float] | None = None):
-        if not isinstance(constant, numbers.Real) or not 0 <= constant < np.inf:
-            raise ValueError(f"constant is a number of at least 0, got {constant!r}")
-        weights = dict(weights or {})
-        if wrong := {
-            name: weight
-            for name, weight in weights.items()
-            if not isinstance(weight, numbers.Real) or not 0 < weight < np.inf
-        }:
-            raise ValueError(f"a weight is a number above 0, got {wrong}")
-        self.constant, self.weights, self.named = constant, weights, weights
-
-    def _best(self, codes, places, k, begins, names):
-        weights = np.array([self.weights.get(name, 1) for name in names], np.float64)
-        # As a share of what a first place counts, and rounded: equal sums stay equal, whatever
-        # order they are added in.
-        terms = np.where(
-            places > 0, weights * (self.constant + 1) / (self.constant + np.maximum(places, 1)), 0
-        )
-        score = np.round(terms.sum(axis=2), 12)  # [B, U]
-        num = len(names)
-        wait = (np.arange(num) - begins[:, None]) % num  # turns until a channel's, [B, C]
-        none = np.iinfo(np.int64).max
-        first = np.where(places > 0, places.astype(np.int64) * num + wait[:, None], none).min(
-            axis=2
-        )  # [B, U]
-        order = np.lexsort((first, -score), axis=1)[:, :k]
-        return np.where(np.take_along_axis(first, order, axis=1) < none, order, 0)
-
-
-class MarginalRank(ReciprocalRank):
-    """`ReciprocalRank` that learns its weights: a channel counts by what only it finds, and by what
-    it finds at all.
-
-        weight(channel) = marginal(channel) * recall(channel), over the largest such product; 0.01
-        at least
-
-    on cases that are neither trained nor tested on; marginal is the recall that all lists together
-    lose without the channel's. Channels that say much the same share one voice, where equal weights
-    would let their number decide; and one that finds what others do not, but seldom, does not crowd
-    out the rest.
-
-    Args:
-        constant: as of `ReciprocalRank`.
-        weights: those of an earlier `fit`.
-
-    Example:
-        >>> multi = MultiChannel(channels, catalog, MarginalRank(), depth=400)
-        >>> cases = cases_by_user(split.validation, catalog)
-        >>> multi.merge.fit(compare(channels, multi, cases, catalog))
-    """
-
-    def fit(self, report) -> None:
-        """Takes the weights from a `ChannelReport`."""
-        channels = {
-            name: line for name, line in report.lines.items() if line["marginal"] is not None
-        }
-        found = {name: line["marginal"] * line["recall"] for name, line in channels.items()}
-        most = max(found.values()) or 1
-        self.weights = self.named = {
-            name: max(product / most, 0.01) for name, product in found.items()
-        }
 
 
 def _take_turns(codes, k, begins, limits):
@@ -245,28 +162,27 @@ def _take_turns(codes, k, begins, limits):
     Args:
         codes: `[B, C, W]`, as for `Merge._best`.
         begins: `[B]`, whose turn is first.
-        limits: in each stage, how many each channel may give, `[C]`; a stage ends when nobody may
-            or can.
+        limits: in each stage, how many each channel may give, `[C]`; a stage ends when no channel
+            may give more, or has more.
     """
     count, num, width = codes.shape
     length = np.where(codes > 0, np.arange(1, width + 1), 0).max(axis=2, initial=0)  # [B, C]
     codes = np.pad(codes, [(0, 0), (0, 0), (0, 1)])  # at the end of a list there is nothing
     taken = np.zeros((count, num * width + 1), bool)
     taken[:, 0] = True
-    best, filled = np.zeros((count, k), np.int64), np.zeros(count, np.int64)
-    at = np.zeros((count, num), np.int64)  # where each channel is in its list
+    best = np.zeros((count, k), np.int64)
+    filled = np.zeros(count, np.int64)
+    at = np.zeros((count, num), np.int64)  # the position of each channel in its list
     for limit in limits:
-        gave, turn, passed = (
-            np.zeros((count, num), np.int64),
-            begins.copy(),
-            np.zeros(count, np.int64),
-        )
+        gave = np.zeros((count, num), np.int64)
+        turn = begins.copy()
+        passed = np.zeros(count, np.int64)
         row = np.flatnonzero(filled < k)
-        while len(row):  # each row looks at one item, whichever it has come to
+        while len(row):  # each row looks at one item, at the position that it has come to
             channel = turn[row]
-            place = at[row, channel]
-            code = codes[row, channel, place]
-            over = (place >= length[row, channel]) | (gave[row, channel] >= limit[channel])
+            position = at[row, channel]
+            code = codes[row, channel, position]
+            over = (position >= length[row, channel]) | (gave[row, channel] >= limit[channel])
             fresh = ~over & ~taken[row, code]
             at[row, channel] += ~over
             some, item = row[fresh], code[fresh]
@@ -305,10 +221,10 @@ def _stacked(lists):
 
 def _coded(lists):
     """Each row's distinct items numbered from 1: items `[B, U]`, their codes `[B, C, W]`, their
-    places `[B, U, C]`.
+    ranks `[B, U, C]`.
     """
     count, num, width = lists.shape
-    # with a 0, so that code 0 is nothing in every row
+    # with a 0, so that code 0 is padding in every row
     flat = np.pad(lists.reshape(count, -1), [(0, 0), (1, 0)])
     order = np.argsort(flat, axis=1)
     ordered = np.take_along_axis(flat, order, axis=1)
@@ -317,9 +233,9 @@ def _coded(lists):
     np.put_along_axis(items, code, ordered, axis=1)
     np.put_along_axis(codes, order, code, axis=1)
     codes = codes[:, 1:].reshape(lists.shape)
-    places = np.zeros((count, flat.shape[1], num), np.int32)
+    ranks = np.zeros((count, flat.shape[1], num), np.int32)
     row, channel = np.arange(count)[:, None], np.arange(num)
-    for place in reversed(range(width)):  # the first place of an item is written last
-        places[row, codes[:, :, place], channel] = place + 1
-    places[:, 0] = 0
-    return items, codes, places
+    for position in reversed(range(width)):  # the first rank of an item is written last
+        ranks[row, codes[:, :, position], channel] = position + 1
+    ranks[:, 0] = 0
+    return items, codes, ranks

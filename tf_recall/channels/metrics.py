@@ -1,4 +1,4 @@
-"""Posterior metrics of items: what is known of each afterwards, a number to sort a list by."""
+"""Posterior metrics of items: numbers by which the lists of an inverted index are sorted."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from tf_recall.data.values import column_of, numbers_of
 
 
 class Metric:
-    """How good each item has proved: `metric(train, catalog)` (METHODS.md C1).
+    """How well each item has done so far: `metric(train, catalog)` (METHODS.md C1).
 
     A rate alone overrates rare items: 1 click of 1 showing is no better than 900 of 1,000. So rates
     and means are Bayesian averages here: each item starts with `strength` observations of the
-    average item, and its own, as they come, outweigh them.
+    average item, which its own outweigh as they come in.
     """
 
     def __call__(self, train: Interactions, catalog: Catalog) -> np.ndarray:
@@ -21,21 +21,21 @@ class Metric:
 
 
 class Count(Metric):
-    """How many training interactions an item has."""
+    """The number of training interactions of an item."""
 
     def __call__(self, train, catalog):
         return catalog.items.counts.astype(np.float32)
 
 
 class Rate(Metric):
-    """How often an item succeeds where it is tried: clicks of showings, shares of views.
+    """The success rate of an item: clicks per showing, shares per view.
 
         rate(i) = (successes(i) + strength * overall) / (trials(i) + strength)
         overall = sum of successes / sum of trials
 
-    The mean of the Beta distribution that is left of Beta(strength * overall, strength * (1 -
-    overall)) after the item's trials. An item without both numbers counts as never tried, and has
-    the overall rate.
+    This is the posterior mean, after the item's trials, of a Beta(strength * overall, strength *
+    (1 - overall)) prior. An item without both numbers counts as never tried, and has the overall
+    rate.
 
     Args:
         successes, trials: columns of the item table.
@@ -80,10 +80,10 @@ class Rate(Metric):
 
 
 class MeanWeight(Metric):
-    """How much those who came to an item liked it: its mean rating, or mean time watched.
+    """The mean weight of an item's interactions: its mean rating, or mean time watched.
 
-        mean(i) = (sum of the weights of i's interactions + strength * overall mean) / (n(i) +
-        strength)
+        mean(i) = (sum of the weights of i's interactions + strength * overall mean)
+            / (n(i) + strength)
 
     with n(i) the number of its interactions. An item without interactions has the overall mean.
 

@@ -1,4 +1,4 @@
-"""Similarities of items, from who likes them."""
+"""Similarities of items, computed from the users who like them."""
 
 import numpy as np
 from scipy import sparse
@@ -8,7 +8,7 @@ from tf_recall.recommend.products import top, top_changed, without_diagonal
 
 
 class Similarity:
-    """Says how similar items are: `neighbors(likes, num)`."""
+    """How similar two items are. A subclass has `neighbors(likes, num)`."""
 
     def neighbors(self, likes: sparse.csr_matrix, num: int) -> sparse.csr_matrix:
         """Each item's `num` most similar others, of positive similarity.
@@ -18,13 +18,13 @@ class Similarity:
             num: how many, at most.
 
         Returns:
-            `[V, V]` CSR float32; the entries of a row stand in falling order.
+            `[V, V]` CSR float32; the entries of a row are in falling order.
         """
         raise NotImplementedError
 
 
 class Cosine(Similarity):
-    """How many users like both (METHODS.md C2).
+    """The cosine of two items' sets of users (METHODS.md C2).
 
     sim(i, j) = |W_i and W_j| / sqrt(|W_i| |W_j|),  W_i the users who like i
     """
@@ -41,18 +41,16 @@ class WeightedCosine(Similarity):
 
     def neighbors(self, likes, num):
         left, right = _sides(_unit(likes))
-        itself = sparse.identity(likes.shape[1], format="csr")  # which is out of the question
-        left, right = (
-            sparse.hstack([left, -2 * itself], "csr"),
-            sparse.vstack([right, itself], "csr"),
-        )
+        itself = sparse.identity(likes.shape[1], format="csr")  # an item is not its own neighbor
+        left = sparse.hstack([left, -2 * itself], "csr")
+        right = sparse.vstack([right, itself], "csr")
         near = top(left, right, num, "items like each item")
         near.data = near.data.astype(np.float32)  # the matrix's own `astype` would sort the columns
         return near
 
 
 class Jaccard(Similarity):
-    """Of the users who like either, how many like both (METHODS.md C2).
+    """The share of the users of either item who like both (METHODS.md C2).
 
     sim(i, j) = |W_i and W_j| / |W_i or W_j|
     """
@@ -70,18 +68,18 @@ class Jaccard(Similarity):
 
 
 class Pearson(Similarity):
-    """Whether users like both better, or both worse, than the average user of each (METHODS.md C2).
+    """The correlation of two items' likes over their users (METHODS.md C2).
 
-        x(u, i) = like(u, i) - mean of i's likes, 0 where u does not know i
+        x(u, i) = like(u, i) - mean of i's likes, 0 where u has not interacted with i
         sim(i, j) = sum_u x(u, i) x(u, j) / (sqrt(sum_u x(u, i)^2  sum_u x(u, j)^2) + shrinkage)
 
-    Who knows only one of the two counts as average for the other; so two items with few users in
+    A user of only one of the two counts as average for the other; so two items with few users in
     common are not very similar, as they may be where the sums run over the common users alone. An
-    item that all like alike is similar to nothing: without weights take `Cosine`.
+    item that all like equally is similar to nothing: without weights use `Cosine`.
 
     Args:
-        shrinkage: how much evidence two items need, in squared likes; at 0, any two items that the
-            same two users know are alike, or opposites, and rare items win.
+        shrinkage: how much evidence two items need, in squared likes; at 0, two items that the same
+            two users interacted with are at 1 or -1, and rare items come first.
     """
 
     def __init__(self, shrinkage: float = 10.0):
@@ -93,7 +91,7 @@ class Pearson(Similarity):
         users = np.maximum(np.bincount(likes.indices, minlength=likes.shape[1]), 1)
         mean = np.bincount(likes.indices, likes.data, likes.shape[1]) / users
         values = (likes.data - mean[likes.indices]).astype(np.float32)
-        centerd = sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
+        centered = sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
         length = np.sqrt(np.bincount(likes.indices, values.astype(np.float64) ** 2, likes.shape[1]))
 
         def change(both, i, j):
@@ -101,18 +99,17 @@ class Pearson(Similarity):
             return np.divide(both, norm, out=np.zeros(len(both)), where=norm > 0)
 
         return without_diagonal(
-            top_changed(*_sides(centerd), num + 1, change, "items like each item"), num
+            top_changed(*_sides(centered), num + 1, change, "items like each item"), num
         )
 
 
 class Euclidean(Similarity):
-    """How near two items' columns of likes are, among items that a user likes both of
-    (METHODS.md C2).
+    """The closeness of two items' columns of likes (METHODS.md C2).
 
         sim(i, j) = 1 / (1 + sqrt(sum_u (like(u, i) - like(u, j))^2))
 
-    What popular items have few of in common with others puts them far from all: it prefers rare
-    ones.
+    Only items with a user in common are neighbors. Popular items share few of their users with any
+    other and so are far from all: it prefers rare ones.
     """
 
     def neighbors(self, likes, num):
@@ -127,13 +124,13 @@ class Euclidean(Similarity):
 
 
 def _sides(likes):
-    """What to multiply, for a sum over users of the products of two items' entries."""
+    """The two factors of the product that sums, over users, two items' likes multiplied."""
     return likes.T.tocsr(), likes
 
 
 def _unit(likes):
-    """The likes with columns of length 1, in float64: a popular item's sum has tens of thousands of
-    equal terms.
+    """The likes with columns of length 1; in float64, since a popular item's sum has tens of
+    thousands of equal terms.
     """
     length = np.sqrt(np.bincount(likes.indices, likes.data.astype(np.float64) ** 2, likes.shape[1]))
     scale = np.divide(1, length, out=np.zeros_like(length), where=length > 0)

@@ -1,6 +1,4 @@
-"""Items that the same users like together, the more the less those users have in common
-otherwise.
-"""
+"""Swing: items that the same users like together, users who have little else in common."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -13,45 +11,43 @@ from tf_recall.channels.item_cf import ItemToItem, check_counts
 from tf_recall.data.likes import Likes, binary
 from tf_recall.recommend.products import THREADS, top
 
-MANY = 100  # users of an item that is worth work of its own
-SHARE = (
-    1 / 16
-    # of its users, who like another item too: above it, rows of numbers are faster than lists of
-    # pairs
-)
+MANY = 100  # users of an item that is summed by itself
+# Share of an item's users who like another item too: above it, dense rows are faster than lists.
+SHARE = 1 / 16
 TILE = 2**17  # pairs of users whose overlaps are held at once: what fits a core's cache
 ROWS = 64  # of a tile, at least
-HELD = 2**22  # pairs of users on lists that are held at once
+HELD = 2**22  # pairs of users on lists, held in memory at once
 
 logger = logging.getLogger(__name__)
 
 
 class Swing(ItemToItem):
-    """Recommends the items that swing most with those a user likes (METHODS.md C3).
+    """Recommends the items of highest Swing similarity to those that a user likes (METHODS.md C3).
 
-        sim(i, j) = sum over pairs of users u < v, both in W_i and W_j, of 1 / (alpha + |J_u and
-        J_v|) score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),  where i is
-        among the `top` of j
+        sim(i, j) = sum over pairs of users u < v, both in W_i and W_j, of
+            1 / (alpha + |J_u and J_v|)
+        score(u, i) = sum over the `last` items j of u of like(u, j) * sim(i, j),
+            where i is among the `top` of j
 
     with W_i the users who like i and J_u the items that u likes. Two users who like the same two
-    items say that these belong together; they say less, the more else they both like, as a small
-    circle does and as all do who like what is popular. Nothing is divided by popularity: the sum
-    itself grows with the number of pairs.
+    items are evidence that these belong together; they are less evidence, the more else they both
+    like, as in a small circle of friends, or among all who like what is popular. Nothing is divided
+    by popularity: the sum itself grows with the number of pairs.
 
-    The pairs of an item's users are gone through: the cost grows as the square of the number of
-    users of popular items, and `item_limit` bounds it. Thinned are likes before anything is
+    All pairs of an item's users are summed: the cost grows as the square of the number of users of
+    popular items, and `item_limit` bounds it. The limits thin out the likes before anything is
     counted, by users, then by items, so W and J are of the same matrix and the similarities are
     symmetric; how many likes are left out goes to the log.
 
     Args:
-        alpha: at least 0; the larger, the less the overlap of two users matters. (At 0 too nothing
-            is divided by 0: who counts for two items has these two in common.)
+        alpha: at least 0; the larger, the less the overlap of two users matters. (At 0 nothing is
+            divided by 0: users who count for two items have these two in common.)
         top: how many similar items to keep of each.
         last: how many of a user's latest items to recommend from; None: all.
         user_limit: how many of a user's latest items count towards similarities; None: all.
         item_limit: how many of an item's latest users count, of those that `user_limit` leaves;
             None: all.
-        weight: the column that says how much a user likes an item, in scores; without a column
+        weight: the column of how much a user likes an item, in scores; without a column
             `weight` every interaction is 1. In similarities a pair counts or does not.
         half_life: days after which a like counts half in scores; None: all count alike.
 
@@ -88,7 +84,7 @@ class Swing(ItemToItem):
         likes = Likes.fit(train, self.catalog, self.half_life, self.weight)
         counted, num = likes.thinned(self.user_limit, self.item_limit), likes.matrix.nnz
         logger.info(
-            "%d of %d likes are beyond the limits and do not count for swing",
+            "%d of %d likes are beyond the limits and left out of the similarities",
             num - counted.nnz,
             num,
         )
@@ -99,20 +95,20 @@ class Swing(ItemToItem):
 def swinging(
     likes: sparse.csr_matrix, alpha: float, num: int, items: np.ndarray | None = None
 ) -> sparse.csr_matrix:
-    """Each item's `num` others of highest `sim`, as `Swing` has it.
+    """The `num` other items of highest Swing similarity to each item.
 
-    Items of many users are taken one by one, the others in blocks, all of them by threads; the
-    similarities of an item are there while its best are taken.
+    Items of many users are summed one by one, the others in blocks, by all threads; only the best
+    similarities of an item are kept.
 
     Args:
         likes: `[U, V]` CSR float32, an entry where a user likes an item.
         alpha: at least 0.
         num: how many, at most.
-        items: `[n]` those to do it for; None: all. The lists of all who like them must be there
-            whole.
+        items: `[n]` columns to find others for; None: all. The rows of all users who like them
+            must be whole.
 
     Returns:
-        `[n, V]` CSR float32; the entries of a row stand in falling order.
+        `[n, V]` CSR float32; the entries of a row are in falling order.
     """
     likes = binary(likes)
     columns, itself = likes.tocsc(), sparse.identity(likes.shape[1], np.float32, "csr")
@@ -131,7 +127,7 @@ def swinging(
     with ThreadPoolExecutor(THREADS) as pool:
         parts = pool.map(best, [*many.tolist(), *blocks])
         bar = tqdm(
-            parts, "items that swing", len(many) + len(blocks), unit="block", delay=3, leave=False
+            parts, "Swing similarities", len(many) + len(blocks), unit="block", delay=3, leave=False
         )
         return sparse.vstack(list(bar), "csr")[np.argsort(order)]
 
@@ -139,16 +135,14 @@ def swinging(
 def _sums(likes, columns, items, alpha):
     """`sim` of a few items, `[items, V]` CSR.
 
-    A line is a user of one of the items. Who of an item's users like j too is a list of its lines;
-    a pair of lines that stand on the same list is a pair of users with j in common.
+    A line is a user of one of the items. The users of an item who like j too are a list of lines; a
+    pair of lines on the same list is a pair of users with j in common.
     """
     count = np.diff(columns.indptr)[items].astype(np.int64)
     item, before = np.repeat(np.arange(len(items)), count), np.cumsum(count) - count
     near = likes[columns[:, items].indices].tocsc()
-    line, other = (
-        near.indices.astype(np.int64),
-        np.repeat(np.arange(near.shape[1]), np.diff(near.indptr)),
-    )
+    line = near.indices.astype(np.int64)
+    other = np.repeat(np.arange(near.shape[1]), np.diff(near.indptr))
     start = np.flatnonzero(
         (np.diff(other, prepend=-1) != 0) | (np.diff(item[line], prepend=-1) != 0)
     )
@@ -171,20 +165,17 @@ def _sums(likes, columns, items, alpha):
 
 
 def _sums_of_one(likes, columns, item, alpha):
-    """`sim` of an item of many users, `[1, V]` CSR; the pairs of its users are gone through in
-    tiles.
+    """`sim` of an item of many users, `[1, V]` CSR, summed over tiles of pairs of its users.
 
-    What others many of these users like too is a dense row each, over which overlaps and sums run
-    at the pace of memory; who likes the rest is on lists, as in `_sums`.
+    Other items that many of these users like have a dense row each, over which overlaps and sums
+    run at the speed of memory; the users of the rest are on lists, as in `_sums`.
     """
     users = columns.indices[columns.indptr[item] : columns.indptr[item + 1]]
     near = likes[users].tocsc()
     num, share = len(users), np.diff(near.indptr)
     share[item] = 0
-    common, rare = (
-        np.flatnonzero(share > SHARE * num),
-        np.flatnonzero((share > 1) & (share <= SHARE * num)),
-    )
+    common = np.flatnonzero(share > SHARE * num)
+    rare = np.flatnonzero((share > 1) & (share <= SHARE * num))
     sums = np.zeros(len(share))
     by_user, rows = near[:, common].tocsr(), near[:, common].T.toarray()
     lists = near[:, rare]
@@ -215,12 +206,12 @@ def _sums_of_one(likes, columns, item, alpha):
 
 
 def _pairs(line, after, entry, base):
-    """The pairs that the given entries of lists make with those after them on their lists.
+    """The pairs of each given entry of a list with the entries after it on the same list.
 
     Args:
         line: `[E]` the entries of all lists.
         after: `[E]` how many of its list follow.
-        entry: places of entries that are followed by some.
+        entry: positions of the entries that are followed by others.
         base: for each of them, what to add to the other's line.
 
     Returns:

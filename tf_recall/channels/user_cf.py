@@ -1,4 +1,4 @@
-"""What similar users like."""
+"""User CF: items that similar users like."""
 
 import functools
 
@@ -8,32 +8,31 @@ from scipy import sparse
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.data.likes import Likes
 from tf_recall.recommend.products import together, top, without_diagonal
-from tf_recall.recommend.sparse import Channel
+from tf_recall.recommend.sparse import SparseChannel
 
 
-class UserCF(Channel):
+class UserCF(SparseChannel):
     """Recommends what the users most similar to a user like (METHODS.md C4).
 
         sim(u, v) = sum over the items l of both of 1 / log(1 + n_l) / sqrt(|J_u| |J_v|)
-        score(u, i) = sum over the `top` users v most similar to u of sim(u, v) * like(v, i),  i
-        among v's `last` items
+        score(u, i) = sum over the `top` users v most similar to u of sim(u, v) * like(v, i),
+            where i is among the `last` items of v
 
-    with J_u the items that u likes and n_l the number of users who like l: what everybody likes
-    says little. Two indexes: user to his last items, user to the users most similar to him.
-    Somebody unknown is compared by the history that he brings.
+    with J_u the items that u likes and n_l the number of users who like l: an item that everybody
+    likes counts little. Two indexes: user to their last items, user to the users most similar to
+    them. Unknown users are compared by the history in the request.
 
     Args:
         top: how many similar users to keep of each.
         last: how many of a user's latest items to recommend to others; None: all.
         item_limit: items of more users than this are left out of the comparison: comparing costs
             the square of it. None: none is.
-        weight: the column that says how much a user likes an item; without a column `weight` every
+        weight: the column of how much a user likes an item; without a column `weight` every
             interaction is 1.
         half_life: days after which a like counts half in scores; None: all count alike.
 
-    Paper: Breese, Heckerman and Kadie 1998, "Empirical Analysis of Predictive Algorithms for
-        Collaborative Filtering",
-    section 2.2.2, inverse user frequency.
+    Paper: Breese et al. 1998, "Empirical Analysis of Predictive Algorithms for Collaborative
+        Filtering", section 2.2.2.
     """
 
     kind = "user"
@@ -58,14 +57,14 @@ class UserCF(Channel):
         self.users = without_diagonal(near, self.top)
 
     def left(self, users, likes):
-        """As `Channel.left`; who is unknown is compared by his likes now."""
+        """As `SparseChannel.left`; unknown users are compared by the likes given."""
         known, unknown = self.users[users], np.flatnonzero(users == 0)
         if not len(unknown):
             return known
         return together(known, unknown, top(self._profile(likes[unknown]), self._by_item, self.top))
 
-    def names(self, places):
-        return self.catalog.users.decode(places).tolist()
+    def names(self, middle):
+        return self.catalog.users.decode(middle).tolist()
 
     @functools.cached_property
     def _weights(self):

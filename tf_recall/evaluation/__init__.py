@@ -1,7 +1,8 @@
 """Exact evaluation over the whole catalog, always beside popularity."""
 
 from tf_recall.evaluation.cases import Cases, cases_by_row, cases_by_user
-from tf_recall.evaluation.compare import ChannelReport, compare
+from tf_recall.evaluation.channel_report import ChannelReport
+from tf_recall.evaluation.compare import compare
 from tf_recall.evaluation.protocol import evaluate
 from tf_recall.evaluation.report import Report
 

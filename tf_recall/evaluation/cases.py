@@ -117,7 +117,7 @@ class Cases:
         if self.past is None:
             return {"user_id": user_id, **given}
         rows = self.past.select(at).rows()
-        if exclude_seen:
+        if exclude_seen and "exclude" in recommender.filters:
             users = np.repeat(catalog.users.encode(user_id), rows.shape[1])
             known = _has_seen(catalog.seen, users, rows.ravel()).reshape(rows.shape)
             given["exclude"] = self.past.items.decode(_closed(np.where(known, 0, rows)))

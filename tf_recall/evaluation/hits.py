@@ -11,10 +11,10 @@ def find_hits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The relevant items found in the lists and their ranks.
 
-    Entries in a run of equal scores have no order of their own, so each run is read with its other
+    Items in a run of equal scores have no order of their own, so each run is read with its other
     items first and its relevant ones last:
 
-        rank = last place of the run - (how many relevant items of the run stand behind it)
+        rank = last position of the run - (how many relevant items of the run come after it)
 
     A run that reaches the end of the list may go on outside of it, without bound: its relevant
     items are misses. So a model whose scores are all the same finds nothing, where a lucky order
@@ -34,14 +34,15 @@ def find_hits(
     found = [np.empty((2, 0), np.int64)]
     for start in range(0, len(relevant), BLOCK):
         block = slice(start, start + BLOCK)
-        pair, place = np.divmod(np.flatnonzero(rows[owner[block]] == relevant[block, None]), width)
-        found.append(np.stack([pair + start, place]))
-    pair, place = np.concatenate(found, axis=1)
-    order = np.argsort(owner[pair] * width + place, kind="stable")
-    pair, place = pair[order], place[order]
+        equal = np.flatnonzero(rows[owner[block]] == relevant[block, None])
+        pair, position = np.divmod(equal, width)
+        found.append(np.stack([pair + start, position]))
+    pair, position = np.concatenate(found, axis=1)
+    order = np.argsort(owner[pair] * width + position, kind="stable")
+    pair, position = pair[order], position[order]
     line = owner[pair]
     ends = np.flatnonzero(_run_ends(scores))
-    end = ends[np.searchsorted(ends, line * width + place)]  # of the hit's run, [H]
+    end = ends[np.searchsorted(ends, line * width + position)]  # of the hit's run, [H]
     behind = np.searchsorted(end, end, side="right") - np.arange(len(end)) - 1
     closed = (end % width < width - 1) | complete
     return pair[closed], (end - behind - line * width)[closed]
@@ -50,8 +51,8 @@ def find_hits(
 def drop_repeats(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The lists with each item once, where it came first; what followed moves up.
 
-    The places set free at the end hold row 0 at the list's last score: what might have stood there
-    is not known, and a run of equal scores that reached the end of the list still does.
+    The positions set free at the end hold row 0 at the list's last score: what might have been
+    there is not known, and a run of equal scores that reached the end of the list still does.
     """
     ordered = np.sort(rows, axis=1)
     lines = np.flatnonzero(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1))
@@ -99,7 +100,7 @@ def check_lists(
 
 
 def _run_ends(scores: np.ndarray) -> np.ndarray:
-    """Whether a run of equal scores ends at each place, `[B, W]`; padding belongs to no run."""
+    """Whether a run of equal scores ends at each position, `[B, W]`; padding belongs to no run."""
     ends = np.ones(scores.shape, bool)
     size, higher, lower = np.abs(scores), scores[:, :-1], scores[:, 1:]
     with np.errstate(invalid="ignore"):  # -inf beside -inf

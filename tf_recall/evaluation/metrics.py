@@ -16,8 +16,9 @@ def ranking_metrics(
 
         recall    = hits / R                        precision = hits / k
         hit_rate  = 1 if hits else 0                mrr       = 1 / (1 + rank of the first hit)
-        ndcg      = sum over hits of 1 / log2(rank + 2), over the same sum for ranks 0 .. min(R, k)
-        - 1 map       = sum over hits of (hits up to this one) / (1 + rank), over min(R, k)
+        ndcg      = sum over hits of 1 / log2(rank + 2),
+                    over the same sum for ranks 0 .. min(R, k) - 1
+        map       = sum over hits of (hits up to this one) / (1 + rank), over min(R, k)
 
     Args:
         case, rank: `[H]`, the hits; ordered by case, then rank.
@@ -63,18 +64,19 @@ def ranking_metrics(
 def list_metrics(
     recommended: np.ndarray, counts: np.ndarray, relevant: np.ndarray, ks: Sequence[int]
 ) -> dict[str, float | None]:
-    """What the lists look like, right or wrong.
+    """Coverage and popularity of the lists, right or wrong.
 
-        coverage        = items in somebody's list / items of the catalog
-        gini            = of how often each item of the catalog is recommended: 0 all alike, towards
-        1 a few take all popularity_lift = mean training count of a recommended item / mean training
-        count of a relevant (held-out) item
+        coverage        = items in any list / items of the catalog
+        gini            = of how often each item of the catalog is recommended:
+                          0 all equally often, towards 1 a few alone
+        popularity_lift = mean training count of a recommended item
+                          / mean training count of a relevant (held-out) item
 
-    A lift of 1 means lists as popular as what users go on to take; above 1 the model leans towards
-    the popular. It is None where no held-out item has been trained on.
+    A lift of 1 means lists as popular as what users go on to interact with; above 1 the model leans
+    towards the popular. It is None where no held-out item has been trained on.
 
     Args:
-        recommended: `[len(ks), V + 1]`, how often each item row stands in the first k; row 0 is
+        recommended: `[len(ks), V + 1]`, how often each item row is in the first k; row 0 is
             padding.
         counts: `[V + 1]` training counts.
         relevant: `[num_pairs]` the relevant rows.
@@ -94,8 +96,8 @@ def gini(times: np.ndarray) -> float:
     """The Gini coefficient, `sum_i (2 i - V - 1) x_i / (V sum x)` over the V values in rising
     order, i from 1.
     """
-    taken = np.sort(times[times > 0])  # zeros come first and add nothing
-    if not len(taken):
+    above = np.sort(times[times > 0])  # zeros come first and add nothing
+    if not len(above):
         return 0.0
-    place = np.arange(len(times) - len(taken), len(times)) + 1
-    return float((2 * place - len(times) - 1) @ taken / (len(times) * taken.sum()))
+    i = np.arange(len(times) - len(above), len(times)) + 1
+    return float((2 * i - len(times) - 1) @ above / (len(times) * above.sum()))

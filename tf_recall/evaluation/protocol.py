@@ -1,4 +1,4 @@
-"""The protocol: ask a recommender every case over the whole catalog, and popularity the same."""
+"""The protocol of evaluation: every case asked over the whole catalog, beside popularity."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,34 +7,34 @@ import numpy as np
 from tqdm import tqdm
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.evaluation.asking import Asker
 from tf_recall.evaluation.cases import Cases
-from tf_recall.evaluation.hits import check_lists, drop_repeats, find_hits
 from tf_recall.evaluation.metrics import list_metrics, ranking_metrics
 from tf_recall.evaluation.report import Report
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 COLD_USER = 5  # a user with fewer training interactions is cold
 
 
 def evaluate(
-    recommender,
+    recommender: Recommender,
     cases: Cases,
     catalog: Catalog,
     ks: Sequence[int] = (10, 20, 100),
     exclude_seen: bool = True,
     batch_size: int = 1024,
 ) -> Report:
-    """Exact figures over the whole catalog, beside popularity's on the same cases.
+    """Evaluates a recommender over the whole catalog, beside popularity on the same cases.
 
-    Ties never count as hits and an item counts once in a list, however often it stands there
-    (`hits.find_hits`). To see ties that go on outside, the recommender is asked for one entry more
-    than the largest k.
+    Ties never count as hits and an item counts once in a list, however often it is repeated
+    (`hits.find_hits`). To see ties that go on outside, the recommender is asked for one item more
+    than the largest k. It is asked by `recommend_rows`, so that what is served is what is
+    evaluated.
 
     Args:
-        recommender: has `recommend_rows(user_id, k, exclude_seen=..., **context) -> (rows [B, k],
-            scores [B, k])`, best first, padded with row 0 and score -inf, so that what is served is
-            what is evaluated. Where it has `query_columns` it is given only the context named
-            there.
+        recommender: any that answers users in the catalog's rows; of a case's context it is given
+            its `query_columns`.
         cases: from `cases_by_user` or `cases_by_row`.
         catalog: fitted on the training part; its counts define the slices.
         ks: cut-offs of the metrics.
@@ -44,7 +44,7 @@ def evaluate(
 
     Raises:
         ValueError: no cases, or none left without the seen items; a k below 1, beyond the catalog,
-            or too large for the recommender's `k_max`, where it has one; malformed lists.
+            or not below the recommender's `k_max`; malformed lists.
 
     Example:
         >>> report = evaluate(service, cases_by_user(split.test, catalog), catalog, ks=(20, 100))
@@ -62,13 +62,13 @@ def evaluate(
     if not len(asked):
         raise ValueError(
             "every held-out item is in its user's training part already, so nothing is left to "
-            "find. "
-            "Split so that they are disjoint, or evaluate with exclude_seen=False."
+            "find. Split so that they are disjoint, or evaluate with exclude_seen=False."
         )
-    found = {
-        name: _ask(name, model, asked, catalog, ks, exclude_seen, batch_size)
-        for name, model in (("model", recommender), ("popularity", Popularity().fit(None, catalog)))
-    }
+    models = {"model": recommender, "popularity": Popularity().fit(None, catalog)}
+    found = {}
+    for name, model in models.items():
+        asker = Asker(name, model, asked, catalog, ks[-1], exclude_seen)
+        found[name] = _ask(name, asker, asked, catalog.num_items, ks, batch_size)
     metrics, slices = {}, {}
     every = np.ones(len(asked.rows), bool)
     for name, lists in found.items():
@@ -100,60 +100,20 @@ class _Lists(NamedTuple):
 
 
 def _ask(
-    title: str,
-    recommender,
-    cases: Cases,
-    catalog: Catalog,
-    ks: list[int],
-    exclude_seen: bool,
-    batch_size: int,
+    title: str, asker: Asker, cases: Cases, num_items: int, ks: list[int], batch_size: int
 ) -> _Lists:
-    num_items = catalog.num_items
-    width, limit = (
-        min(ks[-1] + 1, num_items),
-        min(getattr(recommender, "k_max", num_items), num_items),
-    )
-    if width > limit:
-        raise ValueError(
-            f"ks up to {ks[-1]} ask for lists of {width}, one more to see ties; the recommender's "
-            f"k_max is {limit}. "
-            "Build it with a larger one, or lower ks."
-        )
-    pairs, ranks, recommended = [], [], np.zeros((len(ks), num_items + 1), np.int64)
+    pairs, ranks = [], []
+    recommended = np.zeros((len(ks), num_items + 1), np.int64)
     for start in tqdm(
         range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False
     ):
-        batch = slice(start, start + batch_size)
-        request = cases.request(batch, recommender, catalog, exclude_seen)
-        user_id = request.pop("user_id")
-        rows, scores = distinct_lists(recommender, user_id, request, width, limit, num_items)
-        offsets = cases.offsets[start : start + len(rows) + 1]
-        relevant = cases.rows[offsets[0] : offsets[-1]]
-        pair, rank = find_hits(
-            rows, scores, offsets - offsets[0], relevant, complete=width == num_items
-        )
-        pairs.append(pair + offsets[0])
+        rows, scores = asker.lists(start, batch_size)
+        pair, rank = asker.hits(start, rows, scores)
+        pairs.append(pair)
         ranks.append(rank)
         for times, low, high in zip(recommended, [0, *ks], ks, strict=False):
             np.add.at(times, rows[:, low:high].ravel(), 1)
     return _Lists(np.concatenate(pairs), np.concatenate(ranks), np.cumsum(recommended, axis=0))
-
-
-def distinct_lists(
-    recommender, user_id: np.ndarray, request: dict, width: int, limit: int, num_items: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and scores `[B, width]` of distinct items: where a list repeats some, longer lists are
-    asked for.
-    """
-    asked = width
-    while True:
-        rows, scores = map(np.asarray, recommender.recommend_rows(user_id, asked, **request))
-        check_lists(rows, scores, (len(user_id), asked), num_items)
-        rows, scores = drop_repeats(np.where(scores > -np.inf, rows, 0), scores)
-        enough = (rows[:, width - 1] > 0) | (scores[:, -1] == -np.inf)
-        if enough.all() or asked == limit:
-            return rows[:, :width], scores[:, :width]
-        asked = min(2 * asked, limit)
 
 
 def _num_relevant(cases: Cases, pairs: np.ndarray, num_unknown: np.ndarray) -> np.ndarray:
@@ -189,10 +149,8 @@ def _slices(cases: Cases, catalog: Catalog) -> dict[str, tuple[np.ndarray, np.nd
 
 
 def _counts(cases: Cases, asked: Cases, num_items: int) -> dict[str, int | float]:
-    pairs, unreachable = (
-        len(asked.rows) + int(asked.num_unknown.sum()),
-        int(asked.num_unknown.sum()),
-    )
+    unreachable = int(asked.num_unknown.sum())
+    pairs = len(asked.rows) + unreachable
     return {
         "cases": len(asked),
         "pairs": pairs,

@@ -15,12 +15,11 @@ class Report:
             five), `head_items` (the most popular, which together take half of the training
             interactions) and `tail_items` (all others, the cold ones among them):
             `{"cases": ..., "pairs": ..., "metrics": {...}, "baseline": {...}}`. Items outside a
-            slice count neither as relevant nor as hits, while they keep their places in the lists.
+            slice count neither as relevant nor as hits, while they keep their ranks in the lists.
         counts: `cases` evaluated, their relevant `pairs`, of these `unreachable` (their item is
             unknown to the catalog: always a miss) with `unreachable_share`, the `seen_pairs` left
-                out since the user has them in the
-            training part already, the `seen_cases` left out since nothing remained, and the
-            catalog's `items`.
+            out since the user has them in the training part already, the `seen_cases` left out
+            since nothing remained, and the catalog's `items`.
 
     Example:
         >>> print(report)

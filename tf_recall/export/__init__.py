@@ -1,1 +1,1 @@
-"""Models and channels on disk: written whole or not at all, and loaded again."""
+"""Services and channels on disk: written whole or not at all, and loaded again."""

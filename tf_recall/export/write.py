@@ -1,124 +1,115 @@
-"""A service as TensorFlow Serving reads it: `<directory>/<version>/`, with signatures and warm-up
-requests.
-"""
+"""Exports: what recommends, as `<directory>/<version>/`, for TensorFlow Serving and for `load`."""
 
-import json
-import os
-import shutil
-import uuid
 from pathlib import Path
 
 import tensorflow as tf
-import yaml
 from google.protobuf import text_format
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from tf_recall.export.load import versions
-from tf_recall.recommend.request import batch
+from tf_recall.channels.multi import MultiChannel
+from tf_recall.data.atomic import atomic_file
+from tf_recall.export.channels import write_channels
+from tf_recall.export.versions import publish, write_manifest, write_notes
+from tf_recall.recommend.arrays import batch
+from tf_recall.recommend.service import Service
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
-def save(service, directory, version=None, config=None, metrics=None, model=None) -> Path:
-    """Writes `<directory>/<version>/`, whole or not at all, and names it in the `models.config`
-    beside `directory`.
+def save(
+    recommender: Service | MultiChannel,
+    directory: str | Path,
+    version: int | None = None,
+    config: dict | None = None,
+    metrics: dict | None = None,
+    model=None,
+) -> Path:
+    """Writes a service, or several channels, to `<directory>/<version>/`, whole or not at all;
+    `load` reads it.
 
-    Everything is written into a hidden folder first and renamed last: a server that polls
-    `directory`, or a disk that fills up, never meets half a model.
+        saved_model.pb  variables/  assets/         endpoints serving_default, similar_items,
+                                                    embed_query, embed_item
+        assets.extra/tf_serving_warmup_requests     replayed by the server before the first real
+                                                    request
+        config.yaml  metrics.json                   how it was made, how good it is
+        training/model.keras  training/catalog/     to build another service from (`restore`)
+        manifest.json                               sizes of the files, by which a truncated copy is
+                                                    found out
 
-        saved_model.pb  variables/  assets/      endpoints serving_default, similar_items,
-        embed_query, embed_item assets.extra/tf_serving_warmup_requests  replayed by the server
-        before the first real request config.yaml  metrics.json                how it was made, how
-        good it is training/model.keras  training/catalog/  to build another service from
-        (`restore`) manifest.json                            sizes of the files, by which a
-        truncated copy is found out
+    Of several channels there are, in place of the model, `channels.json`, `channels/<name>/` and
+    `catalog/`. A service is named in the `models.config` beside `directory`, which a server reads.
 
     Args:
-        service: the `Service` to export. With a `ScaNN` index only a server built with ScaNN's ops
-            loads it.
+        recommender: a `Service` or a `MultiChannel`. With a `ScaNN` index only a server built with
+            ScaNN's ops loads it.
         directory: `saved_models/<name>`; the last part is the model's name on the server.
         version: a whole number from 1; by default one more than the newest.
         config, metrics: mappings to keep beside the model.
-        model: the trained Keras model, to keep for `restore`.
+        model: the trained Keras model, to keep for `restore` and for explanations; of several
+            channels a mapping by channel.
 
     Returns:
         The folder of the new version.
 
     Raises:
         FileExistsError: the version is there already.
-        ValueError: a version that is no whole number from 1, or a `models.config` that does not
-            parse.
+        TypeError: what is neither a `Service` nor a `MultiChannel`.
+        ValueError: a version that is no whole number from 1, a `models.config` that does not parse,
+            a channel of a class that is not registered.
 
     Example:
         >>> save(Service.build(model, catalog), "saved_models/two_tower", model=model)
         PosixPath('/home/me/saved_models/two_tower/1')
     """
     directory = Path(directory).absolute()
-    _models(directory.parent / "models.config")
-    target = publish(
-        directory,
-        version,
-        lambda aside: write(service, aside, directory.name, config, metrics, model),
-    )
-    _announce(directory)
-    return target
+    several = isinstance(recommender, MultiChannel)
+    if not several:
+        _models(directory.parent / "models.config")
+
+    def write(folder):
+        if several:
+            models = model or {}
+            write_channels(
+                recommender,
+                folder,
+                lambda name, channel, home: _write_trained(channel, home, name, models.get(name)),
+            )
+        else:
+            write_service(recommender, folder, directory.name, model)
+        write_notes(folder, config, metrics)
+
+    path = publish(directory, version, write)
+    if not several:
+        _announce(directory)
+    return path
 
 
-def publish(directory: Path, version: int | None, write_into) -> Path:
-    """Writes a version's folder, whole or not at all: aside first, and renamed last.
-
-    Args:
-        directory: the model's folder.
-        version: its number, or None for the next one.
-        write_into: a function of the folder to write into.
+def write_service(service: Service, folder: Path, name: str, model=None) -> None:
+    """Writes a service's files into a folder, as `save` lists them.
 
     Raises:
-        FileExistsError: the version is there already.
-        ValueError: a version that is no whole number from 1.
+        TypeError: what is no `Service`.
     """
-    if version is not None and (not isinstance(version, int) or version < 1):
-        raise ValueError(
-            f"a version is a whole number from 1, as the server wants it; got {version!r}"
+    if not isinstance(service, Service):
+        raise TypeError(
+            f"a Service or a MultiChannel is saved, and {type(service).__name__} is neither; a "
+            "channel goes into MultiChannel({name: channel}, catalog)"
         )
-    if version is not None and (directory / str(version)).exists():
-        raise FileExistsError(
-            f"{directory / str(version)} exists: choose another version, or none for the next one"
-        )
-    aside = directory / f".export-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
-        write_into(aside)
-        return _publish(aside, directory, version)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-
-
-def write(service, aside, name, config=None, metrics=None, model=None) -> None:
-    """Writes a service's files into a folder, as `save` lists them."""
     signatures = _signatures(service)
-    tf.saved_model.save(_resources(service, signatures), str(aside), signatures=signatures)
-    _write_warmup(service, aside / WARMUP, name)
-    write_notes(aside, config, metrics)
+    tf.saved_model.save(_resources(service, signatures), str(folder), signatures=signatures)
+    _write_warmup(service, folder / WARMUP, name)
     if model is not None:
-        (aside / "training").mkdir()
-        model.save(aside / "training" / "model.keras")
-        service.catalog.save(aside / "training" / "catalog")
+        (folder / "training").mkdir()
+        model.save(folder / "training" / "model.keras")
+        service.catalog.save(folder / "training" / "catalog")
 
 
-def write_notes(aside, config, metrics) -> None:
-    """Writes how it was made, how good it is, and the sizes of all files."""
-    (aside / "config.yaml").write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
-    (aside / "metrics.json").write_text(
-        json.dumps(dict(metrics or {}), indent=2, default=float) + "\n"
-    )
-    sizes = {
-        str(path.relative_to(aside)): path.stat().st_size
-        for path in sorted(aside.rglob("*"))
-        if path.is_file()
-    }
-    (aside / "manifest.json").write_text(json.dumps({"bytes": sizes}, indent=2) + "\n")
+def _write_trained(service, folder, name, model):
+    """Writes a service that is one of several channels, as a version's folder of its own."""
+    write_service(service, folder, name, model)
+    write_notes(folder, None, None)
+    write_manifest(folder)
 
 
 def _resources(service, signatures):
@@ -193,19 +184,6 @@ def _write_warmup(service, path, name):
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
-def _publish(aside, directory, version):
-    """Renames; where another export took the number meanwhile, the next one."""
-    while True:
-        target = directory / str(
-            max(versions(directory), default=0) + 1 if version is None else version
-        )
-        try:
-            return aside.rename(target)
-        except OSError:
-            if version is not None or not target.exists():
-                raise
-
-
 def _models(path):
     """The server's list of models, empty where there is no such file."""
     config = model_server_config_pb2.ModelServerConfig()
@@ -230,6 +208,5 @@ def _announce(directory):
     models.model_config_list.config.add(
         name=directory.name, base_path=str(directory), model_platform="tensorflow"
     )
-    aside = path.with_name(f".models-{uuid.uuid4().hex}")
-    aside.write_text(text_format.MessageToString(models))
-    os.replace(aside, path)
+    with atomic_file(path) as aside:
+        aside.write_text(text_format.MessageToString(models))

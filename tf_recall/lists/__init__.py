@@ -1,1 +1,1 @@
-"""Everybody's list, computed beforehand: written as Parquet, served from memory or from Redis."""
+"""Precomputed lists of all users or items: written as Parquet, read from memory or from Redis."""

@@ -6,47 +6,50 @@ import re
 import time
 import uuid
 from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from tf_recall.lists.base import Form
 from tf_recall.lists.read import read
 from tf_recall.lists.redis_store import connect, current, translated
-from tf_recall.lists.write import Form, offsets
+from tf_recall.lists.write import offsets
 
 KEYS = 1000  # keys looked at, or deleted, in one command
 
 
-def to_redis(path, url, name, ttl=None) -> int:
-    """Loads a file of lists into Redis; readers have the old lists until the last new one is there,
-    and then the new.
+def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) -> int:
+    """Loads a file of lists into Redis; readers get the old lists until the last new one is there,
+    and from then on the new ones.
 
         <name>:current         JSON: "version", and the lists' `Form`
         <name>:<version>:<id>  JSON: {"item_id": [...], "score": [...], "sources": [...]}, the
-        columns of the file <name>:versions        the versions that have keys
+                               columns of the file
+        <name>:versions        the versions that have keys
         <name>:loading         the version whose load began last, until it is current
 
     `current` is set last. The keys of the version before are deleted then, and those that an
     interrupted load left before the next load begins. Of two loads at once the one that began later
     goes on, and the other fails.
 
-    A reader asks for `<name>:current` and the keys of its version, both in one MULTI: apart, a load
-    that ends in between makes it find no list.
+    A reader asks for `<name>:current` and the keys of its version in one MULTI; asked for apart, a
+    load that ends in between would leave it without a list.
 
     Args:
         path: what `write_lists` or `write_similar` wrote.
         url: `redis://[[user]:password@]host[:port][/database]`, `rediss://...` or `unix://...`; one
             server, no cluster.
         name: what to call the lists there: letters, digits, `_`, `.` and `-`.
-        ttl: seconds from the start of the load after which all is forgotten; None: never.
+        ttl: seconds from the start of the load after which Redis deletes all lists; None: never.
 
     Returns: the number of lists.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, a name or ttl that cannot be, a time to live over before the
-            load was.
+        ValueError: a damaged file, an impossible name or ttl, a ttl that is over before the load
+            is.
         ImportError: redis is not installed.
         OSError: the server is not reached, refuses, or another load took over.
     """
@@ -109,8 +112,8 @@ def _check_turn(loading, version, name):
 
 
 def _sweep(client, name, url, given_up=None):
-    """Deletes the keys of versions that are not current, nor being loaded unless that is given
-    up.
+    """Deletes the keys of versions that are neither current nor being loaded, and of one that is
+    given up.
     """
     with client.pipeline() as pipe:  # all three at one moment
         pipe.smembers(f"{name}:versions").get(f"{name}:current").get(f"{name}:loading")
@@ -143,8 +146,8 @@ def _values(batch: pa.RecordBatch, form: Form):
         for name in batch.schema.names
         if name != form.key
     ]
-    pieces = [piece for part in parts for piece in (",", *part)]
-    text = pc.binary_join_element_wise("{", *pieces[1:], "}", "")
+    fields = [field for part in parts for field in (",", *part)]
+    text = pc.binary_join_element_wise("{", *fields[1:], "}", "")
     return zip(batch[form.key].to_pylist(), text.to_pylist(), strict=True)
 
 

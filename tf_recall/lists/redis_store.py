@@ -1,33 +1,34 @@
-"""Precomputed lists in Redis, asked for."""
+"""Precomputed lists from Redis."""
 
 import contextlib
 import json
 import re
 
-from tf_recall.lists.read import asked, check_key, nothing
-from tf_recall.lists.write import Form
+from tf_recall.data.catalog import Catalog
+from tf_recall.lists.base import Form, PrecomputedLists, empty_lists
+from tf_recall.recommend.request import check_k
 
 
-class RedisStored:
+class StoredLists(PrecomputedLists):
     """Lists that `to_redis` loaded; a load in the meantime is noticed with the next request.
 
     A request is one round trip, and all of its answers are of one version.
 
     Args:
         url, name: as for `to_redis`.
+        catalog: gives the items' rows, for `recommend_rows`.
 
     Attributes:
         form: what the lists are of, at the last request.
 
     Raises:
         ImportError: redis is not installed.
-        OSError: the server is not reached, or refuses.
+        OSError: the server is not reached, or refuses; from a request too.
         ValueError: there are no lists of this name, or they are of the other kind.
     """
 
-    key = ""
-
-    def __init__(self, url: str, name: str):
+    def __init__(self, url: str, name: str, catalog: Catalog | None = None):
+        super().__init__(catalog)
         self._client, self._url, self._name = connect(url), url, name
         with translated(url):
             self._take(self._client.get(f"{name}:current"))
@@ -37,17 +38,16 @@ class RedisStored:
         if found is None:
             raise ValueError(
                 f"there are no lists {self._name!r} in Redis at {masked(self._url)}: load them "
-                "with to_redis, or again "
-                "where they had a ttl"
+                "with to_redis, or again where they had a ttl"
             )
-        check_key(found[1], self.key, f"{self._name!r} in Redis at {masked(self._url)}")
+        self._check_key(found[1], f"{self._name!r} in Redis at {masked(self._url)}")
         self._pointer, (self._version, self.form) = pointer, found
 
     def _best(self, ids, k):
+        one_by_one = ids.tolist()
+        if not one_by_one:
+            return empty_lists(self.form, 0, k)
         while True:
-            one_by_one = asked(self.form, ids, k).tolist()
-            if not one_by_one:
-                return nothing(self.form, 0, k)
             with translated(self._url):
                 # one transaction: the version is current as its keys are read
                 pipe = self._client.pipeline()
@@ -57,22 +57,21 @@ class RedisStored:
             if pointer == self._pointer:
                 return self._padded(texts, k)
             self._take(pointer)
+            check_k(k, self.k_max)
 
     def _padded(self, texts, k):
-        items, score = nothing(self.form, len(texts), k)
+        items, score = empty_lists(self.form, len(texts), k)
         for row, text in enumerate(texts):
             if text is not None:
                 values = json.loads(text)
                 count = min(k, len(values["score"]))
-                items[row, :count], score[row, :count] = (
-                    values[self.form.column][:k],
-                    values["score"][:k],
-                )
+                items[row, :count] = values[self.form.column][:k]
+                score[row, :count] = values["score"][:k]
         return items, score
 
 
-class RedisLists(RedisStored):
-    """Each user's recommendations; arguments and errors as of `RedisStored`.
+class RedisLists(StoredLists):
+    """Each user's recommendations; arguments and errors as of `StoredLists`.
 
     Example:
         >>> to_redis("lists.parquet", "redis://localhost:6379/0", "home", ttl=2 * 24 * 3600)
@@ -81,19 +80,11 @@ class RedisLists(RedisStored):
 
     key = "user_id"
 
-    def recommend(self, user_id, k=10):
-        """As `Lists.recommend`; raises OSError where the server is not reached."""
-        return self._best(user_id, k)
 
-
-class RedisItemLists(RedisStored):
-    """The items most like each item; arguments and errors as of `RedisStored`."""
+class RedisItemLists(StoredLists):
+    """The items most similar to each item; arguments and errors as of `StoredLists`."""
 
     key = "item_id"
-
-    def similar(self, item_id, k=10):
-        """As `ItemLists.similar`; raises OSError where the server is not reached."""
-        return self._best(item_id, k)
 
 
 def connect(url: str):
@@ -141,7 +132,7 @@ def translated(url):
 
 
 def current(pointer, name, url):
-    """The version and the form that a pointer tells; None where there is none."""
+    """The version and the form that `<name>:current` holds; None where there is none."""
     if pointer is None:
         return None
     try:

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
-import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,51 +10,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from tf_recall.channels.multi import MultiChannel
+from tf_recall.data.atomic import atomic_file
 from tf_recall.data.ids import kind_of, raw_ids
 from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.lists.base import Form
+from tf_recall.recommend.base import Recommender
 
 FORM = b"tf_recall.lists"  # where a file's metadata holds its form
 
 
-@dataclass(frozen=True)
-class Form:
-    """What lists are of, as their file and Redis say it.
-
-    Args:
-        key: whom a list is for: "user_id", or "item_id" for lists of similar items.
-        key_type: "string" or "int64".
-        column: what the list holds: "item_id", or "similar".
-        column_type: "string" or "int64".
-        k: the most items in a list.
-    """
-
-    key: str
-    key_type: str
-    column: str
-    column_type: str
-    k: int
-
-
-def write_lists(recommender, user_ids, path, k=100, exclude_seen=True, batch_size=1024) -> Path:
+def write_lists(
+    recommender: Recommender,
+    user_ids,
+    path: str | Path,
+    k: int = 100,
+    exclude_seen: bool = True,
+    batch_size: int = 1024,
+) -> Path:
     """Writes each user's recommendations to a Parquet file, whole or not at all; `Lists.load` reads
     it.
 
         user_id  string or int64
         item_id  list of string or int64, best first
         score    list of float32, falling
-        sources  list of lists of string: of a MultiChannel, the channels that had the item
+        sources  list of lists of string: of a merge, the channels that had the item
 
     Lists end where the recommender has no more items. They are written batch by batch, a row group
     each, so that memory does not grow with their number.
 
     Args:
-        recommender: a service, trained or loaded, a channel, or a MultiChannel.
-        user_ids: raw ids `[U]`, each once. An unknown user gets what the recommender answers to
-            unknown ones.
+        recommender: any that answers users.
+        user_ids: raw ids `[U]`, each once. An unknown user gets what the recommender gives unknown
+            users.
         path: the file; what has the name is replaced.
         k: the most items in a list.
-        exclude_seen: leave out what users had in training.
+        exclude_seen: leave out what users interacted with in training.
         batch_size: how many users are asked for at once.
 
     Returns: the path.
@@ -73,42 +61,35 @@ def write_lists(recommender, user_ids, path, k=100, exclude_seen=True, batch_siz
     """
 
     def ask(ids):
-        if not isinstance(recommender, MultiChannel):
-            return _columns("item_id", *recommender.recommend(ids, k, exclude_seen=exclude_seen))
-        merged = recommender.lists(ids, k, exclude_seen)
-        columns = _columns("item_id", recommender.catalog.items.decode(merged.rows), merged.score)
-        places = merged.places[merged.rows > 0]
-        return {
-            **columns,
-            "sources": _sources(places, list(recommender.channels), columns["item_id"]),
-        }
+        items, score, ranks = recommender.recommend_sources(ids, k, exclude_seen=exclude_seen)
+        columns = _columns("item_id", items, score)
+        if recommender.sources:
+            ranks = ranks[score > -np.inf]
+            columns["sources"] = _sources(ranks, recommender.sources, columns["item_id"])
+        return columns
 
     return _write(ask, "user_id", user_ids, "item_id", path, k, batch_size)
 
 
-def write_similar(recommender, item_ids, path, k=100, batch_size=1024) -> Path:
-    """Writes the items most like each item to a Parquet file, whole or not at all; `ItemLists.load`
-    reads it.
+def write_similar(
+    recommender: Recommender, item_ids, path: str | Path, k: int = 100, batch_size: int = 1024
+) -> Path:
+    """Writes the items most similar to each item to a Parquet file, whole or not at all;
+    `ItemLists.load` reads it.
 
         item_id  string or int64
         similar  list of string or int64, the most similar first
         score    list of float32, falling
 
     Args:
-        recommender: one that has `similar`: a service, trained or loaded, `ItemCF`, `Swing`.
+        recommender: any that answers items.
         item_ids: raw ids `[I]`, each once.
         path, k, batch_size: as for `write_lists`.
 
     Returns: the path.
 
-    Raises: as `write_lists`, and
-        TypeError: a recommender without `similar`.
+    Raises: as `write_lists`; a ValueError for a recommender that does not answer items.
     """
-    if not hasattr(recommender, "similar"):
-        raise TypeError(
-            f"lists of similar items need similar(), which {type(recommender).__name__} does not "
-            "have"
-        )
 
     def ask(ids):
         return _columns("similar", *recommender.similar(ids, k))
@@ -121,7 +102,11 @@ def _write(ask, key, ids, column, path, k, batch_size):
     ids, path = _distinct(ids, key), Path(path)
     if batch_size < 1:
         raise ValueError(f"batch_size is a whole number of at least 1, got {batch_size!r}")
-    with _aside(path) as aside, contextlib.ExitStack() as stack:
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path} is a folder: lists go to a file, such as {path / 'lists.parquet'}"
+        )
+    with atomic_file(path) as aside, contextlib.ExitStack() as stack:
         writer = None
         for start in tqdm(
             range(0, len(ids), batch_size), "writing lists", unit="batch", delay=3, leave=False
@@ -167,35 +152,16 @@ def _columns(name, items, score):
     }
 
 
-def _sources(places, names, items):
-    """The names of the channels that had each item, where `places` `[N, C]` is above 0, in lists as
+def _sources(ranks, names, items):
+    """The names of the channels that had each item, where `ranks` `[N, C]` is above 0, in lists as
     the items are.
     """
-    item, channel = np.nonzero(places)
+    item, channel = np.nonzero(ranks)
     names = pa.array(names, pa.string()).take(pa.array(channel))
-    names = pa.ListArray.from_arrays(offsets(np.bincount(item, minlength=len(places))), names)
+    names = pa.ListArray.from_arrays(offsets(np.bincount(item, minlength=len(ranks))), names)
     return pa.ListArray.from_arrays(items.offsets, names)
 
 
 def offsets(lengths) -> pa.Array:
     """Where lists of these lengths begin and end in one flat array."""
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-
-
-@contextlib.contextmanager
-def _aside(path):
-    """Where to write first; it takes the name `path` at the end, and is gone where that is not
-    reached.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"{path} is a folder: lists go to a file, such as {path / 'lists.parquet'}"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield aside
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise

@@ -1,1 +1,1 @@
-"""Whatever recommends: a service, rankings, counted channels; requests and explanations."""
+"""The contract of recommenders, and three kinds: services, sparse channels, rankings."""

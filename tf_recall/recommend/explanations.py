@@ -1,51 +1,63 @@
-"""Why an embedding model recommends an item: the liked items nearest to it."""
+"""Explanations: which items, users or attributes brought an item to a user, and how much."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from tf_recall.data.catalog import Catalog
 
 
-def explained(catalog: Catalog, embed_item, user_id, item_id, num: int, history=None) -> list[dict]:
-    """`nearest_liked` of what a user had in training, or of the history given.
+def largest_shares(
+    kind: str, weights: np.ndarray, names: Callable[[np.ndarray], list], num: int
+) -> list[dict]:
+    """The largest weights above 0, as shares of all weights together.
+
+        share(j) = weights[j] / sum over l of weights[l]
 
     Args:
-        catalog: the catalog of the training part.
-        embed_item: raw item ids `[n]` to vectors `[n, dim]`.
-        user_id, item_id, num, history: as for `Service.explain`.
-    """
-    row = catalog.known_item(item_id)
-    if history is None:
-        liked = catalog.seen.of(int(catalog.users.encode([user_id])[0]))
-    else:
-        liked = np.unique(catalog.items.encode(history))
-    liked = catalog.items.decode(liked[(liked > 0) & (liked != row)])
-    if not len(liked):
-        return []
-    vectors = embed_item([*liked, item_id])
-    return nearest_liked(liked.tolist(), vectors[:-1], vectors[-1], num)
-
-
-def nearest_liked(liked: list, vectors: np.ndarray, item: np.ndarray, num: int) -> list[dict]:
-    """The liked items most like an item, as reasons for it.
-
-        share(j) = max(0, cos(item, j)) / sum over the liked items l of max(0, cos(item, l))
-
-    Args:
-        liked: raw ids `[n]`.
-        vectors: theirs, `[n, dim]`.
-        item: the item's own, `[dim]`.
+        kind: what is weighed: "item", "user", "attribute".
+        weights: `[n]`.
+        names: a function of positions in `weights`, to the raw ids or names there.
         num: how many, at most.
 
     Returns:
-        `[{"kind": "item", "id": ..., "share": ...}]`, falling; empty where no liked item is like
-        it.
+        `[{"kind": "item", "id": ..., "share": ...}]`, falling.
     """
-    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(item)
-    like = np.maximum(
-        np.divide(vectors @ item, norms, out=np.zeros(len(vectors)), where=norms > 0), 0
-    )
-    best = [place for place in np.argsort(-like, kind="stable")[:num] if like[place] > 0]
+    best = np.argsort(-weights, kind="stable")[:num]
+    best = best[weights[best] > 0]
+    whole = weights.sum()
     return [
-        {"kind": "item", "id": liked[place], "share": float(like[place] / like.sum())}
-        for place in best
+        {"kind": kind, "id": name, "share": float(weights[position] / whole)}
+        for name, position in zip(names(best), best, strict=True)
     ]
+
+
+def nearest_items(
+    catalog: Catalog, embed_item: Callable, items: np.ndarray, item: int, num: int
+) -> list[dict]:
+    """Of the items that a user interacted with, those most similar to the item to be explained.
+
+        share(j) = max(0, cos(item, j)) / sum over l of max(0, cos(item, l))
+
+    Args:
+        catalog: has the raw ids of item rows.
+        embed_item: raw item ids `[n]` to vectors `[n, dim]`.
+        items: rows of the user's items, repeats and 0 among them.
+        item: row of the item to be explained, which does not speak for itself.
+        num: how many, at most.
+
+    Returns:
+        As `largest_shares`; empty where none is similar.
+    """
+    items = np.unique(items[(items > 0) & (items != item)])
+    if not len(items):
+        return []
+    ids = catalog.items.decode(np.append(items, item))
+    vectors = embed_item(ids)
+    norms = np.linalg.norm(vectors[:-1], axis=1) * np.linalg.norm(vectors[-1])
+    product = vectors[:-1] @ vectors[-1]
+    cosine = np.divide(product, norms, out=np.zeros(len(items)), where=norms > 0)
+    names = ids.tolist()
+    return largest_shares(
+        "item", np.maximum(cosine, 0), lambda best: [names[at] for at in best], num
+    )

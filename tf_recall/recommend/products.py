@@ -1,4 +1,4 @@
-"""The largest entries of each row of a sparse product, which never exists whole."""
+"""The largest entries of each row of a sparse product, computed without the whole product."""
 
 import os
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from sparse_dot_topn import sp_matmul_topn
 from tqdm import tqdm
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-MULTIPLICATIONS = 2**27  # in one block of rows: a second or so
-FEW = 2**18  # multiplications, which are done before other threads have begun
-HELD = 2**24  # entries of a product that is held
+MULTIPLICATIONS = 2**27  # of one block of rows: about a second
+FEW = 2**18  # multiplications that are done sooner than other threads start
+HELD = 2**24  # entries of a product that is held in memory
 
 
 def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
     """The `num` largest positive entries of each row of `left @ right`.
 
-    Rows are multiplied by all cores, in blocks; of each no more than these entries is kept.
+    All cores multiply blocks of rows; of each row no more than these entries is kept.
 
     Args:
         left: `[n, m]` CSR, of floats.
@@ -27,8 +27,8 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
         title: of the progress bar.
 
     Returns:
-        `[n, p]` CSR; the entries of a row stand in falling order. Which of equal ones are kept, and
-        in which order they stand, depends on the row alone.
+        `[n, p]` CSR; the entries of a row are in falling order. Which of equal ones are kept, and
+        in which order, depends on the row alone.
     """
     work = _work(left, right)
     threads = THREADS if work.sum() > FEW else 1
@@ -36,8 +36,8 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
         left, right = _used(left, right)
     parts = []
     for rows in _blocks(work, MULTIPLICATIONS, title):
-        # A thread takes a run of rows, and the first rows, those of popular items, take longest:
-        # they are dealt out.
+        # A thread multiplies consecutive rows, and the first rows, those of popular items, take
+        # longest: they are dealt out to all threads.
         dealt = np.concatenate(
             [np.arange(rows.start + thread, rows.stop, threads) for thread in range(threads)]
         )
@@ -49,22 +49,20 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
 
 
 def top_in_order(left, right, num: int, more: int = 16) -> sparse.csr_matrix:
-    """As `top`, of equal entries the first columns, in their order: so a shorter list is the
-    beginning of a longer one.
+    """As `top`; of equal entries the first columns are kept, in their order, so that a shorter list
+    is the beginning of a longer one.
 
     Args:
         left, right, num: as of `top`.
-        more: entries beyond `num` that are looked at; where they are all equal to the last, eight
-            times as many.
+        more: entries beyond `num` that are computed too; where all of them equal the last, eight
+            times as many are.
     """
     asked = min(num + more, right.shape[1])
     found = ties_ordered(top(left, right, asked))
     begin = found.indptr[:-1]
-    full = (
-        np.flatnonzero(np.diff(found.indptr) == asked)
-        if num < asked < right.shape[1]
-        else np.empty(0, int)
-    )
+    full = np.empty(0, int)
+    if num < asked < right.shape[1]:
+        full = np.flatnonzero(np.diff(found.indptr) == asked)
     level = full[found.data[begin[full] + num - 1] == found.data[begin[full] + asked - 1]]
     if not len(level):
         return first(found, num)
@@ -72,19 +70,20 @@ def top_in_order(left, right, num: int, more: int = 16) -> sparse.csr_matrix:
 
 
 def together(matrix, rows: np.ndarray, others) -> sparse.csr_matrix:
-    """The matrix with others in place of these rows."""
-    place = np.arange(matrix.shape[0])
-    place[rows] = matrix.shape[0] + np.arange(len(rows))
-    return sparse.vstack([matrix, others], "csr")[place]
+    """The matrix with `others` in place of its rows `rows`."""
+    order = np.arange(matrix.shape[0])
+    order[rows] = matrix.shape[0] + np.arange(len(rows))
+    return sparse.vstack([matrix, others], "csr")[order]
 
 
 def top_changed(
     left, right, num: int, change: Callable, title: str | None = None
 ) -> sparse.csr_matrix:
-    """As `top`, of the entries changed: `change(values, rows, columns)`, of those entries that are
-    not 0.
+    """As `top`, of the product's entries after `change(values, rows, columns)`, which is asked for
+    those that are not 0.
 
-    Equal entries of what is kept stand by column. A block of the product is held at a time.
+    Equal entries that are kept are in the order of their columns. A block of the product is held in
+    memory at a time.
     """
     one_each = sparse.identity(right.shape[1], left.dtype, "csr")
 
@@ -110,23 +109,21 @@ def ordered(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def ties_ordered(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """As `ordered`, sooner, where the entries fall along each row already."""
+    """As `ordered`, but faster, for a matrix whose entries fall along each row already."""
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     equal = (matrix.data[1:] == matrix.data[:-1]) & (row[1:] == row[:-1])
-    run = np.cumsum(np.append(True, ~equal)[: matrix.nnz])  # of equal entries in a row, numbered
-    some = (
-        np.flatnonzero(np.append(False, equal) | np.append(equal, False))
-        if matrix.nnz
-        else np.empty(0, int)
-    )
+    if not matrix.nnz:
+        return matrix
+    run = np.cumsum(np.append(True, ~equal))  # runs of equal entries in a row, numbered
+    some = np.flatnonzero(np.append(False, equal) | np.append(equal, False))
     columns = matrix.indices.copy()
     columns[some] = np.sort(run[some] << 32 | columns[some]) & 0xFFFFFFFF
     return sparse.csr_matrix((matrix.data, columns, matrix.indptr), matrix.shape)
 
 
 def first(matrix: sparse.csr_matrix, num: int, kept: np.ndarray | None = None) -> sparse.csr_matrix:
-    """The first `num` entries of each row, in their order; of those only that are `kept`, `[nnz]`
-    bool.
+    """The first `num` entries of each row, in their order; only those that are `kept`, `[nnz]`
+    bool, count.
     """
     kept = np.ones(matrix.nnz, bool) if kept is None else kept
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -144,14 +141,11 @@ def without_diagonal(matrix: sparse.csr_matrix, num: int) -> sparse.csr_matrix:
 
 
 def _used(left, right):
-    """The same product from those rows of the right that play a part: each of its entries is copied
-    once.
-    """
-    rows, place = np.unique(left.indices, return_inverse=True)
+    """The same product from those rows of the right that it uses."""
+    rows, column = np.unique(left.indices, return_inverse=True)
     shape = (left.shape[0], len(rows))
-    return sparse.csr_matrix(
-        (left.data, place.astype(left.indices.dtype), left.indptr), shape
-    ), right[rows]
+    indices = column.astype(left.indices.dtype)
+    return sparse.csr_matrix((left.data, indices, left.indptr), shape), right[rows]
 
 
 def _work(left, right) -> np.ndarray:

@@ -1,34 +1,30 @@
-"""Raw ids of users or items in, raw item ids out. What is evaluated is what is exported is what is
-served.
-"""
+"""A trained model that answers requests: lookups, towers, search and filters in one graph."""
 
 import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.ids import MISSING
 from tf_recall.index import default_index
-from tf_recall.recommend.explanations import explained
-from tf_recall.recommend.request import batch, check_k
+from tf_recall.recommend.arrays import batch
+from tf_recall.recommend.embedding import EmbeddingRecommender
 
 
-class Service:
-    """The whole answer to "what for this user?" and "what is like this item?": lookups, towers,
-    search, filters, ids.
+class Service(EmbeddingRecommender):
+    """Answers "what for this user?" and "what is similar to this item?" with a trained model.
 
         recommend:  query = query_tower(inputs_from_raw(row(user_id), features))
         similar:    query = as_query(item_tower(inputs_from_raw(row(item_id), features)))
-        score[item] = query . item_vector[item],  over the items allowed and not left out;  the k
-        largest
+        score[item] = query . item_vector[item],  over the items let through;  the k largest
 
-    Left out is what the request excludes, and besides what a user has seen where that is asked for,
-    and the item itself among those like it. `recommend`, `recommend_rows` (which evaluation asks)
-    and the export run one and the same function, so a figure measured here is a figure of what is
-    served; `similar` searches and filters with it as well. The item vectors are computed once, when
-    the service is built.
+    Filtered out: the request's `exclude` and, with `exclude_seen`, the user's past items and the
+    history given; of similar items the item itself. Items of an `allow` list are scored exactly.
+    `recommend`, `recommend_rows` (which evaluation asks) and the export run one and the same
+    function, so a figure measured here is a figure of what is served; `similar` searches and
+    filters with it as well. The item vectors are computed once, when the service is built.
 
     Args:
-        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`. With
-            a true attribute `takes_history` a request may bring the items that a user took, and the
+        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`. Where
+            it `takes_history`, a request may bring the items that a user interacted with, and the
             tower finds their rows beside its other inputs as `inputs["history"]`: `[B, L]` int32, L
             0 or more, 0 where there is none or an unknown one. Of a row without any it uses what it
             has stored of the user.
@@ -56,14 +52,9 @@ class Service:
             raise ValueError(
                 f"the index holds {index.num_items} vectors, the catalog {catalog.num_items} items"
             )
-        self.query_tower, self.item_tower, self.index, self.catalog = (
-            query_tower,
-            item_tower,
-            index,
-            catalog,
-        )
-        self.k_max = min(k_max, catalog.num_items)
-        self.takes_history = query_tower.takes_history
+        self.query_tower, self.item_tower = query_tower, item_tower
+        self.index, self.catalog = index, catalog
+        self._k_max = min(k_max, catalog.num_items)
         self.item_ids = tf.Variable(
             catalog.items.decode(np.arange(catalog.items.size)), trainable=False
         )
@@ -78,8 +69,8 @@ class Service:
 
     @classmethod
     def build(cls, model, catalog, index=None, k_max=200) -> "Service":
-        """Encodes the catalog once and builds the index over it; its recall is measured for users
-        of the catalog.
+        """The service of a trained model: encodes the catalog and builds the index over it, whose
+        recall is measured for users of the catalog.
 
         Args:
             model: a trained `Retriever`.
@@ -102,138 +93,36 @@ class Service:
         )
 
     @property
+    def k_max(self) -> int:
+        return self._k_max
+
+    @property
     def query_columns(self) -> dict[str, tf.TensorSpec]:
-        """The features that a request may bring along, by column."""
         return self.query_tower.raw_columns
 
     @property
-    def inputs(self) -> dict[str, dict[str, tf.TensorSpec]]:
-        """What each endpoint takes, by name: batch first, every size free."""
-        user_dtype, item_dtype = (
-            tf.as_dtype(self.catalog.users.dtype),
-            tf.as_dtype(self.catalog.items.dtype),
-        )
-        items = tf.TensorSpec([None, None], item_dtype)
-        query = {"user_id": tf.TensorSpec([None], user_dtype), **self.query_columns}
-        if self.takes_history:
-            query["history"] = items
-        item = {"item_id": tf.TensorSpec([None], item_dtype), **self.item_tower.raw_columns}
-        filters = {"exclude": items, "allow": items}
-        return {
-            "serving_default": {**query, **filters, "exclude_seen": tf.TensorSpec([None], tf.bool)},
-            "similar_items": {**item, **filters},
-            "embed_query": query,
-            "embed_item": item,
-        }
+    def item_columns(self) -> dict[str, tf.TensorSpec]:
+        return self.item_tower.raw_columns
 
     @property
-    def history_length(self):
-        """How many items of a history it looks at."""
+    def takes_history(self) -> bool:
+        return self.query_tower.takes_history
+
+    @property
+    def history_length(self) -> int | None:
         return self.query_tower.history_length
 
-    @property
-    def id_types(self):
-        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
-
-    def recommend_rows(
-        self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None, **features
-    ):
-        """As `recommend`, in item rows."""
-        given = {
-            "user_id": user_id,
-            "exclude_seen": exclude_seen,
-            "exclude": exclude,
-            "allow": allow,
-            "history": history,
-            **features,
-        }
-        return self._ask(self.answer, "serving_default", "user_id", given, k)
-
-    def recommend(
-        self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None, **features
-    ):
-        """The k best items for each user, as raw ids.
-
-        Args:
-            user_id: raw ids `[B]`, or one. An unknown user is answered from the features given.
-            k: how many, up to `k_max`.
-            exclude: items to leave out: a list per user, or one list for all. Unknown ids are
-                ignored.
-            allow: the only items to choose among, in the same form; they are scored exactly. An
-                empty list restricts nothing; a list of unknown ids alone leaves nothing.
-            exclude_seen: leave out what the user had in training, and the history given; one bool,
-                or one per user.
-            history: the items that a user took, in the same form, where the query tower takes them:
-                they stand for what is stored of the user. Unknown ids are ignored.
-            **features: raw values `[B]` by column, or one for all. They override what is stored of
-                a known user.
-
-        Returns:
-            item_id `[B, k]` and score `[B, k]` float32, falling. Where fewer than k items remain,
-            the row ends in `""` (or -1) with score -inf.
-
-        Raises:
-            ValueError: k beyond `k_max`, an unknown feature, lengths that differ.
-            TypeError: integer ids where strings were trained on, or the reverse.
-        """
-        given = {
-            "exclude": exclude,
-            "allow": allow,
-            "exclude_seen": exclude_seen,
-            "history": history,
-        }
-        rows, score = self._ask(
-            self.answer, "serving_default", "user_id", {"user_id": user_id, **given, **features}, k
-        )
-        return self.catalog.items.decode(rows), score
-
-    def similar(self, item_id, k=10, exclude=None, allow=None, **features):
-        """The k items most like each item, as raw ids: never the item itself.
-
-        Args:
-            item_id: raw ids `[B]`, or one. An unknown item is answered from the features given.
-            k, exclude, allow: as for `recommend`.
-            **features: raw values `[B]` by column of the item tower, or one for all. They override
-                what is stored of a known item.
-
-        Returns and raises as `recommend`.
-        """
-        given = {"item_id": item_id, "exclude": exclude, "allow": allow, **features}
-        rows, score = self._ask(self.similar_items, "similar_items", "item_id", given, k)
-        return self.catalog.items.decode(rows), score
-
-    def explain(self, user_id, item_id, num=3, history=None) -> list[dict]:
-        """What speaks for an item: of what the user had in training, or the history given, the
-        items most like it.
-
-        Args:
-            user_id, item_id: a raw id each.
-            num: how many items, at most.
-            history: a list of item ids that stands for what the user had.
-
-        Returns:
-            As `tf_recall.recommend.explanations.nearest_liked`; empty for a user of whom nothing is
-            known.
-
-        Raises:
-            ValueError: an unknown item.
-        """
-        return explained(self.catalog, self.embed_item, user_id, item_id, num, history)
-
-    def embed_query(self, user_id, history=None, **features) -> np.ndarray:
-        """Query vectors `[B, dim]`; arguments as for `recommend`."""
-        given = {"user_id": user_id, "history": history, **features}
-        return self.query_vectors(batch(self.inputs["embed_query"], "user_id", given)).numpy()
-
-    def embed_item(self, item_id, **features) -> np.ndarray:
-        """Item vectors `[B, dim]`; an unknown item is embedded from the features given."""
-        given = {"item_id": item_id, **features}
-        return self.item_vectors(batch(self.inputs["embed_item"], "item_id", given)).numpy()
-
-    def _ask(self, function, endpoint, key, given, k):
-        check_k(k, self.k_max)
-        rows, score = function(batch(self.inputs[endpoint], key, given), tf.constant(k, tf.int32))
+    def _recommend(self, request, k):
+        rows, score = self.answer(request.arrays, tf.constant(k, tf.int32))
         return rows.numpy(), score.numpy()
+
+    def _similar(self, request, k):
+        rows, score = self.similar_items(request.arrays, tf.constant(k, tf.int32))
+        return rows.numpy(), score.numpy()
+
+    def _vectors(self, endpoint, arrays):
+        vectors = {"embed_query": self.query_vectors, "embed_item": self.item_vectors}
+        return vectors[endpoint](arrays).numpy()
 
     def _query_vectors(self, inputs):
         rows = self.catalog.users.lookup(inputs["user_id"])
@@ -256,31 +145,27 @@ class Service:
         """Item rows and scores, `[B, k]` each, for the inputs of serving_default."""
         wanted = inputs["exclude_seen"]
         seen = self._seen(self.catalog.users.lookup(inputs["user_id"]), wanted)
-        taken = tf.where(wanted[:, None], self._history(inputs), 0)
-        return self._nearest(
-            self._query_vectors(inputs), tf.concat([seen, taken], axis=1), inputs, k
-        )
+        history = tf.where(wanted[:, None], self._history(inputs), 0)
+        own = tf.concat([seen, history], axis=1)  # [B, S + L]
+        return self._nearest(self._query_vectors(inputs), own, inputs, k)
 
     def _similar_items(self, inputs, k):
         """Item rows and scores, `[B, k]` each, for the inputs of similar_items."""
         vectors = self._item_vectors(inputs)
         query = self.item_tower.as_query(vectors)
-        return self._nearest(
-            query, self.catalog.items.lookup(inputs["item_id"])[:, None], inputs, k
-        )
+        own = self.catalog.items.lookup(inputs["item_id"])[:, None]  # [B, 1]
+        return self._nearest(query, own, inputs, k)
 
     def _nearest(self, query, own, inputs, k):
         """The best k rows and their scores, within the request's lists and without the rows `own`
         [B, S].
         """
-        exclude = (
-            tf.concat([self.catalog.items.lookup(inputs["exclude"]), own], axis=1) - 1
-        )  # [B, E + S] positions
-        allow = self.catalog.items.lookup(inputs["allow"]) - 1  # [B, A] positions
-        restricted = tf.reduce_any(
-            inputs["allow"] != MISSING[self.catalog.items.dtype], axis=1
-        )  # [B]
-        nothing = tf.fill([tf.size(restricted), k], -np.inf), tf.fill([tf.size(restricted), k], -1)
+        items = self.catalog.items
+        exclude = tf.concat([items.lookup(inputs["exclude"]), own], axis=1) - 1  # [B, E + S]
+        allow = items.lookup(inputs["allow"]) - 1  # [B, A] positions
+        restricted = tf.reduce_any(inputs["allow"] != MISSING[items.dtype], axis=1)  # [B]
+        shape = [tf.size(restricted), k]
+        nothing = tf.fill(shape, -np.inf), tf.fill(shape, -1)
         score, position = tf.cond(
             tf.reduce_all(restricted), lambda: nothing, lambda: self.index.search(query, k, exclude)
         )
@@ -300,9 +185,8 @@ class Service:
         length = tf.where(wanted, tf.gather(self.seen_offsets, users + 1) - start, 0)
         column = tf.range(tf.reduce_max(tf.concat([length, [0]], axis=0)))
         inside = column < length[:, None]  # [B, S]
-        return tf.where(
-            inside, tf.gather(self.seen_rows, tf.where(inside, start[:, None] + column, 0)), 0
-        )
+        offset = tf.where(inside, start[:, None] + column, 0)
+        return tf.where(inside, tf.gather(self.seen_rows, offset), 0)
 
     def _among(self, query, allow, exclude, k):
         """The best k of the positions `allow` [B, A], scored exactly, each at most once."""

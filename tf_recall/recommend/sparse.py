@@ -1,4 +1,4 @@
-"""Channels: recommenders that are counted rather than trained."""
+"""Sparse channels: recommenders that are counted rather than trained."""
 
 import functools
 import zipfile
@@ -9,150 +9,49 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.histories import Seen
-from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
+from tf_recall.recommend.base import Recommender
+from tf_recall.recommend.explanations import largest_shares
+from tf_recall.recommend.filters import flat, left_out
 from tf_recall.recommend.products import first, together, top_changed, top_in_order
-from tf_recall.recommend.request import batch
 
 BLOCK = 4096  # users answered at once
-OUT = np.float32(-1e30)  # what an item that must not come up is worth
+OUT = np.float32(-1e30)  # the score of an item that is filtered out
 
 
-class Channel:
-    """Recommends in two steps: from a user to what he is tied to, from there to items (METHODS.md,
-    part 5).
+class SparseChannel(Recommender):
+    """Recommends in two steps: from a user to what is tied to them, and from there to items
+    (METHODS.md, part 5).
 
         score(u, i) = sum over m of left(u, m) * right(m, i)
 
-    What stands in the middle, m, is liked items, similar users, tags. All items tied to any of them
-    are candidates, and each gets the whole sum. Those of positive score are recommended; ties are
-    settled the same way each time.
+    In the middle, m, are liked items, similar users, tags. All items tied to any of them are
+    candidates, and each gets the whole sum. Those of positive score are recommended; equal scores
+    come in the order of the item rows.
 
-    A channel is made with its settings and fitted on data. A subclass has `kind`, what stands in
-    the middle; `_fit(train)`, which sets the arrays named in `arrays`, `right` among them;
-    `left(users, likes)`; and `names(places)`, what the middle is called outside.
+    A channel is made with its settings and fitted on data. A subclass has `kind`, what is in the
+    middle; `_fit(train)`, which sets the arrays named in `arrays`, `right` among them;
+    `left(users, likes)`; and `names(middle)`, the raw ids or names of rows in the middle.
 
     Attributes:
         catalog: the catalog of the training part.
-        likes: `[user rows, item rows]` CSR, what a user goes by.
+        likes: `[user rows, item rows]` CSR, what recommendations start from.
         right: `[M, item rows]` CSR float32.
     """
 
     kind = ""
-    arrays = ("likes", "right")
-    query_columns: dict = {}  # a request brings no features
+    arrays: tuple[str, ...] = ("likes", "right")
     takes_history = True
-    history_length = None
+    explains = True
 
-    def fit(self, train: Interactions, catalog: Catalog):
+    def fit(self, train: Interactions, catalog: Catalog) -> "SparseChannel":
         """Counts the training part; returns the channel itself."""
         self._forget(catalog)
         self._fit(train)
         return self
 
-    @property
-    def id_types(self):
-        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
-
-    @property
-    def inputs(self) -> dict[str, tf.TensorSpec]:
-        """What a request may hold, by name."""
-        items = tf.TensorSpec([None, None], tf.as_dtype(self.catalog.items.dtype))
-        return {
-            "user_id": tf.TensorSpec([None], tf.as_dtype(self.catalog.users.dtype)),
-            "exclude": items,
-            "allow": items,
-            "history": items,
-            "exclude_seen": tf.TensorSpec([None], tf.bool),
-        }
-
-    def recommend(self, user_id, k=10, exclude=None, allow=None, exclude_seen=False, history=None):
-        """The k best items for each user, as raw ids.
-
-        Args:
-            user_id: raw ids `[B]`, or one. Of an unknown user nothing is known, unless there is a
-                history.
-            k: how many, up to the size of the catalog.
-            exclude: items to leave out: a list per user, or one list for all. Unknown ids are
-                ignored.
-            allow: the only items to choose among, in the same form. An empty list restricts
-                nothing; a list of unknown ids alone leaves nothing.
-            exclude_seen: leave out what the user had in training, and the history given; one bool,
-                or one per user.
-            history: the items that a user took, in the same form: they stand for what is stored of
-                the user, each liked alike. Unknown ids are ignored.
-
-        Returns:
-            item_id `[B, k]` and score `[B, k]` float32, falling. Where fewer than k items have a
-            positive score, the row ends in `""` (or -1) with score -inf.
-
-        Raises:
-            ValueError: k beyond the catalog, lengths that differ.
-            TypeError: integer ids where strings were trained on, or the reverse.
-        """
-        rows, score = self.recommend_rows(user_id, k, exclude_seen, exclude, allow, history)
-        return self.catalog.items.decode(rows), score
-
-    def recommend_rows(
-        self, user_id, k=10, exclude_seen=False, exclude=None, allow=None, history=None
-    ):
-        """As `recommend`, in item rows: int32 `[B, k]`, 0 where there is nothing, and scores
-        `[B, k]`.
-        """
-        if not 1 <= k <= self.catalog.num_items:
-            raise ValueError(f"k is {k}; the catalog allows 1 to {self.catalog.num_items}")
-        given = {"user_id": user_id, "exclude": exclude, "allow": allow, "history": history}
-        given = batch(self.inputs, "user_id", {**given, "exclude_seen": exclude_seen})
-        users = self.catalog.users.encode(given["user_id"])
-        lists = {
-            name: self.catalog.items.encode(given[name].ravel()).reshape(given[name].shape)
-            for name in ("exclude", "allow", "history")
-        }
-        lists["asked"] = given["allow"] != MISSING[self.catalog.items.dtype]
-        blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(users)), BLOCK)]
-        answers = [
-            self._answer(
-                users[at],
-                given["exclude_seen"][at],
-                {name: rows[at] for name, rows in lists.items()},
-                k,
-            )
-            for at in blocks
-        ]
-        rows, score = (np.concatenate(each) for each in zip(*answers, strict=True))
-        return rows, score
-
-    def explain(self, user_id, item_id, num=3, history=None) -> list[dict]:
-        """What brought an item to a user: the largest terms of its score.
-
-        Args:
-            user_id, item_id: a raw id each.
-            num: how many terms, at most.
-            history: as for `recommend`, a list.
-
-        Returns:
-            `[{"kind": "item", "id": ..., "share": ...}]`, falling; `share` is the term's part of
-            the whole score. Empty where nothing brings it.
-
-        Raises:
-            ValueError: an unknown item.
-        """
-        given = batch(self.inputs, "user_id", {"user_id": [user_id], "history": history})
-        row = self.catalog.known_item(item_id)
-        rows = self.catalog.items.encode(given["history"].ravel()).reshape(1, -1)
-        left = self._left(self.catalog.users.encode(given["user_id"]), rows)
-        term = left.multiply(self.right[:, [row]].T).tocsr()
-        best = np.argsort(-term.data, kind="stable")[:num]
-        names = self.names(term.indices[best])
-        whole = term.data.sum()
-        return [
-            {"kind": self.kind, "id": name, "share": float(value / whole)}
-            for name, value in zip(names, term.data[best], strict=True)
-        ]
-
-    def save(self, directory) -> None:
-        """Writes the counted arrays into a folder; settings and catalog are kept elsewhere."""
+    def save(self, directory: str | Path) -> None:
+        """Writes the counted arrays into a folder, without settings and catalog."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name in self.arrays:
@@ -162,7 +61,7 @@ class Channel:
             else:
                 np.save(directory / f"{name}.npy", array, allow_pickle=False)
 
-    def load(self, directory, catalog: Catalog):
+    def load(self, directory: str | Path, catalog: Catalog) -> "SparseChannel":
         """Reads what `save` wrote, in place of `fit`; returns the channel itself.
 
         Raises:
@@ -187,106 +86,93 @@ class Channel:
         return self
 
     def left(self, users: np.ndarray, likes: sparse.csr_matrix) -> sparse.csr_matrix:
-        """`[B, M]` CSR float32: how much each user is tied to what stands in the middle.
+        """How much each user is tied to what is in the middle.
 
         Args:
-            users: `[B]` rows; 0 for unknown ones, and those that brought a history.
+            users: `[B]` rows; 0 for unknown users, and for those with a history in the request.
             likes: `[B, item rows]` what they like, the history where there is one.
+
+        Returns:
+            `[B, M]` CSR float32.
         """
         raise NotImplementedError
 
-    def names(self, places: np.ndarray) -> list:
-        """What stands at these places of the middle, as it is called outside."""
-        return self.catalog.items.decode(places).tolist()
+    def names(self, middle: np.ndarray) -> list:
+        """The raw ids or names of rows in the middle."""
+        return self.catalog.items.decode(middle).tolist()
+
+    def inputs_of(self, key: str) -> dict[str, tf.TensorSpec]:
+        if self.catalog is None:
+            raise ValueError(
+                f"this {type(self).__name__} knows no data: call fit(train, catalog), or "
+                "load(directory, catalog)"
+            )
+        return super().inputs_of(key)
+
+    def _fit(self, train):
+        raise NotImplementedError
+
+    def _recommend(self, request, k):
+        answers = [self._answer(block, k) for block in request.blocks(BLOCK)]
+        rows, score = zip(*answers, strict=True)
+        return np.concatenate(rows), np.concatenate(score)
+
+    def _explain(self, request, item, num):
+        terms = self._left(request).multiply(self.right[:, [item]].T).tocsr()
+        return largest_shares(
+            self.kind, terms.data, lambda best: self.names(terms.indices[best]), num
+        )
 
     @property
     def _item_rows(self):
         """How many item rows the arrays know of."""
         return self.right.shape[1]
 
-    def _left(self, users, history):
+    def _left(self, request):
         """`left`, with a history in place of the user where there is one."""
-        users = np.where((history > 0).any(axis=1), 0, users)
-        taken = _indicator(*_flat(history), (len(users), self.likes.shape[1]))
-        taken.sum_duplicates()
-        taken.data[:] = 1  # an item given twice is one
-        return self.left(users, (self.likes[users] + taken).tocsr())
+        users = np.where((request.history > 0).any(axis=1), 0, request.rows)
+        history = _indicator(*flat(request.history), (len(users), self.likes.shape[1]))
+        history.sum_duplicates()
+        history.data[:] = 1  # an item given twice is one
+        return self.left(users, (self.likes[users] + history).tocsr())
 
     def _forget(self, catalog):
-        """Takes another catalog; what was worked out of what was counted before is worked out
-        again.
-        """
+        """Takes another catalog, and drops what was cached of the arrays before."""
         self.catalog = catalog
         for name in list(vars(self)):
             if isinstance(getattr(type(self), name, None), functools.cached_property):
                 delattr(self, name)
 
     @functools.cached_property
-    def _barring(self):
-        """`right` with a line for each item that bars it."""
-        return sparse.vstack(
-            [self.right, OUT * sparse.identity(self.right.shape[1], np.float32)], "csr"
-        )
+    def _with_filter(self):
+        """`right`, and below it a line for each item that takes the item out."""
+        out = OUT * sparse.identity(self.right.shape[1], np.float32)
+        return sparse.vstack([self.right, out], "csr")
 
-    def _answer(self, users, exclude_seen, lists, k):
-        left = self._left(users, lists["history"])
-        barred = _indicator(
-            *left_out(self.catalog.seen, users, exclude_seen, lists),
-            (len(users), self.right.shape[1]),
-        )
-        left = sparse.hstack([left, barred], "csr")
-        best, asked = (
-            top_in_order(left, self._barring, k),
-            np.flatnonzero(lists["asked"].any(axis=1)),
-        )
-        if len(asked):
-            allowed = _indicator(*_flat(lists["allow"][asked]), (len(asked), self.right.shape[1]))
-
-            def among(values, row, column):
-                return np.where(np.asarray(allowed[row, column]).ravel() > 0, values, 0)
-
-            every = max(1, lists["allow"].shape[1])
-            best = together(
-                best, asked, first(top_changed(left[asked], self._barring, every, among), k)
-            )
+    def _answer(self, request, k):
+        shape = (len(request), self.right.shape[1])
+        left = sparse.hstack([self._left(request), _indicator(*left_out(request), shape)], "csr")
+        best = top_in_order(left, self._with_filter, k)
+        restricted = np.flatnonzero(request.restricted)
+        if len(restricted):
+            allow = request.allow[restricted]
+            among = self._among(left[restricted], allow)
+            best = together(best, restricted, first(among, k))
         return padded(best, k)
 
+    def _among(self, left, allow):
+        """The items of positive score among those allowed, `[B, item rows]` CSR, best first."""
+        allowed = _indicator(*flat(allow), (len(allow), self.right.shape[1]))
 
-def left_out(seen: Seen, users, exclude_seen, lists) -> tuple[np.ndarray, np.ndarray]:
-    """The items that a request leaves out, flat and distinct: for each the position of its user,
-    rising, and its row.
+        def only_allowed(values, row, column):
+            return np.where(np.asarray(allowed[row, column]).ravel() > 0, values, 0)
 
-    Args:
-        seen: what users had in training.
-        users, exclude_seen: `[B]` rows and bools.
-        lists: "exclude" and "history", item rows `[B, L]`, 0 where there is none.
-    """
-    query, rows = seen_pairs(seen, np.where(exclude_seen, users, 0))
-    pairs = [
-        (query, rows),
-        _flat(lists["exclude"]),
-        _flat(np.where(exclude_seen[:, None], lists["history"], 0)),
-    ]
-    query, rows = (np.concatenate(each).astype(np.int64) for each in zip(*pairs, strict=True))
-    pair = np.sort(query << 32 | rows, kind="stable")  # sorted and distinct, sooner than np.unique
-    pair = pair[np.diff(pair, prepend=-1) > 0]
-    return pair >> 32, pair & 0xFFFFFFFF
-
-
-def seen_pairs(seen: Seen, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the given users have seen, flat: for each pair the position in `users` (int64, rising)
-    and the item row.
-    """
-    start = seen.offsets[users]
-    count = seen.offsets[users + 1] - start
-    query = np.repeat(np.arange(len(users)), count)
-    before = np.cumsum(count) - count
-    return query, seen.rows[np.arange(len(query)) + (start - before)[query]]
+        return top_changed(left, self._with_filter, max(1, allow.shape[1]), only_allowed)
 
 
 def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The entries of each row as rows `[B, k]` int32 and scores `[B, k]` float32; 0 and -inf where
-    there are fewer.
+    """The entries of each row as item rows `[B, k]` int32 and scores `[B, k]` float32; 0 and -inf
+    where there are fewer.
     """
     count = np.diff(best.indptr)
     there = np.arange(k) < count[:, None]
@@ -295,11 +181,6 @@ def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, score
 
 
-def _flat(lists):
-    row, _ = np.nonzero(lists)
-    return row, lists[lists > 0]
-
-
 def _indicator(row, column, shape):
-    """1 at the given places."""
+    """1 at the given rows and columns."""
     return sparse.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape)

@@ -4,13 +4,14 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from tf_recall.channels.merge import MarginalRank
 from tf_recall.channels.multi import MultiChannel
+from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config, Evaluate
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation.compare import ChannelReport, compare
+from tf_recall.evaluation.channel_report import ChannelReport
+from tf_recall.evaluation.compare import compare
 from tf_recall.evaluation.report import Report
-from tf_recall.export.channels import save as export
+from tf_recall.export.write import save
 from tf_recall.retrievers.base import Retriever
 from tf_recall.runs.measure import cases_of, measure
 from tf_recall.runs.model import compiled, fit, serve
@@ -71,9 +72,15 @@ def run_channels(
     return multi, models
 
 
-def measure_channels(multi: MultiChannel, settings: Evaluate, part: Interactions) -> MultiReport:
+def measure_channels(
+    multi: MultiChannel,
+    settings: Evaluate,
+    part: Interactions,
+    earlier: Interactions | None = None,
+) -> MultiReport:
     """Measures a merge beside popularity, and its channels side by side; arguments as `measure`."""
-    return MultiReport(measure(multi, settings, part), _compared(multi, settings, part))
+    compared = _compared(multi, settings, part, earlier)
+    return MultiReport(measure(multi, settings, part, earlier), compared)
 
 
 def save_channels(
@@ -84,9 +91,7 @@ def save_channels(
     models: dict[str, Retriever],
 ) -> Path:
     """Exports channels with their models, config, figures and a plot; returns the new version."""
-    path = export(
-        multi, directory, config=config.to_dict(), metrics=report.to_dict(), models=models
-    )
+    path = save(multi, directory, config=config.to_dict(), metrics=report.to_dict(), model=models)
     try:
         report.channels.plot(path / "channels.png")
     except ImportError as error:
@@ -94,8 +99,8 @@ def save_channels(
     return path
 
 
-def _compared(multi, settings, part):
-    cases = cases_of(settings, part, multi.catalog)
+def _compared(multi, settings, part, earlier=None):
+    cases = cases_of(settings, part, multi.catalog, earlier)
     k = min(max(settings.ks), multi.catalog.num_items)
     return compare(
         multi.channels, multi, cases, multi.catalog, k, exclude_seen=settings.exclude_seen

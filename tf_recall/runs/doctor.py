@@ -11,6 +11,7 @@ import pandas as pd
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.positives import user_item
+from tf_recall.recommend.base import Recommender
 
 SAME_LIST = 0.5  # share of the users who get one and the same list
 OVERLAP = 0.9  # mean share of a list that is in another list
@@ -40,11 +41,11 @@ class Finding:
         return f"{self.severity}: {self.name}: {self.message}"
 
 
-def check_answers(recommender, catalog: Catalog) -> list[Finding]:
+def check_answers(recommender: Recommender, catalog: Catalog) -> list[Finding]:
     """Checks the lists that about 1,000 users of a catalog are recommended; see `check_lists`."""
     users = catalog.users.ids[:: max(1, len(catalog.users.ids) // USERS)]
-    k = min(20, getattr(recommender, "k_max", catalog.num_items))
-    return check_lists(recommender.recommend_rows(users, k=k)[0])
+    rows, _ = recommender.recommend_rows(users, k=min(20, recommender.k_max))
+    return check_lists(rows)
 
 
 def check_lists(rows: np.ndarray) -> list[Finding]:
@@ -195,7 +196,7 @@ def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
 
 def numerics(model, split: Split, catalog: Catalog) -> dict[str, np.ndarray]:
     """The numeric features of an adapted model, encoded as its towers get them, by name."""
-    codes = dict(user_item(split.train, catalog, model.query_tower)["query"])
+    codes = dict(user_item(split.train, catalog, model.needs())["query"])
     for tower in (model.query_tower, model.item_tower):
         for name, table in tower.tables.items():
             codes[f"{tower.entity}'s {name}"] = table.numpy()[1:]

@@ -12,28 +12,39 @@ from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.metrics import ranking_metrics
 from tf_recall.evaluation.report import Report
+from tf_recall.recommend.base import Recommender
 
 CASES = {"by_user": cases_by_user, "by_row": cases_by_row}
 
 
-def cases_of(settings: Evaluate, part: Interactions, catalog: Catalog) -> Cases:
-    """Makes the cases of a held-out part, as a config's `evaluate` says."""
+def cases_of(
+    settings: Evaluate, part: Interactions, catalog: Catalog, earlier: Interactions | None = None
+) -> Cases:
+    """Makes the cases of a held-out part, as a config's `evaluate` says; arguments as `measure`."""
+    if settings.cases == "by_row":
+        return cases_by_row(part, catalog, earlier=earlier)
     return CASES[settings.cases](part, catalog)
 
 
-def measure(recommender, settings: Evaluate, part: Interactions) -> Report:
-    """Measures whatever recommends on a held-out part, as a config's `evaluate` says, beside
-    popularity.
+def measure(
+    recommender: Recommender,
+    settings: Evaluate,
+    part: Interactions,
+    earlier: Interactions | None = None,
+) -> Report:
+    """Measures a recommender on a held-out part, as a config's `evaluate` says.
 
     Args:
-        recommender: has `recommend_rows` and the `catalog` that it was trained on.
+        recommender: whatever recommends, with its catalog.
         settings: cases, list lengths, and whether seen items are filtered out.
         part: the held-out interactions.
+        earlier: interactions between the training part and `part`, such as the validation part;
+            where events are asked one by one, they are part of the histories.
 
     Example:
-        >>> report = measure(service, config.evaluate, split.test)
+        >>> report = measure(service, config.evaluate, split.test, split.validation)
     """
-    cases = cases_of(settings, part, recommender.catalog)
+    cases = cases_of(settings, part, recommender.catalog, earlier)
     return evaluate_cut(recommender, cases, recommender.catalog, settings.ks, settings.exclude_seen)
 
 

@@ -7,7 +7,7 @@ import keras
 
 from tf_recall.config import Config
 from tf_recall.evaluation.report import Report
-from tf_recall.export.write import save as export
+from tf_recall.export.write import save
 from tf_recall.index import default_index
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
@@ -93,7 +93,7 @@ def save_model(
     service: Service, report: Report, directory: Path, config: Config, models: dict[str, Retriever]
 ) -> Path:
     """Exports a service with its model, its config and its figures; returns the new version."""
-    return export(
+    return save(
         service,
         directory,
         config=config.to_dict(),

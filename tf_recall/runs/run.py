@@ -6,14 +6,13 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tf_recall.channels.multi import MultiChannel
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
-from tf_recall.export import load as exports
-from tf_recall.export.channels import read
-from tf_recall.export.load import CHANNELS, restore, version_folder, versions
+from tf_recall.export.load import load, restore
+from tf_recall.export.versions import version_folder, versions
 from tf_recall.export.write import save
+from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs import doctor
@@ -38,7 +37,7 @@ class Trained:
 
     path: Path | None
     report: Report | MultiReport
-    service: Service | MultiChannel
+    service: Recommender
 
     def summary(self) -> dict:
         """Plain values, fit for JSON."""
@@ -85,30 +84,13 @@ def train(config: Config, out=MODELS, resume: bool = False, tensorboard=None) ->
     with claimed(checkpoints, resume) if chief else contextlib.nullcontext():
         wait_for_all(prepared.strategy)
         service, models = run(prepared, checkpoints, tensorboard)
-        report = report_on(service, config.evaluate, prepared.split.test)
+        split = prepared.split
+        report = report_on(service, config.evaluate, split.test, split.validation)
         if chief:
             path = export(service, report, directory, config, models)
             remove(checkpoints)
         wait_for_all(prepared.strategy)
     return Trained(path, report, service)
-
-
-def load(path):
-    """Loads an export, checked for completeness: a `Served` model, or a `MultiChannel`.
-
-    Args:
-        path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
-
-    Raises:
-        FileNotFoundError: there is no export, or one of its files is missing.
-        ValueError: a file is truncated or damaged.
-        ImportError: the export holds ScaNN's ops and ScaNN is not installed.
-
-    Example:
-        >>> item_id, score = load("saved_models/two_tower").recommend(["u17"], k=10)
-    """
-    path = version_folder(path)
-    return read(path) if (path / CHANNELS).is_file() else exports.load(path)
 
 
 def evaluate(config: Config, path) -> Report | MultiReport:
@@ -122,8 +104,11 @@ def evaluate(config: Config, path) -> Report | MultiReport:
         FileNotFoundError: there is no export, or it was written without its training catalog.
     """
     recommender = load(path)
-    report_on = measure_channels if isinstance(recommender, MultiChannel) else measure
-    return report_on(recommender, config.evaluate, config.make_split().test)
+    if recommender.catalog is None:
+        raise FileNotFoundError(f"{path} was exported without its model, and so without a catalog")
+    report_on = measure_channels if recommender.sources else measure
+    split = config.make_split()
+    return report_on(recommender, config.evaluate, split.test, split.validation)
 
 
 def diagnose(config: Config, path=None) -> list[doctor.Finding]:

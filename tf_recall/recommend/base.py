@@ -1,0 +1,258 @@
+"""The contract of everything that recommends: what it answers, and what it declares of itself."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_recall.data.catalog import Catalog
+from tf_recall.recommend.request import Request, check_k
+
+
+class Recommender:
+    """Recommends items: to users, or similar to items, or both.
+
+    All recommenders have the same five methods with the same arguments. Their attributes declare
+    what they take and answer, so that no caller has to try; what a recommender does not do is
+    refused by name. An evaluation, a merge, a server or a file of lists needs to know nothing else.
+
+    A subclass writes `_recommend(request, k)` over a parsed `Request`, `_similar(request, k)` where
+    it answers items, and `_explain(request, item, num)` where it explains. The first two give item
+    rows `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there.
+
+    A merge has one parsed request, of which each channel gets what it takes: it asks by
+    `answer_rows` and `answer_reasons`.
+
+    Attributes:
+        catalog: the catalog whose rows it answers with. None: there is none, as for a loaded export
+            without its model, and for lists of raw ids, which then refuse `recommend_rows`.
+        k_max: the most items in one answer.
+        id_types: "string" or "int64" by `user_id` and `item_id`.
+        query_columns: the features that a request for users may bring, by column.
+        item_columns: the features that a request for items may bring.
+        filters: those of `exclude`, `allow` and `exclude_seen` that it takes.
+        takes_history: whether a request may bring the items that a user interacted with.
+        history_length: how many of them it looks at, the latest; None: all.
+        answers_users: whether it has `recommend`.
+        answers_items: whether it has `similar`.
+        explains: whether it has `explain`.
+        sources: the names of the recommenders that it merges; empty where it merges none.
+
+    Example:
+        >>> item_id, score = recommender.recommend(["u17", "u4"], k=10, exclude_seen=True)
+        >>> item_id, score = recommender.similar(["tea"], k=10)
+        >>> recommender.explain("u17", item_id[0, 0])
+        [{'kind': 'item', 'id': 'milk', 'share': 0.7}, ...]
+    """
+
+    catalog: Catalog | None = None
+    query_columns: dict[str, tf.TensorSpec] = {}
+    item_columns: dict[str, tf.TensorSpec] = {}
+    filters: tuple[str, ...] = ("exclude", "allow", "exclude_seen")
+    takes_history: bool = False
+    history_length: int | None = None
+    answers_users: bool = True
+    answers_items: bool = False
+    explains: bool = False
+    sources: tuple[str, ...] = ()
+
+    @property
+    def k_max(self) -> int:
+        return self.catalog.num_items
+
+    @property
+    def id_types(self) -> dict[str, str]:
+        return {"user_id": self.catalog.users.dtype, "item_id": self.catalog.items.dtype}
+
+    def recommend(
+        self,
+        user_id,
+        k: int = 10,
+        *,
+        exclude=None,
+        allow=None,
+        exclude_seen=False,
+        history=None,
+        **context,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items for each user, as raw ids.
+
+        Args:
+            user_id: raw ids `[B]`, or one. Of an unknown user nothing is known but what the request
+                brings.
+            k: how many, up to `k_max`.
+            exclude: items to leave out: a list per user, or one list for all. Unknown ids are
+                ignored.
+            allow: the only items to choose among, in the same form. An empty list restricts
+                nothing; a list of unknown ids alone leaves nothing.
+            exclude_seen: leave out what the user interacted with in training, and the history
+                given; one bool, or one per user.
+            history: the items that a user interacted with, in the same form; they stand for what is
+                stored of the user. Unknown ids are ignored.
+            **context: raw values `[B]` by column of `query_columns`, or one for all. They override
+                what is stored of a known user.
+
+        Returns:
+            item_id `[B, k]` and score `[B, k]` float32, falling. Where fewer than k items remain,
+            the row ends in `""` (or -1) with score -inf.
+
+        Raises:
+            ValueError: k beyond `k_max`, an argument that the recommender does not take, lengths
+                that differ, a recommender that answers items alone.
+            TypeError: integer ids where strings were trained on, or the reverse.
+        """
+        given = {"exclude": exclude, "allow": allow, "history": history, **context}
+        items, score = self._checked(
+            self.request_for_users(user_id, exclude_seen=exclude_seen, **given), k
+        )
+        return self._as_ids(items), score
+
+    def recommend_rows(
+        self,
+        user_id,
+        k: int = 10,
+        *,
+        exclude=None,
+        allow=None,
+        exclude_seen=False,
+        history=None,
+        **context,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `recommend`, in item rows of the catalog: int32 `[B, k]`, 0 where there is no item,
+        and scores `[B, k]`.
+
+        Raises:
+            ValueError: as `recommend`; a recommender without a catalog.
+        """
+        given = {"exclude": exclude, "allow": allow, "history": history, **context}
+        return self.answer_rows(
+            self.request_for_users(user_id, exclude_seen=exclude_seen, **given), k
+        )
+
+    def recommend_sources(
+        self, user_id, k: int = 10, **request
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `recommend`, and which of the `sources` had each item.
+
+        Args:
+            user_id, k, **request: as for `recommend`.
+
+        Returns:
+            item_id `[B, k]`, score `[B, k]`, and int32 `[B, k, number of sources]`: the item's rank
+            in the list of each source, from 1; 0 where the source did not have it.
+        """
+        parsed = self.request_for_users(user_id, **request)
+        check_k(k, self.k_max)
+        items, score, ranks = self._ranked(parsed, k)
+        return self._as_ids(items), score, ranks
+
+    def similar(
+        self, item_id, k: int = 10, *, exclude=None, allow=None, **context
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k items most similar to each item, as raw ids: never the item itself.
+
+        Args:
+            item_id: raw ids `[B]`, or one. Of an unknown item nothing is known but the features
+                given.
+            k, exclude, allow: as for `recommend`.
+            **context: raw values `[B]` by column of `item_columns`, or one for all. They override
+                what is stored of a known item.
+
+        Returns and raises as `recommend`.
+        """
+        self._refuse_unless(self.answers_items, "users, not items")
+        given = {"exclude": exclude, "allow": allow, **context}
+        request = Request.parse(self, "item_id", item_id, given)
+        check_k(k, self.k_max)
+        items, score = self._similar(request, k)
+        return self._as_ids(items), score
+
+    def explain(
+        self,
+        user_id,
+        item_id,
+        num: int = 3,
+        *,
+        exclude=None,
+        allow=None,
+        exclude_seen=False,
+        history=None,
+        **context,
+    ) -> list[dict]:
+        """Why a user is recommended an item.
+
+        Args:
+            user_id, item_id: a raw id each.
+            num: how many reasons, at most.
+            exclude, allow, exclude_seen, history, **context: those of the request that is
+                explained.
+
+        Returns:
+            `[{"kind": "item", "id": "tea", "share": 0.7}, ...]`, falling: the kind of reason, what
+            it is, and its share of the whole score. Of a merge `[{"channel": name, "rank": 2,
+            "reasons": [...]}, ...]`. Empty where nothing speaks for the item.
+
+        Raises:
+            ValueError: an unknown item; a recommender that does not explain.
+        """
+        self._refuse_unless(self.explains, "without explanations")
+        given = {"exclude": exclude, "allow": allow, "history": history, **context}
+        request = self.request_for_users([user_id], exclude_seen=exclude_seen, **given)
+        return self.answer_reasons(request, self.catalog.known_item(item_id), num)
+
+    def request_for_users(self, user_id, *, exclude_seen=False, **given) -> Request:
+        """The arguments of `recommend`, parsed and checked."""
+        self._refuse_unless(self.answers_users, "items, not users")
+        asked = None if exclude_seen is False else exclude_seen
+        return Request.parse(self, "user_id", user_id, {"exclude_seen": asked, **given})
+
+    def answer_rows(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`recommend_rows` of a parsed request: what a merge asks of its channels."""
+        items, score = self._checked(request, k)
+        return self._as_rows(items), score
+
+    def answer_reasons(self, request: Request, item: int, num: int) -> list[dict]:
+        """`explain` of a parsed request of one user and of an item's row; empty where it does not
+        explain.
+        """
+        return self._explain(request, item, num) if self.explains else []
+
+    def inputs_of(self, key: str) -> dict[str, tf.TensorSpec]:
+        """What a request may hold, by name: of one by "user_id", or by "item_id"."""
+        items = tf.TensorSpec([None, None], tf.as_dtype(self.id_types["item_id"]))
+        inputs = {key: tf.TensorSpec([None], tf.as_dtype(self.id_types[key]))}
+        inputs |= self.query_columns if key == "user_id" else self.item_columns
+        inputs |= {name: items for name in ("exclude", "allow") if name in self.filters}
+        if key == "user_id" and "exclude_seen" in self.filters:
+            inputs["exclude_seen"] = tf.TensorSpec([None], tf.bool)
+        if key == "user_id" and self.takes_history:
+            inputs["history"] = items
+        return inputs
+
+    def _recommend(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def _similar(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def _explain(self, request: Request, item: int, num: int) -> list[dict]:
+        raise NotImplementedError
+
+    def _ranked(self, request, k):
+        """`_recommend`, and the items' ranks in the lists of the sources."""
+        items, score = self._recommend(request, k)
+        return items, score, np.zeros((*score.shape, 0), np.int32)
+
+    def _as_ids(self, items: np.ndarray) -> np.ndarray:
+        """What `_recommend` and `_similar` give, as raw ids."""
+        return self.catalog.items.decode(items)
+
+    def _as_rows(self, items: np.ndarray) -> np.ndarray:
+        """What `_recommend` gives, as rows of the catalog."""
+        return items
+
+    def _checked(self, request, k):
+        check_k(k, self.k_max)
+        return self._recommend(request, k)
+
+    def _refuse_unless(self, does: bool, what: str) -> None:
+        if not does:
+            raise ValueError(f"{type(self).__name__} answers {what}")
