@@ -16,7 +16,6 @@ from tf_recall.export.channels import read_channels
 from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
-from tf_recall.registry import REGISTRY, find
 
 
 def load(path: str | Path) -> "LoadedService | MultiChannel":
@@ -52,8 +51,7 @@ def load(path: str | Path) -> "LoadedService | MultiChannel":
 
 
 def restore(path):
-    """The trained model and its catalog, as `export(..., model=model)` kept them: to train on, or
-    to index anew.
+    """The trained model and its catalog, as `save(..., model=model)` kept them.
 
     Args:
         path: as for `load`.
@@ -69,18 +67,6 @@ def restore(path):
     """
     import keras
 
-    for kind in (
-        "model",
-        "tower",
-        "feature",
-        "sessions",
-        "positives",
-        "negatives",
-        "loss",
-        "optimizer",
-    ):
-        for name in REGISTRY[kind]:
-            find(kind, name)  # imported, and so known to Keras
     path = version_folder(path)
     if (path / CHANNELS).is_file():
         raise FileNotFoundError(

@@ -3,7 +3,8 @@
 Each check raises a ValueError in one line: the key, what it holds, what is allowed.
 """
 
-from tf_recall.channels.merge import MarginalRank, Merge
+from tf_recall.channels.merge import Merge
+from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
