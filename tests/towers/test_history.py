@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+import tf_recall as tr
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id
 from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.history import HistoryTower
@@ -174,3 +176,30 @@ def test_it_survives_the_config_and_keeps_what_it_knows():
     again.set_weights(tower.get_weights())
     users = {"user": tf.range(4)}
     np.testing.assert_array_equal(again(users), tower(users))
+
+
+def test_a_two_tower_model_on_histories_trains_saves_and_exports(tmp_path):
+    """Its query tower is made of the item tower: one table of items, in a file and out of it."""
+    split = tr.by_time(synthetic(200, 120, 6000, seed=1).interactions, test=0.1)
+    catalog = Catalog.fit(split.train)
+    keras.utils.set_random_seed(0)
+    items = FeatureTower("item", [Id(16)])
+    model = tr.TwoTower(HistoryTower(items, length=20), items, loss=tr.SampledSoftmax(0.2))
+    model.adapt(split.train, catalog).compile()
+    batches = model.batches(split.train, catalog, batch_size=256)
+    assert batches.at(0)["query"]["history"].shape == (256, 20)
+    steps = batches.steps_per_epoch
+    losses = model.fit(batches.dataset(), steps_per_epoch=steps, epochs=4, verbose=0).history
+    assert losses["loss"][-1] < 0.98 * losses["loss"][0]
+    assert len(model.trainable_variables) == 1
+    model.save(tmp_path / "model.keras")
+    again = tr.load_model(tmp_path / "model.keras")
+    assert again.query_tower.item_tower is again.item_tower
+    np.testing.assert_array_equal(again.embed_catalog(), model.embed_catalog())
+    service = tr.Service.build(model, catalog, k_max=20)
+    served = tr.load(tr.save(service, tmp_path / "saved", model=model))
+    users = [*catalog.users.ids[:3], "nobody"]
+    for given in ({}, {"history": catalog.items.ids[:4].tolist()}):
+        ours, theirs = service.recommend(users, 10, **given), served.recommend(users, 10, **given)
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+        assert (ours[0] == theirs[0]).all()

@@ -33,9 +33,7 @@ def deserialize(config):
     """
     if not isinstance(config, dict) or "shared" not in config:
         return keras.saving.deserialize_keras_object(config)
-    layers = _LAYERS.get()
-    if config["shared"] not in layers:
-        raise ValueError(
-            f"this part uses the {config['shared']} of its model: load the whole model"
-        )
-    return layers[config["shared"]]
+    name, layers = config["shared"], dict(_LAYERS.get())
+    if name not in layers:
+        raise ValueError(f"this part shares the {name} of its model: load the whole model")
+    return layers[name]
