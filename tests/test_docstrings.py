@@ -29,19 +29,6 @@ SKIPPED = {
     "lists.redis_store.RedisLists": "needs a Redis server",
     "runs.run.train": "downloads MovieLens",
 }
-# Modules whose examples are wrong today; to be emptied.
-WRONG = {
-    "beam.inputs": "`options` is not given, and `layerwise` is of which module?",
-    "beam.layers": "`to_users` is not given, and gs://bucket is no folder of this machine",
-    "beam.layerwise": "the convolution is not built, and items/ and edges/ are nowhere written",
-    "channels.inverted_index": "shows an explanation that no data give",
-    "channels.item_cf": "shows an explanation that no data give",
-    "channels.merge": "a comment stands where the output is expected",
-    "channels.multi": "shows an explanation that no data give",
-    "export.write": "shows /home/me; `...` would do",
-    "graph.layerwise": "`to_users` and `to_items` are not given, and `users` are no vectors",
-    "graph.typed": "shows the sizes of MovieLens; `{'user': ..., 'item': ...}` would do",
-}
 # What an example needs that may not be installed: `{part of its name or code: package}`.
 EXTRAS = {"beam.": "apache_beam", "ScaNN(": "scann", ".plot(": "matplotlib"}
 # Modules whose `model` is one over a graph.
@@ -249,13 +236,8 @@ class Shown(doctest.OutputChecker):
 
 
 def marked(name):
-    """The example as a parameter of the test, with its reason not to run or not to pass."""
-    module = name.rpartition(".")[0]
-    marks = []
-    if name in SKIPPED:
-        marks.append(pytest.mark.skip(reason=SKIPPED[name]))
-    elif module in WRONG:
-        marks.append(pytest.mark.xfail(reason=WRONG[module]))
+    """The example as a parameter of the test, with its reason not to run."""
+    marks = [pytest.mark.skip(reason=SKIPPED[name])] if name in SKIPPED else []
     return pytest.param(name, marks=marks, id=name)
 
 
@@ -279,4 +261,3 @@ def test_example_runs(name, world, tmp_path, monkeypatch):
 
 def test_what_is_left_out_exists():
     assert set(SKIPPED) <= set(EXAMPLES)
-    assert set(WRONG) <= {name.rpartition(".")[0] for name in EXAMPLES}

@@ -135,7 +135,8 @@ class Config:
 
     Example:
         >>> config = Config.load("two_tower_movielens", ["train.epochs=3"])
-        >>> trained = train(config)
+        >>> config.train.epochs
+        3
     """
 
     data: dict

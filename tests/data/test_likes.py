@@ -84,14 +84,14 @@ def test_another_column_says_how_much():
     ("settings", "message"),
     [
         ({"half_life": 0}, "half_life is a number of days above 0, got 0"),
-        ({"half_life": 5}, "half_life asks for the interactions' timestamp, and they have none"),
+        ({"half_life": 5}, "half_life needs the interactions' timestamp, and they have none"),
         (
             {"column": "stars"},
             "weight names the column 'stars'; the interactions have user_id, item_id",
         ),
         (
             {"column": "stars", "stars": [-1.0]},
-            "stars says how much .*: numbers of at least 0, none missing",
+            "stars is how much .*: numbers of at least 0, none missing",
         ),
         ({"column": "stars", "stars": [np.nan]}, "numbers of at least 0, none missing"),
         ({"column": "stars", "stars": ["many"]}, "numbers of at least 0, none missing"),

@@ -219,5 +219,5 @@ def test_errors():
         ValueError, match=r"'crossed_x_y' of the user tower needs its columns in one table.*\['x'\]"
     ):
         tower.adapt(more, Catalog.fit(log))
-    with pytest.raises(ValueError, match=r"asks for column 'y'; there are \[.*'x'\]"):
+    with pytest.raises(ValueError, match=r"needs column 'y'; there are \[.*'x'\]"):
         tower.adapt(log, Catalog.fit(log))

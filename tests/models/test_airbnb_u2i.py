@@ -218,5 +218,5 @@ def test_a_log_without_rejections_is_refused(split, catalog):
     model = AirbnbU2I(USER, ITEM, 16, UserItem(where="booked"), EasyHard(**HARD)).adapt(
         bare, catalog
     )
-    with pytest.raises(ValueError, match="the sampler asks for negatives"):
+    with pytest.raises(ValueError, match="the sampler needs negatives"):
         model.batches(bare, catalog)

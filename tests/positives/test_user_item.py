@@ -63,7 +63,7 @@ def test_negatives_of_integer_ids_may_be_text():
 
 
 def test_negatives_that_are_not_there_are_asked_for():
-    with pytest.raises(ValueError, match="asks for negatives"):
+    with pytest.raises(ValueError, match="needs negatives"):
         columns(num_negatives=1)
 
 

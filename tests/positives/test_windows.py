@@ -147,7 +147,7 @@ def test_blocks_lose_nothing(small_blocks, monkeypatch):
     """Also where one session is longer than a block, and where sessions are looked at six at a
     time.
     """
-    monkeypatch.setattr("tf_recall.positives.windows.PIECE_SESSIONS", 6)
+    monkeypatch.setattr("tf_recall.positives.windows.CHUNK_SESSIONS", 6)
     sessions = sessions_of(
         *np.split(random_sessions(60, 6).items, [3, 40, 41, 100, 103]),
         conversion=[1, 2, 0, 4, 5, 6],

@@ -267,7 +267,7 @@ def test_without_times(catalog):
         ValueError, match=r"Recent\(\) needs the interactions' timestamp, and they have none"
     ):
         Recent().fit(train, catalog)
-    with pytest.raises(ValueError, match="half_life asks for the interactions' timestamp"):
+    with pytest.raises(ValueError, match="half_life needs the interactions' timestamp"):
         Trending().fit(train, catalog)
     with pytest.raises(ValueError, match="half_life is a number of days above 0, got 0"):
         Trending(0)

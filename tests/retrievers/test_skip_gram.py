@@ -233,7 +233,7 @@ def test_half_precision_trains(make):
 )
 def test_refuses_negatives_of_other_rows(negatives):
     with pytest.raises(
-        ValueError, match=f"{type(negatives).__name__} asks for them: use Popularity, Uniform"
+        ValueError, match=f"{type(negatives).__name__} needs them: use Popularity, Uniform"
     ):
         Item2Vec(negatives=negatives)
 

@@ -143,5 +143,5 @@ def test_a_tower_over_more_rows_knows_what_it_knew():
     assert grown.num_rows == 4
     codes = [table.numpy() for table in grown.tables.values()]  # of the id, of the genre
     assert codes[1][3] == codes[1][1] and codes[0][3] == 0
-    with pytest.raises(ValueError, match="asks for column 'genre' of what is new"):
+    with pytest.raises(ValueError, match="needs column 'genre' of new rows"):
         tower.grown(TRAIN, catalog(more, pd.DataFrame({"title": ["", "", ""]})))

@@ -60,7 +60,7 @@ class InvertedIndex(SparseChannel):
         >>> channel = InvertedIndex([{"column": "genres", "separator": "|"}, "director"])
         >>> channel = channel.fit(split.train, catalog)
         >>> channel.explain("u17", "Fargo")
-        [{'kind': 'attribute', 'id': 'director=Coen', 'share': 0.8}, ...]
+        [{'kind': 'attribute', 'id': '...', 'share': ...}]
     """
 
     kind = "attribute"

@@ -48,7 +48,7 @@ class ItemCF(ItemToItem):
         >>> channel = ItemCF(last=50).fit(split.train, catalog)
         >>> item_id, score = channel.recommend(["u17"], k=10, exclude_seen=True)
         >>> channel.explain("u17", item_id[0, 0])
-        [{'kind': 'item', 'id': 'tea', 'share': 0.7}, ...]
+        [{'kind': 'item', 'id': '...', 'share': ...}, ...]
 
     Paper: Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms",
         section 3.

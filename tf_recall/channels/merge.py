@@ -113,8 +113,10 @@ class RoundRobin(Merge):
     are taken, so one of its first k is left.
 
     Example:
+        4 of `item_cf`, 5 of `popular`, then 6 of `item_cf`, since 4 and 5 are in the list already,
+        and 9 of `popular`:
+
         >>> rows, ranks = RoundRobin().merge({"item_cf": [[4, 5, 6]], "popular": [[5, 4, 9]]}, k=4)
-        # 4 of item_cf, 5 of popular, then item_cf's 6 (4 and 5 are taken), popular's 9
         >>> rows
         array([[4, 5, 6, 9]], dtype=int32)
         >>> ranks[0, 0].tolist()

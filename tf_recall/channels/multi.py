@@ -43,8 +43,7 @@ class MultiChannel(Recommender):
         >>> multi = MultiChannel({"item_cf": channel, "two_tower": service}, catalog)
         >>> item_id, score = multi.recommend(["u17"], k=100, exclude_seen=True)
         >>> multi.explain("u17", item_id[0, 0])
-        [{'channel': 'item_cf', 'rank': 1, 'reasons': [{'kind': 'item', 'id': 'tea', 'share': 0.7},
-        ...]}, ...]
+        [{'channel': '...', 'rank': ..., 'reasons': [{'kind': 'item', 'id': '...', 'share': ...}]}]
     """
 
     takes_history = True

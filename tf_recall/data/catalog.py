@@ -1,4 +1,4 @@
-"""What a model knows of its users and items: ids, counts, side tables, histories."""
+"""The catalog of a model: its users and items, their counts, side tables and histories."""
 
 import functools
 import json
@@ -32,13 +32,13 @@ class Catalog:
 
     Everything is fitted on the training part only.
 
-    Items (and users) that stand in a side table but not in the training interactions get a row too,
+    Items (and users) that are in a side table but not in the training interactions have a row too,
     with count 0: they can be recommended from their features. Line `r` of a side table describes
     row `r + 1`; row 0 is *unknown* and has no line.
 
     Args:
         users, items: raw ids to rows, with training counts.
-        user_table, item_table: side columns by row, missing where nothing is known.
+        user_table, item_table: side columns by row, with missing values for rows that they lack.
         histories: each user's items of the training part, in order of time.
 
     Example:
@@ -58,7 +58,7 @@ class Catalog:
         return cls._of(train)
 
     def grown(self, interactions: Interactions) -> "Catalog":
-        """The catalog of further interactions: known rows stay, what is new gets the rows after.
+        """The catalog of more interactions: known rows stay, new users and items get further rows.
 
         Args:
             interactions: all that are known by now, old ones too, with side tables that describe
@@ -71,8 +71,9 @@ class Catalog:
         frame = interactions.frame
         users, user_table = _side(frame["user_id"], interactions.users, "user_id", known_users)
         items, item_table = _side(frame["item_id"], interactions.items, "item_id", known_items)
-        rows = users.encode(frame["user_id"]), items.encode(frame["item_id"])
-        histories = Histories.fit(*rows, times_of(frame), users.size)
+        user_rows = users.encode(frame["user_id"])
+        item_rows = items.encode(frame["item_id"])
+        histories = Histories.fit(user_rows, item_rows, times_of(frame), users.size)
         return cls(users, items, user_table, item_table, histories)
 
     @functools.cached_property
@@ -92,7 +93,7 @@ class Catalog:
         return Side(*sides[entity])
 
     def with_counts(self, counts: dict[str, np.ndarray]) -> "Catalog":
-        """The same catalog with other training counts: `{entity: [V] int64}`, row 0 not counted."""
+        """The same catalog with other counts, `{entity: [V] int64}`; those of row 0 are ignored."""
         changed = {
             f"{entity}s": Vocabulary(self.side(entity).vocabulary.ids, of_entity[1:])
             for entity, of_entity in counts.items()
@@ -104,7 +105,7 @@ class Catalog:
         """How many items can be recommended."""
         return self.items.size - 1
 
-    def known_item(self, item_id) -> int:
+    def known_item(self, item_id: str | int) -> int:
         """The row of an item.
 
         Raises:
@@ -164,7 +165,7 @@ class Catalog:
 
 
 def times_of(frame: pd.DataFrame) -> np.ndarray | None:
-    """The interactions' times `[n]` int64, or None where they have none."""
+    """The times of interactions, int64 `[n]`; None where they have no timestamp."""
     return frame["timestamp"].to_numpy() if "timestamp" in frame else None
 
 
@@ -175,7 +176,7 @@ def _histories(arrays):
 def _check_there(directory, names):
     if missing := [name for name in names if not (directory / name).is_file()]:
         raise FileNotFoundError(
-            f"{directory} is no complete catalog: it lacks {', '.join(missing)}"
+            f"{directory} is not a complete catalog: it lacks {', '.join(missing)}"
         )
 
 

@@ -1,6 +1,4 @@
-"""Sessions: runs of a user's items in time order, and the recipes that cut them out of
-interactions.
-"""
+"""Sessions: sequences of a user's items in time order, cut from interactions by a recipe."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -19,12 +17,12 @@ from tf_recall.data.interactions import Interactions
 class Sessions:
     """Sequences of item rows, one after another: session `s` is `items[offsets[s]:offsets[s + 1]]`.
 
-    The arrays may be memory maps: whoever reads sessions reads them by block.
+    The arrays may be memory maps: sessions are read by block.
 
     Args:
         offsets: `[S + 1]` int64.
         items: `[N]` int32, rows of the catalog, above 0.
-        users: `[S]` int32, whose session it is; 0 where the catalog does not know the user.
+        users: `[S]` int32, the user of each session; 0 where the catalog does not know them.
         conversion: `[S]` int32, the item that the session led to, 0 for none; or None.
 
     Raises:
@@ -60,13 +58,12 @@ class Sessions:
 
 
 class Recipe:
-    """A way to cut interactions into sessions: it says in `cut` which lines follow one another, and
-    where one begins.
+    """A recipe that cuts interactions into sessions; a subclass defines `cut`.
 
-    Items that the catalog does not know are left out once the sessions are cut, so they still hold
-    a session together. Sessions of one item stay: they have no pairs, but count in an item's share
-    of all events. Those of none do not stay. An item that comes again in a session stays as often
-    as it comes.
+    Items that the catalog does not know are left out after sessions are cut, so that a session
+    continues across them. Sessions of one item are kept: they have no pairs, but count in an item's
+    share of all events. Empty ones are dropped. An item that occurs again in a session is kept each
+    time.
 
     Call: `recipe(interactions, catalog)` -> `Sessions`.
     """
@@ -75,8 +72,11 @@ class Recipe:
         return _sessions(interactions.frame, catalog, *self.cut(interactions.frame))
 
     def cut(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """The frame's line numbers `[n]` in the order of the sessions, and bool `[n]`: where a
-        session begins.
+        """Orders a frame's lines by session.
+
+        Returns:
+            The line numbers `[n]` in the order of the sessions, and bool `[n]`: whether a session
+            begins at each.
         """
         raise NotImplementedError
 
@@ -90,8 +90,9 @@ class Recipe:
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ByUser(Recipe):
-    """All that a user did as one session, by time; by line among equal times, or where there are no
-    timestamps.
+    """One session for each user: all their events in order of time.
+
+    Events of equal times, or without timestamps, are in order of lines.
 
     Example:
         >>> sessions = ByUser()(split.train, catalog)
@@ -108,7 +109,7 @@ class ByGap(Recipe):
     begins[n] = user[n] differs from user[n - 1], or timestamp[n] - timestamp[n - 1] > gap
 
     Args:
-        gap: in seconds; half an hour as web analytics has it.
+        gap: in seconds; the default is half an hour, as in web analytics.
 
     Raises:
         ValueError: `gap` is negative, or the interactions have no timestamp.
@@ -117,7 +118,7 @@ class ByGap(Recipe):
         >>> sessions = ByGap(gap=3600)(split.train, catalog)
     """
 
-    def __init__(self, gap=1800):
+    def __init__(self, gap: float = 1800) -> None:
         if isinstance(gap, bool) or not isinstance(gap, Real) or not gap >= 0:
             raise ValueError(f"gap must be a number of seconds, at least 0, got {gap!r}.")
         self.gap = gap
@@ -126,7 +127,7 @@ class ByGap(Recipe):
         if "timestamp" not in frame:
             raise ValueError(
                 f"ByGap cuts by time, and the interactions have no timestamp, only {list(frame)}: "
-                "ByUser and ByColumn do without one."
+                "ByUser and ByColumn need none."
             )
         lines, begins = _grouped(frame, _codes(frame, "user_id"))
         seconds = frame["timestamp"].to_numpy()[lines]
@@ -139,12 +140,13 @@ class ByGap(Recipe):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ByColumn(Recipe):
-    """A session is what one user has under one value of a column, such as an invoice; inside by
-    time, then by line.
+    """A session for each user and value of a column, such as an invoice.
+
+    Its events are in order of time, and of lines where times are equal.
 
     Args:
-        column: a context column of the interactions. Two users may have the same value, as where
-            each one's sessions are counted from 1: those are two sessions.
+        column: a context column of the interactions. Two users may have the same value, for example
+            where sessions are numbered from 1 for each user: those are two sessions.
 
     Raises:
         ValueError: the interactions have no such column, or values are missing in it.
@@ -153,7 +155,7 @@ class ByColumn(Recipe):
         >>> sessions = ByColumn("invoice")(split.train, catalog)
     """
 
-    def __init__(self, column):
+    def __init__(self, column: str) -> None:
         self.column = column
 
     def cut(self, frame):
@@ -165,25 +167,26 @@ class ByColumn(Recipe):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class WithConversion(Recipe):
-    """Sessions of another recipe, with the item that each led to: the last one whose column is
-    true.
+    """Sessions of another recipe, each with the item that it led to, such as a booking.
+
+    The item is the last one of the session whose column is true.
 
     Args:
         sessions: the recipe that cuts.
-        column: a context column of booleans or numbers; 0 and missing mean no.
+        column: a context column of booleans or numbers; 0 and missing values are false.
 
     Raises:
-        ValueError: the interactions have no such column, or it holds something else.
+        ValueError: the interactions have no such column, or it holds other values.
 
     Example:
         >>> sessions = WithConversion(ByGap(), "booking")(split.train, catalog)
         >>> sessions.conversion[0]              # an item's row, or 0
 
-    Grbovic, Cheng, "Real-time Personalization using Embeddings for Search Ranking at Airbnb", KDD
-    2018, section 3.1.
+    Paper: Grbovic and Cheng 2018, "Real-time Personalization using Embeddings for Search Ranking at
+        Airbnb", section 3.1.
     """
 
-    def __init__(self, sessions, column):
+    def __init__(self, sessions: Recipe, column: str) -> None:
         self.sessions = sessions
         self.column = column
 
@@ -217,7 +220,7 @@ def _codes(frame, name):
 
 
 def _grouped(frame, *codes):
-    """`cut` where a session is what has the same codes."""
+    """`cut` where lines of the same codes are one session."""
     group = codes[-1]
     for each in reversed(codes[:-1]):
         _, group = np.unique(group.astype(np.int64) * (each.max() + 1) + each, return_inverse=True)
@@ -238,8 +241,7 @@ def _sessions(frame, catalog, lines, begins, marked=None):
     if marked is not None:
         conversion = np.zeros(len(users), np.int32)
         chosen = known & marked[lines]
-        conversion[session[chosen]] = items[chosen]  # of several the last one is left standing
+        conversion[session[chosen]] = items[chosen]  # the last one of several remains
         conversion = conversion[stays]
-    return Sessions(
-        np.concatenate([[0], np.cumsum(lengths[stays])]), items[known], users[stays], conversion
-    )
+    offsets = np.concatenate([[0], np.cumsum(lengths[stays])])
+    return Sessions(offsets, items[known], users[stays], conversion)

@@ -1,4 +1,4 @@
-"""Columns of any kind, converted to text or to numbers."""
+"""Converts columns of any kind to text or to numbers."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,8 @@ from tf_recall.data.catalog import Catalog
 def to_text(series: pd.Series) -> np.ndarray:
     """Converts a column to an object array of str, "" for missing.
 
-    Whole floats lose their ".0": pandas adds it where an integer column has a missing value.
+    Whole floats become text without ".0", which pandas adds to an integer column with missing
+    values.
 
     Example:
         >>> to_text(pd.Series([7, None]))
@@ -20,12 +21,13 @@ def to_text(series: pd.Series) -> np.ndarray:
         numbers = series[~missing]
         if (numbers == numbers.round()).all():
             series = series.astype("Int64")
-    text = series.map(
-        lambda value: value.decode() if isinstance(value, bytes) else str(value), na_action="ignore"
-    )
-    text = text.to_numpy(dtype=object, copy=True)
+    text = series.map(_text, na_action="ignore").to_numpy(dtype=object, copy=True)
     text[missing] = ""
     return text
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def to_number(series: pd.Series, column: str) -> np.ndarray:
@@ -50,12 +52,12 @@ def to_number(series: pd.Series, column: str) -> np.ndarray:
 
 
 def column_of(catalog: Catalog, column: str) -> np.ndarray:
-    """A column of the item table as numbers: float64 `[V]`, NaN where unknown.
+    """Reads a column of the item table as numbers: float64, NaN for missing, line r for row r + 1.
 
     Dates become seconds since 1970.
 
     Raises:
-        ValueError: no such column, or one that is empty or holds something else than numbers or
+        ValueError: no such column, or one that is empty or holds other values than numbers or
             datetimes.
     """
     if column not in catalog.item_table:

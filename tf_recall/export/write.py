@@ -59,8 +59,8 @@ def save(
             a channel of a class that is not registered.
 
     Example:
-        >>> save(Service.build(model, catalog), "saved_models/two_tower", model=model)
-        PosixPath('/home/me/saved_models/two_tower/1')
+        >>> save(Service.build(model, catalog), "saved_models/first", model=model)
+        PosixPath('.../saved_models/first/1')
     """
     directory = Path(directory).absolute()
     several = isinstance(recommender, MultiChannel)

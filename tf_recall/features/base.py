@@ -1,6 +1,4 @@
-"""What every feature is: a Keras layer that learns from the training part, encodes raw values and
-embeds the codes.
-"""
+"""The base of all features: a column's raw values become codes, and the codes vectors."""
 
 import re
 
@@ -9,102 +7,103 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.draws import unit_of
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
 
 BLOCK = 100_000  # values encoded at once
-# what else a request says
-RESERVED = (
-    "user_id",
-    "item_id",
-    "exclude",
-    "allow",
-    "exclude_seen",
-    "history",
-    "k",
-)
+# a request's other arguments
+RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history", "k")
 
 
 class Feature(keras.layers.Layer):
-    """One column of one side, on its way from raw values to a vector.
+    """Turns the raw values of a column into codes, and the codes into vectors.
 
-    The way has two halves. `encode` turns raw values into numbers with stock TensorFlow ops: it
-    runs once per row when a table or a log is read, and again inside the exported model, so
-    training and serving cannot disagree. `call` turns those numbers into vectors, and is all that
-    the training step does.
+    `encode` turns raw values into codes, which are numbers, with TensorFlow ops: it runs once per
+    row when a table or a log is read, and again inside the exported model, so training and serving
+    cannot disagree. `call` turns codes into vectors; a training step does only that.
 
     Args:
-        column: the column of the side table or of the interactions.
+        column: the column of the side table or of the interactions; None where it reads none.
+        name: of the feature, and of its codes in a batch; None: its class and its column.
 
-    Call: encoded `[B, ...]`, as `encode` gives it -> `[B, dim]` float.
+    Call: codes `[B, *code_shape]`, as `encode` gives them -> `[B, dim]` float.
+
+    Raises:
+        ValueError: a request cannot carry a column of that name.
+
+    Attributes:
+        history_length: how many of a user's items before the event a row must bring.
+        width: the length of the trained vectors, until they are built; None where the code itself
+            is the vector.
     """
 
     raw_dtype = tf.string
     raw_shape = ()
     code_dtype = "int32"
-    # the length of the trained vectors, until they are built; None where the code itself is the
-    # vector
-    history_length = 0  # how many of a user's items before the event a row must bring
-    width = None
+    history_length = 0
+    width: int | None = None
 
-    def __init__(self, column, name=None, **kwargs):
+    def __init__(self, column: str | None, name: str | None = None, **kwargs) -> None:
         super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
         if column is not None:
             check_column(column)
         self.column = column
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """The columns that the feature reads."""
         return [] if self.column is None else [self.column]
 
     @property
-    def raw_specs(self):
-        """What a request may say of each column: `{column: tf.TensorSpec}`."""
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
+        """The values that a request may give, by column: `{column: spec of [B, *raw_shape]}`."""
         shape = [None, *self.raw_shape]
         return {
             column: tf.TensorSpec(shape, self.raw_dtype, name=column) for column in self.columns
         }
 
     @property
-    def code_shape(self):
-        """The shape of one encoded value."""
+    def code_shape(self) -> tuple[int, ...]:
+        """The shape of one code."""
         return ()
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """The length of the vector."""
         raise NotImplementedError
 
-    def to_raw(self, values):
-        """A column as the raw array that `encode` takes: text with "" for missing, or numbers with
-        NaN.
-        """
+    def to_raw(self, values) -> np.ndarray:
+        """A column as the array that `encode` takes: text, "" for missing; or numbers, NaN."""
         return to_text(pd.Series(values))
 
-    def adapt(self, raw):
-        """Learns the state from `raw` values of the training part."""
+    def adapt(self, raw: np.ndarray) -> None:
+        """Learns the state from raw values `[n, *raw_shape]` of the training part."""
         raise NotImplementedError
 
-    def encode(self, raw):
-        """Raw values `[B]` -> codes `[B, *code_shape]`; a missing or unseen value has a code
-        too.
-        """
+    def encode(self, raw: tf.Tensor) -> tf.Tensor:
+        """Raw values `[B, *raw_shape]` -> codes `[B, *code_shape]`, of missing values too."""
         raise NotImplementedError
 
-    def missing(self, raw):
-        """Which raw values `[B]` say nothing: bool `[B]`."""
+    def missing(self, raw: tf.Tensor) -> tf.Tensor:
+        """Which raw values `[B, *raw_shape]` are missing: bool `[B]`."""
         return tf.equal(raw, "")
 
-    def nothing(self):
-        """One raw value that says nothing, `[1, *raw_shape]`."""
+    def nothing(self) -> np.ndarray:
+        """One missing raw value, `[1, *raw_shape]`."""
         nothing = "" if self.raw_dtype == tf.string else np.nan
         return np.full((1, *self.raw_shape), nothing, self.raw_dtype.as_numpy_dtype)
 
-    def encode_request(self, raw, stored=None):
-        """The codes of what a request says, `{column: [B, ...]}`, and where it says nothing the
-        stored ones, if any.
+    def encode_request(
+        self, raw: dict[str, tf.Tensor], stored: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The codes of a request's values, and the stored codes where a value is missing.
+
+        Args:
+            raw: `{column: [B, *raw_shape]}`.
+            stored: `[B, *code_shape]`; None: a missing value has its own code.
         """
         codes = self.encode(raw[self.column])
         if stored is None:
@@ -112,12 +111,12 @@ class Feature(keras.layers.Layer):
         missing = tf.reshape(self.missing(raw[self.column]), [-1] + [1] * (codes.shape.rank - 1))
         return tf.where(missing, stored, codes)
 
-    def known(self, codes, training=False):
-        """Which codes `[B, ...]` say something that training has seen: bool `[B]`."""
+    def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Which codes `[B, *code_shape]` are of values that training has seen: bool `[B]`."""
         return tf.reduce_any(tf.reshape(codes, [tf.shape(codes)[0], -1]) > 0, axis=1)
 
-    def learn(self, train, catalog, entity) -> np.ndarray | None:
-        """Learns from the training part.
+    def learn(self, train: Interactions, catalog: Catalog, entity: str) -> np.ndarray | None:
+        """Learns from the training part, and encodes the side table.
 
         Args:
             train: the training `Interactions`, for columns that the side table lacks: context.
@@ -141,7 +140,7 @@ class Feature(keras.layers.Layer):
             return None
         raise ValueError(self._lacks(entity, side.table, train.frame))
 
-    def grown(self, codes: np.ndarray, catalog, entity: str) -> np.ndarray:
+    def grown(self, codes: np.ndarray, catalog: Catalog, entity: str) -> np.ndarray:
         """The codes of a catalog that has grown; known rows keep theirs.
 
         Args:
@@ -154,19 +153,25 @@ class Feature(keras.layers.Layer):
         """
         table = catalog.side(entity).table
         if lacking := set(self.columns) - set(table):
-            raise ValueError(f"the {entity} tower asks for column {min(lacking)!r} of what is new")
+            raise ValueError(f"the {entity} tower needs column {min(lacking)!r} of new rows")
         raw = self.to_raw(table[self.column].iloc[len(codes) - 1 :])
         return np.concatenate([codes, self.encode_column(raw)]) if len(raw) else codes
 
-    def given(self, inputs):
-        """The codes that came with a batch, or None."""
+    def given(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
+        """The codes that came with a batch, `[B, *code_shape]`, or None."""
         return inputs.get(self.name)
 
-    def from_request(self, rows, raw, history, stored):
-        """The codes of a request, `[B, *code_shape]`; None where the stored ones are all there is.
+    def from_request(
+        self,
+        rows: tf.Tensor,
+        raw: dict[str, tf.Tensor],
+        history: tf.Tensor | None,
+        stored: tf.Tensor | None,
+    ) -> tf.Tensor | None:
+        """The codes of a request, `[B, *code_shape]`; None where the stored ones hold as they are.
 
         Args:
-            rows: `[B]` int32, whom the request is for; 0 for unknown.
+            rows: `[B]` int32, the user or item of each request; 0 for unknown.
             raw: `{column: [B, ...]}`; columns may be left out.
             history: item rows `[B, L]` int32, 0 for none, or None.
             stored: the rows' stored codes `[B, *code_shape]`, or None where none are stored.
@@ -180,42 +185,42 @@ class Feature(keras.layers.Layer):
         return None if lacking == self.columns else self.encode_request(raw, stored)
 
     def vocabularies(self) -> list:
-        """The vocabularies that `encode` looks values up in."""
+        """The lookup tables that `encode` uses."""
         return []
 
     def end_step(self) -> None:
-        """Ends a training step, for features that draw at random in each."""
+        """Ends a training step, for features that make random draws in each."""
 
     def _lacks(self, entity, *tables):
-        places = [sorted(each) for each in tables]
-        known = sorted({column for each in places for column in each})
+        by_table = [sorted(each) for each in tables]
+        known = sorted(set().union(*tables))
         for column in self.columns:
             if column not in known:
-                return f"the {entity} tower asks for column {column!r}; there are {known}"
+                return f"the {entity} tower needs column {column!r}; there are {known}"
         return (
             f"{self.name!r} of the {entity} tower needs its columns in one table; there are "
-            f"{places}"
+            f"{by_table}"
         )
 
-    def encode_column(self, raw):
-        """`encode` over a long array, by blocks: -> NumPy `[n, *code_shape]`."""
+    def encode_column(self, raw: np.ndarray) -> np.ndarray:
+        """`encode` over a long array `[n, *raw_shape]`, by blocks: `[n, *code_shape]`."""
+        if not len(raw):
+            return np.zeros((0, *self.code_shape), self.code_dtype)
         blocks = [
             self.encode(tf.constant(raw[at : at + BLOCK])).numpy()
             for at in range(0, len(raw), BLOCK)
         ]
-        return (
-            np.concatenate(blocks) if blocks else np.zeros((0, *self.code_shape), self.code_dtype)
-        )
+        return np.concatenate(blocks)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "column": self.column}
 
 
 class SeenFeature(Feature):
-    """A feature with a vector of its own for everything that training has seen.
+    """A feature with a trained vector for each value that training has seen.
 
-    All else shares row 0. So that row 0 means "somebody average" and not noise, a share of the rows
-    is shown as row 0, other ones in each step.
+    All other values share row 0. So that row 0 learns the vector of an average value and is no
+    noise, each step shows a share of the rows as row 0.
 
     Args:
         column: as `Feature`.
@@ -223,25 +228,37 @@ class SeenFeature(Feature):
         unknown_rate: the share of training rows shown as unknown, in [0, 1).
         seed: of the choice of those rows.
 
-    Call: codes -> `[B, dim]`.
+    Call: codes `[B, *code_shape]` -> `[B, dim]`.
+
+    Raises:
+        ValueError: as `Feature`, or `unknown_rate` out of range.
     """
 
-    def __init__(self, column, dim=32, unknown_rate=0.01, seed=0, **kwargs):
+    def __init__(
+        self,
+        column: str | None,
+        dim: int = 32,
+        unknown_rate: float = 0.01,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         super().__init__(column, **kwargs)
         if not 0 <= unknown_rate < 1:
             raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
-        self.width, self.unknown_rate, self.seed = dim, unknown_rate, seed
+        self.width = dim
+        self.unknown_rate = unknown_rate
+        self.seed = seed
 
     @property
     def dim(self):
         return self.width
 
-    def rows(self, codes):
-        """The rows `[B]` that the codes stand for, 0 for what training has not seen."""
+    def rows(self, codes: tf.Tensor) -> tf.Tensor:
+        """The rows `[B]` of the codes, 0 for values that training has not seen."""
         return codes
 
-    def shown(self, codes, training):
-        """The rows `[B]` as this step shows them."""
+    def shown(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
+        """The rows `[B]` as this step uses them: in training a few are replaced by 0."""
         rows = self.rows(codes)
         if training and self.unknown_rate:
             drawn = unit_of(rows, [self.seed, self.draws.value])
@@ -253,7 +270,7 @@ class SeenFeature(Feature):
         # which Adagrad keeps.
         self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
         self.table.build()
-        # A weight, so that a resumed run draws on where it stopped; Keras saves no SeedGenerator.
+        # A weight, so that a resumed run continues the draws; Keras saves no SeedGenerator.
         self.draws = self.add_weight(
             name="draws",
             shape=(),
@@ -289,12 +306,11 @@ def check_column(name: str) -> None:
     """Refuses a feature's column that cannot be an input of its own.
 
     Raises:
-        ValueError: the name means something else in a request, or is none that a graph's input can
-            have.
+        ValueError: the name has another meaning in a request, or an input of a TensorFlow graph
+            cannot have it.
     """
     if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(
             f"a request cannot carry a column {name!r}: rename it to letters, digits and "
-            "underscores, a letter first, "
-            f"and to none of {', '.join(RESERVED)}"
+            f"underscores, a letter first, and to none of {', '.join(RESERVED)}"
         )

@@ -1,4 +1,4 @@
-"""Question four: the loss that ties query, positive and negatives."""
+"""Question 4, which loss: from the vectors of queries, positives and negatives to one number."""
 
 from tf_recall.losses.nce_loss import NCELoss
 from tf_recall.losses.pairwise import BPR, Hinge, TripletLogistic

@@ -1,17 +1,24 @@
-"""What a loss is: vectors of queries, positives and negatives in, one number out."""
+"""The base of all losses: vectors of queries, positives and negatives in, one number out."""
 
+from collections.abc import Callable
 from numbers import Real
 
 import keras
 import tensorflow as tf
 
 from tf_recall.losses.scores import Scores
+from tf_recall.losses.temperature import LearnedTemperature
+from tf_recall.negatives.base import Candidates, Sampler
 
-LOWEST = 1e-3  # temperature that a schedule may reach: some end at 0
+LOWEST = 1e-3  # the lowest temperature of a schedule: some end at 0
+
+
+# a number, a schedule or a learned one
+Temperature = float | keras.optimizers.schedules.LearningRateSchedule | LearnedTemperature
 
 
 class Loss:
-    """What ties query, positive and negatives: the contract that a model trains by.
+    """The loss of queries, their positives and negatives, by which a model trains.
 
     loss = sum_i weight[i] * loss[i] / B
 
@@ -19,34 +26,47 @@ class Loss:
     functions of the scores alone: they derive from `ScoreLoss`.
 
     Args:
-        temperature: what scores are divided by: a number above 0, a schedule of
-            `keras.optimizers.schedules` (held above 0.001), or `LearnedTemperature()`. The smaller
-            it is, the more the negatives of the highest scores count.
+        temperature: scores are divided by it: a number above 0, a schedule of
+            `keras.optimizers.schedules` (kept at 0.001 or above), or `LearnedTemperature()`. The
+            smaller it is, the more the negatives of the highest scores count.
 
     Raises:
         ValueError: the temperature is not above 0.
+
+    Attributes:
+        corrected: whether log q is subtracted from the scores.
+        merges: whether a negative that occurs `count` times may be one with `+ log(count)`.
+        several_positives: whether it has `of_windows`.
     """
 
-    corrected = False  # whether log q is subtracted from the scores
-    merges = False  # whether a negative that comes `count` times may be one with `+ log(count)`
-    several_positives = False  # whether it has `of_windows`
+    corrected = False
+    merges = False
+    several_positives = False
 
-    def __init__(self, temperature=1.0):
+    def __init__(self, temperature: Temperature = 1.0) -> None:
         if not callable(temperature):
             check("temperature", temperature, "a number above 0, a schedule or learned")
         self.temperature = temperature
 
-    def temperature_at(self, step):
+    def temperature_at(self, step: int | tf.Tensor) -> float | tf.Tensor:
         """The temperature of a training step."""
         if not callable(self.temperature):
             return self.temperature
         return tf.maximum(self.temperature(step), LOWEST)
 
-    def check_negatives(self, negatives):
-        """Raises a ValueError where the loss cannot take what a sampler draws."""
+    def check_negatives(self, negatives: Sampler) -> None:
+        """Raises a ValueError where the loss cannot take the negatives of a sampler."""
 
     def of_vectors(
-        self, query, item, ids, candidates, step=0, log_q=None, weight=None, merge=False
+        self,
+        query: tf.Tensor,
+        item: tf.Tensor,
+        ids: tf.Tensor,
+        candidates: list[Candidates],
+        step: int | tf.Tensor = 0,
+        log_q: Callable | None = None,
+        weight: tf.Tensor | None = None,
+        merge: bool = False,
     ) -> tf.Tensor:
         """The loss of rows with one positive each: a float32 scalar, their mean.
 
@@ -56,17 +76,25 @@ class Loss:
             ids: `[B]`, the positives' ids.
             candidates: a list of `Candidates`, the negatives.
             step: of the training, for the temperature.
-            log_q: `ids [...] -> [...]`, the log of an item's sampling probability.
+            log_q: `ids [...] -> [...]`, the log of an item's sampling probability; None: no
+                correction.
             weight: `[B]`; None: all one. The mean divides by B, as Keras does, not by their sum.
-            merge: whether the number of negatives may become known only at run time.
+            merge: whether equal negatives may be merged, so that their number varies by step.
         """
         raise NotImplementedError
 
     def of_windows(
-        self, query, contexts, ids, valid, candidates, extra=None, step=0, log_q=None
+        self,
+        query: tf.Tensor,
+        contexts: tf.Tensor,
+        ids: tf.Tensor,
+        valid: tf.Tensor,
+        candidates: list[Candidates],
+        extra: Candidates | None = None,
+        step: int | tf.Tensor = 0,
+        log_q: Callable | None = None,
     ) -> tf.Tensor:
-        """The loss of centers with several positives each, their contexts: a float32 scalar, the
-        mean over the G * I centers.
+        """The loss of centers with several contexts each: a float32 scalar, their mean.
 
         Args:
             query: `[G, I, D]`, the centers, in G segments of I.
@@ -74,12 +102,12 @@ class Loss:
             ids: `[G, J]`, the contexts' ids.
             valid: bool `[G, I, J]`, which are contexts of which center: at most J - I of each.
             candidates: a list of `Candidates`, the negatives.
-            extra: `Candidates` `[G * I, E]`, positives of a center besides; None: none.
+            extra: `Candidates` `[G * I, E]`, further positives of each center; None: none.
             step, log_q: as in `of_vectors`.
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         temperature = self.temperature
         if not isinstance(temperature, Real):
             temperature = keras.saving.serialize_keras_object(temperature)
@@ -94,25 +122,28 @@ class Loss:
 
 
 class ScoreLoss(Loss):
-    """A loss of scores `[B, 1 + N]`: a row's positive, then its negatives. A subclass has `rows`.
+    """A loss of scores `[B, 1 + N]`, a row's positive first; a subclass defines `rows`.
 
-    Args: `temperature`, see `Loss`.
+    Args:
+        temperature: as `Loss`.
 
     Call: scores `[B, 1 + N]`, already divided by the temperature; mask `[B, N]`, which negatives
         count (None: all); weight `[B]` (None: all one) -> a scalar.
     """
 
-    def __call__(self, scores, mask=None, weight=None):
+    def __call__(
+        self, scores: tf.Tensor, mask: tf.Tensor | None = None, weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         scores = tf.cast(scores, tf.float32)
         mask = tf.ones_like(scores[:, 1:], tf.bool) if mask is None else mask
         return weighted_mean(self.rows(scores[:, 0], scores[:, 1:], mask), weight)
 
-    def rows(self, positive, negatives, mask) -> tf.Tensor:
+    def rows(self, positive: tf.Tensor, negatives: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Each row's loss `[B]`, of `positive` `[B]`, `negatives` `[B, N]`, `mask` `[B, N]`."""
         raise NotImplementedError
 
-    def of(self, scores: Scores, weight=None) -> tf.Tensor:
-        """The loss of `Scores`."""
+    def of(self, scores: Scores, weight: tf.Tensor | None = None) -> tf.Tensor:
+        """The loss of `Scores` with weights `[B]`; None: all one."""
         return self(*scores.table(), weight)
 
     def of_vectors(
@@ -125,17 +156,18 @@ class ScoreLoss(Loss):
         return self.of(scores, weight)
 
 
-def weighted_mean(rows, weight):
+def weighted_mean(rows: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
     """The mean of `rows` `[B]` times `weight` `[B]`; None: all one."""
     return tf.reduce_mean(rows if weight is None else rows * tf.cast(weight, tf.float32))
 
 
-def check(name, value, allowed="a number above 0"):
+def check(name: str, value: float, allowed: str = "a number above 0") -> None:
+    """Raises a ValueError where the value of an argument is not a number above 0."""
     if not (isinstance(value, Real) and 0 < value < float("inf")):
         raise ValueError(f"{name} must be {allowed}, not {value!r}")
 
 
-def mean(losses, mask):
-    """Over the negatives that count: `[B, N]` -> `[B]`, 0 where none does."""
+def mean(losses: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The mean over the negatives that count, by `mask`: `[B, N]` -> `[B]`, 0 where none does."""
     count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1)
     return tf.reduce_sum(tf.where(mask, losses, 0), axis=1) / tf.maximum(count, 1)

@@ -1,17 +1,16 @@
-"""The softmax of many rows against many shared negatives, a chunk of rows at a time."""
+"""The softmax of many rows against many shared negatives, for a chunk of rows at a time."""
 
 import tensorflow as tf
 
-from tf_recall.losses.scores import masked_scores
+from tf_recall.losses.scores import Scores, masked_scores
 
-CHUNK = 2**24  # scores held at once: 64 MiB; smaller ones write the items' gradients too often
+CHUNK = 2**24  # scores in memory at once: 64 MiB; less would write the items' gradients too often
 
 
-def softmax_loss(scores, weight):
-    """The softmax of `Scores`, each row's own negatives included.
+def softmax_loss(scores: Scores, weight: tf.Tensor) -> tf.Tensor:
+    """The softmax loss of `Scores`, over shared negatives and each row's own.
 
-    sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp negative[i, j]) ), over
-    `Scores`.
+    sum_i weight[i] * -log( exp positive[i] / (exp positive[i] + sum_j exp negative[i, j]) )
 
     Scores exist for a few rows at a time, and their gradients are formed while they do: the memory
     is O(B + N + `CHUNK`), and nothing is computed twice (a second derivative is not defined).
@@ -28,8 +27,8 @@ def softmax_loss(scores, weight):
     loss, *gradients = _in_chunks(
         *map(tf.stop_gradient, inputs), scores.ids, scores.item_ids, scores.shift, weight
     )
-    # `tf.custom_gradient` would do the same, and keep every traced graph, with its model's tables,
-    # until the process ends. These terms are 0 and carry the gradients.
+    # These terms are 0 and carry the gradients. `tf.custom_gradient` would do the same, but keep
+    # every traced graph, with its model's tables, until the process ends.
     moves = [
         tf.reduce_sum(g * (x - tf.stop_gradient(x))) for g, x in zip(gradients, inputs, strict=True)
     ]
@@ -37,18 +36,19 @@ def softmax_loss(scores, weight):
 
 
 def _in_chunks(query, items, alone, ids, item_ids, shift, weight):
-    """The loss and its gradients for `query` `[B, dim]`, `items` `[N, dim]` and `alone`
-    `[B, 1 + H]`.
-    """
+    """The loss and its gradients, by query `[B, D]`, items `[N, D]` and alone `[B, 1 + H]`."""
     num_rows = _length(query)
     num_chunks, rows = _cut(num_rows, _length(items))
-    missing = num_chunks * rows - num_rows  # the last chunk is filled up with rows of no weight
+    missing = num_chunks * rows - num_rows  # the last chunk is filled up with rows of weight 0
 
     def chunks(values):
         filled = tf.pad(values, [[0, missing], *[[0, 0]] * (values.shape.rank - 1)])
         return tf.reshape(filled, tf.concat([[num_chunks, rows], tf.shape(values)[1:]], axis=0))
 
-    query, alone, ids, weight = chunks(query), chunks(alone), chunks(ids), chunks(weight)
+    query = chunks(query)
+    alone = chunks(alone)
+    ids = chunks(ids)
+    weight = chunks(weight)
 
     def step(at, loss, by_query, by_items, by_alone):
         part = _chunk(query[at], items, alone[at], ids[at], item_ids, shift, weight[at])
@@ -75,9 +75,10 @@ def _chunk(query, items, alone, ids, item_ids, shift, weight):
     logits = masked_scores(query, items, ids, item_ids, shift)  # [R, N]
     top = tf.reduce_max(alone, axis=1)
     top = tf.maximum(top, tf.reduce_max(logits, axis=1))[:, None]  # [R, 1]
-    negatives, alone_exp = tf.exp(logits - top), tf.exp(alone - top)
+    negatives = tf.exp(logits - top)
+    alone_exp = tf.exp(alone - top)
     total = tf.reduce_sum(negatives, axis=1) + tf.reduce_sum(alone_exp, axis=1)  # [R]
-    gap = top[:, 0] - alone[:, 0]  # first: next to a large `top` the log would be lost
+    gap = top[:, 0] - alone[:, 0]  # before the log, which a large `top` would round off
     loss = tf.reduce_sum(weight * (tf.math.log(total) + gap))
     scale = (weight / total)[:, None]
     by_query = scale * tf.matmul(negatives, items)
@@ -87,9 +88,8 @@ def _chunk(query, items, alone, ids, item_ids, shift, weight):
 
 
 def _cut(num_rows, num_items):
-    """How many chunks, and how many rows each has. B times N may be above 2^31: it is not
-    formed.
-    """
+    """How many chunks, and how many rows each has."""
+    # B times N is not computed: it may be above 2^31
     most = 1 + CHUNK // (1 + num_items)
     num_chunks = -(-num_rows // most)
     return num_chunks, -(-num_rows // num_chunks)

@@ -1,4 +1,4 @@
-"""TensorFlow's own noise contrastive estimation."""
+"""Noise contrastive estimation by TensorFlow's own `tf.nn.nce_loss`."""
 
 import keras
 import tensorflow as tf
@@ -7,12 +7,12 @@ from tf_recall.losses.base import Loss, weighted_mean
 from tf_recall.losses.scores import scaled
 from tf_recall.losses.window_scores import flat, hits
 
-NEVER = tf.float32.max  # draws expected of an item that is to be no negative: its loss is 0
+NEVER = tf.float32.max  # expected draws of an item that must not be a negative: its loss is 0
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class NCELoss(Loss):
-    """Noise contrastive estimation as TensorFlow computes it, `tf.nn.nce_loss`: METHODS.md L2.
+    """Noise contrastive estimation, computed by `tf.nn.nce_loss` (METHODS.md L2).
 
     expected[t] = N * exp(log_q[t])
     G[i, j] = query[i] . item[j] / temperature - log(expected[j])
@@ -21,23 +21,25 @@ class NCELoss(Loss):
 
     N is how many negatives the sampler draws: `Popularity(num=8)` for eight.
 
-    With one positive a row it is `NCE(negatives=N)`, in value and in gradients. With several, the
-    contexts of a center, TensorFlow gives each the target 1 / P instead of 1 and counts each draw
-    once, not once per context: it is another loss than `NCE`. Take P = 2 * window (and one more for
-    a conversion): where a center has fewer contexts, these are repeated in turn until there are P;
-    a center without any has loss 0.
+    With one positive a row it equals `NCE(negatives=N)`, in value and in gradients. With several,
+    the contexts of a center, it is another loss than `NCE`: TensorFlow gives each context the
+    target 1 / P instead of 1, and counts each draw once, not once per context. P is 2 * window, and
+    one more with a conversion; a center with fewer contexts repeats them in turn, and one without
+    any has loss 0.
 
-    It needs no table of all items: the classes that TensorFlow is given are the vectors of this
-    batch, whichever tower made them. A draw that is a positive of its row is no negative of it.
-    TensorFlow's `remove_accidental_hits` is not used, since it removes one of several copies and
-    XLA cannot compile it; instead such a draw, or one that is not valid, is expected 3e38 times:
-    its loss is 0 for scores below about 80.
+    It needs no table of all items: the classes that TensorFlow gets are the vectors of this batch,
+    of any tower. A draw that is a positive of its row is not a negative of it. TensorFlow's
+    `remove_accidental_hits` is not used, since it removes one of several copies and XLA cannot
+    compile it; instead the expected count of such a draw, or of one that is not valid, is 3e38: its
+    loss is 0 for scores below about 80.
 
-    Args: `temperature`, see `Loss`.
+    Args:
+        temperature: as `Loss`.
 
     Raises:
-        ValueError: a sampler that draws each row its own negatives. TensorFlow's loss has one set
-            of negatives for all rows; `NCE` takes both kinds.
+        ValueError: the temperature is not above 0; in a model, a sampler that draws negatives of
+            each row's own. TensorFlow's loss has one set of negatives for all rows; `NCE` takes
+            both kinds.
 
     Example:
         >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NCELoss())
@@ -69,7 +71,9 @@ class NCELoss(Loss):
 
     def of_windows(self, query, contexts, ids, valid, candidates, extra=None, step=0, log_q=None):
         query = scaled(query, self.temperature_at(step))
-        dim, num_centers, num_contexts = query.shape[2], query.shape[1], ids.shape[1]
+        dim = query.shape[2]
+        num_centers = query.shape[1]
+        num_contexts = ids.shape[1]
         drawn_ids, drawn_vectors, drawn_valid = _joined(candidates)
         found = [hits(tf.cast(valid, tf.float32), ids, extra, drawn) for drawn in candidates]
         removed = (tf.concat(found, axis=1) > 0) | ~drawn_valid  # [T, N]
@@ -77,7 +81,8 @@ class NCELoss(Loss):
         rows = tf.reshape(tf.range(tf.size(ids)), [-1, 1, num_contexts])  # [G, 1, J]
         rows = flat(tf.broadcast_to(rows, tf.shape(valid)))  # [T, J]
         valid = flat(valid)  # [T, J]
-        items, item_ids = tf.reshape(contexts, [-1, dim]), tf.reshape(ids, [-1])
+        items = tf.reshape(contexts, [-1, dim])
+        item_ids = tf.reshape(ids, [-1])
         num_true = num_contexts - num_centers  # 2 * window
         if extra is not None:
             beside = tf.size(ids) + tf.reshape(tf.range(tf.size(extra.ids)), tf.shape(extra.ids))
@@ -104,7 +109,8 @@ def _nce(query, items, item_ids, rows, drawn_ids, drawn_vectors, removed, log_q)
         removed: bool `[B, N]`, which draws are no negatives of a row.
         log_q: `ids [...] -> [...]`; None: every item is expected once.
     """
-    num_items, num_drawn = tf.shape(items)[0], tf.shape(drawn_ids)[0]
+    num_items = tf.shape(items)[0]
+    num_drawn = tf.shape(drawn_ids)[0]
 
     def expected(ids):
         if log_q is None:
@@ -130,7 +136,7 @@ def _nce(query, items, item_ids, rows, drawn_ids, drawn_vectors, removed, log_q)
 
 
 def _joined(candidates):
-    """Ids `[N]`, vectors `[N, D]` and whether they are valid `[N]`, of shared candidates."""
+    """All shared candidates as one: ids `[N]`, vectors `[N, D]`, valid bool `[N]`."""
     ids = tf.concat([drawn.ids for drawn in candidates], axis=0)
     vectors = tf.concat([tf.cast(drawn.vectors, tf.float32) for drawn in candidates], axis=0)
     valid = [
@@ -141,7 +147,7 @@ def _joined(candidates):
 
 
 def _first_valid(values, valid, num):
-    """A row's valid values, in turn until there are `num`: `[T, P] -> [T, num]`."""
+    """A row's valid values, repeated in turn until there are `num`: `[T, P] -> [T, num]`."""
     positions = tf.math.top_k(tf.cast(valid, tf.float32), num).indices  # the valid ones first
     count = tf.reduce_sum(tf.cast(valid, tf.int32), axis=1, keepdims=True)  # [T, 1]
     turns = tf.range(num) % tf.clip_by_value(count, 1, num)  # [T, num]

@@ -1,33 +1,32 @@
-"""Losses of how far a negative scores above the positive."""
+"""Losses of the difference between a negative's score and the positive's."""
 
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import ScoreLoss, check, mean
+from tf_recall.losses.base import ScoreLoss, Temperature, check, mean
 
 
 class _Pairwise(ScoreLoss):
-    """The mean over a row's negatives of a loss of `gap[i, j] = s[i, j] - s[i, +]`; a row without
-    negatives has loss 0.
-    """
+    """The mean over a row's negatives of a loss of `gap[i, j] = s[i, j] - s[i, +]`, else 0."""
 
     def rows(self, positive, negatives, mask):
         gap = tf.where(mask, negatives - positive[:, None], 0)
         return mean(self.pairs(gap), mask)
 
-    def pairs(self, gap):
+    def pairs(self, gap: tf.Tensor) -> tf.Tensor:
+        """The loss of each pair, `[B, N]`, of their gaps `[B, N]`."""
         raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Hinge(_Pairwise):
-    """Every negative at least a margin below the positive: METHODS.md L5.
+    """The margin loss: a negative should score a margin below the positive (METHODS.md L5).
 
     loss[i] = mean_j max(0, margin + s[i, j] - s[i, +])
 
     Args:
         margin: above 0, in units of the score.
-        temperature: see `Loss`.
+        temperature: as `Loss`.
 
     Raises:
         ValueError: the margin or the temperature is not above 0.
@@ -39,7 +38,7 @@ class Hinge(_Pairwise):
         Systems", section 3.3.
     """
 
-    def __init__(self, margin=0.1, temperature=1.0):
+    def __init__(self, margin: float = 0.1, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("margin", margin)
         self.margin = margin
@@ -62,12 +61,16 @@ class _Logistic(_Pairwise):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class BPR(_Logistic):
-    """How likely the positive ranks above a negative, as a logistic loss: METHODS.md L6.
+    """The logistic loss of the positive ranking above each negative (METHODS.md L6).
 
     loss[i] = mean_j log( 1 + exp(s[i, j] - s[i, +]) )
 
-    Args: `temperature`, see `Loss`. Scores of unit vectors differ by 2 at most: choose one well
-        below 1 for them.
+    Args:
+        temperature: as `Loss`. Scores of unit vectors differ by 2 at most: for them choose one well
+            below 1.
+
+    Raises:
+        ValueError: the temperature is not above 0.
 
     Example:
         >>> FM(users, items, negatives=Popularity(num=256), loss=BPR())
@@ -79,13 +82,13 @@ class BPR(_Logistic):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class TripletLogistic(_Logistic):
-    """A smooth hinge, `BPR` with a steepness: METHODS.md L8.
+    """A smooth hinge: `BPR` with a steepness (METHODS.md L8).
 
     loss[i] = mean_j log( 1 + exp(sigma * (s[i, j] - s[i, +])) )
 
     Args:
-        sigma: above 0, how steep.
-        temperature: see `Loss`.
+        sigma: the steepness, above 0.
+        temperature: as `Loss`.
 
     Raises:
         ValueError: sigma or the temperature is not above 0.
@@ -94,7 +97,7 @@ class TripletLogistic(_Logistic):
         >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
 
-    def __init__(self, sigma=10.0, temperature=1.0):
+    def __init__(self, sigma: float = 10.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("sigma", sigma)
         self.sigma = sigma

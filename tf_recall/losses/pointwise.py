@@ -1,23 +1,23 @@
-"""Losses of each pair by itself: positive or not."""
+"""Losses that classify each pair by itself as positive or negative."""
 
 import math
 
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import ScoreLoss, check, mean, weighted_mean
+from tf_recall.losses.base import ScoreLoss, Temperature, check, mean, weighted_mean
 from tf_recall.losses.window_scores import WindowScores
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class PointwiseCrossEntropy(ScoreLoss):
-    """Positive or not, each pair by itself: METHODS.md L9.
+    """The cross-entropy of each pair by itself, positive or negative (METHODS.md L9).
 
     loss[i] = log(1 + exp(-s[i, +])) + ratio * mean_j log(1 + exp(s[i, j]))
 
     Args:
-        ratio: how many negatives the mean of them all stands for, above 0.
-        temperature: see `Loss`.
+        ratio: the weight of the mean over the negatives, as of so many of them; above 0.
+        temperature: as `Loss`.
 
     Raises:
         ValueError: the ratio or the temperature is not above 0.
@@ -26,15 +26,14 @@ class PointwiseCrossEntropy(ScoreLoss):
         >>> TwoTower(users, items, negatives=Uniform(num=512), loss=PointwiseCrossEntropy(ratio=3))
     """
 
-    def __init__(self, ratio=3.0, temperature=1.0):
+    def __init__(self, ratio: float = 3.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("ratio", ratio)
         self.ratio = ratio
 
     def rows(self, positive, negatives, mask):
-        return tf.nn.softplus(-positive) + self.ratio * mean(
-            tf.nn.softplus(tf.where(mask, negatives, 0)), mask
-        )
+        of_negatives = mean(tf.nn.softplus(tf.where(mask, negatives, 0)), mask)  # [B]
+        return tf.nn.softplus(-positive) + self.ratio * of_negatives
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio}
@@ -42,21 +41,21 @@ class PointwiseCrossEntropy(ScoreLoss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class NEG(ScoreLoss):
-    """Negative sampling: each pair by itself, positive or drawn, not corrected: METHODS.md L3.
+    """Negative sampling: drawn items are classified as negative, uncorrected (METHODS.md L3).
 
-    loss[i] = log(1 + exp(-s[i, +])) + negatives / N * sum_{j of the N shared} log(1 + exp(s[i, j]))
-                                     + sum_{j of the row's own} log(1 + exp(s[i, j])),  masked ones
-                                     left out
+    loss[i] = log(1 + exp(-s[i, +]))
+              + negatives / N * sum_{j of the N shared, not masked} log(1 + exp(s[i, j]))
+              + sum_{j of the row's own, not masked} log(1 + exp(s[i, j]))
 
-    It learns s = log( P(t | i) / (negatives * Q(t)) ): how much likelier than by chance the two
-    come together. Where a row has several positives (the contexts of a center), each has the loss
+    It learns s = log( P(t | i) / (negatives * Q(t)) ): how much more often than by chance the two
+    occur together. Where a row has several positives (the contexts of a center), each has the loss
     of one row, and they share the N draws. A row's own negatives (a rejection, an item of the same
-    city) are no sample of something larger: each counts once.
+    city) are no sample of a larger set: each counts once.
 
     Args:
-        negatives: how many draws the N shared ones stand for, beside each positive; above 0.
-            word2vec takes 5 for large data, up to 20 for small.
-        temperature: see `Loss`.
+        negatives: the weight of the N shared draws for each positive, as of so many draws; above 0.
+            Word2vec uses 5 for large data, up to 20 for small.
+        temperature: as `Loss`.
 
     Raises:
         ValueError: negatives or the temperature is not above 0.
@@ -70,14 +69,14 @@ class NEG(ScoreLoss):
 
     several_positives = True
 
-    def __init__(self, negatives=5.0, temperature=1.0):
+    def __init__(self, negatives: float = 5.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("negatives", negatives)
         self.negatives = negatives
 
     @property
-    def shift(self):
-        """What is subtracted from every score."""
+    def shift(self) -> float:
+        """The number that is subtracted from every score."""
         return 0.0
 
     def of(self, scores, weight=None):
@@ -99,7 +98,14 @@ class NEG(ScoreLoss):
         scores = WindowScores.of(query, contexts, ids, valid, candidates, extra, temperature, log_q)
         return tf.reduce_mean(self.several(*scores))
 
-    def several(self, positives, valid, negatives, times, num_own=0):
+    def several(
+        self,
+        positives: tf.Tensor,
+        valid: tf.Tensor,
+        negatives: tf.Tensor,
+        times: tf.Tensor,
+        num_own: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
         """Each row's loss `[B]` where it has several positives.
 
         Args:
@@ -110,18 +116,15 @@ class NEG(ScoreLoss):
             num_own: how many of the negatives, the last ones, are the row's own.
         """
         of_positives = tf.reduce_sum(tf.nn.softplus(self.shift - positives) * valid, axis=1)
-        of_negatives = tf.linalg.matvec(
-            tf.nn.softplus(negatives - self.shift) * times,
-            self.shares(tf.shape(negatives)[1], num_own),
-        )
+        losses = tf.nn.softplus(negatives - self.shift) * times  # [B, N]
+        of_negatives = tf.linalg.matvec(losses, self.shares(tf.shape(negatives)[1], num_own))
         return of_positives + of_negatives
 
-    def shares(self, num, num_own):
-        """What each of `num` negatives weighs: `[num]`."""
+    def shares(self, num: int | tf.Tensor, num_own: int | tf.Tensor) -> tf.Tensor:
+        """The weight of each of `num` negatives, `[num]`; the last `num_own` are the row's own."""
         num_shared = num - num_own
-        shared = tf.fill(
-            [num_shared], self.negatives / tf.cast(tf.maximum(num_shared, 1), tf.float32)
-        )
+        share = self.negatives / tf.cast(tf.maximum(num_shared, 1), tf.float32)
+        shared = tf.fill([num_shared], share)
         return tf.concat([shared, tf.ones([num_own])], axis=0)
 
     def get_config(self):
@@ -130,19 +133,19 @@ class NEG(ScoreLoss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class NCE(NEG):
-    """Noise contrastive estimation: `NEG` corrected for how likely each item was drawn:
-    METHODS.md L2.
+    """Noise contrastive estimation: `NEG`, corrected by sampling probabilities (METHODS.md L2).
 
     G[i, j] = s[i, j] - log( negatives * Q[j] )
     loss[i] = log(1 + exp(-G[i, +]))
               + negatives / N * sum_{j of N, not masked} log(1 + exp(G[i, j]))
 
     It learns s = log P(t | i), a normalized probability: popular items score high, where `NEG`
-    learns the lift. With N = negatives its value is that of `NCELoss`, which is TensorFlow's, for
-    one positive a row. Q is the share of an item among all draws together, so here a row's own
-    negatives weigh as much as the shared ones.
+    learns the lift. With N = negatives and one positive a row its value is that of `NCELoss`, which
+    is TensorFlow's. Q is an item's share of all draws together, so here a row's own negatives have
+    the weight of shared ones.
 
-    Args: `negatives` and `temperature`, see `NEG`.
+    Args:
+        negatives, temperature: as `NEG`.
 
     Raises:
         ValueError: negatives or the temperature is not above 0.

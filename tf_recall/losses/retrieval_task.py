@@ -1,6 +1,4 @@
-"""TensorFlow Recommenders' retrieval task; no other module imports that package or sets
-TF_USE_LEGACY_KERAS.
-"""
+"""A loss by TensorFlow Recommenders' retrieval task; no other module imports that package."""
 
 import os
 from types import ModuleType
@@ -8,30 +6,29 @@ from types import ModuleType
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import Loss
+from tf_recall.losses.base import Loss, Temperature
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class RetrievalTask(Loss):
-    """Softmax of the positive against its negatives, computed by `tfrs.tasks.Retrieval`:
-    METHODS.md L4; L7 with `InBatch`.
+    """The softmax loss, computed by `tfrs.tasks.Retrieval` (METHODS.md L4; with `InBatch` L7).
 
     G[i, j] = query[i] . item[j] / temperature - log( max(exp(log_q[j]), 1e-6) )
     loss[i] = -log( exp G[i, +] / (exp G[i, +] + sum_j exp G[i, j]) )
 
-    `Retrieval` is given the rows' positives, then all other candidates. Where the sampler is not
+    `Retrieval` gets the rows' positives, then all other candidates. Where the sampler is not
     `InBatch`, other rows' positives are no negatives, and `score_mask` hides them. Likewise each
-    row's own negatives stand there for all rows and are hidden from the others: the scores are then
-    `[B, B + N + B * H]`, so keep H small. Value and gradients are those of `SampledSoftmax`, but
-    for items whose sampling probability is below 1e-6, where TensorFlow Recommenders stops.
+    row's own negatives are candidates of all rows and hidden from the others: the scores are then
+    `[B, B + N + B * H]`, so keep H small. Value and gradients are those of `SampledSoftmax`, except
+    for items whose sampling probability is below 1e-6, which TensorFlow Recommenders raises to it.
 
-    The first one made imports TensorFlow Recommenders, which needs `tf.keras` to be Keras 2; models
-    stay Keras 3.
+    The first `RetrievalTask` imports TensorFlow Recommenders, which needs `tf.keras` to be Keras 2;
+    models stay Keras 3.
 
     Args:
-        temperature: see `Loss`.
-        corrected: whether `Retrieval` is given a `candidate_sampling_probability`, from the
-            sampler's log q.
+        temperature: as `Loss`.
+        corrected: whether `Retrieval` gets a `candidate_sampling_probability`, from the sampler's
+            log q.
         remove_accidental_hits: whether a negative that is the row's own positive is left out;
             `Retrieval`'s own default is False.
 
@@ -46,7 +43,12 @@ class RetrievalTask(Loss):
         Recommendations", section 3.
     """
 
-    def __init__(self, temperature=1.0, corrected=True, remove_accidental_hits=True):
+    def __init__(
+        self,
+        temperature: Temperature = 1.0,
+        corrected: bool = True,
+        remove_accidental_hits: bool = True,
+    ) -> None:
         super().__init__(temperature)
         self.corrected = corrected
         self.remove_accidental_hits = remove_accidental_hits
@@ -83,7 +85,7 @@ def load_tfrs() -> ModuleType:
     Raises:
         ImportError: `tf.keras` has been loaded as Keras 3 in this process.
     """
-    loaded = vars(tf).get("keras")  # a lazy loader until somebody touches it
+    loaded = vars(tf).get("keras")  # a lazy loader until its first use
     if type(loaded) is ModuleType and not loaded.__name__.startswith("tf_keras"):
         raise ImportError(
             "TensorFlow Recommenders, by which RetrievalTask computes, needs tf.keras to be Keras "
@@ -119,7 +121,7 @@ def _columns(item, ids, candidates):
     """The candidates as `Retrieval` takes them: the rows' positives, then all others.
 
     Returns:
-        Vectors `[C, D]`, ids `[C]` and which of them a row may see, bool `[B, C]`; None: all.
+        Vectors `[C, D]`, ids `[C]` and which of them count for a row, bool `[B, C]`; None: all.
     """
     size = tf.shape(ids)[0]
     diagonal = tf.eye(size, dtype=tf.bool)  # [B, B]

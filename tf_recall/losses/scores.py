@@ -1,22 +1,23 @@
-"""Score arithmetic, in one place: temperature, then log q, then mask."""
+"""Scores of queries and items: divided by the temperature, corrected by log q, masked."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tf_recall.negatives.base import Candidates
 
-MASKED = -1e30  # a finite "never": exp of it is 0, and it makes no NaN
+MASKED = -1e30  # finite, so that it makes no NaN; exp of it is 0
 
 
 class Scores(NamedTuple):
-    """A batch's scores, as what they are made of, so that `[B, N]` need not exist at once.
+    """A batch's scores by their factors, so that `[B, N]` need not exist at once.
 
     positive[i] = query[i] . item[i] / temperature - log_q[item i]
-    negative[i, j] = query[i] . item[j] / temperature - log_q[item j],  masked where id[j] == id[i]
-    or j is not valid
+    negative[i, j] = query[i] . item[j] / temperature - log_q[item j],
+        masked where id[j] == id[i] or j is not valid
 
-    log q is subtracted *after* the division. Use `of`; the fields are
+    log q is subtracted *after* the division. Make it by `of`.
 
     Args:
         query: `[B, D]` float32, divided by the temperature.
@@ -25,7 +26,7 @@ class Scores(NamedTuple):
         own: `[B, H]`, scores of each row's own negatives, masked.
         items: `[N, D]`, the negatives that all rows share.
         item_ids: `[N]`.
-        shift: `[N]`, what is added to `query . item`: minus log q, or `MASKED`.
+        shift: `[N]`, is added to `query . item`: minus log q, or `MASKED`.
     """
 
     query: tf.Tensor
@@ -37,8 +38,17 @@ class Scores(NamedTuple):
     shift: tf.Tensor
 
     @classmethod
-    def of(cls, query, item, ids, candidates, temperature=1.0, log_q=None, merge=False) -> "Scores":
-        """From vectors.
+    def of(
+        cls,
+        query: tf.Tensor,
+        item: tf.Tensor,
+        ids: tf.Tensor,
+        candidates: list[Candidates],
+        temperature: float | tf.Tensor = 1.0,
+        log_q: Callable | None = None,
+        merge: bool = False,
+    ) -> "Scores":
+        """Computes the scores of vectors.
 
         Args:
             query, item: `[B, D]`, the rows' queries and positives.
@@ -47,7 +57,7 @@ class Scores(NamedTuple):
             temperature: above 0.
             log_q: `ids [...] -> [...]`; None: no correction.
             merge: make one negative of those with one id and one vector, with `+ log(count)`: the
-                same to a softmax, and less work. The number of negatives is known at run time only.
+                same for a softmax, and less work. The number of negatives then varies by step.
         """
         query = scaled(query, temperature)
         item = tf.cast(item, tf.float32)
@@ -70,9 +80,10 @@ class Scores(NamedTuple):
         items, item_ids, shift = (tf.concat(part, axis=0) for part in zip(*shared, strict=True))
         return cls(query, positive, ids, tf.concat(own, axis=1), items, item_ids, shift)
 
-    def table(self):
-        """The scores `[B, 1 + N + H]`, a row's positive first, and which negatives count: bool
-        `[B, N + H]`.
+    def table(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """All scores, a row's positive first: `[B, 1 + N + H]`; and a mask of negatives.
+
+        The mask, bool `[B, N + H]`, is true for negatives that count.
         """
         negatives = self.own
         # where none are shared, a product of no columns would crash oneDNN
@@ -82,39 +93,49 @@ class Scores(NamedTuple):
         return tf.concat([self.positive[:, None], negatives], axis=1), negatives > MASKED / 2
 
 
-def scaled(query, temperature):
-    """Queries whose products are scores divided by the temperature: float32."""
+def scaled(query: tf.Tensor, temperature: float | tf.Tensor) -> tf.Tensor:
+    """Queries `[..., D]` divided by the temperature, so that their products are: float32."""
     return tf.cast(query, tf.float32) / temperature
 
 
-def corrected(scores, ids, log_q):
-    """Scores less the log q of their items, where there is a correction."""
+def corrected(scores: tf.Tensor, ids: tf.Tensor, log_q: Callable | None) -> tf.Tensor:
+    """Scores less the log q of their items; as they are where `log_q` is None."""
     return scores if log_q is None else scores - log_q(ids)
 
 
-def masked(scores, counts):
-    """`MASKED` where a score does not count."""
+def masked(scores: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Scores, and `MASKED` where they do not count; `counts` is bool of their shape."""
     return tf.where(counts, scores, MASKED)
 
 
-def masked_scores(query, items, ids, item_ids, shift):
-    """Scores `[R, N]` of shared negatives, masked where one is the row's own positive."""
+def masked_scores(
+    query: tf.Tensor, items: tf.Tensor, ids: tf.Tensor, item_ids: tf.Tensor, shift: tf.Tensor
+) -> tf.Tensor:
+    """Scores `[R, N]` of shared negatives, masked where one is the row's own positive.
+
+    Args:
+        query: `[R, D]`, divided by the temperature.
+        items: `[N, D]`.
+        ids: `[R]`, the positives' ids.
+        item_ids: `[N]`.
+        shift: `[N]`, is added to the products.
+    """
     return masked(shifted_scores(query, items, shift), ids[:, None] != item_ids)
 
 
-def shifted_scores(query, items, shift):
-    """Scores `[R, N]` of shared items, whatever their ids."""
+def shifted_scores(query: tf.Tensor, items: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Scores `[R, N]` of queries `[R, D]` and shared items `[N, D]`, plus shift `[N]`."""
     return tf.matmul(query, items, transpose_b=True) + shift
 
 
-def own_scores(query, candidates, log_q):
+def own_scores(query: tf.Tensor, candidates: Candidates, log_q: Callable | None) -> tf.Tensor:
     """Scores `[B, H]` of each row's own candidates, masked where one is not valid."""
     scores = tf.linalg.matvec(tf.cast(candidates.vectors, tf.float32), query)
     scores = corrected(scores, candidates.ids, log_q)
     return scores if candidates.valid is None else masked(scores, candidates.valid)
 
 
-def shared_vectors(candidates, log_q):
+def shared_vectors(candidates: Candidates, log_q: Callable | None) -> tuple[tf.Tensor, tf.Tensor]:
     """Vectors `[N, D]` and shift `[N]` of shared candidates."""
     shift = corrected(tf.zeros(tf.shape(candidates.ids)), candidates.ids, log_q)
     if candidates.valid is not None:
@@ -128,7 +149,7 @@ def _shared(candidates, log_q):
 
 
 def _merged(candidates, log_q):
-    """The same of all of `candidates`, each id once."""
+    """As `_shared`, of several candidates together, each id once."""
     ids = tf.concat([drawn.ids for drawn in candidates], axis=0)
     ids, position, count = tf.unique_with_counts(ids)
     first = tf.math.unsorted_segment_min(tf.range(tf.size(position)), position, tf.size(ids))

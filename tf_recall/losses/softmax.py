@@ -1,4 +1,4 @@
-"""Softmax of the positive against its negatives."""
+"""Softmax losses: the positive against its negatives."""
 
 import keras
 import tensorflow as tf
@@ -9,15 +9,19 @@ from tf_recall.losses.chunked import softmax_loss
 
 @keras.saving.register_keras_serializable("tf_recall")
 class UncorrectedSoftmax(ScoreLoss):
-    """Softmax of the positive against its negatives, not corrected for how they were drawn.
+    """The softmax of the positive against its negatives, without log q (METHODS.md L1).
 
     loss[i] = -log( exp s[i, +] / (exp s[i, +] + sum_j exp s[i, j]) )
 
-    METHODS.md L1, the softmax over the catalog, where the negatives are `WholeCatalog`. With drawn
+    With `WholeCatalog` as the negatives it is L1, the softmax over the catalog. With drawn
     negatives it learns the score less log q, and recommends popular items too seldom:
     `SampledSoftmax` corrects that.
 
-    Args: `temperature`, see `Loss`.
+    Args:
+        temperature: as `Loss`.
+
+    Raises:
+        ValueError: the temperature is not above 0.
 
     Example:
         >>> TwoTower(users, items, negatives=WholeCatalog(), loss=UncorrectedSoftmax(0.1))
@@ -28,7 +32,7 @@ class UncorrectedSoftmax(ScoreLoss):
     merges = True
 
     def rows(self, positive, negatives, mask):
-        # small, where log-sums of scores are not
+        # differences stay small, and the log-sum exact
         gap = tf.where(mask, negatives - positive[:, None], negatives.dtype.min)
         return tf.reduce_logsumexp(tf.pad(gap, [[0, 0], [1, 0]]), axis=1)
 
@@ -42,18 +46,21 @@ class UncorrectedSoftmax(ScoreLoss):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class SampledSoftmax(UncorrectedSoftmax):
-    """Softmax against drawn negatives, corrected for how likely each was to be drawn:
-    METHODS.md L4; L7 with `InBatch`.
+    """The softmax against drawn negatives, corrected by log q (METHODS.md L4; with `InBatch` L7).
 
     G[i, j] = query[i] . item[j] / temperature - log_q[j]
     loss[i] = -log( exp G[i, +] / (exp G[i, +] + sum_j exp G[i, j]) )
 
-    In the mean over draws it learns what the softmax over the whole catalog would. Its value and
-    gradients are those of `RetrievalTask`, which is TensorFlow Recommenders'; besides, it is exact
-    for sampling probabilities below 1e-6, and over shared negatives its memory does not grow with
-    B times N.
+    In the mean over draws it learns the same scores as the softmax over the whole catalog. Its
+    value and gradients are those of `RetrievalTask`, which is TensorFlow Recommenders'; besides, it
+    is exact for sampling probabilities below 1e-6, and over shared negatives its memory does not
+    grow with B times N.
 
-    Args: `temperature`, see `Loss`.
+    Args:
+        temperature: as `Loss`.
+
+    Raises:
+        ValueError: the temperature is not above 0.
 
     Example:
         >>> TwoTower(users, items, negatives=InBatch(), loss=SampledSoftmax(temperature=0.05))

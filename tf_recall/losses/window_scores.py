@@ -1,5 +1,6 @@
-"""Scores where a row has several positives: the contexts of a center."""
+"""Scores of rows with several positives: centers and their contexts."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -11,18 +12,18 @@ from tf_recall.losses.scores import (
     shared_vectors,
     shifted_scores,
 )
+from tf_recall.negatives.base import Candidates
 
 
 class WindowScores(NamedTuple):
-    """Scores where a row, a center, has several positives: its contexts, some of which its
-    neighbors have too.
+    """The scores of centers with their contexts, which neighboring centers share, and negatives.
 
-    positive[t, p] = query[t] . item[p] / temperature - log_q[item p],  valid where p is a context
-    of t
+    positive[t, p] = query[t] . item[p] / temperature - log_q[item p],
+        valid where p is a context of t
     negative[t, j] = query[t] . item[j] / temperature - log_q[item j]
-    times[t, j] = how many contexts of t there are whose id is not id[j];  0 where j is not valid
+    times[t, j] = how many contexts of t have another id than id[j];  0 where j is not valid
 
-    T centers stand in G segments of I, T = G * I, and each segment has its J contexts in common.
+    T centers are in G segments of I, T = G * I, and the centers of a segment share its J contexts.
 
     Args:
         positive: `[T, P]`, P = J + E.
@@ -40,9 +41,17 @@ class WindowScores(NamedTuple):
 
     @classmethod
     def of(
-        cls, query, contexts, ids, valid, candidates, extra=None, temperature=1.0, log_q=None
+        cls,
+        query: tf.Tensor,
+        contexts: tf.Tensor,
+        ids: tf.Tensor,
+        valid: tf.Tensor,
+        candidates: list[Candidates],
+        extra: Candidates | None = None,
+        temperature: float | tf.Tensor = 1.0,
+        log_q: Callable | None = None,
     ) -> "WindowScores":
-        """From vectors.
+        """Computes the scores of vectors.
 
         Args:
             query: `[G, I, D]`, the centers.
@@ -50,7 +59,7 @@ class WindowScores(NamedTuple):
             ids: `[G, J]`, the contexts' ids.
             valid: bool `[G, I, J]`, which are contexts of which center.
             candidates: a list of `Candidates`.
-            extra: `Candidates` `[T, E]`, positives that a center has beside its window; None: none.
+            extra: `Candidates` `[T, E]`, positives of a center outside its window; None: none.
             temperature: above 0.
             log_q: `ids [...] -> [...]`; None: no correction.
         """
@@ -81,13 +90,15 @@ class WindowScores(NamedTuple):
         return cls(positive, valid, tf.concat(negatives, axis=1), tf.concat(times, axis=1), num_own)
 
 
-def flat(values):
-    """`[G, I, N] -> [G * I, N]`."""
+def flat(values: tf.Tensor) -> tf.Tensor:
+    """The rows of all segments: `[G, I, N] -> [G * I, N]`."""
     return tf.reshape(values, [-1, values.shape[2] or tf.shape(values)[2]])
 
 
-def hits(valid, ids, extra, drawn):
-    """How many of a center's positives are each of the drawn items: `[T, N]` or `[T, H]`.
+def hits(
+    valid: tf.Tensor, ids: tf.Tensor, extra: Candidates | None, drawn: Candidates
+) -> tf.Tensor:
+    """How many positives of a center have the id of each drawn item: `[T, N]` or `[T, H]`.
 
     A context of a segment is compared with a draw once, for all centers of the segment.
 

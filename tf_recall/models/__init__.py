@@ -1,4 +1,4 @@
-"""The model zoo: one file is one paper; each is a recipe of positives, negatives, towers, loss."""
+"""The models: each file is one paper, a choice of positives, negatives, towers and loss."""
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I

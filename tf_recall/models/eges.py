@@ -1,25 +1,27 @@
-"""EGES: walks on the graph of what follows what, and items made of their attributes."""
+"""EGES: items as means of their attributes, trained on walks over the graph of sessions."""
 
 import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.losses import NEG
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import Popularity
-from tf_recall.positives import Walks
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import Positives, Walks
 from tf_recall.retrievers.skip_gram import SkipGram
+from tf_recall.towers.side_info import MeanTower
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class EGES(SkipGram):
-    """Items near one another on random walks, each a weighted mean of its id's and its attributes'
-    vectors (M4).
+    """`SkipGram` on random walks, with items as means of attribute vectors (METHODS.md M4).
 
-    An item that training has not seen gets its vector from its attributes: METHODS.md M4.
+    Items that are near one another on walks get vectors near one another. An item that training has
+    not seen gets its vector from its attributes.
 
     Positives: two items within a window of a random walk on the graph of consecutive items (P4).
     Negatives: items by popularity to the power 0.75 (N2), shared by a batch.
-    Towers: for the item `WeightedTower`, a softmax over learned weights (EGES), or `MeanTower`
-        (GES).
+    Towers: for items a `WeightedTower`, whose weights are learned (EGES), or a `MeanTower` (GES).
     Loss: negative sampling (L3).
 
     Args:
@@ -27,7 +29,7 @@ class EGES(SkipGram):
         positives: `Walks()` over each user's sequence by default.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
-        history_length: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make their vector.
 
     Example:
         >>> features = [Id(64), Text("description", 64), Categorical("price_band", 64)]
@@ -35,17 +37,22 @@ class EGES(SkipGram):
         >>> model = EGES(tower, Walks(ByColumn("invoice"))).adapt(split.train, catalog)
 
     Paper: Wang et al. 2018, "Billion-scale Commodity Embedding for E-commerce Recommendation in
-        Alibaba", sections 2.3
-    and 2.4.
-    Departs from the paper: negatives are shared by a batch; a missing attribute takes no part in
-        the mean.
+        Alibaba", sections 2.2 to 2.5.
+    Departs from the paper: negatives are shared by a batch; a missing attribute is left out of the
+        mean.
     """
 
     towers = {"item_tower": ("weighted", "item")}
 
     def __init__(
-        self, item_tower, positives=None, negatives=None, loss=None, history_length=LENGTH, **kwargs
-    ):
+        self,
+        item_tower: MeanTower,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
+        history_length: int = LENGTH,
+        **kwargs,
+    ) -> None:
         super().__init__(
             positives or Walks(),
             negatives or Popularity(num=64),

@@ -1,24 +1,29 @@
-"""FM recall: a factorization machine, cut in two so that an inner product serves it."""
+"""FM: a factorization machine whose score is the inner product of two vectors."""
 
 import keras
 
 from tf_recall.losses import BPR
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import Popularity
-from tf_recall.positives import UserItem
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.base import Retriever
+from tf_recall.towers.fm import FMItemTower, FMQueryTower
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class FM(Retriever):
     """A factorization machine over user and item features, served as two vectors (METHODS.md M5).
 
-    FM(u, t) = constant(u) + query . item,  query = [1, sum_user v],  item = [W_t + V_tt, sum_item
-    v]
+    FM(u, t) = constant(u) + query . item
+    query = [1, sum_user v]
+    item = [W_t + V_tt, sum_item v]
 
-    What is constant for a user ranks nothing, and drops out of every loss that compares items.
+    A user's constant does not change the order of items, and cancels in every loss that compares
+    items.
 
-    Positives: a user and each item interacted with (P1); popular items thinned out with `alpha`
-        (P5).
+    Positives: a user and each item interacted with (P1); with `alpha` popular items are kept less
+        often (P5).
     Negatives: items by popularity to the power 0.75 (N2).
     Towers: `FMQueryTower` and `FMItemTower`, over any features.
     Loss: BPR (L6); `SampledSoftmax` works as well.
@@ -35,15 +40,23 @@ class FM(Retriever):
         >>> items = FMItemTower("item", [Id(), MultiValued("genres")], 32)
         >>> model = FM(users, items, UserItem(alpha=1e-3)).adapt(split.train, catalog)
 
-    Paper: Rendle 2010, "Factorization Machines", section III; Rendle et al. 2009 (BPR), section 4.
-    Departs from the paper: the terms of the user alone are left out, they cancel in the loss.
+    Paper: Rendle 2010, "Factorization Machines", section III.
+    Paper: Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback",
+        section 4.
+    Departs from the paper: the terms of the user alone are left out, since they cancel in the loss.
     """
 
     towers = {"query_tower": ("fm_query", "user"), "item_tower": ("fm_item", "item")}
 
     def __init__(
-        self, query_tower, item_tower, positives=None, negatives=None, loss=None, **kwargs
-    ):
+        self,
+        query_tower: FMQueryTower,
+        item_tower: FMItemTower,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(
             positives or UserItem(),
             negatives or Popularity(num=256),

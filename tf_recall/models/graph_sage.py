@@ -1,13 +1,18 @@
-"""GraphSAGE: users and items as the nodes of one graph, each told by its neighbors."""
+"""GraphSAGE: users and items are the nodes of one graph, encoded with their neighbors."""
+
+from collections.abc import Sequence
 
 import keras
 
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import InBatch
-from tf_recall.positives import UserItem
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
-from tf_recall.towers.aggregators import Mean
+from tf_recall.towers.aggregators import Aggregator, Mean
+from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.graph import GraphEncoder, sage_layers
 
 
@@ -15,22 +20,23 @@ from tf_recall.towers.graph import GraphEncoder, sage_layers
 class GraphSAGE(GraphRetriever):
     """Convolutions over the graph of users and items (METHODS.md M13).
 
-    A new user is answered from the items of a request's `history`, which are his edges; a new item
-    from its features, or with edges of its own after `attached`.
+    A new user gets a vector from the items of a request's `history`, which are their edges; a new
+    item from its features, or with edges of its own after `attached`.
 
     Positives: a user and each item interacted with (P1), supervised; or `WalkPairs()` (P4), without
         labels.
-    Negatives: the other rows' items (N4), priced by their share of the training positives.
-    Towers: features, then a convolution over a few neighbors for each fan-out, to unit length.
-    Loss: softmax over them (L7) with temperature and log q.
+    Negatives: the other rows' items (N4); their sampling probability is their share of the
+        positives.
+    Towers: features, then for each fan-out a convolution over a few neighbors, to unit length.
+    Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
-        query_tower: a `FeatureTower("user", ...)`: what is known of a user before his edges.
-        item_tower: a `FeatureTower("item", ...)`.
+        query_tower: a `FeatureTower("user", ...)`, the inputs of the user nodes.
+        item_tower: a `FeatureTower("item", ...)`, the inputs of the item nodes.
         dim: length of the vectors, of every layer.
-        fan_outs: how many neighbors a node sees while training, its own first: `[10, 5]` are two
-            layers.
-        aggregator: what becomes of the neighbors, `Mean()` by default.
+        fan_outs: how many neighbors of a node training draws, first of the nodes of the batch:
+            `[10, 5]` are two layers.
+        aggregator: aggregates the messages of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax(0.1)` by default.
@@ -47,22 +53,22 @@ class GraphSAGE(GraphRetriever):
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: each layer has its own weights for users and for items; negatives are
-        priced.
+    Departs from the paper: each layer has its own weights for users and for items; scores are
+        corrected by log q.
     """
 
     def __init__(
         self,
-        query_tower,
-        item_tower,
-        dim=64,
-        fan_outs=(10, 5),
-        aggregator=None,
-        positives=None,
-        negatives=None,
-        loss=None,
+        query_tower: FeatureTower,
+        item_tower: FeatureTower,
+        dim: int = 64,
+        fan_outs: Sequence[int] = (10, 5),
+        aggregator: Aggregator | None = None,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
         **kwargs,
-    ):
+    ) -> None:
         aggregator = aggregator or Mean()
         over = {"user": "item", "item": "user"}
         layers = sage_layers(dim, fan_outs, aggregator, over)

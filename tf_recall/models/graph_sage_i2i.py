@@ -1,16 +1,21 @@
-"""GraphSAGE over items alone: what follows what in sessions, and what the items are."""
+"""GraphSAGE over items alone: the graph of consecutive items in sessions, and item features."""
+
+from collections.abc import Sequence
 
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.sessions import ByUser
+from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import InBatch
-from tf_recall.positives import ItemPairs
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import ItemPairs, Positives
 from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
-from tf_recall.towers.aggregators import Mean
+from tf_recall.towers.aggregators import Aggregator, Mean
+from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.graph import GraphEncoder, sage_layers
 
 
@@ -18,22 +23,26 @@ from tf_recall.towers.graph import GraphEncoder, sage_layers
 class GraphSAGEI2I(GraphRetriever):
     """Convolutions over the graph of items that follow one another in sessions (METHODS.md M13).
 
-    Items are queries and candidates alike; a user is the mean of the items taken, known or said by
-    the request.
+    Items are queries and candidates alike. A user is the mean of the items they interacted with, in
+    the training part or in the request's `history`.
 
-    Positives: two items next to one another in a session, supervised; or `WalkPairs()` (P4),
+    Positives: two items next to one another in a session (P2), supervised; or `WalkPairs()` (P4),
         without labels.
-    Negatives: the other rows' items (N4), priced by their share of the training positives.
-    Towers: features, then a convolution over a few neighbors for each fan-out, to unit length.
-    Loss: softmax over them (L7) with temperature and log q.
+    Negatives: the other rows' items (N4); their sampling probability is their share of the
+        positives.
+    Towers: features, then for each fan-out a convolution over a few neighbors, to unit length.
+    Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
         item_tower: a `FeatureTower("item", ...)`.
-        sessions: the recipe that cuts interactions into sessions, whose graph it is; `ByUser()` by
-            default.
+        sessions: the recipe that cuts interactions into sessions, of which the graph is made;
+            `ByUser()` by default.
         dim, fan_outs, aggregator, negatives, loss: as `GraphSAGE`.
         positives: `ItemPairs(sessions)` by default.
-        history_length: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make their vector.
+
+    Raises:
+        ValueError: no fan-out, or one below 1.
 
     Example:
         >>> tower = FeatureTower("item", [Id(64), Text("description", 32)])
@@ -44,24 +53,24 @@ class GraphSAGEI2I(GraphRetriever):
         >>> Service.build(model, catalog).similar(["tea"], k=10)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: negatives are those of the batch, and priced.
+    Departs from the paper: negatives are those of the batch, and scores are corrected by log q.
     """
 
     towers = {"item_tower": ("features", "item")}
 
     def __init__(
         self,
-        item_tower,
-        sessions=None,
-        dim=64,
-        fan_outs=(10, 5),
-        aggregator=None,
-        positives=None,
-        negatives=None,
-        loss=None,
-        history_length=LENGTH,
+        item_tower: FeatureTower,
+        sessions: Recipe | None = None,
+        dim: int = 64,
+        fan_outs: Sequence[int] = (10, 5),
+        aggregator: Aggregator | None = None,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
+        history_length: int = LENGTH,
         **kwargs,
-    ):
+    ) -> None:
         aggregator = aggregator or Mean()
         sessions = sessions or ByUser()
         over = {"item": "item"}
@@ -80,9 +89,8 @@ class GraphSAGEI2I(GraphRetriever):
         self.fan_outs = list(fan_outs)
 
     def make_graph(self, train, catalog):
-        return TypedGraph.of_items(
-            Graph.from_sessions(self.sessions(train, catalog), catalog.items.size)
-        )
+        sessions = self.sessions(train, catalog)
+        return TypedGraph.of_items(Graph.from_sessions(sessions, catalog.items.size))
 
     def neighbors(self):
         return uniform_neighbors(self.graph, self.fan_outs)

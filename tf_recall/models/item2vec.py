@@ -1,12 +1,14 @@
-"""Item2Vec: sessions are sentences, items are words."""
+"""Item2Vec: word2vec with sessions as sentences and items as words."""
 
 import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.features import Id
 from tf_recall.losses import NEG
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import Popularity
-from tf_recall.positives import ShrinkingWindows
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import Positives, ShrinkingWindows
 from tf_recall.retrievers.skip_gram import SkipGram
 from tf_recall.towers.features import FeatureTower
 
@@ -15,11 +17,11 @@ from tf_recall.towers.features import FeatureTower
 class Item2Vec(SkipGram):
     """Items near one another in a session have vectors near one another (METHODS.md M1).
 
-    Positives: two items within a window of one session (P2); popular items thinned out with `alpha`
-        (P5).
+    Positives: two items within a window of one session (P2); with `alpha` popular items are kept
+        less often (P5).
     Negatives: items by popularity to the power 0.75 (N2), shared by a batch.
-    Towers: none; a vector per item, and one more as context while training.
-    Loss: negative sampling (L3); `NCE()` is L2.
+    Towers: none; each item has one vector, and while training another one as context.
+    Loss: negative sampling (L3); with `NCE()` noise contrastive estimation (L2).
 
     Args:
         dim: length of the vectors.
@@ -27,7 +29,7 @@ class Item2Vec(SkipGram):
             ones.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
-        history_length: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make their vector.
 
     Example:
         >>> model = Item2Vec(dim=64, positives=ShrinkingWindows(ByColumn("invoice")))
@@ -39,15 +41,21 @@ class Item2Vec(SkipGram):
 
     Paper: Barkan and Koenigstein 2016, "Item2Vec: Neural Item Embedding for Collaborative
         Filtering", section 3.
-    Departs from the paper: negatives are shared by a batch; windows may be narrower than the
+    Departs from the paper: negatives are shared by a batch; windows may be smaller than the
         session.
     """
 
-    towers = {}
+    towers: dict = {}
 
     def __init__(
-        self, dim=64, positives=None, negatives=None, loss=None, history_length=LENGTH, **kwargs
-    ):
+        self,
+        dim: int = 64,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
+        history_length: int = LENGTH,
+        **kwargs,
+    ) -> None:
         super().__init__(
             positives or ShrinkingWindows(),
             negatives or Popularity(num=64),
@@ -60,7 +68,7 @@ class Item2Vec(SkipGram):
 
     def parts(self):
         parts = super().parts()
-        del parts["item_tower"]  # of its own making
+        del parts["item_tower"]  # the model makes it itself
         return parts
 
     def get_config(self):

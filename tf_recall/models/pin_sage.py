@@ -1,4 +1,4 @@
-"""PinSage: items told by the items that random walks from them visit most."""
+"""PinSage: the neighbors of an item are the items that random walks from it visit most."""
 
 import keras
 
@@ -7,25 +7,27 @@ from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
 from tf_recall.losses import Hinge
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import Curriculum, EasyHard, RankWindow, Uniform
-from tf_recall.positives import ItemPairs
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import ItemPairs, Positives
 from tf_recall.retrievers.graph import GraphRetriever
 from tf_recall.towers.convolutions import PinSageConvolution
+from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.graph import GraphEncoder
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class PinSage(GraphRetriever):
-    """Convolutions over an item's most visited neighbors, weighed by how often walks come there
-    (METHODS.md M14).
+    """Convolutions over the items that random walks visit most, by their visits (METHODS.md M14).
 
-    The walks go over the graph of users and items and start again at the item now and then. They
-    are taken once, before training. Items are queries and candidates alike; a user is the mean of
-    the items taken.
+    The walks go over the graph of users and items, with restarts at the item; they run once, before
+    training. Items are queries and candidates alike. A user is the mean of the items they
+    interacted with.
 
-    Positives: two items that a user took one after the other.
-    Negatives: items drawn uniformly (N1), and from the second epoch on some that walks from the
-        item visit, but not most often (N6).
+    Positives: two items that a user interacted with one after the other (P2).
+    Negatives: items drawn uniformly (N1), and from the second epoch on some items that walks visit,
+        but not most often (N6).
     Towers: features, a convolution for each layer, two dense layers, to unit length.
     Loss: a margin between the positive and each negative (L5).
 
@@ -34,13 +36,14 @@ class PinSage(GraphRetriever):
         dim: length of the vectors, of every layer.
         units: length of a message, and of the dense layer before the last.
         num_layers: how many convolutions.
-        num_neighbors: how many of the most visited items an item sees.
-        num_walks, length, restart: from each item so many walks of so many items, each of whose
-            steps starts again with the chance `restart`.
+        num_neighbors: how many of the most visited items are neighbors of an item.
+        num_walks: how many walks start at each item.
+        length: how many items a walk visits.
+        restart: the probability with which each step returns to the start of the walk.
         positives: `ItemPairs()` over each user's sequence by default.
         negatives: by default 500 of `Uniform`, and by a `Curriculum` up to 5 of a `RankWindow`.
         loss: `Hinge(0.1)` by default.
-        history_length: how many of a user's latest items make its vector.
+        history_length: how many of a user's latest items make their vector.
 
     Example:
         >>> tower = FeatureTower("item", [Text("title", 64), MultiValued("genres", 32)])
@@ -59,20 +62,20 @@ class PinSage(GraphRetriever):
 
     def __init__(
         self,
-        item_tower,
-        dim=64,
-        units=128,
-        num_layers=2,
-        num_neighbors=10,
-        num_walks=100,
-        length=5,
-        restart=0.3,
-        positives=None,
-        negatives=None,
-        loss=None,
-        history_length=LENGTH,
+        item_tower: FeatureTower,
+        dim: int = 64,
+        units: int = 128,
+        num_layers: int = 2,
+        num_neighbors: int = 10,
+        num_walks: int = 100,
+        length: int = 5,
+        restart: float = 0.3,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
+        history_length: int = LENGTH,
         **kwargs,
-    ):
+    ) -> None:
         layers = [{"item": PinSageConvolution(dim, units)} for _ in range(num_layers)]
         head = keras.Sequential(
             [keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)]
@@ -104,14 +107,10 @@ class PinSage(GraphRetriever):
         return [graph.over("item")[1], graph.over("user")[1]]
 
     def get_config(self):
-        arguments = {
+        own = {
+            "dim": self.dim,
             "units": self.units,
             "num_layers": len(self.encoder.convolutions),
-            **self.walks,
-        }
-        return {
-            **super().get_config(),
-            **arguments,
-            "dim": self.dim,
             "num_neighbors": self.num_neighbors,
         }
+        return {**super().get_config(), **own, **self.walks}

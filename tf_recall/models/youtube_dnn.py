@@ -1,41 +1,46 @@
-"""YouTubeDNN: users by what they did, so that new ones are answered from their first click."""
+"""YouTubeDNN: a user is the items they interacted with, so that new ones are served at once."""
+
+from collections.abc import Sequence
 
 import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.features import ExampleAge, History, Id
+from tf_recall.features.base import Feature
 from tf_recall.features.pooling import MeanPooling
 from tf_recall.losses import SampledSoftmax
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import InBatch, Mixture, Uniform
-from tf_recall.positives import NextItem
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives import NextItem, Positives
 from tf_recall.retrievers.base import Retriever
 from tf_recall.towers.features import FeatureTower
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class YouTubeDNN(Retriever):
-    """The mean of a user's latest items, through an MLP, predicts the next one (METHODS.md M9).
+    """The mean of a user's latest items, through an MLP, predicts the next item (METHODS.md M9).
 
     query = normalize(MLP([pooling of the history's item vectors ; other features of the user]))
     score = query . item_vector[item]
 
-    There is no table of users: who a user is, is what they did. A request that brings a history is
-    answered from it, known user or not; one that brings none, from what training kept.
+    There is no table of users: a user's vector is computed from their history. It is the request's,
+    for known and unknown users; or, where the request brings none, that of the training part.
 
-    Positives: an event's item, after the items before the event (P6).
+    Positives: the items before an event, and the event's item (P6).
     Negatives: the other rows' items and items drawn uniformly, mixed (N5).
-    Towers: for the query an MLP over history and features; for the item a vector per item, the same
-        that the history is made of.
+    Towers: for queries an MLP over history and features; for items one vector each, the same that
+        the history is made of.
     Loss: softmax over the drawn negatives (L4) with temperature and log q.
 
     Args:
         dim: length of the vectors.
         units: sizes of the MLP's hidden layers.
-        features: further features of the query; `[ExampleAge()]` by default, which asks for the
+        features: further features of the query; `[ExampleAge()]` by default, which needs the
             interactions' timestamp; `[]` for none.
-        length: how many items of a history, the latest.
-        pooling: what makes one vector of them, `MeanPooling()` by default.
-        positives: `NextItem()` by default; `NextItem(per_user=...)` takes as many examples of each
+        length: how many items of a history are used, the latest.
+        pooling: makes one vector of them, `MeanPooling()` by default.
+        positives: `NextItem()` by default; `NextItem(per_user=...)` draws as many examples of each
             user, as the paper does.
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
         loss: `SampledSoftmax(0.1)` by default.
@@ -47,24 +52,24 @@ class YouTubeDNN(Retriever):
         >>> history = model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch)
 
     Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.
-    Departs from the paper: the history's item vectors are those that are recommended; vectors are
-        of length 1, with a temperature; negatives are shared by a batch.
+    Departs from the paper: histories and candidates share one table of item vectors; vectors are of
+        length 1, with a temperature; negatives are shared by a batch.
     """
 
     towers: dict = {}
 
     def __init__(
         self,
-        dim=64,
-        units=(128,),
-        features=None,
-        length=LENGTH,
-        pooling=None,
-        positives=None,
-        negatives=None,
-        loss=None,
+        dim: int = 64,
+        units: Sequence[int] = (128,),
+        features: Sequence[Feature] | None = None,
+        length: int = LENGTH,
+        pooling: keras.layers.Layer | None = None,
+        positives: Positives | None = None,
+        negatives: Sampler | None = None,
+        loss: Loss | None = None,
         **kwargs,
-    ):
+    ) -> None:
         features = [ExampleAge()] if features is None else list(features)
         pooling = pooling or MeanPooling()
         items = FeatureTower("item", [Id(dim)])
@@ -85,7 +90,7 @@ class YouTubeDNN(Retriever):
 
     def parts(self):
         parts = super().parts()
-        del parts["query_tower"], parts["item_tower"]  # of its own making
+        del parts["query_tower"], parts["item_tower"]  # the model makes them itself
         return {**parts, "pooling": self.pooling, "features": self.features}
 
     def get_config(self):

@@ -1,25 +1,27 @@
-"""What positives are: which pairs of a training log belong together, as batches."""
+"""The base of all positives: which pairs of a training log are positive, as batches."""
 
 from abc import ABC, abstractmethod
 
 import numpy as np
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.features.needs import Needs
 
 
 class Positives(ABC):
-    """A recipe that makes training batches of the pairs that are positive.
+    """A recipe that makes training batches of positive pairs.
 
-    A subclass says by its attributes which models it goes with; a model refuses others by name when
-    it is made. Batches have `at(step)`, a function of the seed and the step, `dataset(start)`,
+    The attributes decide which models a subclass goes with; a model's constructor refuses the
+    others by name. Batches have `at(step)`, a function of the seed and the step, `dataset(start)`,
     `batch_size` and `steps_per_epoch`.
 
     Attributes:
-        query: whose rows the queries are, "user" or "item"; None: those that the model asks for.
+        query: whose rows the queries are, "user" or "item"; None: those that the model needs.
         item: whose rows the candidates are.
         windows: whether a row is a segment of centers with several positives each, instead of one
             query and one positive.
-        gives_history: whether rows can bring what a user did before the event.
+        gives_history: whether rows can bring the user's items before the event.
         walks: whether it walks on the graph of the model.
     """
 
@@ -29,7 +31,7 @@ class Positives(ABC):
     gives_history = False
     walks = False
 
-    def counts(self, train, catalog) -> dict[str, np.ndarray]:
+    def counts(self, train: Interactions, catalog: Catalog) -> dict[str, np.ndarray]:
         """How often each row is expected to be a positive in an epoch: `{entity: [V] int64}`.
 
         Sampling probabilities depend on them. By default they are the training counts.
@@ -41,8 +43,10 @@ class Positives(ABC):
         return {"user": catalog.users.counts, "item": catalog.items.counts}
 
     @abstractmethod
-    def batches(self, train, catalog, needs: Needs, batch_size: int, seed: int = 0):
-        """The training batches.
+    def batches(
+        self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
+    ):
+        """Makes the training batches.
 
         Args:
             train: the training `Interactions`.
@@ -66,8 +70,8 @@ class Positives(ABC):
             graph: whether it has a graph.
         """
         if cls.windows != windows:
-            ours, theirs = ("segments of sequences", "pairs")[:: 1 if cls.windows else -1]
-            return f"it learns from {theirs}, and {cls.__name__} gives {ours}"
+            kinds = {True: "segments of sequences", False: "pairs"}
+            return f"it learns from {kinds[windows]}, and {cls.__name__} gives {kinds[cls.windows]}"
         if cls.query not in (None, needs.query):
             return f"its queries are {needs.query}s, and those of {cls.__name__} {cls.query}s"
         if cls.item != item:
@@ -75,7 +79,7 @@ class Positives(ABC):
         if cls.walks and not graph:
             return f"it has no graph, and {cls.__name__} walks on one"
         if needs.history and not cls.gives_history:
-            return f"its query tower asks for histories, and {cls.__name__} gives none"
+            return f"its query tower needs histories, and {cls.__name__} gives none"
         return None
 
     def get_config(self) -> dict:

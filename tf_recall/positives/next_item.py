@@ -1,4 +1,4 @@
-"""What a user did before an event against the event's item."""
+"""The items that a user interacted with before an event, against the event's item."""
 
 import keras
 import numpy as np
@@ -8,17 +8,17 @@ from tf_recall.positives.user_item import UserItem, pasts
 
 @keras.saving.register_keras_serializable("tf_recall")
 class NextItem(UserItem):
-    """The next item after a user's history (METHODS.md P6).
+    """The item that follows a user's history (METHODS.md P6).
 
     row = (the last items before an event, the event's item)
 
     The history is cut strictly before the event: neither later events, nor events of the very same
-    time, nor the event's own item are in it. How long it is the query tower says.
+    time, nor the event's own item are in it. The query tower sets its length.
 
     Args:
         alpha, where: as `UserItem`.
-        per_user: how many examples of each user an epoch has, in the mean; those with fewer events
-            give all of theirs. So that very active users do not dominate; None: every event.
+        per_user: how many examples of each user an epoch has, in the mean, so that very active
+            users do not dominate; a user with fewer events has all of them. None: every event.
         min_history: how many earlier events of the user an event needs to be an example.
 
     Raises:
@@ -37,7 +37,7 @@ class NextItem(UserItem):
         where: str | None = None,
         per_user: int | None = None,
         min_history: int = 1,
-    ):
+    ) -> None:
         super().__init__(alpha, where)
         if per_user is not None and not per_user > 0:
             raise ValueError(f"per_user must be a number above 0, or None, not {per_user!r}")
@@ -51,7 +51,8 @@ class NextItem(UserItem):
         lines = np.arange(len(train)) if lines is None else lines
         _, past = pasts(train, catalog)
         enough = (past["cut"] - past["begin"])[lines] >= self.min_history
-        lines, keep = lines[enough], None if keep is None else keep[enough]
+        lines = lines[enough]
+        keep = None if keep is None else keep[enough]
         if not len(lines):
             raise ValueError(
                 f"no user has {self.min_history} events before another one: there is no example to "
@@ -61,7 +62,7 @@ class NextItem(UserItem):
             return lines, keep
         users = catalog.users.encode(train.frame["user_id"].to_numpy()[lines])
         rate = self.per_user / np.bincount(users)[users]
-        # a hair more, so that what rounds off does not cost the epoch a row
+        # slightly more, so that rounding does not cost the epoch a row
         rate = np.minimum(1, rate * (1 + 1e-6)).astype(np.float32)
         return lines, rate if keep is None else keep * rate
 

@@ -1,64 +1,75 @@
-"""Pairs of nodes for the models of graphs: of one session, or of one random walk."""
+"""Pairs of nodes for graph models: of one session, or of one random walk."""
 
 import keras
 import numpy as np
 
-from tf_recall.data.sessions import ByUser
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
+from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.data.stepwise import StepBatches
+from tf_recall.features.needs import Needs
 from tf_recall.positives.base import Positives
 from tf_recall.positives.windows import check_whole
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ItemPairs(Positives):
-    """Two items of one session, at most `window` places apart (METHODS.md P2), each event once an
-    epoch as the query.
+    """Two items of one session, at most `window` positions apart (METHODS.md P2).
 
-    pair = (items[i], items[j]) with 0 < |i - j| <= window, j drawn uniformly anew each epoch
+    pair = (items[i], items[j]) with 0 < |i - j| <= window
 
-    With `window=1` they are the edges of the graph of what follows what, as often as they occur. A
-    pair of an item with itself has weight 0.
+    Each event is the query once an epoch, and j is drawn uniformly anew each epoch. With `window=1`
+    the pairs are the edges of the graph of consecutive items, as often as they occur. A pair of an
+    item with itself has weight 0.
 
     Args:
         sessions: the recipe that cuts interactions into sessions; None: `ByUser()`.
-        window: how many places away the other item may be.
+        window: how many positions away the other item may be.
 
     Raises:
         ValueError: an argument out of range; at `batches`, no session has two items.
 
-    Ying et al., "Graph Convolutional Neural Networks for Web-Scale Recommender Systems", KDD 2018,
-    section 4.1: items taken one after the other.
+    Example:
+        >>> model = PinSage(items, positives=ItemPairs(ByGap(1800), window=2))
+
+    Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
+        Systems", section 4.1.
     """
 
     query = "item"
 
-    def __init__(self, sessions=None, window=1):
+    def __init__(self, sessions: Recipe | None = None, window: int = 1) -> None:
         check_whole(window=window)
-        self.sessions, self.window = ByUser() if sessions is None else sessions, window
+        self.sessions = ByUser() if sessions is None else sessions
+        self.window = window
 
-    def batches(self, train, catalog, needs, batch_size, seed=0):
+    def batches(
+        self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
+    ) -> StepBatches:
         sessions = self.sessions(train, catalog)
-        items, lengths = sessions.items, np.diff(sessions.offsets)
-        place = np.arange(len(items)) - np.repeat(sessions.offsets[:-1], lengths)
-        before = np.minimum(place, self.window).astype(np.int32)
-        behind = np.minimum(np.repeat(lengths, lengths) - 1 - place, self.window).astype(np.int32)
+        items = sessions.items
+        lengths = np.diff(sessions.offsets)
+        position = np.arange(len(items)) - np.repeat(sessions.offsets[:-1], lengths)
+        left = np.repeat(lengths, lengths) - 1 - position
+        before = np.minimum(position, self.window).astype(np.int32)
+        behind = np.minimum(left, self.window).astype(np.int32)
         at = np.flatnonzero(before + behind)
         if not len(at):
             raise ValueError("There is no pair to train on: no session has two items.")
 
         def draw(part, rng):
-            at, before = part["at"], part["before"]
-            other = rng.integers(
-                0, before + part["behind"]
-            )  # [B]: first those before, then those behind
+            at = part["at"]
+            before = part["before"]
+            # [B]: first those before, then those behind
+            other = rng.integers(0, before + part["behind"])
             other = at + np.where(other < before, other - before, other - before + 1)
-            query, item = items[at], items[other]
+            query = items[at]
+            item = items[other]
             weight = (query != item).astype(np.float32)
             return {"query": {"item": query}, "item": {"item": item}, "weight": weight}
 
-        return StepBatches(
-            {"at": at, "before": before[at], "behind": behind[at]}, draw, batch_size, seed
-        )
+        columns = {"at": at, "before": before[at], "behind": behind[at]}
+        return StepBatches(columns, draw, batch_size, seed)
 
     def get_config(self):
         return {
@@ -75,8 +86,7 @@ class ItemPairs(Positives):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class WalkPairs(Positives):
-    """A node and an item on a random walk from it: what GraphSAGE learns from without labels
-    (METHODS.md M13, P4).
+    """A node and an item on a random walk from it, without labels (METHODS.md P4, M13).
 
     walk = node, a neighbor of it, a neighbor of that, ...
     pair = (node, an item among the first `length` steps of the walk), drawn anew each epoch
@@ -85,29 +95,38 @@ class WalkPairs(Positives):
     weight 0.
 
     Args:
-        num_walks: from each node with edges an epoch.
+        num_walks: how many walks start at each node with edges in an epoch.
         length: steps of a walk.
 
     Raises:
         ValueError: an argument out of range.
 
-    Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", NIPS 2017,
-    section 3.2 and appendix C.
+    Example:
+        >>> model = GraphSAGE(users, items, positives=WalkPairs(num_walks=10, length=5))
+
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.2
+        and appendix C.
     """
 
     query = None
     walks = True
 
-    def __init__(self, num_walks=10, length=5):
+    def __init__(self, num_walks: int = 10, length: int = 5) -> None:
         check_whole(num_walks=num_walks, length=length)
-        self.num_walks, self.length = num_walks, length
+        self.num_walks = num_walks
+        self.length = length
 
-    def batches(self, train, catalog, needs, batch_size, seed=0):
-        graph, start = needs.graph, needs.query
+    def batches(
+        self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
+    ) -> StepBatches:
+        graph = needs.graph
+        start = needs.query
         starts = np.flatnonzero(graph.over(start)[1].degrees).astype(np.int32)
 
         def draw(part, rng):
-            node, of_type, items = part["start"], start, []
+            node = part["start"]
+            of_type = start
+            items = []
             for _ in range(self.length):
                 of_type, edges = graph.over(of_type)
                 node = edges.draw(node, 1, rng)[:, 0]

@@ -1,4 +1,4 @@
-"""Sequences of items to training batches of centers and contexts, block by block."""
+"""Training batches of centers and contexts, made from sequences of items block by block."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 BLOCK_EVENTS = 2**17  # read at a time; their segments are shuffled together
-# centers in a segment: enough to make the places beside them cheap, few enough for a small product
+# centers in a segment: many enough that the positions beside them cost little
 SIZE = 32
-DRY_BLOCKS = 8  # how many are expanded to see how many segments an epoch has
+DRY_BLOCKS = 8  # how many are expanded to estimate the segments of an epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +23,8 @@ class Block:
     Args:
         items: `[n]` int32.
         offsets: `[s + 1]`.
-        share: which part of an epoch's work it is: those of an epoch add up to 1.
-        conversion: `[s]` int32, or None.
+        share: its share of an epoch; the shares of an epoch's blocks add up to 1.
+        conversion: `[s]` int32, the item that each sequence led to, 0 for none; or None.
     """
 
     items: np.ndarray
@@ -34,29 +34,28 @@ class Block:
 
 
 class Stream:
-    """Batches of centers and contexts, made as they are read; a batch is a pure function of
-    `(seed, step)`.
+    """Batches of centers and contexts, made as they are read, by seed and step alone.
 
         epoch, i = divmod(step, steps_per_epoch)
-        rows = those of the blocks drawn by (seed, epoch, 0), then, should they run out, by (seed,
-        epoch, 1), ... batch = rows[i * num_rows : (i + 1) * num_rows],  num_rows = batch_size /
-        SIZE
+        rows = those of the blocks drawn by (seed, epoch, 0),
+            then, if there are too few, by (seed, epoch, 1), ...
+        batch = rows[i * num_rows : (i + 1) * num_rows],  num_rows = batch_size / SIZE
 
-    A row is a segment of `SIZE` centers. It has the interface of `Batches`. How many rows an epoch
-    has is left to chance, so `steps_per_epoch` is what the first blocks of epoch 0 lead to expect;
-    where they are all of them, it is what epoch 0 has. An epoch with more rows is cut, one with
-    fewer goes on with another draw of the same sequences. To start at an epoch costs nothing; to
-    start within one, the blocks before are made again.
+    A row is a segment of `SIZE` centers. A stream has the interface of `Batches`. The number of
+    rows of an epoch is random, so `steps_per_epoch` is extrapolated from the first blocks of epoch
+    0; where these are all its blocks, it is exact. An epoch with more rows is cut, one with fewer
+    goes on with another draw of the same sequences. A start at the beginning of an epoch costs
+    nothing; for a start within one, the blocks before are made again.
 
     Args:
         blocks: from a `numpy.random.Generator` to an epoch's `Block`s.
-        expand: from a `Block` and the generator to its rows in random order, in pieces, as
-            `windows.segments` has them.
+        expand: from a `Block` and the generator to its rows in random order, in parts, each as
+            `windows.segments` returns it.
         batch_size: centers in a batch, rounded down to whole segments, at least one and at most an
             epoch's.
         seed: same seed, same batches.
 
-    Call shapes:
+    Batches:
         `{"item": [G, SIZE + 2 * window], "left": [G, SIZE], "right": [G, SIZE]}`, and
         `"conversion": [G, SIZE]`, int32.
 
@@ -70,13 +69,16 @@ class Stream:
         expand: Callable[[Block, np.random.Generator], Iterator[dict[str, np.ndarray]]],
         batch_size: int,
         seed: int = 0,
-    ):
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
-        self._blocks, self._expand, self.seed = blocks, expand, seed
+        self._blocks = blocks
+        self._expand = expand
+        self.seed = seed
         self.num_events, num_rows, self._empty = self._dry_run()
         self._rows = min(max(1, int(batch_size) // SIZE), num_rows)  # in a batch
-        self.batch_size, self.steps_per_epoch = self._rows * SIZE, num_rows // self._rows
+        self.batch_size = self._rows * SIZE
+        self.steps_per_epoch = num_rows // self._rows
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -92,9 +94,7 @@ class Stream:
             i -= len(chunk["item"])
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
-        """An endless `tf.data.Dataset` of batches whose first element is the batch of step
-        `start`.
-        """
+        """An endless `tf.data.Dataset` of batches that begins with the batch of step `start`."""
         import tensorflow as tf
 
         if start < 0:
@@ -108,31 +108,27 @@ class Stream:
         def chunks():
             return itertools.chain.from_iterable(map(self._chunks, itertools.count(epoch)))
 
-        batches = (
-            tf.data.Dataset.from_generator(chunks, output_signature=specs).prefetch(1).unbatch()
-        )
+        dataset = tf.data.Dataset.from_generator(chunks, output_signature=specs)
+        batches = dataset.prefetch(1).unbatch()
         options = tf.data.Options()
-        options.autotune.enabled = (
-            False  # nothing to tune, and its thread holds up the end of `fit` for seconds
-        )
+        # there is nothing to tune, and its thread delays the end of `fit` by seconds
+        options.autotune.enabled = False
         return batches.skip(skipped).prefetch(4).with_options(options)
 
     def _dry_run(self):
-        """Events and rows of an epoch, as far as the first blocks tell, and what rows look like."""
-        rng, share, num_events, num_rows, empty = (
-            np.random.default_rng([self.seed, 0, 0]),
-            0.0,
-            0,
-            0,
-            None,
-        )
+        """Events and rows of an epoch, by its first blocks, and columns without rows."""
+        rng = np.random.default_rng([self.seed, 0, 0])
+        share = 0.0
+        num_events = num_rows = 0
+        empty = None
         for i, block in enumerate(self._blocks(rng)):
             if i >= DRY_BLOCKS and num_rows:
                 break
-            share, num_events = share + block.share, num_events + len(block.items)
-            for piece in self._expand(block, rng):
-                num_rows += len(piece["item"])
-                empty = {name: column[:0] for name, column in piece.items()}
+            share += block.share
+            num_events += len(block.items)
+            for part in self._expand(block, rng):
+                num_rows += len(part["item"])
+                empty = {name: column[:0] for name, column in part.items()}
         else:
             share = 1.0
         if not num_rows:
@@ -142,7 +138,7 @@ class Stream:
             )
         return round(num_events / share), max(1, round(num_rows / share)), empty
 
-    def _pieces(self, epoch):
+    def _parts(self, epoch):
         for again in itertools.count():
             rng = np.random.default_rng([self.seed, epoch, again])
             for block in self._blocks(rng):
@@ -150,19 +146,18 @@ class Stream:
 
     def _chunks(self, epoch):
         """An epoch's batches, as many at a time as a block gives: columns `[count, G, ...]`."""
-        remainder, missing = self._empty, self.steps_per_epoch
-        for piece in self._pieces(epoch):
-            piece = {
-                name: np.concatenate([remainder[name], column]) for name, column in piece.items()
-            }
-            count = min(len(piece["item"]) // self._rows, missing)
+        remainder = self._empty
+        missing = self.steps_per_epoch
+        for part in self._parts(epoch):
+            rows = {name: np.concatenate([remainder[name], part[name]]) for name in part}
+            count = min(len(rows["item"]) // self._rows, missing)
             num = count * self._rows
             if count:
                 yield {
                     name: column[:num].reshape(count, self._rows, *column.shape[1:])
-                    for name, column in piece.items()
+                    for name, column in rows.items()
                 }
-            remainder = {name: column[num:] for name, column in piece.items()}
+            remainder = {name: column[num:] for name, column in rows.items()}
             missing -= count
             if not missing:
                 return

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 
 from tf_recall.data.batches import Batches
-from tf_recall.data.catalog import times_of
+from tf_recall.data.catalog import Catalog, times_of
 from tf_recall.data.histories import Histories
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.stepwise import StepBatches
 from tf_recall.data.tables import flags
+from tf_recall.features.needs import Needs
 from tf_recall.positives.base import Positives
 from tf_recall.positives.subsampling import check_alpha, keep_rates
 
@@ -40,7 +42,7 @@ class UserItem(Positives):
         self.alpha = alpha
         self.where = where
 
-    def counts(self, train, catalog):
+    def counts(self, train: Interactions, catalog: Catalog) -> dict[str, np.ndarray]:
         lines, keep = self._chosen(train, catalog)
         if lines is None and keep is None:
             return super().counts(train, catalog)
@@ -52,7 +54,9 @@ class UserItem(Positives):
             "item": _expected(items, keep, catalog.items.size),
         }
 
-    def batches(self, train, catalog, needs, batch_size, seed=0):
+    def batches(
+        self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
+    ) -> Batches:
         lines, keep = self._chosen(train, catalog)
         chosen = train if lines is None else train.select(lines)
         columns = _columns(chosen, catalog, needs)
@@ -61,12 +65,14 @@ class UserItem(Positives):
             columns["past"] = past if lines is None else _select(past, lines)
         known = columns["item"]["item"] > 0
         if not known.all():
-            columns, keep = _select(columns, known), None if keep is None else keep[known]
+            columns = _select(columns, known)
+            keep = None if keep is None else keep[known]
         if not needs.history:
             return Batches(columns, batch_size, seed, keep=keep)
 
         def finish(batch, rng):
-            past, items = batch.pop("past"), batch["item"]["item"]
+            past = batch.pop("past")
+            items = batch["item"]["item"]
             history = histories.before(past["begin"], past["cut"], needs.history, items)
             return {**batch, "query": {**batch["query"], "history": history}}
 
@@ -91,11 +97,10 @@ class UserItem(Positives):
         return {"alpha": self.alpha, "where": self.where}
 
 
-def user_item(interactions, catalog, needs) -> dict:
-    """The columns of a user and each item interacted with (METHODS.md P1).
+def user_item(interactions: Interactions, catalog: Catalog, needs: Needs) -> dict:
+    """The pairs of a user and each item interacted with, as columns of numbers (METHODS.md P1).
 
-    Everything is a number afterwards: ids are rows, context is encoded, so that the training step
-    looks up no strings.
+    Ids become rows and context becomes codes, so that the training step looks up no strings.
 
     Args:
         interactions: the training `Interactions`.
@@ -119,7 +124,7 @@ def user_item(interactions, catalog, needs) -> dict:
     return _select(columns, columns["item"]["item"] > 0)
 
 
-def pasts(train, catalog) -> tuple[Histories, dict[str, np.ndarray]]:
+def pasts(train: Interactions, catalog: Catalog) -> tuple[Histories, dict[str, np.ndarray]]:
     """The histories of the training part, and where each line's past begins and ends in them.
 
     Returns:
@@ -130,7 +135,8 @@ def pasts(train, catalog) -> tuple[Histories, dict[str, np.ndarray]]:
     users = catalog.users.encode(frame["user_id"])
     items = catalog.items.encode(frame["item_id"])
     histories, lines = Histories.with_lines(users, items, times_of(frame), catalog.users.size)
-    begin, cut = np.zeros(len(frame), np.int64), np.zeros(len(frame), np.int64)
+    begin = np.zeros(len(frame), np.int64)
+    cut = np.zeros(len(frame), np.int64)
     begin[lines] = histories.offsets[histories.users]
     cut[lines] = histories.cuts()
     return histories, {"begin": begin, "cut": cut}
@@ -151,7 +157,7 @@ def _columns(interactions, catalog, needs):
 
 
 def _expected(rows, keep, size):
-    """How often each row is expected, rounded up, what rates were rounded by aside."""
+    """How often each row is expected, rounded up; a rounding error of the rates adds nothing."""
     return np.ceil(np.round(np.bincount(rows, keep, minlength=size), 3)).astype(np.int64)
 
 
@@ -162,20 +168,21 @@ def _select(columns, rows):
     }
 
 
+def _listed(value):
+    """A list of ids, or text such as "i3|i7", as a list; anything else is an empty one."""
+    if isinstance(value, str):
+        return value.split("|")
+    return list(value) if isinstance(value, list | tuple | np.ndarray) else []
+
+
 def _negatives(frame, vocabulary, num):
     """The rows `[n, num]` of the items in column `negatives`, padded with 0; unknown ones are 0."""
     if "negatives" not in frame:
         raise ValueError(
-            "the sampler asks for negatives of each row's own, and the interactions have no column "
+            "the sampler needs negatives of each row's own, and the interactions have no column "
             f"'negatives': {list(frame)}"
         )
-    lists = frame["negatives"].map(
-        lambda value: value.split("|") if isinstance(value, str) else value
-    )
-    lists = lists.map(
-        lambda value: list(value)[:num] if isinstance(value, list | tuple | np.ndarray) else []
-    )
-    ids = lists.explode().dropna()
+    ids = frame["negatives"].map(lambda value: _listed(value)[:num]).explode().dropna()
     ids = ids[ids != ""].astype(np.int64 if vocabulary.dtype == "int64" else str)
     rows = np.zeros((len(frame), num), np.int32)
     rows[ids.index, ids.groupby(level=0).cumcount()] = vocabulary.encode(ids)

@@ -1,8 +1,11 @@
-"""Two items near one another on a random walk, as training batches of a center and its contexts."""
+"""Two items near one another on a random walk, as batches of centers and their contexts."""
+
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 
+from tf_recall.data.sessions import Recipe
 from tf_recall.graph.csr import Graph
 from tf_recall.positives.stream import Block
 from tf_recall.positives.windows import Windows, check_whole
@@ -10,24 +13,23 @@ from tf_recall.positives.windows import Windows, check_whole
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Walks(Windows):
-    """Two items within a window of one random walk on the graph of what followed what
-    (METHODS.md P4, M4).
+    """Two items in a window of one random walk on the graph of consecutive items (METHODS.md P4).
 
     M[i, j] = how often item i is directly followed by j in a session
     P(j | i) = M[i, j] / sum over k of M[i, k]
     pairs = (walk[i], walk[j]) with 0 < |i - j| <= window, and walk[i] != walk[j]
 
-    Walks connect items that no session holds together, and each epoch takes other ones: `num_walks`
-    from every item that anything followed, in random order. One ends early where nothing followed.
-    What is drawn when, and what is left out, are as in `Windows`; `alpha` thins the places of a
-    walk by shares among the sessions' events.
+    Walks connect items that no session holds together. Each epoch draws new walks: `num_walks` from
+    every item that another one followed, in random order. A walk ends early where no item followed.
+    Draws and omissions are as in `Windows`; `alpha` thins the positions of a walk by the items'
+    shares of the sessions' events.
 
     Args:
         sessions: the recipe that cuts interactions into sessions, of `tf_recall.data.sessions`;
             None: `ByUser()`. An item that sessions lead to (`WithConversion`) is not used.
-        num_walks: from each item an epoch.
+        num_walks: how many walks start at each item in an epoch.
         length: steps of a walk, which then has `length + 1` items.
-        window, alpha: see `Windows`.
+        window, alpha: as `Windows`.
 
     Raises:
         ValueError: an argument out of range.
@@ -35,15 +37,23 @@ class Walks(Windows):
     Example:
         >>> model = EGES(tower, positives=Walks(ByGap(3600), num_walks=10, length=10))
 
-    Wang et al., "Billion-scale Commodity Embedding for E-commerce Recommendation in Alibaba", KDD
-    2018, section 3.1; Perozzi, Al-Rfou, Skiena, "DeepWalk: Online Learning of Social
-    Representations", KDD 2014, section 4.2.
+    Paper: Wang et al. 2018, "Billion-scale Commodity Embedding for E-commerce Recommendation in
+        Alibaba", sections 2.2 and 2.3.
+    Paper: Perozzi et al. 2014, "DeepWalk: Online Learning of Social Representations", section 4.2.
     """
 
-    def __init__(self, sessions=None, num_walks=10, length=10, window=5, alpha=None):
+    def __init__(
+        self,
+        sessions: Recipe | None = None,
+        num_walks: int = 10,
+        length: int = 10,
+        window: int = 5,
+        alpha: float | None = None,
+    ) -> None:
         super().__init__(sessions, window, alpha)
         check_whole(num_walks=num_walks, length=length)
-        self.num_walks, self.length = num_walks, length
+        self.num_walks = num_walks
+        self.length = length
 
     def _sequences(self, sessions, num_events):
         graph = Graph.from_sessions(sessions, int(np.max(sessions.items, initial=0)) + 1)
@@ -53,9 +63,17 @@ class Walks(Windows):
         return {**super().get_config(), "num_walks": self.num_walks, "length": self.length}
 
 
-def walk_blocks(graph, num_walks, length, num_events, rng):
-    """`num_walks` rounds of a walk from each node that has edges, in random order; some
-    `num_events` items a block.
+def walk_blocks(
+    graph: Graph, num_walks: int, length: int, num_events: int, rng: np.random.Generator
+) -> Iterator[Block]:
+    """Random walks from each node that has edges, in blocks of about `num_events` items.
+
+    Args:
+        graph: what is walked on.
+        num_walks: how many rounds, in each of which one walk starts at each node.
+        length: steps of a walk.
+        num_events: items of a block.
+        rng: of the draws, and of the order of the nodes in a round.
     """
     starts = np.flatnonzero(graph.degrees).astype(np.int32)
     num_starts = max(1, num_events // (length + 1))

@@ -1,27 +1,45 @@
-"""The binder of the graph models: pairs of nodes, and vectors made of neighbors' vectors."""
+"""The base of the graph models: pairs of nodes, whose vectors are made of neighbors' vectors."""
 
 import functools
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.interactions import Interactions
 from tf_recall.features.needs import Needs
+from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import UniformNeighbors
 from tf_recall.graph.stream import GraphBatches
+from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
+from tf_recall.losses.base import Loss
 from tf_recall.negatives import RankWindow
-from tf_recall.retrievers.base import Retriever, deserialized
+from tf_recall.negatives.base import Sampler
+from tf_recall.positives.base import Positives
+from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import num_replicas
 from tf_recall.retrievers.optimizers import LazyAdam
-from tf_recall.towers.graph import GraphTower
+from tf_recall.retrievers.parts import deserialized
+from tf_recall.retrievers.vectors import Encoded
+from tf_recall.towers.graph import GraphEncoder, GraphTower
 from tf_recall.towers.history import HistoryTower
 
-VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # of the walks behind a rank window
+VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # walks that rank a window's items
 
 
-def uniform_neighbors(graph, fan_outs):
-    """For each layer and type, so many neighbors drawn uniformly; a seed's own come first."""
+def uniform_neighbors(
+    graph: TypedGraph, fan_outs: Sequence[int]
+) -> list[dict[str, UniformNeighbors]]:
+    """Neighbors drawn uniformly, by layer and type of nodes.
+
+    Args:
+        graph: the `TypedGraph`.
+        fan_outs: how many of a node, first of the nodes of the batch, then of their neighbors, ...
+    """
     return [
         {t: UniformNeighbors(graph.over(t)[1], num) for t in graph.sizes}
         for num in reversed(fan_outs)
@@ -29,32 +47,40 @@ def uniform_neighbors(graph, fan_outs):
 
 
 class GraphRetriever(Retriever):
-    """A `Retriever` whose towers see a node's neighbors.
+    """A `Retriever` whose towers aggregate a node's neighbors (METHODS.md M13, M14).
 
     A batch brings the part of the graph around its nodes, drawn on the host while the step before
-    is computed. Of all those nodes each is encoded once, whatever it is needed for. Negatives must
-    be foretold: `Sampler.ahead`.
+    is computed. Each of those nodes is encoded once, as query, positive, negative or neighbor. The
+    negatives must be known before the step: `Sampler.ahead`.
 
     After training, and whenever the catalog is embedded, `refresh` computes every node's vector
-    from all of its neighbors, layer by layer; towers then answer from tables, the graph stays
-    behind.
+    from all of its neighbors, layer by layer; serving then reads tables and needs no graph.
 
     Args:
         encoder: the `GraphEncoder`.
         positives, negatives, loss: as `Retriever`.
-        history_length: of the `HistoryTower`.
+        history_length: how many of a user's latest items make their vector, where the graph has no
+            users.
 
     Call: a batch of `GraphBatches` -> the loss, a scalar.
 
     Raises:
-        ValueError: at `adapt`, the sampler draws what no batch foretells; at a step, there are
-            several replicas.
+        ValueError: at `adapt`, the sampler's draws are not known before the step; at a step, there
+            are several replicas.
     """
 
     has_graph = True
-    graph = None
+    graph: TypedGraph | None = None
 
-    def __init__(self, positives, negatives, encoder, loss, history_length: int = LENGTH, **kwargs):
+    def __init__(
+        self,
+        positives: Positives,
+        negatives: Sampler,
+        encoder: GraphEncoder,
+        loss: Loss,
+        history_length: int = LENGTH,
+        **kwargs,
+    ) -> None:
         item_tower = GraphTower("item", encoder)
         if "user" in encoder.bases:
             query_tower = GraphTower("user", encoder)
@@ -73,19 +99,19 @@ class GraphRetriever(Retriever):
         negatives = 0 if self._windows() else self.negatives.num_given
         return Needs(self.query_type, negatives=negatives, graph=self.graph)
 
-    def make_graph(self, train, catalog):
-        """The `TypedGraph` that convolutions look at."""
+    def make_graph(self, train: Interactions, catalog: Catalog) -> TypedGraph:
+        """Makes the graph whose neighbors the convolutions aggregate."""
         raise NotImplementedError
 
-    def neighbors(self):
-        """What draws a batch's neighbors: `[{type: neighbors}]`, the first layer first."""
+    def neighbors(self) -> list[dict]:
+        """The samplers of neighbors, `[{type: neighbors}]`, the first layer first."""
         raise NotImplementedError
 
-    def hops(self, train, catalog):
-        """The graphs that walks behind a `RankWindow` step over in turn, from items to items."""
+    def hops(self, train: Interactions, catalog: Catalog) -> list[Graph]:
+        """The graphs, used in turn, of the walks from items to items that a `RankWindow` needs."""
         raise NotImplementedError
 
-    def adapt(self, train, catalog, graph=None):
+    def adapt(self, train: Interactions, catalog: Catalog, graph: TypedGraph | None = None) -> Self:
         """As `Retriever.adapt`, and makes the graph of the training part.
 
         Args:
@@ -96,7 +122,7 @@ class GraphRetriever(Retriever):
         counted = catalog.with_counts(self.positives.counts(train, catalog))
         self._adapt_towers(train, counted)
         self._adapt_negatives(counted)
-        self.negatives.ahead(0)  # raises where a sampler does not foretell
+        self.negatives.ahead(0)  # raises where the draws are not known before the step
         self.graph = graph or self.make_graph(train, catalog)
         self._build()
         return self
@@ -118,7 +144,9 @@ class GraphRetriever(Retriever):
             return None
         return {name: getattr(self, name).get_build_config() for name in ("encoder", "query_tower")}
 
-    def batches(self, train, catalog, batch_size: int = 1024, seed: int = 0):
+    def batches(
+        self, train: Interactions, catalog: Catalog, batch_size: int = 1024, seed: int = 0
+    ) -> GraphBatches:
         """As `Retriever.batches`; each batch brings its part of the graph along."""
         if self.built and self.graph is None:  # of a model that was saved
             self.graph = self.make_graph(train, catalog)
@@ -139,30 +167,26 @@ class GraphRetriever(Retriever):
         ]
 
     def _rank_window(self, train, catalog, seed):
-        """What draws each row's hard negatives from the window of a `RankWindow`, if there is
-        one.
-        """
+        """The function that draws hard negatives for a `RankWindow`; None where there is none."""
         windows = self._windows()
         if not windows:
             return None
         (window,) = windows
-        ranked = important(
-            self.hops(train, catalog), catalog.items.size, window.high, seed=seed, **VISITS
-        )
+        hops = self.hops(train, catalog)
+        ranked = important(hops, catalog.items.size, window.high, seed=seed, **VISITS)
 
         def negatives(batch, rng):
             nodes = batch["query"].get("item", batch["item"]["item"])
-            begin, degree = ranked.offsets[nodes], ranked.degrees[nodes]
-            inside = np.minimum(degree, window.high) - window.low  # how many items the window holds
-            rank = window.low + (rng.random([len(nodes), window.num]) * inside[:, None]).astype(
-                np.int64
-            )
+            begin = ranked.offsets[nodes]
+            inside = np.minimum(ranked.degrees[nodes], window.high) - window.low  # items in it
+            drawn = rng.random([len(nodes), window.num]) * inside[:, None]  # [B, H]
+            rank = window.low + drawn.astype(np.int64)
             rows = ranked.targets[np.minimum(begin[:, None] + rank, ranked.num_edges - 1)]
             return np.where(inside[:, None] > 0, rows, 0).astype(np.int32)
 
         return negatives
 
-    def encode(self, batch, training):
+    def encode(self, batch: dict, training: bool) -> Encoded:
         if num_replicas() > 1:
             raise ValueError(
                 f"{type(self).__name__} trains on one device: its batches do not split"
@@ -184,8 +208,8 @@ class GraphRetriever(Retriever):
         for base in self.encoder.bases.values():
             base.end_step()
 
-    def attached(self, interactions, catalog):
-        """The trained model on a grown graph: new nodes get vectors from features and edges.
+    def attached(self, interactions: Interactions, catalog: Catalog) -> tuple[Self, Catalog]:
+        """The trained model on a larger graph: new nodes get vectors from features and edges.
 
         Args:
             interactions: all that are known by now, old ones too, with side tables that describe
@@ -193,7 +217,7 @@ class GraphRetriever(Retriever):
             catalog: the catalog that the model was trained on.
 
         Returns:
-            The model, of the same weights, and its catalog; `Service.build` takes both.
+            A model with the same weights, and its catalog; `Service.build` takes both.
 
         Example:
             >>> model, catalog = model.attached(interactions, catalog)
@@ -221,11 +245,11 @@ class GraphRetriever(Retriever):
         return model, catalog
 
     def default_optimizer(self):
-        # Most weights are matrices of the convolutions, which an Adagrad of rows makes die at the
-        # rate tables want.
+        # Most weights are matrices of the convolutions: at the rate that tables need, Adagrad would
+        # drive their ReLUs to 0.
         return LazyAdam(0.003)
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Computes every node's vectors from all of its neighbors; a saved model has them."""
         if self.graph is None:
             return
@@ -235,12 +259,12 @@ class GraphRetriever(Retriever):
             self.query_tower.refresh(layers)
 
     def fit(self, *args, **kwargs):
-        """As `Retriever.fit`; afterwards the towers answer from the whole graph."""
+        """As `Retriever.fit`, then `refresh`."""
         history = super().fit(*args, **kwargs)
         self.refresh()
         return history
 
-    def embed_catalog(self):
+    def embed_catalog(self) -> np.ndarray:
         """As `Retriever.embed_catalog`, computed from the whole graph."""
         self.refresh()
         return super().embed_catalog()

@@ -1,18 +1,23 @@
-"""What the package needs of Keras beyond its public interface.
+"""Lets Keras find the package's classes in a model file, by more than its public interface.
 
 `import tf_recall` runs this file, so nothing here imports Keras at the top.
 """
 
 import importlib
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tf_recall.registry import REGISTRY
+
+if TYPE_CHECKING:
+    import keras
 
 PACKAGE = "tf_recall"
 
 
 class LazyClass:
-    """Stands among Keras's custom objects for a class whose module is not imported yet.
+    """A custom object of Keras in place of a class whose module is not imported yet.
 
     Keras makes an object of a saved model by `from_config` of what is registered under its name.
     Importing the module registers the class itself in place of this.
@@ -22,7 +27,7 @@ class LazyClass:
         name: the name of the class.
     """
 
-    def __init__(self, module: str, name: str):
+    def __init__(self, module: str, name: str) -> None:
         self.module = module
         self.name = name
 
@@ -32,17 +37,17 @@ class LazyClass:
 
 
 class KerasWatch:
-    """A finder of modules that lets Keras know the package's classes as soon as it is imported.
+    """A finder of modules that registers the package's classes as soon as Keras is imported.
 
     Args:
         homes: module by class name.
     """
 
-    def __init__(self, homes: dict[str, str]):
+    def __init__(self, homes: dict[str, str]) -> None:
         self.homes = homes
 
     def find_spec(self, fullname, path=None, target=None):
-        """Finds Keras by the other finders, and adds to what its import does."""
+        """Finds Keras by the other finders, and makes its import register the classes."""
         if fullname != "keras":
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -79,13 +84,13 @@ def watch_keras(public: dict[str, str]) -> None:
 
 
 def register(homes: dict[str, str]) -> None:
-    """Puts a `LazyClass` among Keras's custom objects for each class that is not there yet."""
+    """Adds a `LazyClass` to Keras's custom objects for each class that is not there yet."""
     objects = importlib.import_module("keras.saving").get_custom_objects()
     for name, module in homes.items():
         objects.setdefault(f"{PACKAGE}>{name}", LazyClass(module, name))
 
 
-def load_model(path):
+def load_model(path: str | Path) -> "keras.Model":
     """Loads a Keras model file of the package: what `model.save(path)` wrote.
 
     The same as `keras.models.load_model(path)` after `import tf_recall`.
@@ -94,7 +99,7 @@ def load_model(path):
         path: a `.keras` file; an export keeps its model in `training/model.keras`.
 
     Raises:
-        ValueError: there is no such file, or it is no Keras model.
+        ValueError: there is no such file, or it is not a Keras model.
 
     Example:
         >>> model = tf_recall.load_model("saved_models/two_tower/1/training/model.keras")

@@ -1,7 +1,6 @@
-"""Optimizers that touch only the rows a batch named: the cost of a step does not grow with the
-table.
+"""Optimizers that update only the rows of a batch: a step costs the same in a larger table.
 
-They serve tables read by row (`tf_recall.features.embedding.RowEmbedding`), whose gradients are
+They are for tables read by row (`tf_recall.features.embedding.RowEmbedding`), whose gradients are
 `tf.IndexedSlices`; any other variable is updated by the Keras optimizer they extend. Shapes are
 static and every operation has an XLA kernel. Of mixed precisions prefer bfloat16: float16 needs
 `keras.optimizers.LossScaleOptimizer`, which scans whole tables.
@@ -20,7 +19,7 @@ _REFUSED = {
 
 
 class _RowwiseOptimizer(keras.optimizers.Optimizer):
-    """What row-wise optimizers share. A subclass says what becomes of the rows: `update_rows`."""
+    """The base of optimizers of rows; a subclass defines `update_rows`."""
 
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is not None:
@@ -36,24 +35,22 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
             if self.weight_decay and self._use_weight_decay(table):
                 raise ValueError(
                     f"weight_decay={self.weight_decay} would shrink every row of {table.name} at "
-                    "every step: before "
-                    f"training, call exclude_from_weight_decay(var_names=[{table.name!r}]) on the "
-                    "optimizer"
+                    "every step: before training, call "
+                    f"exclude_from_weight_decay(var_names=[{table.name!r}]) on the optimizer"
                 )
         super().apply(grads, trainable_variables)
 
     def _clip_gradients(self, grads):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return grads
-        # A table's norm is that of its rows' sums, so each sum stands once and the row's other
-        # occurrences at zero.
+        # A table's norm is that of its rows' sums: the first occurrence of a row carries its sum,
+        # the others zero.
         values = [_sum_once(gradient) if _by_row(gradient) else gradient for gradient in grads]
-        return [
-            tf.IndexedSlices(clipped, gradient.indices, gradient.dense_shape)
-            if _by_row(gradient)
-            else clipped
-            for gradient, clipped in zip(grads, super()._clip_gradients(values), strict=True)
-        ]
+        clipped = list(super()._clip_gradients(values))
+        for at, gradient in enumerate(grads):
+            if _by_row(gradient):
+                clipped[at] = tf.IndexedSlices(clipped[at], gradient.indices, gradient.dense_shape)
+        return clipped
 
     def update_step(self, gradient, variable, learning_rate):
         if not _by_row(gradient):
@@ -62,11 +59,17 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
         values = tf.cast(_sum_everywhere(gradient), variable.dtype)
         self.update_rows(gradient.indices, values, variable, tf.cast(learning_rate, variable.dtype))
 
-    def update_rows(self, rows, gradient, variable, learning_rate):
+    def update_rows(
+        self,
+        rows: tf.Tensor,
+        gradient: tf.Tensor,
+        variable: keras.Variable,
+        learning_rate: tf.Tensor,
+    ) -> None:
         """Updates `variable` and its state at `rows` `[R]` by `gradient` `[R, dim]`.
 
-        A row named twice carries the same gradient twice, the sum: its new value is written twice,
-        not added twice.
+        A row that occurs twice has the same gradient twice, the sum: its new value is written
+        twice, not added twice.
         """
         raise NotImplementedError
 
@@ -77,14 +80,14 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
-    """Adagrad that reads and writes only the rows of a batch.
+    """Adagrad that reads and writes only a batch's rows of a table.
 
     accumulator[row] += gradient[row]^2
     variable[row] -= learning_rate * gradient[row] / sqrt(accumulator[row] + epsilon)
 
     `gradient[row]` is the sum over the row's occurrences in the batch. A row without gradient would
-    not move under `keras.optimizers.Adagrad` either, so given dense gradients that one gives the
-    same numbers at the cost of a whole table; given rows, it squares each occurrence apart.
+    not change under `keras.optimizers.Adagrad` either: with dense gradients that optimizer computes
+    the same numbers at the cost of a whole table; with rows, it squares each occurrence by itself.
 
     Args: those of `keras.optimizers.Adagrad`. The accumulators start at 1e-6 instead of 0.1: our
         losses are means over the batch, so a row's gradient is of the order of 1 / B, and a start
@@ -98,11 +101,17 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
     Example:
         >>> model.compile(optimizer=SparseAdagrad(learning_rate=0.1))
 
-    Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
-    Optimization", JMLR 2011.
+    Paper: Duchi et al. 2011, "Adaptive Subgradient Methods for Online Learning and Stochastic
+        Optimization", section 1.1.
     """
 
-    def __init__(self, learning_rate=0.1, initial_accumulator_value=1e-6, epsilon=1e-7, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float = 0.1,
+        initial_accumulator_value: float = 1e-6,
+        epsilon: float = 1e-7,
+        **kwargs,
+    ) -> None:
         super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
 
     def update_rows(self, rows, gradient, variable, learning_rate):
@@ -114,15 +123,15 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
-    """Adam that reads and writes only the rows of a batch.
+    """Adam that reads and writes only a batch's rows of a table.
 
     m[row] += (1 - beta_1) * (gradient[row] - m[row])
     v[row] += (1 - beta_2) * (gradient[row]^2 - v[row])
-    variable[row] -= learning_rate * sqrt(1 - beta_2^step) / (1 - beta_1^step) * m[row] /
-    (sqrt(v[row]) + epsilon)
+    scale = learning_rate * sqrt(1 - beta_2^step) / (1 - beta_1^step)
+    variable[row] -= scale * m[row] / (sqrt(v[row]) + epsilon)
 
-    Equal to `keras.optimizers.Adam` where each step touches every row. A row left out keeps its
-    moments and stays where it is; dense Adam would let the moments fade and the row drift on.
+    Equal to `keras.optimizers.Adam` where each step has every row. A row that is not in the batch
+    keeps its moments and its value; dense Adam would let the moments decay and move the row.
     `step` counts all steps, not those of the row.
 
     Args: those of `keras.optimizers.Adam`.
@@ -133,8 +142,7 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
     Example:
         >>> model.compile(optimizer=LazyAdam(learning_rate=0.001))
 
-    Kingma, Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, Algorithm 1, at the rows of
-    a batch.
+    Paper: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 2.
     """
 
     def update_rows(self, rows, gradient, variable, learning_rate):
@@ -146,9 +154,8 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
         if self.amsgrad:
             largest = self._velocity_hats[at].value
             v = self._write(largest, rows, tf.maximum(tf.gather(largest, rows), v))
-        self._write(
-            variable, rows, tf.gather(variable, rows) - scale * m / (tf.sqrt(v) + self.epsilon)
-        )
+        move = scale * m / (tf.sqrt(v) + self.epsilon)
+        self._write(variable, rows, tf.gather(variable, rows) - move)
 
     def _blend(self, moment, rows, values, share):
         old = tf.gather(moment, rows)
@@ -160,18 +167,16 @@ def _by_row(gradient):
 
 
 def _sum_everywhere(gradient):
-    """Each occurrence's values become the sum over its row's occurrences: `[R, dim]`."""
-    place = tf.unique(gradient.indices)[1]  # [R]
-    sums = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(place))
-    return tf.gather(sums, place)
+    """Each occurrence of a row gets the sum over all its occurrences: `[R, dim]`."""
+    number = tf.unique(gradient.indices)[1]  # [R]
+    sums = tf.math.unsorted_segment_sum(gradient.values, number, tf.size(number))
+    return tf.gather(sums, number)
 
 
 def _sum_once(gradient):
-    """The first occurrence of a row carries the sum over its occurrences, the others zero:
-    `[R, dim]`.
-    """
-    place = tf.unique(gradient.indices)[1]  # [R]
-    at = tf.range(tf.size(place))
-    first = tf.gather(tf.math.unsorted_segment_min(at, place, tf.size(place)), place) == at
+    """The first occurrence of a row gets the sum over all of them, the others 0: `[R, dim]`."""
+    number = tf.unique(gradient.indices)[1]  # [R]
+    at = tf.range(tf.size(number))
+    first = tf.gather(tf.math.unsorted_segment_min(at, number, tf.size(number)), number) == at
     first = tf.reshape(first, [-1] + [1] * (gradient.values.shape.rank - 1))  # [R, 1]
     return tf.where(first, _sum_everywhere(gradient), 0)

@@ -1,12 +1,20 @@
-"""What a node hears from its neighbors as one vector, whatever their number and order."""
+"""Aggregators: the messages of a node's neighbors become one vector, in whatever order."""
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 
-def weighted_mean(near, weights):
-    """The mean of near `[n, K, M]` by weights `[n, K]`: float32 `[n, M]`, zeros where all weights
-    are 0.
+def weighted_mean(near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """The weighted mean of each node's messages; zeros where all weights are 0.
+
+    Args:
+        near: `[n, K, M]`.
+        weights: `[n, K]`, at least 0.
+
+    Returns:
+        Float32 `[n, M]`.
     """
     weights = tf.cast(weights, tf.float32)
     shares = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
@@ -14,45 +22,47 @@ def weighted_mean(near, weights):
 
 
 class Aggregator(keras.layers.Layer):
-    """One vector of a node's neighbors, blind to their order, in two halves.
+    """One vector of a node's neighbors that does not depend on their order, in two steps.
 
-    What each node has to say is computed once, `messages`; what a node hears is taken from those,
-    `pool`. A weight of 0 marks a place without a neighbor: a node may have fewer than K, or none,
-    and then hears zeros. What stands in such a place makes no difference, to `pool` as long as it
-    is finite. Pools are in float32 whatever the precision.
+    `messages` computes the message of each node, once; `pool` aggregates the messages of a node's
+    neighbors. A weight of 0 marks padding: a node may have fewer than K neighbors, or none, and
+    then its pool is zeros. The values of padding change nothing; `pool` needs them finite. Pools
+    are float32 whatever the precision.
 
     Call: vectors `[n, D]` of the nodes, near `[n, K, D']` of their neighbors, weights `[n, K]`, at
         least 0 -> float32 `[n, pool_dim]`; D and D' may differ.
 
     Attributes:
-        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once
-            built.
-        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be
-            summed up in parts.
+        message_dim, pool_dim: lengths M and P of a message and of a pool; known once built.
+        additive: whether the pool is sum(weights * messages) / sum(weights), so that partial sums
+            can be added up.
     """
 
     additive = False
 
     def __init__(self, **kwargs):
-        # Weights may be counts beyond what half precision can hold: the matrices cast what they
-        # take themselves.
+        # Weights may be counts beyond half precision; the matrices cast their own inputs.
         super().__init__(autocast=False, **kwargs)
 
     def build(self, vectors_shape, near_shape):
         self.built = True
 
-    def messages(self, vectors):
-        """What neighbors of these vectors say: `[m, M]` from `[m, D']`."""
+    def messages(self, vectors: tf.Tensor) -> tf.Tensor:
+        """The messages `[m, M]` of neighbors with vectors `[m, D']`."""
         raise NotImplementedError
 
-    def pool(self, vectors, near, weights):
-        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`:
-        float32 `[n, P]`.
+    def pool(self, vectors: tf.Tensor, near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """The aggregate of each node's messages: float32 `[n, P]`.
+
+        Args:
+            vectors: `[n, D]`, of the nodes themselves.
+            near: `[n, K, M]`, the messages of their neighbors.
+            weights: `[n, K]`, at least 0.
         """
         raise NotImplementedError
 
-    def call(self, vectors, near, weights):
-        # nothing of a padded place: 0 * inf is NaN
+    def call(self, vectors: tf.Tensor, near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        # padding at 0: 0 * inf is NaN
         near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))
         return self.pool(vectors, self.messages(near), weights)
 
@@ -60,7 +70,7 @@ class Aggregator(keras.layers.Layer):
 class _Transformed(Aggregator):
     """Messages by a matrix."""
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs) -> None:
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"units must be at least 1, got {units}")
@@ -76,7 +86,7 @@ class _Transformed(Aggregator):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Mean(Aggregator):
-    """The mean of the neighbors as they are (METHODS.md M13).
+    """The weighted mean of the neighbors' vectors (METHODS.md M13).
 
     messages = h
     pool_v = sum_k weights_k h_k / sum_k weights_k
@@ -106,13 +116,12 @@ class Mean(Aggregator):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class MaxPool(_Transformed):
-    """The largest of each number that any neighbor says: whether *one* of them has a property
-    (METHODS.md M13).
+    """The maximum over the neighbors' messages, number by number (METHODS.md M13).
 
     messages = ReLU(Q h + q)
     pool_v = max over k with weights_k > 0 of messages_k
 
-    Weights other than 0 make no difference.
+    It shows whether *one* of the neighbors has a property. Weights above 0 all count the same.
 
     Args:
         units: length of a message.
@@ -126,7 +135,7 @@ class MaxPool(_Transformed):
         equation 3.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs) -> None:
         super().__init__(units, **kwargs)
         self.transform = keras.layers.Dense(units, "relu", dtype=self.dtype_policy, name="Q")
 
@@ -142,15 +151,15 @@ class MaxPool(_Transformed):
         return self.transform(vectors)
 
     def pool(self, vectors, near, weights):
-        # messages are at least 0, so none may be 0
+        # messages are at least 0, so padding may be 0
         near = near * tf.cast(weights > 0, near.dtype)[..., None]
-        # of no places the largest is -inf
+        # the maximum over no neighbors is -inf
         return tf.nn.relu(tf.cast(tf.reduce_max(near, axis=1), tf.float32))
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Attention(_Transformed):
-    """A mean in which the node chooses whom to listen to (METHODS.md M13).
+    """A mean whose weights depend on the node and on each neighbor (METHODS.md M13).
 
     messages_u = [Q h_u ; a . Q h_u]
     score_vk = LeakyReLU(b . h_v + c + a . Q h_k)
@@ -168,18 +177,17 @@ class Attention(_Transformed):
     Raises:
         ValueError: `units` below 1.
 
-    Papers: Velickovic et al. 2018, "Graph Attention Networks", section 2.1; as an aggregator of
-        GraphSAGE: Hamilton
-    et al. 2017, "Inductive Representation Learning on Large Graphs".
+    Paper: Velickovic et al. 2018, "Graph Attention Networks", section 2.1.
+    Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs) -> None:
         super().__init__(units, **kwargs)
         self.transform = keras.layers.Dense(
             units, use_bias=False, dtype=self.dtype_policy, name="Q"
         )
-        self.said = keras.layers.Dense(1, use_bias=False, dtype=self.dtype_policy, name="a")
-        self.asked = keras.layers.Dense(1, dtype=self.dtype_policy, name="b")
+        self.of_message = keras.layers.Dense(1, use_bias=False, dtype=self.dtype_policy, name="a")
+        self.of_node = keras.layers.Dense(1, dtype=self.dtype_policy, name="b")
 
     @property
     def message_dim(self):
@@ -187,19 +195,19 @@ class Attention(_Transformed):
 
     def build(self, vectors_shape, near_shape):
         self.transform.build((None, near_shape[-1]))
-        self.said.build((None, self.units))
-        self.asked.build((None, vectors_shape[-1]))
+        self.of_message.build((None, self.units))
+        self.of_node.build((None, vectors_shape[-1]))
         self.built = True
 
     def messages(self, vectors):
-        said = self.transform(vectors)
-        return tf.concat([said, self.said(said)], axis=-1)
+        messages = self.transform(vectors)
+        return tf.concat([messages, self.of_message(messages)], axis=-1)
 
     def pool(self, vectors, near, weights):
-        weights, known = tf.cast(weights, tf.float32), weights > 0
-        scores = tf.cast(self.asked(vectors), tf.float32) + tf.cast(
-            near[..., -1], tf.float32
-        )  # [n, K]
+        known = weights > 0
+        weights = tf.cast(weights, tf.float32)
+        of_node = tf.cast(self.of_node(vectors), tf.float32)  # [n, 1]
+        scores = of_node + tf.cast(near[..., -1], tf.float32)  # [n, K]
         scores = tf.nn.leaky_relu(scores) + tf.math.log(tf.where(known, weights, 1.0))
         shares = tf.nn.softmax(tf.where(known, scores, scores.dtype.min), axis=1)
         return weighted_mean(near, tf.where(known, shares, 0.0))[:, :-1]  # [n, units]
@@ -207,8 +215,7 @@ class Attention(_Transformed):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Concat(Aggregator):
-    """What several aggregators hear, side by side (METHODS.md M13): still blind to the neighbors'
-    order.
+    """The pools of several aggregators, concatenated (METHODS.md M13).
 
     messages = [messages_1 ; ... ; messages_n]
     pool_v = [pool_1 ; ... ; pool_n]
@@ -219,13 +226,13 @@ class Concat(Aggregator):
     Call: as `Aggregator`; `pool_dim` is the sum of theirs.
 
     Raises:
-        ValueError: no aggregators, or something that is none.
+        ValueError: no aggregators, or something that is not an aggregator.
 
     Example:
         >>> two_heads_and_the_mean = Concat([Attention(16), Attention(16), Mean()])
     """
 
-    def __init__(self, aggregators, **kwargs):
+    def __init__(self, aggregators: Sequence[Aggregator], **kwargs) -> None:
         super().__init__(**kwargs)
         self.aggregators = [checked(each) for each in aggregators]
         if not self.aggregators:
@@ -257,10 +264,11 @@ class Concat(Aggregator):
 
     def pool(self, vectors, near, weights):
         parts = tf.split(near, [each.message_dim for each in self.aggregators], axis=-1)
-        pairs = zip(self.aggregators, parts, strict=True)
-        return tf.concat(
-            [each.pool(vectors, part, weights) for each, part in pairs], axis=-1
-        )  # [n, P]
+        pools = [
+            each.pool(vectors, part, weights)
+            for each, part in zip(self.aggregators, parts, strict=True)
+        ]
+        return tf.concat(pools, axis=-1)  # [n, P]
 
     def get_config(self):
         return {
@@ -276,8 +284,12 @@ class Concat(Aggregator):
         return cls(**{**config, "aggregators": aggregators})
 
 
-def checked(aggregator):
-    """The aggregator itself, or an error that says what is one."""
+def checked(aggregator: Aggregator) -> Aggregator:
+    """Returns the aggregator.
+
+    Raises:
+        ValueError: it is not an aggregator.
+    """
     if not isinstance(aggregator, Aggregator):
         raise ValueError(
             "aggregators are Mean(), MaxPool(units), Attention(units) and Concat([...]), got "

@@ -3,18 +3,20 @@
 import keras
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.features.needs import Needs
 
 
 class Tower(keras.layers.Layer):
     """One side of a model: rows of an entity in, one vector each out.
 
-    A tower learns from the training part in `adapt`, once; says in `needs` what batches and
-    requests must bring beside the rows; and answers requests from what it has stored where they
-    bring nothing. Queries and items of a model are both towers: no part asks which of the two.
+    A tower learns from the training part in `adapt`, once. `needs` lists what batches and requests
+    must bring beside the rows. Where a request brings nothing, the tower uses what it has stored.
+    A model's query side and its item side are both towers, with the same methods.
 
     Args:
-        entity: whose rows it takes, "user" or "item", and the key under which they arrive.
+        entity: whose rows it encodes, "user" or "item", and the key under which they arrive.
 
     Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}`, optionally
         `"history": item rows [B, L]` -> `[B, dim]` float32.
@@ -23,7 +25,7 @@ class Tower(keras.layers.Layer):
         normalize: whether the vectors are of length 1.
         takes_history: whether a request may bring the items that a user interacted with.
         history_length: how many of them it looks at, the latest; None: all.
-        tables: the stored codes by feature.
+        tables: the stored codes `[V, ...]` by feature.
         num_rows: how many rows it has, the unknown row 0 included; known once it is adapted.
     """
 
@@ -33,7 +35,7 @@ class Tower(keras.layers.Layer):
     num_rows: int
     tables: dict = {}
 
-    def __init__(self, entity: str, **kwargs):
+    def __init__(self, entity: str, **kwargs) -> None:
         super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
         self.entity = entity
 
@@ -47,8 +49,8 @@ class Tower(keras.layers.Layer):
         """Whether it has learned from a training part."""
         return self.built
 
-    def adapt(self, train, catalog) -> None:
-        """Learns from the training part and stores what each row has; call it once.
+    def adapt(self, train: Interactions, catalog: Catalog) -> None:
+        """Learns from the training part and stores each row's codes; call it once.
 
         Args:
             train: the training `Interactions`.
@@ -67,7 +69,7 @@ class Tower(keras.layers.Layer):
     def _adapt(self, train, catalog):
         raise NotImplementedError
 
-    def grown(self, interactions, catalog) -> "Tower":
+    def grown(self, interactions: Interactions, catalog: Catalog) -> "Tower":
         """The same tower over more rows: what it learned stays, known rows keep their codes.
 
         Args:
@@ -81,19 +83,21 @@ class Tower(keras.layers.Layer):
         return Needs(self.entity)
 
     def end_step(self) -> None:
-        """Ends a training step: what is drawn at random is drawn anew in the next."""
+        """Ends a training step: the next one makes new random draws."""
 
     def vocabularies(self) -> list:
-        """The vocabularies that requests are looked up in, for an export to keep."""
+        """The lookup tables for the values of requests, which an export must keep."""
         return []
 
     @property
     def raw_columns(self) -> dict[str, tf.TensorSpec]:
-        """What a request may give beside the id, by column."""
+        """The columns that a request may give beside the id: `{column: spec of [B, ...]}`."""
         return {}
 
-    def inputs_from_raw(self, rows, raw: dict, history=None) -> dict:
-        """The inputs of `call` from a request, and from what is stored where it gives nothing.
+    def inputs_from_raw(
+        self, rows: tf.Tensor, raw: dict[str, tf.Tensor], history: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """The inputs of `call`: a request's values, and the stored ones where it gives none.
 
         Args:
             rows: `[B]` int32, 0 for unknown.
@@ -102,9 +106,9 @@ class Tower(keras.layers.Layer):
         """
         return {self.entity: rows}
 
-    def as_query(self, vectors):
-        """This side's vectors `[B, dim]` as queries among their like: "more like this"."""
+    def as_query(self, vectors: tf.Tensor) -> tf.Tensor:
+        """This side's vectors `[B, dim]` as queries for similar rows of the same entity."""
         return vectors
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "entity": self.entity}

@@ -1,32 +1,29 @@
-"""Graph convolutions: a node's next vector, of its own and of what its neighbors say."""
+"""Graph convolutions: a node's next vector from its own vector and its neighbors' messages."""
 
 import keras
 import tensorflow as tf
 
-from tf_recall.towers.aggregators import checked, weighted_mean
+from tf_recall.towers.aggregators import Aggregator, checked, weighted_mean
 
-SHORT = 1e-12  # the square of a length that is none
+SHORT = 1e-12  # squared lengths up to here count as 0
 
 
-def unit_length(vectors):
-    """Vectors of length 1, in float32; what has no length stays as it is, with a finite
-    gradient.
-    """
+def unit_length(vectors: tf.Tensor) -> tf.Tensor:
+    """Vectors `[..., D]` at length 1, float32; zeros stay zeros, with a finite gradient."""
     vectors = tf.cast(vectors, tf.float32)
     squares = tf.reduce_sum(vectors**2, axis=-1, keepdims=True)
     return vectors * tf.math.rsqrt(tf.where(squares > SHORT, squares, 1.0))
 
 
 class Convolution(keras.layers.Layer):
-    """One layer of a graph network in three steps, so that nothing is computed per edge that could
-    be per node.
+    """One layer of a graph network in three steps: messages, pool, update.
 
     h_v = update(h_v, pool(h_v, messages(h_u of the neighbors u), weights))
 
-    `call` does all three for neighbors that come as vectors; a model or an inference over a whole
-    graph calls `messages` once for each node, looks them up for the neighbors, then `pool` and
-    `update`. A place of weight 0 is no neighbor, whatever stands there; `pool` asks that it be
-    finite.
+    `call` does all three for neighbors that come as vectors. A model, or an inference over a whole
+    graph, calls `messages` once for each node, not for each edge, looks them up for the neighbors,
+    then calls `pool` and `update`. A weight of 0 marks padding, whose values change nothing; `pool`
+    needs them finite.
 
     Args:
         dim: length of the new vector.
@@ -35,39 +32,41 @@ class Convolution(keras.layers.Layer):
         least 0 -> `[n, dim]`; D and D' may differ, as users' and items' do.
 
     Attributes:
-        message_dim, pool_dim: lengths M and P of a message and of what a node hears; known once
-            built.
-        additive: whether the pool is sum(weights * messages) / sum(weights), so that it can be
-            summed up in parts.
+        message_dim, pool_dim: lengths M and P of a message and of a pool; known once built.
+        additive: whether the pool is sum(weights * messages) / sum(weights), so that partial sums
+            can be added up.
 
     Raises:
         ValueError: `dim` below 1.
     """
 
-    def __init__(self, dim, **kwargs):
-        # Weights may be counts beyond what half precision can hold: the matrices cast what they
-        # take themselves.
+    def __init__(self, dim: int, **kwargs) -> None:
+        # Weights may be counts beyond half precision; the matrices cast their own inputs.
         super().__init__(autocast=False, **kwargs)
         if dim < 1:
             raise ValueError(f"dim must be at least 1, got {dim}")
         self.dim = dim
 
-    def messages(self, vectors):
-        """What neighbors of these vectors say: `[m, M]` from `[m, D']`."""
+    def messages(self, vectors: tf.Tensor) -> tf.Tensor:
+        """The messages `[m, M]` of neighbors with vectors `[m, D']`."""
         raise NotImplementedError
 
-    def pool(self, vectors, near, weights):
-        """What nodes of vectors `[n, D]` hear of messages near `[n, K, M]` with weights `[n, K]`:
-        float32 `[n, P]`.
+    def pool(self, vectors: tf.Tensor, near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """The aggregate of each node's messages: float32 `[n, P]`.
+
+        Args:
+            vectors: `[n, D]`, of the nodes themselves.
+            near: `[n, K, M]`, the messages of their neighbors.
+            weights: `[n, K]`, at least 0.
         """
         raise NotImplementedError
 
-    def update(self, vectors, pooled):
-        """The new vectors `[n, dim]` from the old `[n, D]` and what was heard, `[n, P]`."""
+    def update(self, vectors: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
+        """The new vectors `[n, dim]` from the old `[n, D]` and the pools `[n, P]`."""
         raise NotImplementedError
 
-    def call(self, vectors, near, weights):
-        # nothing of a padded place: 0 * inf is NaN
+    def call(self, vectors: tf.Tensor, near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        # padding at 0: 0 * inf is NaN
         near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))
         return self.update(vectors, self.pool(vectors, self.messages(near), weights))
 
@@ -81,8 +80,8 @@ class SAGEConvolution(Convolution):
 
     h_v = activation(W pool_v + B h_v), the pool by an aggregator
 
-    It learns how to make a vector of neighbors and own features, not the vectors: nodes that
-    training has not seen get theirs too.
+    It learns how to compute a vector from features and neighbors, not the vectors themselves: nodes
+    that training has not seen get vectors too.
 
     Args:
         dim: length of the new vector.
@@ -104,9 +103,17 @@ class SAGEConvolution(Convolution):
         and 3.3.
     """
 
-    def __init__(self, dim, aggregator, activation="relu", normalize=False, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        aggregator: Aggregator,
+        activation: str | None = "relu",
+        normalize: bool = False,
+        **kwargs,
+    ) -> None:
         super().__init__(dim, **kwargs)
-        self.aggregator, self.normalize = checked(aggregator), normalize
+        self.aggregator = checked(aggregator)
+        self.normalize = normalize
         self.activation = keras.activations.get(activation)
         self.of_pool = keras.layers.Dense(dim, use_bias=False, dtype=self.dtype_policy, name="W")
         self.of_own = keras.layers.Dense(dim, use_bias=False, dtype=self.dtype_policy, name="B")
@@ -160,8 +167,10 @@ class PinSageConvolution(Convolution):
     """A layer of PinSage (METHODS.md M14).
 
     messages_u = ReLU(Q h_u + q)
-    pool_v = sum_k weights_k messages_k / sum_k weights_k, the weights being counts of visits by
-    random walks from v h_v = ReLU(W [pool_v ; h_v] + w), brought to length 1
+    pool_v = sum_k weights_k messages_k / sum_k weights_k
+    h_v = ReLU(W [pool_v ; h_v] + w), brought to length 1
+
+    The weights are counts of visits by random walks from v.
 
     Args:
         dim: length of the new vector.
@@ -178,12 +187,12 @@ class PinSageConvolution(Convolution):
         TensorShape([5, 64])
 
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
-        Systems", sections 3.1, 3.2.
+        Systems", sections 3.1 and 3.2.
     """
 
     additive = True
 
-    def __init__(self, dim, units, **kwargs):
+    def __init__(self, dim: int, units: int, **kwargs) -> None:
         super().__init__(dim, **kwargs)
         if units < 1:
             raise ValueError(f"units must be at least 1, got {units}")

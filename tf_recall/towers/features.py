@@ -1,21 +1,25 @@
 """Towers over features: rows and context in, one vector out."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
+from tf_recall.features.base import Feature
 from tf_recall.towers.base import Tower
 
 
 class TowerOfFeatures(Tower):
-    """A tower over features; a subclass makes one vector of theirs: `dim` and `unscaled`.
+    """A tower over features; a subclass defines `dim` and `unscaled`.
 
-    The codes of a user or item do not change while training, so `adapt` computes them once and
-    keeps them in a table by row; a training step reads `[B]` row numbers and gathers. Context (the
+    The codes of a user or an item do not change while training, so `adapt` computes them once and
+    keeps them in a table by row; a training step reads row numbers `[B]` and gathers. Context (the
     time of the request, the device) has no row: it comes with the batch.
 
     Args:
         entity: "user" or "item", the key under which row numbers arrive.
-        features: the features, `Id` among them where ids are to have vectors of their own.
+        features: a list of features with distinct names; with `Id` among them each id has a vector
+            of its own.
 
     Call: as `Tower`.
 
@@ -24,7 +28,7 @@ class TowerOfFeatures(Tower):
             table nor the interactions have.
     """
 
-    def __init__(self, entity: str, features, **kwargs):
+    def __init__(self, entity: str, features: Sequence[Feature], **kwargs) -> None:
         super().__init__(entity, **kwargs)
         names = [feature.name for feature in features]
         if not names or len(set(names)) < len(names):
@@ -57,7 +61,8 @@ class TowerOfFeatures(Tower):
         return tower
 
     def build_from_config(self, config):
-        self.num_rows, self.tables = config["num_rows"], {}
+        self.num_rows = config["num_rows"]
+        self.tables = {}
         for feature, of_feature in zip(self.features, config["features"], strict=True):
             if of_feature and not feature.built:
                 feature.build_from_config(of_feature)
@@ -80,22 +85,22 @@ class TowerOfFeatures(Tower):
         features = [feature.get_build_config() for feature in self.features]
         return {"num_rows": self.num_rows, "stored": list(stored), "features": features}
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> tf.Tensor:
         # half precision has no number for small lengths
         vector = tf.cast(self.unscaled(inputs, training), tf.float32)
         return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
 
-    def unscaled(self, inputs, training=False):
-        """The vector `[B, dim]` before it is brought to length 1; takes what `call` takes."""
+    def unscaled(self, inputs: dict, training: bool = False) -> tf.Tensor:
+        """The vector `[B, dim]` before `normalize`; its arguments are those of `call`."""
         raise NotImplementedError
 
-    def vectors(self, inputs, training=False):
+    def vectors(self, inputs: dict, training: bool = False) -> list[tf.Tensor]:
         """Each feature's vectors: a list of `[B, dim of the feature]`."""
         return [
             feature(self.codes(feature, inputs), training=training) for feature in self.features
         ]
 
-    def codes(self, feature, inputs):
+    def codes(self, feature: Feature, inputs: dict) -> tf.Tensor:
         """A feature's codes, `[B, ...]`: those that came with the batch, or the stored ones."""
         given = feature.given(inputs)
         return self._stored(feature, inputs[self.entity]) if given is None else given
@@ -153,16 +158,19 @@ class TowerOfFeatures(Tower):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class FeatureTower(TowerOfFeatures):
-    """One side of a two-tower model: features side by side, through an MLP (METHODS.md M8).
+    """One side of a two-tower model: its features, concatenated, through an MLP (METHODS.md M8).
 
     `vector = normalize(MLP(concat(feature_1(code_1), ..., feature_n(code_n))))`
 
     Args:
-        entity, features: as `Tower`.
+        entity, features: as `TowerOfFeatures`.
         units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
         normalize: bring the vector to length 1, so that the dot product is the cosine.
 
     Call: as `Tower`.
+
+    Raises:
+        ValueError: as `TowerOfFeatures`.
 
     Example:
         >>> features = [Id(32), Text("title"), MultiValued("genres")]
@@ -173,9 +181,17 @@ class FeatureTower(TowerOfFeatures):
         Clickthrough Data", section 3.
     """
 
-    def __init__(self, entity, features, units=(), normalize=True, **kwargs):
+    def __init__(
+        self,
+        entity: str,
+        features: Sequence[Feature],
+        units: Sequence[int] = (),
+        normalize: bool = True,
+        **kwargs,
+    ) -> None:
         super().__init__(entity, features, **kwargs)
-        self.units, self.normalize = list(units), normalize
+        self.units = list(units)
+        self.normalize = normalize
         last = len(self.units) - 1
         self.dense = [
             keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)

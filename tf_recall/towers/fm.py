@@ -1,28 +1,40 @@
-"""A factorization machine in two halves, so that its score becomes the dot product of a user's and
-an item's vector.
-"""
+"""The two halves of a factorization machine, whose score is the dot product of their vectors."""
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from tf_recall.features.base import Feature
 from tf_recall.towers.features import TowerOfFeatures
 
 
 class FMTower(TowerOfFeatures):
-    """What both halves share: every feature of an entity contributes one vector of one size,
-    `size`.
+    """The base of both halves: each feature of an entity contributes one vector of `size` numbers.
 
-    Features with a table of their own get one of that width, whatever their `dim` says; numbers and
+    Features with a table of their own get one of that width, whatever their `dim`; numbers and
     ready-made vectors pass through a linear map without bias, x -> x M. A feature of several values
-    contributes their mean. All of it starts even in +-0.05, tables and maps alike: scores start
-    near 0, and each factor starts different from the others.
+    contributes their mean. Tables and maps start uniform in +-0.05: scores start near 0, and each
+    factor starts different from the others.
+
+    Args:
+        entity, features: as `TowerOfFeatures`.
+        num_factors: length of the vectors `v`, the same on both sides.
+
+    Call: as `Tower`; `dim` is `num_factors + 1`.
+
+    Raises:
+        ValueError: as `TowerOfFeatures`, or `num_factors` below 1.
     """
 
-    def __init__(self, entity, features, num_factors=32, **kwargs):
+    def __init__(
+        self, entity: str, features: Sequence[Feature], num_factors: int = 32, **kwargs
+    ) -> None:
         super().__init__(entity, features, **kwargs)
         if num_factors < 1:
             raise ValueError(f"num_factors must be at least 1, not {num_factors}")
-        self.num_factors, self.maps = num_factors, {}
+        self.num_factors = num_factors
+        self.maps = {}
         for feature in self.features:
             if feature.width is None:
                 self.maps[feature.name] = keras.layers.Dense(
@@ -32,7 +44,7 @@ class FMTower(TowerOfFeatures):
                 feature.width = self.size
 
     @property
-    def size(self):
+    def size(self) -> int:
         """How many numbers a feature contributes."""
         raise NotImplementedError
 
@@ -46,13 +58,14 @@ class FMTower(TowerOfFeatures):
             if feature.name in self.maps:
                 self.maps[feature.name].build((None, feature.dim))
 
-    def contributions(self, inputs, training):
+    def contributions(self, inputs: dict, training: bool) -> tf.Tensor:
         """What each feature contributes: float32 `[B, F, size]`."""
-        parts = zip(self.features, self.vectors(inputs, training), strict=True)
-        parts = [
-            self.maps[each.name](part) if each.name in self.maps else part for each, part in parts
-        ]
-        return tf.stack([tf.cast(part, tf.float32) for part in parts], axis=1)  # [B, F, size]
+        parts = []
+        for feature, vector in zip(self.features, self.vectors(inputs, training), strict=True):
+            if feature.name in self.maps:
+                vector = self.maps[feature.name](vector)
+            parts.append(tf.cast(vector, tf.float32))
+        return tf.stack(parts, axis=1)  # [B, F, size]
 
     def get_config(self):
         return {**super().get_config(), "num_factors": self.num_factors}
@@ -69,13 +82,13 @@ class FMQueryTower(FMTower):
     change an order: they are not computed, and the user's features have no weights `w`.
 
     Args:
-        entity, features: as `Tower`.
+        entity, features: as `TowerOfFeatures`.
         num_factors: length of the vectors `v`, the item tower's too.
 
     Call: as `Tower`; `dim` is `num_factors + 1`.
 
     Raises:
-        ValueError: as `Tower`, or `num_factors` below 1.
+        ValueError: as `TowerOfFeatures`, or `num_factors` below 1.
 
     Example:
         >>> features = [Id(), Categorical("country"), Buckets("age")]
@@ -100,18 +113,18 @@ class FMItemTower(FMTower):
     `vector = [W + V, sum of v]`, `W = sum of w`, `V = 1/2 reduce_sum((sum of v)^2 - sum of v^2)`
     over its features
 
-    W + V is how much everybody likes the item; the rest meets the user's vector. The dot product
+    W + V is how popular the item is with all users; the rest depends on the user. The dot product
     with an `FMQueryTower` is the score of the whole machine up to a constant per user. Each
     feature's `w` is the first number of its vector.
 
     Args:
-        entity, features: as `Tower`.
+        entity, features: as `TowerOfFeatures`.
         num_factors: length of the vectors `v`, the query tower's too.
 
     Call: as `Tower`; `dim` is `num_factors + 1`.
 
     Raises:
-        ValueError: as `Tower`, or `num_factors` below 1.
+        ValueError: as `TowerOfFeatures`, or `num_factors` below 1.
 
     Example:
         >>> tower = FMItemTower("item", [Id(), MultiValued("genres")], num_factors=32)
@@ -127,17 +140,15 @@ class FMItemTower(FMTower):
         parts = self.contributions(inputs, training)
         v = parts[:, :, 1:]  # [B, F, num_factors]
         total = tf.reduce_sum(v, axis=1)  # [B, num_factors]
-        pairs = (
-            tf.reduce_sum(total**2 - tf.reduce_sum(v**2, axis=1), axis=1, keepdims=True) / 2
-        )  # [B, 1]
-        return tf.concat(
-            [tf.reduce_sum(parts[:, :, 0], axis=1)[:, None] + pairs, total], axis=1
-        )  # [B, dim]
+        linear = tf.reduce_sum(parts[:, :, 0], axis=1)[:, None]  # [B, 1]
+        squares = tf.reduce_sum(v**2, axis=1)  # [B, num_factors]
+        pairs = tf.reduce_sum(total**2 - squares, axis=1, keepdims=True) / 2  # [B, 1]
+        return tf.concat([linear + pairs, total], axis=1)  # [B, dim]
 
     def as_query(self, vectors):
-        """`[0, sum of v]`: what is liked by the same users.
+        """`[0, sum of v]`: finds items that the same users like.
 
-        The first number says how much everybody likes an item. It was weighed against users'
-        vectors, not items', and would put the same popular items first in every list of likenesses.
+        The first number is the item's popularity with all users. Training compares it with users'
+        vectors, not with items'; kept, it would put the same popular items first in every list.
         """
         return tf.concat([tf.zeros_like(vectors[:, :1]), vectors[:, 1:]], axis=1)

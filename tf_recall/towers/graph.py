@@ -1,49 +1,65 @@
-"""Towers whose vectors are made of a node's own features and of its neighbors' vectors."""
+"""Towers that compute a node's vector from its own features and its neighbors' vectors."""
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_recall.graph.layerwise import layerwise
+from tf_recall.graph.typed import TypedGraph
+from tf_recall.towers.aggregators import Aggregator
 from tf_recall.towers.base import Tower
-from tf_recall.towers.convolutions import SAGEConvolution, unit_length
+from tf_recall.towers.convolutions import Convolution, SAGEConvolution, unit_length
 
 BLOCK = 8192  # rows encoded at once
 
 
 class GraphEncoder(keras.layers.Layer):
-    """Layers of convolutions over typed nodes (METHODS.md M13, M14), what both sides of a model
-    share.
+    """Layers of convolutions over typed nodes (METHODS.md M13, M14), shared by both sides.
 
     h[0][v] = base(v)
     h[k][v] = convolution_k(h[k - 1][v], h[k - 1][u] of the neighbors u of v)
     vector[v] = normalize( head(h[last][v]) )
 
-    Training sees a few neighbors of a batch's nodes, `tf_recall.graph.expand`; what is served was
-    computed of all neighbors of all nodes, layer by layer.
+    Training aggregates a few neighbors of a batch's nodes, `tf_recall.graph.expand`; for serving
+    all neighbors of all nodes are aggregated, layer by layer.
 
     Args:
         bases: `{type: tower}`, a `FeatureTower` for each type of nodes.
         layers: `[{type: convolution}]`, the first layer first.
         over: `{type: the type of its neighbors}`.
-        head: a Keras layer for the last vectors, which keeps their length; or None.
+        head: a Keras layer `[B, dim] -> [B, dim]` for the last vectors; or None.
 
     Call: a subgraph `{"rows": {type: [n]}, "layers": {"1": {type: {"position": [m, K], "weight":
         [m, K]}}, ...}}` -> `{type: [S, dim]}`, the vectors of its seeds, of length 1.
+
+    Raises:
+        ValueError: a base has a history.
     """
 
-    def __init__(self, bases, layers, over, head=None, **kwargs):
+    def __init__(
+        self,
+        bases: dict[str, Tower],
+        layers: list[dict[str, Convolution]],
+        over: dict[str, str],
+        head: keras.layers.Layer | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         for base in bases.values():
             if base.takes_history:
                 raise ValueError(
                     f"the {base.entity} tower has a history, which in a graph model would hold the "
-                    "item to be predicted: a user's items are the node's edges, leave History out"
+                    "item to be predicted; leave History out: a user's items are the node's edges"
                 )
-        self.bases, self.convolutions, self.over, self.head = bases, layers, over, head
+        self.bases = bases
+        self.convolutions = layers
+        self.over = over
+        self.head = head
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """The length of the vectors."""
         return self.convolutions[-1]["item"].dim  # a head keeps it
 
@@ -65,34 +81,33 @@ class GraphEncoder(keras.layers.Layer):
             "bases": {of_type: tower.get_build_config() for of_type, tower in self.bases.items()}
         }
 
-    def call(self, subgraph, training=False):
+    def call(self, subgraph: dict, training: bool = False) -> dict[str, tf.Tensor]:
         rows = subgraph["rows"]
         vectors = {
             t: base({t: rows[t]}, training=training) for t, base in self.bases.items() if t in rows
         }
         for k, convolutions in enumerate(self.convolutions, 1):
-            near, below = subgraph["layers"][str(k)], vectors
+            below = vectors
             vectors = {}
-            for t, blocks in near.items():
+            for t, near in subgraph["layers"][str(k)].items():
                 sent = convolutions[t].messages(below[self.over[t]])  # [n, M]
-                own = below[t][: tf.shape(blocks["position"])[0]]
-                pooled = convolutions[t].pool(
-                    own, tf.gather(sent, blocks["position"]), blocks["weight"]
-                )
+                own = below[t][: tf.shape(near["position"])[0]]  # [m, D]
+                messages = tf.gather(sent, near["position"])  # [m, K, M]
+                pooled = convolutions[t].pool(own, messages, near["weight"])  # [m, P]
                 vectors[t] = convolutions[t].update(own, pooled)
         return {t: self.finish(of_type) for t, of_type in vectors.items()}  # {type: [S, dim]}
 
-    def finish(self, vectors):
-        """The served vectors `[B, dim]` of those of the last layer."""
+    def finish(self, vectors: tf.Tensor) -> tf.Tensor:
+        """The final vectors `[B, dim]`: those of the last layer through the head, of length 1."""
         vectors = vectors if self.head is None else self.head(vectors)
         return unit_length(vectors)
 
-    def over_all(self, graph):
-        """What `layerwise` says of the whole graph."""
+    def over_all(self, graph: TypedGraph) -> list[dict]:
+        """Each layer's messages, pooled messages and vectors of all nodes: see `layerwise`."""
         return layerwise({t: self.base_vectors(t) for t in self.bases}, self.convolutions, graph)
 
-    def base_vectors(self, of_type):
-        """What goes into the first layer: float32 `[V, D]`, line 0 for the unknown node."""
+    def base_vectors(self, of_type: str) -> np.ndarray:
+        """The inputs of the first layer: float32 `[V, D]`, line 0 for the unknown node."""
         base = self.bases[of_type]
         starts = range(0, base.num_rows, BLOCK)
         blocks = [
@@ -102,15 +117,15 @@ class GraphEncoder(keras.layers.Layer):
 
 
 class GraphTower(Tower):
-    """One side of a model on a graph, as it is served: neighbors are aggregated beforehand.
+    """One side of a graph model for serving: neighbors are aggregated beforehand.
 
     h[0] = base(inputs)
     h[k] = update_k(h[k - 1], pooled[k][row])
     vector = normalize(head(h[last]))
 
-    `pooled[k]` is what all neighbors of each row send at layer k, aggregated: `refresh` fills it. A
-    request may bring other neighbors, as a user's `history`; they stand for those that training
-    knew, so that a new user is answered as if the graph held them.
+    `pooled[k]` is the aggregate of the messages of all neighbors of each row at layer k; `refresh`
+    fills it. A request may bring other neighbors, a user's `history`: they replace those of the
+    training graph, so that a new user gets recommendations as if the graph held them.
 
     Args:
         entity: the type of its nodes, "user" or "item".
@@ -122,8 +137,8 @@ class GraphTower(Tower):
 
     normalize = True
 
-    def __init__(self, entity, encoder, **kwargs):
-        # What was aggregated stays as exact as it was, whatever the precision.
+    def __init__(self, entity: str, encoder: GraphEncoder, **kwargs) -> None:
+        # float32 whatever the precision: rounding would change what was aggregated
         name = kwargs.pop("name", f"{entity}_graph_tower")
         super().__init__(entity, name=name, dtype="float32", **kwargs)
         self.encoder = encoder
@@ -159,7 +174,7 @@ class GraphTower(Tower):
         if context := self.base.needs().context:
             raise ValueError(
                 f"{context[0].name!r} comes with a request alone, and a node of a graph has none: "
-                f"the {self.entity} tower of a graph model takes columns of the side table"
+                f"the {self.entity} tower of a graph model needs columns of the side table"
             )
 
     def inputs_from_raw(self, rows, raw, history=None):
@@ -169,7 +184,8 @@ class GraphTower(Tower):
     def build_from_config(self, config):
         neighbor = self.encoder.over[self.entity]
         near = self.encoder.bases[neighbor].num_rows
-        self.pooled, self.sent = [], []
+        self.pooled = []
+        self.sent = []
         for k, convolutions in enumerate(self.encoder.convolutions, 1):
             convolution = convolutions[self.entity]
             self.pooled.append(self._table(f"pooled_{k}", self.num_rows, convolution.pool_dim))
@@ -185,14 +201,14 @@ class GraphTower(Tower):
     def get_build_config(self):
         return {} if self.built else None
 
-    def refresh(self, layers):
-        """Takes over what `GraphEncoder.over_all` says."""
+    def refresh(self, layers: list[dict]) -> None:
+        """Stores the result of `GraphEncoder.over_all`."""
         for k, of_layer in enumerate(layers):
             self.pooled[k].assign(of_layer["pooled"][self.entity])
             if self.takes_history:
                 self.sent[k].assign(of_layer["messages"][self.encoder.over[self.entity]])
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> tf.Tensor:
         rows = inputs[self.entity]
         vectors = self.base(inputs, training=training)
         for k, convolutions in enumerate(self.encoder.convolutions):
@@ -202,8 +218,8 @@ class GraphTower(Tower):
                 given = inputs["history"]  # [B, L]
                 weights = tf.cast(given > 0, tf.float32)
                 of_given = convolution.pool(vectors, tf.gather(self.sent[k].value, given), weights)
-                told = tf.reduce_any(given > 0, axis=1, keepdims=True)
-                pooled = tf.where(told, of_given, pooled)
+                some = tf.reduce_any(given > 0, axis=1, keepdims=True)  # [B, 1]
+                pooled = tf.where(some, of_given, pooled)
             vectors = convolution.update(vectors, pooled)
         return self.encoder.finish(vectors)
 
@@ -211,9 +227,19 @@ class GraphTower(Tower):
         self.base.end_step()
 
 
-def sage_layers(dim, fan_outs, aggregator, over):
-    """A `SAGEConvolution` for each fan-out and type, the last without activation; ValueError: no
-    fan-out, or 0.
+def sage_layers(
+    dim: int, fan_outs: Sequence[int], aggregator: Aggregator, over: dict[str, str]
+) -> list[dict[str, SAGEConvolution]]:
+    """A `SAGEConvolution` for each fan-out and type of nodes, the last without activation.
+
+    Args:
+        dim: length of the vectors.
+        fan_outs: how many neighbors each layer draws.
+        aggregator: a pattern: each convolution gets an aggregator of its own like it.
+        over: `{type: the type of its neighbors}`.
+
+    Raises:
+        ValueError: no fan-out, or one below 1.
     """
     if not fan_outs or min(fan_outs) < 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A user as the mean of their items: no table of users, so anonymous and new ones are answered."""
+"""A user as the mean of the items they interacted with, so that new users have a vector too."""
 
 import keras
 import numpy as np
@@ -12,29 +12,37 @@ from tf_recall.towers.base import Tower
 
 @keras.saving.register_keras_serializable("tf_recall")
 class HistoryTower(Tower):
-    """A query tower without weights of its own: the mean direction of a user's latest items.
+    """The mean of the item vectors of a user's history, without weights of its own.
 
     vector = normalize( mean of item_tower(item) over the history )
 
-    The history is what the request brings or, where it brings none, what training kept of the user;
-    in training it is what came before the row's event. Where there is none at all, it is the most
-    popular items.
+    `Item2Vec`, `EGES` and the item graphs recommend to users by it (METHODS.md M1, M4, M13, M14),
+    and `TwoTower` can be trained through it (M9 without an MLP).
+
+    The history is the request's or, where it brings none, the user's history in the training part;
+    in training it is the items before the row's event. Where there is none at all, it is the most
+    popular items, so that anonymous and new users get recommendations too.
 
     Args:
-        item_tower: a tower over items, of unit length.
-        length: how many items of a history are kept, the latest.
+        item_tower: a tower over items whose vectors have length 1.
+        length: how many items of a history are used, the latest.
 
     Call: `{"user": rows [B]}`, optionally with `"history": item rows [B, L]`, 0 for nothing ->
-        `[B, dim]` float32.
+        `[B, dim]` float32 of length 1.
 
     Raises:
         ValueError: `length` is not positive.
+
+    Example:
+        >>> model = TwoTower(HistoryTower(items, length=20), items).adapt(split.train, catalog)
+
+    Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.2.
     """
 
     takes_history = True
     normalize = True
 
-    def __init__(self, item_tower, length: int = LENGTH, **kwargs):
+    def __init__(self, item_tower: Tower, length: int = LENGTH, **kwargs) -> None:
         super().__init__("user", **kwargs)
         if length < 1:
             raise ValueError(f"a history must have a length of at least 1, not {length}")
@@ -87,7 +95,7 @@ class HistoryTower(Tower):
         stored = tf.where(given, 0, tf.gather(self.histories.value, rows))
         return {**inputs, "history": tf.concat([stored, history], axis=1)}  # [B, length + L]
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> tf.Tensor:
         items = inputs.get("history")
         if items is None:
             items = tf.gather(self.histories.value, inputs[self.entity])  # [B, length]

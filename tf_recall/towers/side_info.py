@@ -1,47 +1,49 @@
-"""An item as the mean of its id's and its attributes' vectors, plain or weighted: what is known of
-it suffices.
-"""
+"""An item as the plain or weighted mean of the vectors of its id and its attributes."""
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding
 from tf_recall.towers.features import TowerOfFeatures
 
-# of the weights: at the vectors' own, one feature would have won before they have learned anything
+# Slows the weights down: as fast as the vectors, one feature would win before these have learned.
 PACE = 0.1
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class MeanTower(TowerOfFeatures):
-    """The mean of the vectors of what is known of a row (METHODS.md M4; GES in the paper).
+    """The mean of the vectors of a row's known features (METHODS.md M4; GES in the paper).
 
     `vector = sum_j known_j W_j / sum_j known_j` over the features j
 
-    A missing value, one that training has not seen, and the id of a row without interactions take
-    no part. So an item unseen in training gets its vector from its attributes alone, of the same
+    A missing value, one that training has not seen, and the id of a row without interactions are
+    not known. So an item unseen in training gets its vector from its attributes alone, of the same
     scale as the others'. Where an `Id` is shown as unknown while training (`unknown_rate`), the
-    attributes learn to stand without it. A row of which nothing is known gets zeros: it prefers
-    nothing.
+    attributes learn to do without it. A row without any known feature gets zeros.
 
     Args:
-        entity, features: as `Tower`; all features give vectors of one length.
+        entity, features: as `TowerOfFeatures`; all features give vectors of one length.
         normalize: bring the vector to length 1, so that the dot product is the cosine.
 
     Call: as `Tower`.
 
     Raises:
-        ValueError: as `Tower`, or features of different lengths.
+        ValueError: as `TowerOfFeatures`, or features of different lengths.
 
     Example:
         >>> tower = MeanTower("item", [Id(32), Categorical("brand", 32), MultiValued("genres", 32)])
 
     Paper: Wang et al. 2018, "Billion-scale Commodity Embedding for E-commerce Recommendation in
-        Alibaba", section 3.3.
+        Alibaba", section 2.4.
     """
 
-    def __init__(self, entity, features, normalize=True, **kwargs):
+    def __init__(
+        self, entity: str, features: Sequence[Feature], normalize: bool = True, **kwargs
+    ) -> None:
         super().__init__(entity, features, **kwargs)
         self.normalize = normalize
         self._check(
@@ -70,9 +72,12 @@ class MeanTower(TowerOfFeatures):
         shares = self.shares(inputs[self.entity], tf.stack(known, axis=1))  # [B, F]
         return tf.reduce_sum(tf.stack(vectors, axis=1) * shares[..., None], axis=1)  # [B, dim]
 
-    def shares(self, rows, known):
-        """What share of the vector each feature has: float32 `[B, F]`, from rows `[B]` and known
-        `[B, F]`.
+    def shares(self, rows: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+        """Each feature's share of the vector: float32 `[B, F]`.
+
+        Args:
+            rows: `[B]`.
+            known: bool `[B, F]`.
         """
         known = tf.cast(known, tf.float32)
         return tf.math.divide_no_nan(known, tf.reduce_sum(known, axis=1, keepdims=True))
@@ -83,14 +88,14 @@ class MeanTower(TowerOfFeatures):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class WeightedTower(MeanTower):
-    """The mean of what is known of a row, each row weighing its features its own way
-    (METHODS.md M4, EGES).
+    """The mean of a row's known features by weights of its own (METHODS.md M4; EGES).
 
     `vector = sum_j known_j exp(a_rj) W_j / sum_j known_j exp(a_rj)` over the features j, for row r,
     a = PACE * weights
 
-    What tells about an item differs: the brand of a phone, the shop of a dress. The weights `a`
-    start at 0, so that the vector begins as the mean; a row without interactions keeps the mean.
+    Which attribute matters differs by item: the brand of a phone, the shop of a dress. The weights
+    `a` start at 0, so that the vector begins as the mean; a row without interactions keeps the
+    mean.
 
     Args:
         entity, features, normalize: as `MeanTower`.
@@ -105,7 +110,7 @@ class WeightedTower(MeanTower):
         >>> tower = WeightedTower("item", features)
 
     Paper: Wang et al. 2018, "Billion-scale Commodity Embedding for E-commerce Recommendation in
-        Alibaba", section 3.4.
+        Alibaba", section 2.5.
     """
 
     def _adapt(self, train, catalog):
@@ -124,8 +129,7 @@ class WeightedTower(MeanTower):
         )
 
     def shares(self, rows, known):
-        # Rows that are drawn as negatives only must not learn weights: nobody was ever seen to like
-        # them.
+        # Rows that occur only as negatives must not learn weights: no user liked them.
         seen = tf.gather(self.seen.value, rows)[:, None]  # [B, 1]
         weights = tf.where(seen, PACE * tf.cast(self.weigh(rows), tf.float32), 0.0)  # [B, F]
         share = tf.nn.softmax(tf.where(known, weights, weights.dtype.min), axis=1)

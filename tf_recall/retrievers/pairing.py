@@ -1,0 +1,37 @@
+"""Which positives and which losses go with a model; the others are refused by name."""
+
+from tf_recall.registry import REGISTRY, find
+
+
+def check_positives(model) -> None:
+    """Checks that a `Retriever` can learn from its positives.
+
+    Raises:
+        ValueError: it cannot; the message lists the positives that it can learn from.
+    """
+    ours = type(model.positives)
+    contract = model.needs(), model.item_tower.entity, model.windows, model.has_graph
+    why = ours.unfit(*contract)
+    if why is None:
+        return
+    kinds = [find("positives", name) for name in REGISTRY["positives"]]
+    fit = [kind.__name__ for kind in kinds if kind.unfit(*contract) is None]
+    instead = f"take {' or '.join(fit)}" if fit else "no positives go with these towers"
+    raise ValueError(f"{type(model).__name__} cannot learn from {ours.__name__}: {why}; {instead}")
+
+
+def check_loss(model) -> None:
+    """Checks that a `Retriever` can learn by its loss.
+
+    Raises:
+        ValueError: it cannot; the message lists the losses, or the samplers, that it can take.
+    """
+    loss = model.loss_fn
+    loss.check_negatives(model.negatives)
+    if model.windows and not loss.several_positives:
+        kinds = [find("loss", name) for name in REGISTRY["loss"]]
+        several = [kind.__name__ for kind in kinds if kind.several_positives]
+        raise ValueError(
+            f"{type(model).__name__} has several positives a row: it learns by "
+            f"{' or '.join(several)}, not by {type(loss).__name__}"
+        )

@@ -1,0 +1,26 @@
+"""The vectors of a batch, as `Retriever.encode` returns them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Encoded(NamedTuple):
+    """The vectors of a batch of T queries, and how to compute the loss from them.
+
+    Args:
+        query: `[T, D]`.
+        ids: `[T]`, the rows that samplers use as positives.
+        vectors: `[T, D]`, their vectors; None where the model refuses samplers of the batch.
+        embed: rows `[M]` -> `[M, D]`, for the items that a sampler draws.
+        loss: from `(candidates, log_q)` to the batch's loss, a scalar.
+        step: of the training, int64.
+    """
+
+    query: tf.Tensor
+    ids: tf.Tensor
+    vectors: tf.Tensor | None
+    embed: Callable
+    loss: Callable
+    step: tf.Tensor
