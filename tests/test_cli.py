@@ -174,7 +174,7 @@ def test_query_asks_for_users_or_for_items(trained):
             "query", trained["model"], *some
         )
     item = "query", trained["model"], "--item-id", "i1"
-    assert "--seen and --no-seen are about users" in refused(*item, "--seen")
+    assert "--seen and --no-seen are for users" in refused(*item, "--seen")
     assert "takes no device; it takes allow, exclude, item_id, title" in refused(
         *item, "--feature", "device=ios"
     )

@@ -83,10 +83,10 @@ def test_on_to_redis(model, tmp_path, monkeypatch):
 
 def test_mistakes_are_one_line_and_come_before_the_work(model, tmp_path, free_ports):
     out, (port,) = ("--out", tmp_path / "l.parquet"), free_ports(1)
-    assert "--redis takes a --name for the lists" in refused(
+    assert "--redis needs a --name for the lists" in refused(
         model, *out, "--redis", "redis://localhost"
     )
-    assert "--name and --ttl are about Redis: they go with --redis" in refused(
+    assert "--name and --ttl are for Redis: they go with --redis" in refused(
         model, *out, "--ttl", 5
     )
     pytest.importorskip("redis")

@@ -81,7 +81,7 @@ def test_set_changes_one_value():
     }
     with pytest.raises(ValueError, match="takes a.b=c"):
         apply(values, "a.b")
-    with pytest.raises(ValueError, match="'b' is no section"):
+    with pytest.raises(ValueError, match="'b' is not a section"):
         apply(values, "a.b.c=1")
 
 
@@ -145,7 +145,7 @@ def test_a_missing_config_lists_those_of_the_package():
 
 def test_broken_yaml_is_named(tmp_path):
     (tmp_path / "c.yaml").write_text("a: [1")
-    with pytest.raises(ValueError, match="no valid YAML"):
+    with pytest.raises(ValueError, match="is not valid YAML"):
         Config.load(tmp_path / "c.yaml")
 
 

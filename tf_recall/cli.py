@@ -1,5 +1,6 @@
-"""`tf-recall`: logs and progress on standard error; the last thing on standard output is one JSON
-object.
+"""The command line `tf-recall`: the last line on standard output is a JSON object.
+
+Logs and progress go to standard error.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import click
 from tf_recall.config import MODELS, Config, apply
 from tf_recall.registry import REGISTRY
 
-# before TensorFlow is loaded; its start-up notes say nothing to a user
+# before TensorFlow is loaded: its start-up notes do not help a user
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 SET = click.option(
@@ -28,14 +29,14 @@ OUT = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tf_recall")
-def main():
+def main() -> None:
     """Candidate retrieval: from a table of interactions to a served index."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tf_recall").setLevel(logging.INFO)
 
 
 def answers_json(command):
-    """Makes a command print its result as JSON on standard output, and a mistake as one line.
+    """Makes a command print its result as JSON on standard output, and an error as one line.
 
     Everything else goes to standard error.
     """
@@ -68,7 +69,7 @@ def quickstart(out, sets):
     for item, title in zip(items[0], titles, strict=True):
         click.echo(f"  {item:<8}{title}")
     click.echo(f"the model: {trained.path}")
-    click.echo(f"ask it:    tf-recall query {trained.path} --user-id u2")
+    click.echo(f"query it:  tf-recall query {trained.path} --user-id u2")
     return {
         **trained.summary(),
         "query": {"user_id": user, **_kept("item_id", items[0], scores[0])},
@@ -82,7 +83,7 @@ def quickstart(out, sets):
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from the checkpoints of an interrupted run, or to an export that failed.",
+    help="Continue from the checkpoints of an interrupted run, or with an export that failed.",
 )
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
 @answers_json
@@ -105,7 +106,7 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 @SET
 @answers_json
 def evaluate(model, config, sets):
-    """Evaluate the exported MODEL on the test part of CONFIG, beside popularity."""
+    """Evaluate the exported MODEL on the test part of CONFIG, compared with popularity."""
     from tf_recall.runs import run
 
     report = run.evaluate(Config.load(config, sets), model)
@@ -126,7 +127,7 @@ def evaluate(model, config, sets):
 @click.option("--set", "sets", multiple=True, metavar="A=B", help="A setting of the index.")
 @answers_json
 def export(model, name, out, sets):
-    """Export a trained MODEL once more, with another index, as <OUT>/<its name>_<index>."""
+    """Export a trained MODEL again, with another index, as <OUT>/<its name>_<index>."""
     from tf_recall.runs.run import reindex
 
     index = {"name": name}
@@ -138,18 +139,22 @@ def export(model, name, out, sets):
 @main.command()
 @click.argument("model")
 @click.option(
-    "--user-id", "users", multiple=True, metavar="ID", help="A user to ask for; may be repeated."
+    "--user-id",
+    "users",
+    multiple=True,
+    metavar="ID",
+    help="A user to query for; may be repeated.",
 )
 @click.option(
     "--item-id",
     "items",
     multiple=True,
     metavar="ID",
-    help="Or: what to find similar items of; may be repeated.",
+    help="Or: an item to find similar items of; may be repeated.",
 )
 @click.option("-k", default=10, show_default=True, help="How many items.")
-@click.option("--exclude", default="", metavar="ID,ID", help="Items to leave out.")
-@click.option("--allow", default="", metavar="ID,ID", help="The only items to choose among.")
+@click.option("--exclude", default="", metavar="ID,ID", help="Items to filter out.")
+@click.option("--allow", default="", metavar="ID,ID", help="The only items to choose from.")
 @click.option(
     "--history",
     default="",
@@ -159,25 +164,25 @@ def export(model, name, out, sets):
 @click.option(
     "--seen/--no-seen",
     default=None,
-    help="Whether answers hold items the user has seen; by default not.",
+    help="Whether to recommend items that the user has seen; by default not.",
 )
 @click.option(
     "--feature",
     "features",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A feature of the user, the moment or the item.",
+    help="A feature of the user, the context or the item.",
 )
 @answers_json
 def query(model, users, items, k, exclude, allow, history, seen, features):
-    """Ask the exported MODEL what suits users, and why, or what is similar to items."""
+    """Get recommendations for users from the exported MODEL, and why; or similar items."""
     from tf_recall.export.load import load
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
     if items and seen is not None:
         raise ValueError(
-            "--seen and --no-seen are about users: they go with --user-id, not with --item-id"
+            "--seen and --no-seen are for users: they go with --user-id, not with --item-id"
         )
     recommender = load(model)
     if items and not recommender.answers_items:
@@ -188,16 +193,18 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
         if text:
             request[name] = _ids(recommender, "item_id", text.split(","))
     if items:
-        asked = _ids(recommender, "item_id", items)
-        answers = recommender.similar(asked, k, **request)
-        key, column = "item_id", "similar"
+        ids = _ids(recommender, "item_id", items)
+        answers = recommender.similar(ids, k, **request)
+        key = "item_id"
+        column = "similar"
     else:
-        asked = _ids(recommender, "user_id", users)
+        ids = _ids(recommender, "user_id", users)
         request["exclude_seen"] = not seen
-        answers = recommender.recommend(asked, k, **request)
-        key, column = "user_id", "item_id"
+        answers = recommender.recommend(ids, k, **request)
+        key = "user_id"
+        column = "item_id"
     answers = [
-        {key: one, **_kept(column, *answer)} for one, *answer in zip(asked, *answers, strict=True)
+        {key: one, **_kept(column, *answer)} for one, *answer in zip(ids, *answers, strict=True)
     ]
     if users and recommender.explains:
         for answer in answers:
@@ -216,7 +223,7 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
     "--seen/--no-seen",
     default=False,
     show_default=True,
-    help="Whether lists hold items the user has seen.",
+    help="Whether lists contain items that the user has seen.",
 )
 @click.option(
     "--users",
@@ -231,12 +238,13 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
     "--ttl",
     type=float,
     metavar="SECONDS",
-    help="When Redis forgets them, from the start of the load.",
+    help="How long Redis keeps them, from the start of the load.",
 )
 @answers_json
 def lists(model, out, k, seen, users, url, name, ttl):
-    """Write what the exported MODEL recommends to all its users, or to those of a file, to Parquet
-    and to Redis.
+    """Write the recommendations of the exported MODEL to Parquet and to Redis.
+
+    They are for all its users, or for those of a file.
     """
     from tf_recall.export.load import load
     from tf_recall.lists.redis_load import to_redis
@@ -244,22 +252,22 @@ def lists(model, out, k, seen, users, url, name, ttl):
     from tf_recall.lists.write import write_lists
 
     if url is None and (name is not None or ttl is not None):
-        raise ValueError("--name and --ttl are about Redis: they go with --redis")
+        raise ValueError("--name and --ttl are for Redis: they go with --redis")
     if url is not None and name is None:
-        raise ValueError("--redis takes a --name for the lists")
+        raise ValueError("--redis needs a --name for the lists")
     if url is not None:
-        connect(url)  # a mistake is known before the work
+        connect(url)  # fails before the work
     recommender = load(model)
     if users == "all" and recommender.catalog is None:
         raise ValueError(f"{model} was exported without its users: give --users FILE")
-    asked = recommender.catalog.users.ids if users == "all" else _users(recommender, users)
+    ids = recommender.catalog.users.ids if users == "all" else _users(recommender, users)
     start = time.perf_counter()
-    path = write_lists(recommender, asked, out, k, exclude_seen=not seen)
+    path = write_lists(recommender, ids, out, k, exclude_seen=not seen)
     answer = {
         "lists": str(path),
-        "users": len(asked),
+        "users": len(ids),
         "k": k,
-        "users_per_second": _rate(len(asked), start),
+        "users_per_second": _rate(len(ids), start),
     }
     if url is not None:
         start = time.perf_counter()
@@ -270,11 +278,11 @@ def lists(model, out, k, seen, users, url, name, ttl):
 
 @main.command()
 @click.argument("config")
-@click.option("--model", help="Also look at the answers of this exported model.")
+@click.option("--model", help="Also check the answers of this exported model.")
 @SET
 @answers_json
 def doctor(config, model, sets):
-    """Look for what would spoil a model: leakage, duplicates, unscaled numbers, equal answers."""
+    """Check data and model for mistakes: leakage, duplicates, unscaled numbers, equal answers."""
     from tf_recall.runs.run import diagnose
 
     findings = diagnose(Config.load(config, sets), model)
@@ -292,7 +300,7 @@ def _pair(text):
 
 
 def _ids(recommender, name, texts):
-    """Ids as the model knows them: text as it was typed, or whole numbers."""
+    """Ids in the type of the model's ids: text as it was typed, or whole numbers."""
     if recommender.id_types[name] == "string":
         return list(texts)
     try:
@@ -302,7 +310,7 @@ def _ids(recommender, name, texts):
 
 
 def _users(recommender, path):
-    """The users of a file, each once, as the model knows its ids."""
+    """The users of a file, each once, in the type of the model's ids."""
     from tf_recall.data.ids import is_missing, kind_of, raw_ids
     from tf_recall.data.tables import read
 

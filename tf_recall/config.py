@@ -1,6 +1,6 @@
-"""A YAML file becomes frozen dataclasses, and these become parts.
+"""Configs: a YAML file becomes frozen dataclasses, and these make the parts of a run.
 
-A default stands once: in a constructor's signature, or in a dataclass here.
+Each default has one home: a constructor's signature, or a dataclass here.
 """
 
 import dataclasses
@@ -9,17 +9,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from tf_recall.registry import find, keywords, make, part, take_name
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from tf_recall.data.interactions import Interactions
+    from tf_recall.data.splits import Split
 
 HERE = Path(__file__).parent
 MODELS = "saved_models"  # the model repository, where none is named
 
 
 class Loader(yaml.SafeLoader):
-    """Reads YAML with 1e-3 as a number (plain PyYAML reads a string)."""
+    """Reads YAML, and 1e-3 as a number, which plain PyYAML reads as a string."""
 
 
 Loader.add_implicit_resolver(
@@ -36,7 +44,7 @@ def _check_count(key, value, optional=False):
 
 def _check_name(key, name):
     if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\"):
-        raise ValueError(f"{key}: a name must do as that of a folder, and {name!r} does not")
+        raise ValueError(f"{key}: a name must be valid for a folder, and {name!r} is not")
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,11 @@ class Train:
     """How to train.
 
     Args:
-        epochs: the most epochs.
+        epochs: how many epochs at most.
         batch_size: rows in a batch.
-        optimizer: `{name: ..., **its arguments}`; None: the model's own.
-        monitor: the metric on the validation part that chooses the best epoch and that early
-            stopping watches, higher is better: `recall@20`.
+        optimizer: `{name: ..., **its arguments}`; None: the model's default.
+        monitor: the metric on the validation part by which the best epoch is chosen and early
+            stopping decides, higher is better: `recall@20`.
         patience: epochs without a better `monitor` after which training stops (needs a validation
             part); None: never.
         seed: of the initial weights and of the order of the batches.
@@ -60,7 +68,7 @@ class Train:
             negatives come from the whole batch.
 
     Raises:
-        ValueError: a monitor that does not read metric@k, a number below 1.
+        ValueError: a monitor that is not of the form metric@k, a number below 1.
     """
 
     epochs: int = 10
@@ -90,8 +98,8 @@ class Evaluate:
 
     Args:
         ks: list lengths. One beyond the catalog's size means the whole catalog.
-        cases: "by_user" (a user's held-out items are asked for together) or "by_row" (each held-out
-            row is asked for with its own context).
+        cases: "by_user" (one query for all held-out items of a user) or "by_row" (one query for
+            each held-out row, with its own context).
         exclude_seen: filter out the items of the user's training part.
 
     Raises:
@@ -114,16 +122,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run, from data to an export.
-
-    A part is named with its arguments: `{name: by_time, test: 0.1}`.
+    """A whole run, from data to an export; a part is `{name: by_time, test: 0.1}`.
 
     Args:
         data, split, model: parts.
         channels: instead of a model, several recommenders by name, each a part:
             `{popular: popularity, ...}`.
         merge: the part that merges the channels' lists.
-        depth: how many items each channel is asked for; None: as many as the answer has.
+        depth: how many items each channel recommends to the merge; None: as many as the answer has.
         train, evaluate: see `Train` and `Evaluate`.
         index: the part that searches; None: one that suits the catalog's size.
         k_max: the longest answer of the exported model; None: the default of `Service`.
@@ -131,7 +137,7 @@ class Config:
 
     Raises:
         ValueError: both a model and channels or neither of them, a number below 1, a name that is
-            no folder's.
+            not valid for a folder.
 
     Example:
         >>> config = Config.load("two_tower_movielens", ["train.epochs=3"])
@@ -183,7 +189,7 @@ class Config:
         return _construct(cls, values, "the config")
 
     @classmethod
-    def load(cls, path, sets: Sequence[str] = ()) -> "Config":
+    def load(cls, path: str | Path, sets: Sequence[str] = ()) -> "Config":
         """Reads a YAML file, or the config of that name that comes with the package.
 
         Args:
@@ -192,13 +198,13 @@ class Config:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: no valid YAML, an unknown section, or a malformed change.
+            ValueError: invalid YAML, an unknown section, or a malformed change.
         """
         path = find_config(path)
         try:
             values = yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
         except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no valid YAML: {error}") from None
+            raise ValueError(f"{path} is not valid YAML: {error}") from None
         if not isinstance(values, dict):
             raise ValueError(
                 f"{path} must hold sections such as `data:`, not {type(values).__name__}"
@@ -209,20 +215,20 @@ class Config:
         return cls.from_dict(values)
 
     def to_dict(self) -> dict:
-        """Plain values, which `from_dict` reads back."""
+        """The config as plain values, which `from_dict` reads."""
         values = dataclasses.asdict(self)
         values["evaluate"]["ks"] = list(self.evaluate.ks)
         return values
 
-    def save(self, path) -> None:
-        """Writes YAML, which `load` reads back."""
+    def save(self, path: str | Path) -> None:
+        """Writes the config as YAML, which `load` reads."""
         Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
 
-    def make_data(self):
+    def make_data(self) -> "Interactions":
         """Reads the `Interactions`."""
         return part("data", self.data)
 
-    def make_split(self):
+    def make_split(self) -> "Split":
         """Reads the interactions and splits them: a `Split`."""
         arguments = dict(self.split)
         name = take_name(arguments, "split")
@@ -235,7 +241,7 @@ class Config:
         """Makes the model of its positives, negatives, towers and loss, not adapted yet."""
         arguments = dict(self.model)
         towers = find("model", take_name(dict(arguments), "model")).towers
-        # the item tower first: a query tower over histories is made of it
+        # the item tower first: a query tower over histories contains it
         for key in sorted(towers, key=lambda key: key != "item_tower"):
             kind, entity = towers[key]
             values = arguments.get(key)
@@ -253,23 +259,23 @@ class Config:
         return {name: part("channel", values) for name, values in self.channels.items()}
 
     def make_merge(self):
-        """Makes what merges the channels' lists."""
+        """Makes the part that merges the channels' lists."""
         return part("merge", self.merge)
 
     def make_index(self):
-        """Makes the index, still empty; None where the config names none."""
+        """Makes the index, without items; None where the config names none."""
         return self.index and part("index", self.index)
 
-    def make_strategy(self):
+    def make_strategy(self) -> "tf.distribute.Strategy":
         """Makes the `tf.distribute` strategy."""
         return make("strategy", self.train.strategy)
 
-    def make_optimizer(self):
-        """Makes a new optimizer; None where the model's own is wanted."""
+    def make_optimizer(self) -> "keras.optimizers.Optimizer | None":
+        """Makes a new optimizer; None where the config names none."""
         return self.train.optimizer and part("optimizer", self.train.optimizer)
 
 
-def find_config(path) -> Path:
+def find_config(path: str | Path) -> Path:
     """Finds the file at `path`, or the config of that name that comes with the package.
 
     Raises:
@@ -307,7 +313,7 @@ def apply(values: dict, change: str) -> None:
     """Changes one of several nested values: "train.epochs=3".
 
     Raises:
-        ValueError: the change does not read a.b=c, or leads through something that is no section.
+        ValueError: the change is not of the form a.b=c, or a name before the last is not a section.
     """
     path, equals, text = change.partition("=")
     if not equals or not path:
@@ -317,5 +323,5 @@ def apply(values: dict, change: str) -> None:
         values[section] = values.get(section) or {}
         values = values[section]
         if not isinstance(values, dict):
-            raise ValueError(f"--set {change!r}: {section!r} is no section")
+            raise ValueError(f"--set {change!r}: {section!r} is not a section")
     values[last] = yaml.load(text, Loader)

@@ -1,8 +1,9 @@
-"""What a config can name: kind and name to a class or function, imported when asked for."""
+"""The names that a config can use: each is a class or function, imported when it is needed."""
 
 import difflib
 import importlib
 import inspect
+from collections.abc import Callable
 
 REGISTRY = {
     "data": {
@@ -182,25 +183,27 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
 }
 
 
-def find(kind: str, name: str):
+def find(kind: str, name: str) -> Callable:
     """Imports the class or function that is registered as `name` among the parts of `kind`.
 
     Raises:
         ValueError: no such name; the message lists the valid ones.
+
+    Example:
+        >>> find("negatives", "uniform")
+        <class 'tf_recall.negatives.from_catalog.Uniform'>
     """
     names = REGISTRY[kind]
     if name not in names:
         near = difflib.get_close_matches(str(name), names, n=1)
-        raise ValueError(
-            f"{kind} {name!r} is unknown; {f'did you mean {near[0]!r}? ' if near else ''}there "
-            f"are: {', '.join(names)}"
-        )
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{kind} {name!r} is unknown; {hint}there are: {', '.join(names)}")
     module, attribute = names[name].split(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def keywords(make) -> dict[str, inspect.Parameter]:
-    """The arguments that a class or function takes from a config, by name."""
+def keywords(make: Callable) -> dict[str, inspect.Parameter]:
+    """The parameters that a config can set, of a class or function, by name."""
     named = inspect.signature(make).parameters.values()
     return {
         p.name: p
@@ -211,6 +214,12 @@ def keywords(make) -> dict[str, inspect.Parameter]:
 
 def make(kind: str, name: str, *positional, **arguments):
     """Makes the part that is registered as `name`.
+
+    Args:
+        kind: a key of `REGISTRY`.
+        name: a name of that kind.
+        *positional: arguments that do not come from a config.
+        **arguments: those of a config.
 
     Raises:
         ValueError: an unknown name, an unknown or a missing argument; the message lists the valid
@@ -245,7 +254,12 @@ def take_name(arguments: dict, section: str) -> str:
 
 
 def part(kind: str, values: dict | str, *positional):
-    """Makes the part that `values` name, and the parts that its arguments name.
+    """Makes the part that a config names, with the parts among its arguments.
+
+    Args:
+        kind: a key of `REGISTRY`.
+        values: `{"name": ..., **arguments}`, or the name alone; not changed.
+        *positional: arguments that do not come from a config.
 
     Raises:
         ValueError: an unknown name or argument; the message lists the valid ones.

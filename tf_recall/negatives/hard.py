@@ -44,7 +44,7 @@ class HardSampler(Sampler):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Given(UniformShare, HardSampler):
-    """The negatives in the data: rejections, items that ranking eliminated, unclicked impressions.
+    """The negatives in the data: rejections, impressions without a click (METHODS.md N6).
 
     log_q[t] = -log(V)
 
@@ -87,7 +87,7 @@ class Given(UniformShare, HardSampler):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class RankWindow(Given):
-    """Items near the row's item in a graph, but not the nearest: a window of ranks by visits.
+    """Items near the row's item in a graph, not the nearest: a window of ranks (METHODS.md N6).
 
     negatives of i = `num` of the items at ranks low + 1 ... high, by visits of random walks from i
     log_q[t] = -log(V)
@@ -123,12 +123,12 @@ class RankWindow(Given):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class HighestInBatch(HardSampler):
-    """The items of the batch that score highest for a row, without its own positive.
+    """The items of the batch that score highest for a row, without its positive (METHODS.md N6).
 
     log_q[t] = log(share of t among the positives)
 
     They are chosen, not drawn: log q is that of the batch from which they are chosen. An item that
-    is in the batch more than once may be chosen as often.
+    is in the batch more than once may be chosen as often. The paper uses no more than two a row.
 
     Args:
         num: negatives of a row; inside `EasyHard` its ratio decides instead.
@@ -136,8 +136,7 @@ class HighestInBatch(HardSampler):
     Example:
         >>> EasyHard(InBatch(), HighestInBatch(num=2))
 
-    Paper: Huang et al. 2020, "Embedding-based Retrieval in Facebook Search", section 6.1: no more
-        than two a row.
+    Paper: Huang et al. 2020, "Embedding-based Retrieval in Facebook Search", section 6.1.
     """
 
     from_batch = True
@@ -177,7 +176,7 @@ class HighestInBatch(HardSampler):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class Curriculum(HardSampler):
-    """A hard sampler that starts with no negatives and adds some with every epoch.
+    """A hard sampler that starts without negatives and adds some every epoch (METHODS.md N6).
 
     allowed[epoch] = clip((epoch - wait + 1) * grow, 0, num)
 

@@ -94,7 +94,7 @@ class Mixture(Sampler):
 
 @keras.saving.register_keras_serializable("tf_recall")
 class EasyHard(Sampler):
-    """Many easy negatives and a few hard ones, `ratio` to one.
+    """Many easy negatives and a few hard ones, `ratio` to one (METHODS.md N6).
 
     num_hard = max(1, round(num_easy / ratio))
     log_q[t] = log( (num_easy * exp(log_q_easy[t]) + num_hard * exp(log_q_hard[t]))
@@ -114,7 +114,7 @@ class EasyHard(Sampler):
     Example:
         >>> EasyHard(Mixture([InBatch(), Uniform(1024)]), SameGroup("city"), ratio=100)
 
-    Paper: Huang et al. 2020, "Embedding-based Retrieval in Facebook Search", section 6.1: 100 to 1.
+    Paper: Huang et al. 2020, "Embedding-based Retrieval in Facebook Search", section 6.1.
     """
 
     gives_own = True

@@ -14,7 +14,7 @@ from tf_recall.negatives.hard import HardSampler, own_vectors
 
 @keras.saving.register_keras_serializable("tf_recall")
 class SameGroup(HardSampler):
-    """Items that share an attribute with the positive: its city, its category, one of its genres.
+    """Items that share an attribute with the positive: its city or category (METHODS.md N6).
 
     log_q[t] = log sum_{g of t} P(g) / size[g],  P(g) the probability that a positive picks group g
 

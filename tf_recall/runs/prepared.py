@@ -99,7 +99,7 @@ class Prepared:
 class TrainedChannel:
     """A channel that is a trained model: its settings are those of another config, or written out.
 
-    It is trained on the data of all channels.
+    It is trained on the data of all channels, and is one channel of their merge (METHODS.md C5).
 
     Args:
         config: a config to start from, a YAML file or a name that comes with the package; its data
