@@ -12,7 +12,7 @@ import importlib
 
 from tf_recall.retrievers.keras_hooks import watch_keras
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AirbnbI2I": "models.airbnb_i2i",
