@@ -37,10 +37,9 @@ class Recommender:
         sources: the names of the recommenders that it merges; empty where it merges none.
 
     Example:
-        >>> item_id, score = recommender.recommend(["u17", "u4"], k=10, exclude_seen=True)
-        >>> item_id, score = recommender.similar(["tea"], k=10)
-        >>> recommender.explain("u17", item_id[0, 0])
-        [{'kind': 'item', 'id': 'milk', 'share': 0.7}, ...]
+        >>> item_id, score = service.recommend(["u17", "u4"], k=10, exclude_seen=True)
+        >>> item_id, score = service.similar(["i3"], k=10)
+        >>> reasons = service.explain("u17", item_id[0, 0])
     """
 
     catalog: Catalog | None = None

@@ -106,9 +106,10 @@ class Retriever(ReplicatedModel):
         Raises:
             ValueError: it was adapted before, or a tower lacks a column.
         """
-        catalog = catalog.with_counts(self.positives.counts(train, catalog))
-        self._adapt_towers(train, catalog)
-        self._adapt_negatives(catalog)
+        counted = catalog.with_counts(self.positives.counts(train, catalog))
+        # an item of a history learns from being there, positive or not
+        self._adapt_towers(train, catalog if self.needs().history else counted)
+        self._adapt_negatives(counted)
         self.built = True
         return self
 

@@ -71,7 +71,8 @@ def watch_keras(public: dict[str, str]) -> None:
         for home in names.values():
             module, name = home.split(":")
             if module.startswith(f"{PACKAGE}."):
-                homes[name] = module
+                # a channel may have a sampler's name; of the two Keras saves the sampler
+                homes.setdefault(name, module)
     if "keras" in sys.modules:
         register(homes)
     else:

@@ -34,8 +34,8 @@ def claimed(folder, resume: bool = False):
         OSError: the folder cannot be written.
 
     Example:
-        >>> with claimed("saved_models/two_tower/checkpoints", resume=True):
-        ...     model = fit(prepared, "saved_models/two_tower/checkpoints")
+        >>> with claimed("checkpoints", resume=False):
+        ...     pass    # train, and write checkpoints there
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
