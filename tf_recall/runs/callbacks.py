@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from tf_recall.data.atomic import atomic_folder
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import cases_by_user
@@ -157,12 +158,9 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self, epoch):
-        aside = self.directory / f".tf_recall-{epoch}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        self.model.save_weights(aside / WEIGHTS)
-        (aside / STATE).write_text(json.dumps(self.history))
-        aside.rename(self._folder(epoch))
+        with atomic_folder(self._folder(epoch)) as aside:
+            self.model.save_weights(aside / WEIGHTS)
+            (aside / STATE).write_text(json.dumps(self.history))
         for other in self._epochs():
             if other not in (epoch, self.best):
                 shutil.rmtree(self._folder(other))

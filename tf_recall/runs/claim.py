@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from tf_recall.config import Config
+from tf_recall.data.atomic import atomic_file
 
 LOCK = "tf_recall.lock"  # marks a folder as ours, and names the process that holds it
 SETTINGS = "run.yaml"
@@ -84,10 +85,8 @@ def begin(folder, config: Config) -> None:
                 f"{folder} keeps the checkpoints of another config ({', '.join(different)} "
                 "differ): train without --resume, or under another name"
             )
-    note.parent.mkdir(parents=True, exist_ok=True)
-    aside = note.with_suffix(".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(note)
+    with atomic_file(note) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def weight_settings(config: Config) -> dict:
