@@ -104,7 +104,7 @@ class Catalog:
         """How many items can be recommended."""
         return self.items.size - 1
 
-    def known_item(self, item_id) -> int:
+    def known_item(self, item_id: str | int) -> int:
         """The row of an item.
 
         Raises:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -20,7 +21,7 @@ FREE = ("epochs", "patience", "jit_compile", "strategy")
 
 
 @contextlib.contextmanager
-def claimed(folder, resume: bool = False):
+def claimed(folder: str | Path, resume: bool = False) -> Iterator[Path]:
     """Holds a folder for this process until the `with` block ends; another process is refused.
 
     The operating system holds the lock, so it ends with the process, `kill -9` included. After a
@@ -56,7 +57,7 @@ def claimed(folder, resume: bool = False):
         os.close(lock)
 
 
-def remove(folder) -> None:
+def remove(folder: str | Path) -> None:
     """Removes a folder that a run has claimed; any other folder stays as it is."""
     folder = Path(folder)
     if (folder / LOCK).is_file():
@@ -66,7 +67,7 @@ def remove(folder) -> None:
             folder.rmdir()
 
 
-def begin(folder, config: Config) -> None:
+def begin(folder: str | Path, config: Config) -> None:
     """Notes which run a folder keeps, or refuses to go on with another one's checkpoints.
 
     Two runs are the same if they end with the same weights: data, split, model and train are
