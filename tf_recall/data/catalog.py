@@ -104,7 +104,7 @@ class Catalog:
         """How many items can be recommended."""
         return self.items.size - 1
 
-    def known_item(self, item_id) -> int:
+    def known_item(self, item_id: str | int) -> int:
         """The row of an item.
 
         Raises:
@@ -182,7 +182,7 @@ def _check_there(directory, names):
 def _side(
     ids: pd.Series, table: pd.DataFrame | None, key: str, known=None
 ) -> tuple[Vocabulary, pd.DataFrame]:
-    vocabulary = (known.extended if known else Vocabulary.fit)(
+    vocabulary = (known.grown if known else Vocabulary.fit)(
         ids, () if table is None else table[key]
     )
     if table is None:

@@ -1,10 +1,9 @@
-"""Likes: how much each user likes each item, one sparse matrix of all pairs of the training
-part.
-"""
+"""Likes: how much each user likes each item, as one sparse matrix of the training part."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from tf_recall.data.catalog import Catalog
@@ -37,7 +36,11 @@ class Likes:
 
     @classmethod
     def fit(
-        cls, train: Interactions, catalog: Catalog, half_life=None, weight: str = "weight"
+        cls,
+        train: Interactions,
+        catalog: Catalog,
+        half_life: float | None = None,
+        weight: str = "weight",
     ) -> "Likes":
         """The likes of the training part.
 
@@ -95,10 +98,10 @@ class Likes:
         )
 
     def thinned(self, user_limit: int | None, item_limit: int | None) -> sparse.csr_matrix:
-        """The likes of each user's `user_limit` latest items, and of those each item's `item_limit`
-        latest users.
+        """The likes of each user's latest items, and of those each item's latest users.
 
-        None: all of them.
+        `user_limit` items of a user are kept, then `item_limit` users of an item; none: all of
+        them.
         """
         users = np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
         kept = np.arange(self.matrix.nnz)
@@ -115,9 +118,10 @@ class Likes:
         )
 
 
-def decay(frame, half_life: float) -> np.ndarray:
-    """`0.5 ** (age / half_life)` of each interaction, float32; the age in days, from the latest of
-    all.
+def decay(frame: pd.DataFrame, half_life: float) -> np.ndarray:
+    """`0.5 ** (age / half_life)` of each interaction, float32.
+
+    The age is in days, from the latest interaction.
 
     Raises:
         ValueError: a half-life that is not above 0, or no timestamp.

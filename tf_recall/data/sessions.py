@@ -1,6 +1,4 @@
-"""Sessions: runs of a user's items in time order, and the recipes that cut them out of
-interactions.
-"""
+"""Sessions: runs of a user's items in time order, and the recipes that cut them."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -60,8 +58,9 @@ class Sessions:
 
 
 class Recipe:
-    """A way to cut interactions into sessions: it says in `cut` which lines follow one another, and
-    where one begins.
+    """A way to cut interactions into sessions.
+
+    A subclass writes `cut`: which lines follow one another, and where a session begins.
 
     Items that the catalog does not know are left out once the sessions are cut, so they still hold
     a session together. Sessions of one item stay: they have no pairs, but count in an item's share
@@ -75,23 +74,26 @@ class Recipe:
         return _sessions(interactions.frame, catalog, *self.cut(interactions.frame))
 
     def cut(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """The frame's line numbers `[n]` in the order of the sessions, and bool `[n]`: where a
-        session begins.
+        """The lines in the order of the sessions, and where sessions begin.
+
+        Returns:
+            the frame's line numbers `[n]`, and bool `[n]`: whether the line begins a session.
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Recipe":
         return cls(**config)
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ByUser(Recipe):
-    """All that a user did as one session, by time; by line among equal times, or where there are no
-    timestamps.
+    """All that a user did as one session, by time.
+
+    Events of equal times, or without timestamps, come by line.
 
     Example:
         >>> sessions = ByUser()(split.train, catalog)
@@ -117,7 +119,7 @@ class ByGap(Recipe):
         >>> sessions = ByGap(gap=3600)(split.train, catalog)
     """
 
-    def __init__(self, gap=1800):
+    def __init__(self, gap: float = 1800):
         if isinstance(gap, bool) or not isinstance(gap, Real) or not gap >= 0:
             raise ValueError(f"gap must be a number of seconds, at least 0, got {gap!r}.")
         self.gap = gap
@@ -133,14 +135,15 @@ class ByGap(Recipe):
         begins[1:] |= np.diff(seconds) > self.gap
         return lines, begins
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"gap": self.gap}
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class ByColumn(Recipe):
-    """A session is what one user has under one value of a column, such as an invoice; inside by
-    time, then by line.
+    """A session is what one user has under one value of a column, such as an invoice.
+
+    Inside a session events come by time, then by line.
 
     Args:
         column: a context column of the interactions. Two users may have the same value, as where
@@ -153,20 +156,21 @@ class ByColumn(Recipe):
         >>> sessions = ByColumn("invoice")(split.train, catalog)
     """
 
-    def __init__(self, column):
+    def __init__(self, column: str):
         self.column = column
 
     def cut(self, frame):
         return _grouped(frame, _codes(frame, self.column), _codes(frame, "user_id"))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"column": self.column}
 
 
 @keras.saving.register_keras_serializable("tf_recall")
 class WithConversion(Recipe):
-    """Sessions of another recipe, with the item that each led to: the last one whose column is
-    true.
+    """Sessions of another recipe, each with the item that it led to.
+
+    That is the last item whose column is true.
 
     Args:
         sessions: the recipe that cuts.
@@ -183,7 +187,7 @@ class WithConversion(Recipe):
     2018, section 3.1.
     """
 
-    def __init__(self, sessions, column):
+    def __init__(self, sessions: Recipe, column: str):
         self.sessions = sessions
         self.column = column
 
@@ -194,14 +198,14 @@ class WithConversion(Recipe):
     def cut(self, frame):
         return self.sessions.cut(frame)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "sessions": keras.saving.serialize_keras_object(self.sessions),
             "column": self.column,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "WithConversion":
         return cls(keras.saving.deserialize_keras_object(config["sessions"]), config["column"])
 
 

@@ -1,15 +1,19 @@
-"""What every feature is: a Keras layer that learns from the training part, encodes raw values and
-embeds the codes.
+"""The contract of a feature: it learns, encodes raw values and embeds the codes.
+
+A feature is a Keras layer; it learns from the training part.
 """
 
 import re
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.draws import unit_of
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
 
@@ -48,19 +52,19 @@ class Feature(keras.layers.Layer):
     history_length = 0  # how many of a user's items before the event a row must bring
     width = None
 
-    def __init__(self, column, name=None, **kwargs):
+    def __init__(self, column: str | None, name: str | None = None, **kwargs):
         super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
         if column is not None:
             check_column(column)
         self.column = column
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """The columns that the feature reads."""
         return [] if self.column is None else [self.column]
 
     @property
-    def raw_specs(self):
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
         """What a request may say of each column: `{column: tf.TensorSpec}`."""
         shape = [None, *self.raw_shape]
         return {
@@ -68,43 +72,50 @@ class Feature(keras.layers.Layer):
         }
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         """The shape of one encoded value."""
         return ()
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """The length of the vector."""
         raise NotImplementedError
 
-    def to_raw(self, values):
-        """A column as the raw array that `encode` takes: text with "" for missing, or numbers with
-        NaN.
+    def to_raw(self, values: Any) -> np.ndarray:
+        """A column as the raw array that `encode` takes.
+
+        Missing values are "" among text, NaN among numbers.
         """
         return to_text(pd.Series(values))
 
-    def adapt(self, raw):
+    def adapt(self, raw: Any) -> None:
         """Learns the state from `raw` values of the training part."""
         raise NotImplementedError
 
-    def encode(self, raw):
-        """Raw values `[B]` -> codes `[B, *code_shape]`; a missing or unseen value has a code
-        too.
+    def encode(self, raw: Any) -> tf.Tensor:
+        """Raw values `[B]` -> codes `[B, *code_shape]`.
+
+        A missing or unseen value has a code too.
         """
         raise NotImplementedError
 
-    def missing(self, raw):
+    def missing(self, raw: Any) -> tf.Tensor:
         """Which raw values `[B]` say nothing: bool `[B]`."""
         return tf.equal(raw, "")
 
-    def nothing(self):
+    def nothing(self) -> np.ndarray:
         """One raw value that says nothing, `[1, *raw_shape]`."""
         nothing = "" if self.raw_dtype == tf.string else np.nan
         return np.full((1, *self.raw_shape), nothing, self.raw_dtype.as_numpy_dtype)
 
-    def encode_request(self, raw, stored=None):
-        """The codes of what a request says, `{column: [B, ...]}`, and where it says nothing the
-        stored ones, if any.
+    def encode_request(
+        self, raw: dict[str, tf.Tensor], stored: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The codes of what a request gives, else the stored ones, if any.
+
+        Args:
+            raw: `{column: [B, ...]}`.
+            stored: `[B, *code_shape]`, or None.
         """
         codes = self.encode(raw[self.column])
         if stored is None:
@@ -112,11 +123,11 @@ class Feature(keras.layers.Layer):
         missing = tf.reshape(self.missing(raw[self.column]), [-1] + [1] * (codes.shape.rank - 1))
         return tf.where(missing, stored, codes)
 
-    def known(self, codes, training=False):
+    def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Which codes `[B, ...]` say something that training has seen: bool `[B]`."""
         return tf.reduce_any(tf.reshape(codes, [tf.shape(codes)[0], -1]) > 0, axis=1)
 
-    def learn(self, train, catalog, entity) -> np.ndarray | None:
+    def learn(self, train: Interactions, catalog: Catalog, entity: str) -> np.ndarray | None:
         """Learns from the training part.
 
         Args:
@@ -141,7 +152,7 @@ class Feature(keras.layers.Layer):
             return None
         raise ValueError(self._lacks(entity, side.table, train.frame))
 
-    def grown(self, codes: np.ndarray, catalog, entity: str) -> np.ndarray:
+    def grown(self, codes: np.ndarray, catalog: Catalog, entity: str) -> np.ndarray:
         """The codes of a catalog that has grown; known rows keep theirs.
 
         Args:
@@ -158,11 +169,17 @@ class Feature(keras.layers.Layer):
         raw = self.to_raw(table[self.column].iloc[len(codes) - 1 :])
         return np.concatenate([codes, self.encode_column(raw)]) if len(raw) else codes
 
-    def given(self, inputs):
+    def given(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor | None:
         """The codes that came with a batch, or None."""
         return inputs.get(self.name)
 
-    def from_request(self, rows, raw, history, stored):
+    def from_request(
+        self,
+        rows: tf.Tensor,
+        raw: dict[str, tf.Tensor],
+        history: tf.Tensor | None,
+        stored: tf.Tensor | None,
+    ) -> tf.Tensor | None:
         """The codes of a request, `[B, *code_shape]`; None where the stored ones are all there is.
 
         Args:
@@ -197,7 +214,7 @@ class Feature(keras.layers.Layer):
             f"{places}"
         )
 
-    def encode_column(self, raw):
+    def encode_column(self, raw: Any) -> np.ndarray:
         """`encode` over a long array, by blocks: -> NumPy `[n, *code_shape]`."""
         blocks = [
             self.encode(tf.constant(raw[at : at + BLOCK])).numpy()
@@ -226,7 +243,9 @@ class SeenFeature(Feature):
     Call: codes -> `[B, dim]`.
     """
 
-    def __init__(self, column, dim=32, unknown_rate=0.01, seed=0, **kwargs):
+    def __init__(
+        self, column: str | None, dim: int = 32, unknown_rate: float = 0.01, seed: int = 0, **kwargs
+    ):
         super().__init__(column, **kwargs)
         if not 0 <= unknown_rate < 1:
             raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
@@ -236,11 +255,11 @@ class SeenFeature(Feature):
     def dim(self):
         return self.width
 
-    def rows(self, codes):
+    def rows(self, codes: tf.Tensor) -> tf.Tensor:
         """The rows `[B]` that the codes stand for, 0 for what training has not seen."""
         return codes
 
-    def shown(self, codes, training):
+    def shown(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
         """The rows `[B]` as this step shows them."""
         rows = self.rows(codes)
         if training and self.unknown_rate:
@@ -267,7 +286,7 @@ class SeenFeature(Feature):
     def get_build_config(self):
         return {"num_rows": self.table.num_rows} if self.built else None
 
-    def call(self, codes, training=False):
+    def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.table(self.shown(codes, training))
 
     def known(self, codes, training=False):

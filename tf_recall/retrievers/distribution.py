@@ -8,6 +8,8 @@ all rows.
 import keras
 import tensorflow as tf
 
+from tf_recall.retrievers.keras_hooks import BuiltModel
+
 
 def num_replicas():
     """How many replicas compute this step together: an int."""
@@ -48,16 +50,13 @@ def _dense_gradient(x):
     return tf.identity(x), tf.convert_to_tensor
 
 
-class ReplicatedModel(keras.Model):
+class ReplicatedModel(BuiltModel, keras.Model):
     """A Keras model whose `fit` and `evaluate` also run across worker processes.
 
     There Keras 3.15 takes the mean of a batch, which fails for a dict, and of the logs along an
     axis that scalars lack. Make, build and compile the model in `strategy.scope()`; its layers must
     all be built before `fit`.
     """
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        super()._maybe_symbolic_build()  # builds the optimizer; a batch would serve to build layers
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         logs = super().compute_metrics(x, y, y_pred, sample_weight)

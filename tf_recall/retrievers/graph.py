@@ -13,6 +13,7 @@ from tf_recall.graph.visits import important
 from tf_recall.negatives import RankWindow
 from tf_recall.retrievers.base import Retriever, deserialized
 from tf_recall.retrievers.distribution import num_replicas
+from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.towers.graph import GraphTower
 from tf_recall.towers.history import HistoryTower
@@ -134,9 +135,7 @@ class GraphRetriever(Retriever):
         )
 
     def _windows(self):
-        return [
-            layer for layer in self.negatives._flatten_layers() if isinstance(layer, RankWindow)
-        ]
+        return [layer for layer in sublayers(self.negatives) if isinstance(layer, RankWindow)]
 
     def _rank_window(self, train, catalog, seed):
         """What draws each row's hard negatives from the window of a `RankWindow`, if there is

@@ -49,7 +49,11 @@ def measure(
 
 
 def evaluate_cut(
-    recommender, cases: Cases, catalog: Catalog, ks: Sequence[int], exclude_seen: bool = True
+    recommender: Recommender,
+    cases: Cases,
+    catalog: Catalog,
+    ks: Sequence[int],
+    exclude_seen: bool = True,
 ) -> Report:
     """Evaluates with list lengths cut to the catalog.
 
