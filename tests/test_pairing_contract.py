@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_recall.config import Config, find_config, part
+from tf_recall.config import Config, find_config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.registry import REGISTRY, find
+from tf_recall.registry import REGISTRY, find, part
 
 CONFIGS = [
     Config.load(file) for file in sorted(find_config("two_tower_quickstart").parent.glob("*.yaml"))
@@ -34,7 +34,7 @@ def world():
         name = "planted" if config.data["name"] in PLANTED else config.data["name"]
         if name not in made:
             planted = name == "planted"
-            train = synthetic(60, 50, 1200).interactions if planted else config.make("data")
+            train = synthetic(60, 50, 1200).interactions if planted else config.make_data()
             made[name] = SimpleNamespace(train=train, catalog=Catalog.fit(train))
         return made[name]
 

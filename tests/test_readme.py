@@ -41,12 +41,21 @@ def test_the_example_runs_in_15_lines(tmp_path, monkeypatch):
     assert (tmp_path / "saved_models" / "clicks" / "1" / "saved_model.pb").is_file()
 
 
+def test_the_example_of_histories_runs():
+    world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
+    split = tr.by_time(world, test=0.1)
+    names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train)}
+    exec(f"from tf_recall.features import History, Id\n{fitted(block('python', 1))}", names)
+    assert names["item_ids"].shape == (1, 10)
+    assert not {"i3", "i7"} & set(names["item_ids"][0])
+
+
 def test_the_example_of_sessions_runs():
     world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
     frame = world.frame.assign(invoice=world.frame["user_id"])
     split = tr.leave_last_out(tr.Interactions.from_frame(frame))
     names = {"tr": tr, "split": split, "catalog": tr.Catalog.fit(split.train)}
-    code = fitted(block("python", 1)).replace("85123A", "i3").replace("22423", "i7")
+    code = fitted(block("python", 2)).replace("85123A", "i3").replace("22423", "i7")
     exec(code, names)
     assert names["item_ids"].shape == (1, 10) and np.isfinite(names["scores"]).all()
 
@@ -61,7 +70,7 @@ def test_the_example_of_graphs_runs():
         "interactions": world,
     }
     exec(
-        f"from tf_recall.features import Id, MultiValued, Text\n{fitted(block('python', 2))}", names
+        f"from tf_recall.features import Id, MultiValued, Text\n{fitted(block('python', 3))}", names
     )
     assert names["service"].similar(["i3"], k=10)[0].shape == (1, 10)
 
@@ -77,7 +86,7 @@ def test_the_example_of_channels_runs(tmp_path, monkeypatch):
         "catalog": catalog,
         "service": tr.ItemCF().fit(split.train, catalog),
     }
-    exec(block("python", 3), names)
+    exec(block("python", 4), names)
     assert names["item_ids"].shape == (1, 20) and "item_cf" in str(names["report"])
     assert (tmp_path / "channels.png").is_file()
 

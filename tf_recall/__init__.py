@@ -1,5 +1,4 @@
-"""Candidate retrieval on Keras 3: from a table of interactions to trained vectors to a served
-index.
+"""Candidate retrieval on Keras 3: from interactions to trained vectors to a served index.
 
 Every method answers four questions: which pairs are positive, which negative, how both sides become
 vectors, what loss ties them. The modules `positives`, `negatives`, `towers` and `losses` hold the
@@ -12,7 +11,7 @@ import importlib
 
 from tf_recall.retrievers.keras_hooks import watch_keras
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AirbnbI2I": "models.airbnb_i2i",

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -35,7 +36,7 @@ def main() -> None:
     logging.getLogger("tf_recall").setLevel(logging.INFO)
 
 
-def answers_json(command):
+def answers_json(command: Callable[..., dict]) -> Callable[..., None]:
     """Makes a command print its result as JSON on standard output, and an error as one line.
 
     Everything else goes to standard error.
@@ -57,7 +58,7 @@ def answers_json(command):
 @OUT
 @SET
 @answers_json
-def quickstart(out, sets):
+def quickstart(out: str, sets: Sequence[str]) -> dict:
     """Train, evaluate, export and query a two-tower model on embedded data."""
     from tf_recall.export.load import load
 
@@ -87,7 +88,9 @@ def quickstart(out, sets):
 )
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
 @answers_json
-def train(config, out, sets, resume, tensorboard):
+def train(
+    config: str, out: str, sets: Sequence[str], resume: bool, tensorboard: str | None
+) -> dict:
     """Train CONFIG, a YAML file or the name of one that comes with the package, and export."""
     return _train(config, sets, out, resume, tensorboard).summary()
 
@@ -105,7 +108,7 @@ def _train(config, sets, out, resume=False, tensorboard=None):
 @click.argument("config")
 @SET
 @answers_json
-def evaluate(model, config, sets):
+def evaluate(model: str, config: str, sets: Sequence[str]) -> dict:
     """Evaluate the exported MODEL on the test part of CONFIG, compared with popularity."""
     from tf_recall.runs import run
 
@@ -126,7 +129,7 @@ def evaluate(model, config, sets):
 @OUT
 @click.option("--set", "sets", multiple=True, metavar="A=B", help="A setting of the index.")
 @answers_json
-def export(model, name, out, sets):
+def export(model: str, name: str, out: str, sets: Sequence[str]) -> dict:
     """Export a trained MODEL again, with another index, as <OUT>/<its name>_<index>."""
     from tf_recall.runs.run import reindex
 
@@ -174,7 +177,17 @@ def export(model, name, out, sets):
     help="A feature of the user, the context or the item.",
 )
 @answers_json
-def query(model, users, items, k, exclude, allow, history, seen, features):
+def query(
+    model: str,
+    users: Sequence[str],
+    items: Sequence[str],
+    k: int,
+    exclude: str,
+    allow: str,
+    history: str,
+    seen: bool | None,
+    features: Sequence[str],
+) -> dict:
     """Get recommendations for users from the exported MODEL, and why; or similar items."""
     from tf_recall.export.load import load
 
@@ -241,7 +254,16 @@ def query(model, users, items, k, exclude, allow, history, seen, features):
     help="How long Redis keeps them, from the start of the load.",
 )
 @answers_json
-def lists(model, out, k, seen, users, url, name, ttl):
+def lists(
+    model: str,
+    out: str,
+    k: int,
+    seen: bool,
+    users: str,
+    url: str | None,
+    name: str | None,
+    ttl: float | None,
+) -> dict:
     """Write the recommendations of the exported MODEL to Parquet and to Redis.
 
     They are for all its users, or for those of a file.
@@ -281,7 +303,7 @@ def lists(model, out, k, seen, users, url, name, ttl):
 @click.option("--model", help="Also check the answers of this exported model.")
 @SET
 @answers_json
-def doctor(config, model, sets):
+def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     """Check data and model for mistakes: leakage, duplicates, unscaled numbers, equal answers."""
     from tf_recall.runs.run import diagnose
 

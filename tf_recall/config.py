@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -237,8 +237,8 @@ class Config:
             arguments.setdefault("columns", self.data["columns"])
         return make("split", name, self.make_data(), **arguments)
 
-    def make_model(self):
-        """Makes the model of its positives, negatives, towers and loss, not adapted yet."""
+    def make_model(self) -> Any:
+        """Makes the model, a `Retriever`, of its parts; it is not adapted yet."""
         arguments = dict(self.model)
         towers = find("model", take_name(dict(arguments), "model")).towers
         # the item tower first: a query tower over histories contains it
@@ -258,11 +258,11 @@ class Config:
         """Makes the channels by name, not fitted yet."""
         return {name: part("channel", values) for name, values in self.channels.items()}
 
-    def make_merge(self):
+    def make_merge(self) -> Any:
         """Makes the part that merges the channels' lists."""
         return part("merge", self.merge)
 
-    def make_index(self):
+    def make_index(self) -> Any:
         """Makes the index, without items; None where the config names none."""
         return self.index and part("index", self.index)
 

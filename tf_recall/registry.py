@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 REGISTRY = {
     "data": {
@@ -212,7 +213,7 @@ def keywords(make: Callable) -> dict[str, inspect.Parameter]:
     }
 
 
-def make(kind: str, name: str, *positional, **arguments):
+def make(kind: str, name: str, *positional, **arguments) -> Any:
     """Makes the part that is registered as `name`.
 
     Args:
@@ -253,7 +254,7 @@ def take_name(arguments: dict, section: str) -> str:
     return arguments.pop("name")
 
 
-def part(kind: str, values: dict | str, *positional):
+def part(kind: str, values: dict | str, *positional) -> Any:
     """Makes the part that a config names, with the parts among its arguments.
 
     Args:
@@ -277,7 +278,7 @@ def part(kind: str, values: dict | str, *positional):
     return make(kind, name, *positional, **arguments)
 
 
-def described(kind: str, part) -> dict:
+def described(kind: str, part: Any) -> dict:
     """Describes a part as a config names it, `{name: ..., **its arguments}`: the inverse of `part`.
 
     The part must keep each argument in an attribute of the same name.

@@ -1,5 +1,8 @@
 """Written aside: whole under its name, or nothing is left and what was there stays."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tf_recall.data.atomic import atomic_file, atomic_folder, folder_aside, rename_folder
@@ -57,3 +60,32 @@ def test_a_folder_aside_may_be_renamed_by_hand(tmp_path):
     with folder_aside(tmp_path, "any") as aside:
         assert rename_folder(aside, tmp_path / "7") == tmp_path / "7"
     assert list(tmp_path.iterdir()) == [tmp_path / "7"]
+
+
+KILLED = """
+import sys, time
+from tf_recall.data.atomic import atomic_folder
+with atomic_folder(sys.argv[1]) as aside:
+    (aside / "half.txt").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stays(tmp_path):
+    path = tmp_path / "folder"
+    command = [sys.executable, "-c", KILLED, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "writing\n"
+        (half,) = tmp_path.rglob("half.txt")
+        with folder_aside(tmp_path, "folder"):
+            assert half.exists()
+    finally:
+        process.kill()
+        process.wait()
+    assert half.exists()
+    with atomic_folder(path) as aside:
+        (aside / "whole.txt").write_text("whole")
+    assert list(tmp_path.iterdir()) == [path]
+    assert [each.name for each in path.iterdir()] == ["whole.txt"]

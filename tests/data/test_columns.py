@@ -186,15 +186,16 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 
 def test_what_an_interrupted_write_left_is_replaced(tmp_path):
-    (tmp_path / "store.part").mkdir()
-    (tmp_path / "store.part" / "old.npy").write_bytes(b"cut")
+    left = tmp_path / ".store.0123abcd.part"
+    left.mkdir()
+    (left / "old.npy").write_bytes(b"cut")
     write_columns(tmp_path / "store", [block(0, 5)])
     assert sorted(json.loads((tmp_path / "store" / "manifest.json").read_text())["columns"]) == [
         "query/history",
         "query/user",
         "weight",
     ]
-    assert not (tmp_path / "store" / "old.npy").exists()
+    assert not (tmp_path / "store" / "old.npy").exists() and not left.exists()
     with pytest.raises(FileExistsError, match="is there already"):
         write_columns(tmp_path / "store", [block(0, 5)])
 

@@ -353,12 +353,10 @@ def test_more_ids_get_rows_at_the_end():
     """b twice, a once; then a three times, c twice, and d of the catalog: b is not seen any
     more.
     """
-    vocabulary = Vocabulary.fit(["b", "a", "b"]).extended(
-        ["c", "a", "a", "c", "a"], extra=["d", "a"]
-    )
+    vocabulary = Vocabulary.fit(["b", "a", "b"]).grown(["c", "a", "a", "c", "a"], extra=["d", "a"])
     assert vocabulary.ids.tolist() == ["b", "a", "c", "d"]
     assert vocabulary.counts.tolist() == [0, 0, 3, 2, 0]
-    assert Vocabulary.fit([7, 5]).extended([9]).ids.tolist() == [5, 7, 9]
-    assert Vocabulary.fit([]).extended(["x"]).ids.tolist() == ["x"]
+    assert Vocabulary.fit([7, 5]).grown([9]).ids.tolist() == [5, 7, 9]
+    assert Vocabulary.fit([]).grown(["x"]).ids.tolist() == ["x"]
     with pytest.raises(TypeError):
-        Vocabulary.fit(["a"]).extended([1])
+        Vocabulary.fit(["a"]).grown([1])

@@ -68,12 +68,10 @@ def test_no_event_sees_itself_or_what_came_later(seed):
         assert found == [item for *_, item in sorted(events)]
 
 
-class Recorder:
+class Recorder(tr.Recommender):
     """Answers nothing, and keeps what it is asked."""
 
-    query_columns: dict = {}
     takes_history = True
-    history_length = None
 
     def __init__(self, catalog):
         self.catalog = catalog

@@ -64,7 +64,7 @@ from tf_recall.export.load import restore
 model, catalog = restore(sys.argv[1])
 before = model.embed_catalog()
 config = Config.load(sys.argv[2])
-batches = model.batches(config.make_split(config.make("data")).train, catalog, 256)
+batches = model.batches(config.make_split().train, catalog, 256)
 losses = model.fit(batches.dataset(), steps_per_epoch=5, verbose=0).history["loss"]
 assert np.isfinite(losses).all() and np.any(model.embed_catalog() != before)
 np.save(sys.argv[3], before)

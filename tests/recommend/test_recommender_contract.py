@@ -14,7 +14,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.export.load import load
 from tf_recall.export.write import save
-from tf_recall.features import Categorical, Id
+from tf_recall.features import Categorical, History, Id
 from tf_recall.index import Exact
 from tf_recall.lists import redis_load, redis_store
 from tf_recall.lists.read import ItemLists, Lists, read
@@ -37,19 +37,6 @@ EXPORTS = ["service", "history", "loaded", "loaded history", "loaded without its
 LISTS = ["lists", "item lists", "redis lists", "redis item lists"]
 PUBLIC = ("recommend", "recommend_rows", "recommend_sources", "similar", "explain")
 pytestmark = pytest.mark.parametrize("name", [*COUNTED, *EXPORTS, *MERGES, *LISTS])
-
-
-class Historic(FeatureTower):
-    """A user is the mean of the items in the history, and without one what is stored."""
-
-    takes_history = True
-
-    def call(self, inputs, training=False):
-        known = tf.cast(inputs["history"] > 0, tf.float32)[:, :, None]
-        vectors = tf.math.sin(tf.cast(inputs["history"], tf.float32)[:, :, None] * [1.0, 2, 3, 4])
-        count = tf.reduce_sum(known, axis=1)
-        mean = tf.reduce_sum(vectors * known, axis=1) / tf.maximum(count, 1)
-        return tf.where(count > 0, mean, super().call(inputs))
 
 
 class FakeRedis:
@@ -106,22 +93,22 @@ class World:
                 channels, self.catalog, make("merge", kind, **GIVEN.get(kind, {}))
             )
         if name in ("service", "history"):
-            return self.service(Historic if name == "history" else FeatureTower)[0]
+            return self.service(name)[0]
         if name.startswith("loaded"):
             return self.loaded(name)
         return self.lists(name)
 
-    def service(self, tower):
-        query = tower("user", [Id(4), Categorical("device", dim=4)], units=[4])
+    def service(self, name):
+        features = [Id(4), Categorical("device", dim=4), *[History(4)] * ("history" in name)]
+        query = FeatureTower("user", features, units=[4])
         model = TwoTower(query, FeatureTower("item", [Id(4)], units=[4]))
         model.adapt(self.split.train, self.catalog)
         return Service.build(model, self.catalog, Exact(), k_max=40), model
 
     def loaded(self, name):
-        service, model = self.service(Historic if "history" in name else FeatureTower)
-        # a tower of the test's own is not saved
-        plain = name == "loaded"
-        path = save(service, self.folder / name.replace(" ", "_"), model=model if plain else None)
+        service, model = self.service(name)
+        kept = None if "without" in name else model
+        path = save(service, self.folder / name.replace(" ", "_"), model=kept)
         return load(path)
 
     def lists(self, name):

@@ -1,13 +1,16 @@
-"""A model file loads in a process that has imported nothing else of the package."""
+"""What is private of Keras is named in one file, and works; a model file loads in any process."""
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_recall
 from tf_recall.data.catalog import Catalog
@@ -16,6 +19,7 @@ from tf_recall.data.splits import by_time
 from tf_recall.features import Id, Text
 from tf_recall.negatives import Mixture, Uniform
 from tf_recall.registry import REGISTRY
+from tf_recall.retrievers import keras_hooks
 
 ROADS = {
     "the package first": "import tf_recall, keras; load = keras.models.load_model",
@@ -75,3 +79,154 @@ def test_every_class_that_a_file_may_hold_has_a_home():
     assert "TwoTower" in ours and not set(ours) - known
     for name, kind in ours.items():
         assert getattr(importlib.import_module(kind.__module__), name) is kind
+
+
+class Recording(keras_hooks.ClippingOptimizer, keras.optimizers.SGD):
+    """Clips twice what Keras clips, and keeps what it was given."""
+
+    def clip(self, grads, clip_dense):
+        self.given = list(grads)
+        return [2 * clipped for clipped in clip_dense(grads)]
+
+
+def test_an_optimizer_asks_the_hook_to_clip():
+    variable = keras.Variable(np.zeros(2, "float32"))
+    optimizer = Recording(1.0, clipvalue=0.5)
+    optimizer.build([variable])
+    optimizer.apply([tf.constant([3.0, 0.25])], [variable])
+    np.testing.assert_array_equal(optimizer.given[0], [3.0, 0.25])
+    np.testing.assert_array_equal(variable, [-1.0, -0.5])  # clipped to [0.5, 0.25], twice
+
+
+class Built(keras_hooks.BuiltModel, keras.Model):
+    """A model with a weight, that is built."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = self.add_weight(shape=(), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, x):
+        return x + self.bias
+
+
+def test_building_builds_the_optimizer_and_reads_no_batch():
+    def unread():
+        pytest.fail("a batch was read")
+        yield
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = Built()
+        model.compile("adam")
+    model._maybe_symbolic_build(iterator=unread())
+    assert model.optimizer.built
+
+
+def test_fit_asks_the_hook_to_build(monkeypatch):
+    asked = []
+    build = Built._maybe_symbolic_build
+
+    def note(self, iterator=None, data_batch=None):
+        asked.append(self)
+        build(self, iterator, data_batch)
+
+    monkeypatch.setattr(Built, "_maybe_symbolic_build", note)
+    model = Built()
+    model.compile("adam", "mse")
+    model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0)
+    assert asked == [model]
+
+
+def test_sublayers_are_a_layer_and_all_that_it_holds():
+    inner = keras.layers.Dense(2)
+    middle = keras.Sequential([inner])
+    outer = keras.Sequential([middle, keras.layers.ReLU()])
+    found = keras_hooks.sublayers(outer)
+    assert found[0] is outer and {middle, inner} <= set(found)
+    assert keras_hooks.sublayers(inner) == [inner]
+
+
+@pytest.mark.parametrize(
+    "make, slots",
+    [
+        (keras.optimizers.Adagrad, ["accumulators"]),
+        (lambda: keras.optimizers.Adam(amsgrad=True), ["momentums", "velocities", "velocity_hats"]),
+    ],
+    ids=["adagrad", "adam"],
+)
+def test_slots_are_those_of_the_variable(make, slots):
+    variables = [keras.Variable(np.zeros(size, "float32")) for size in (2, 3)]
+    optimizer = make()
+    optimizer.build(variables)
+    assert [id(each) for each in keras_hooks.variables_of(optimizer)] == list(map(id, variables))
+    before = {
+        (s, at): keras_hooks.slot(optimizer, s, v).numpy()
+        for s in slots
+        for at, v in enumerate(variables)
+    }
+    optimizer.apply([tf.zeros(2), tf.constant([0.0, 4.0, 0.0])], variables)
+    for name in slots:
+        still, moved = (keras_hooks.slot(optimizer, name, variable) for variable in variables)
+        assert isinstance(moved, tf.Variable)
+        np.testing.assert_array_equal(still, before[name, 0])
+        changed = moved.numpy() != before[name, 1]
+        np.testing.assert_array_equal(changed, [False, True, False])
+
+
+def test_weight_decay_leaves_out_what_is_excluded():
+    variables = [keras.Variable(np.zeros(2, "float32"), name=name) for name in ("one", "two")]
+    optimizer = keras.optimizers.Adam(weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["two"])
+    optimizer.build(variables)
+    assert [bool(keras_hooks.decays(optimizer, each)) for each in variables] == [True, False]
+
+
+def private_of_keras():
+    """The private names of Keras objects such as the package makes."""
+    model = keras.Model()
+    model.compile("adam", "mse")
+    optimizers = keras.optimizers.Adam(), keras.optimizers.Adagrad()
+    objects = [model, keras.layers.Embedding(2, 2), keras.callbacks.Callback(), *optimizers]
+    for optimizer in optimizers:
+        optimizer.build([keras.Variable(0.0)])
+    return {
+        name for each in objects for name in dir(each) if name.startswith("_") and name[1] != "_"
+    }
+
+
+def test_what_is_private_of_keras_is_named_in_one_file():
+    private = private_of_keras()
+    used, own = {}, set()
+    for path in Path(tf_recall.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        assert "keras.src" not in text and "tensorflow.python" not in text, path
+        if path.name == "keras_hooks.py":
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                own.add(node.attr)
+            elif isinstance(node, ast.Attribute):
+                used.setdefault(node.attr, f"{path}:{node.lineno}")
+    found = {name: where for name, where in used.items() if name in private - own}
+    assert not found
+
+
+def test_no_private_method_of_keras_is_overridden_elsewhere():
+    for name, kind in list(keras.saving.get_custom_objects().items()):
+        if not (name.startswith("tf_recall>") and isinstance(kind, type)):
+            continue
+        for base in kind.__mro__:
+            if (
+                not base.__module__.startswith("tf_recall")
+                or base.__module__ == keras_hooks.__name__
+            ):
+                continue
+            outside = [each for each in kind.__mro__ if each.__module__.startswith("keras.")]
+            hidden = {
+                each
+                for each in vars(base)
+                if each.startswith("_")
+                and not each.startswith("__")
+                and any(each in vars(other) for other in outside)
+            }
+            assert not hidden, base

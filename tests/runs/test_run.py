@@ -132,6 +132,8 @@ def test_the_doctor_looks_at_data_features_and_answers(tmp_path, monkeypatch):
 class SameForAll:
     """Recommends the same items to everyone."""
 
+    k_max = 20
+
     def __init__(self, rows):
         self.rows = rows
 

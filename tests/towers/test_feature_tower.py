@@ -136,7 +136,7 @@ def test_a_tower_over_more_rows_knows_what_it_knew():
     vocabulary = Vocabulary.fit(["a", "a", "b"])
     tower = FeatureTower("item", [Id(4), Categorical("genre", 4)], units=[4])
     tower.adapt(TRAIN, catalog(vocabulary, pd.DataFrame({"genre": ["x", "y"]})))
-    more = vocabulary.extended(["a", "b", "c"])
+    more = vocabulary.grown(["a", "b", "c"])
     grown = tower.grown(TRAIN, catalog(more, pd.DataFrame({"genre": [None, None, "x"]})))
     before, after = (each({"item": tf.range(3)}).numpy() for each in (tower, grown))
     np.testing.assert_array_equal(before, after)

@@ -111,7 +111,7 @@ def embed(
             tasks(pipeline, "ids", table.blocks(IDS_AT_ONCE))
             | "ids: read" >> beam.ParDo(ReadIds(num_parts))
             | "ids: by hash" >> beam.GroupByKey()
-            | "ids: once each" >> beam.MapTuple(once_each)
+            | "ids: once each" >> beam.MapTuple(_once_each)
         )
 
     answer["counted"] = run(build, options)
@@ -164,7 +164,7 @@ class ReadIds(beam.DoFn):
                 yield int(part), ids[parts == part]
 
 
-def once_each(_, blocks):
+def _once_each(_, blocks):
     """Refuses ids of a part that come twice."""
     ids = pd.Series(np.concatenate(list(blocks)))
     twice = ids[ids.duplicated()]

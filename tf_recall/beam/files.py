@@ -43,7 +43,7 @@ def written(path: str) -> Iterator[BinaryIO]:
 
     So a worker that dies, or does its work twice, leaves no half file and no second one.
     """
-    aside = f"{path}.{uuid.uuid4().hex}.part"
+    aside = f"{path}.{uuid.uuid4().hex}.part"  # no `atomic_file`: the path may be in a bucket
     try:
         with FileSystems.create(aside, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             yield file

@@ -20,8 +20,9 @@ VALUES = "values.json"
 
 
 class InvertedIndex(SparseChannel):
-    """Recommends the best items of the genres, authors, tags that a user likes more than others do
-    (METHODS.md C1).
+    """Recommends the best items of the genres, authors, tags that a user likes (METHODS.md C1).
+
+    What counts is how much more than others the user likes a value.
 
         share(u, a) = (likes of u that have the value a + strength * everybody(a))
             / (likes of u + strength)

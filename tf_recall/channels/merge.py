@@ -1,5 +1,6 @@
 """The merge of several channels' lists into one."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +22,9 @@ class Merged(NamedTuple):
 
     @property
     def score(self) -> np.ndarray:
-        """`[B, k]` float32, 1 / rank in this list, which tells the order and nothing else; -inf
-        for none.
+        """`[B, k]` float32, 1 / rank in this list; -inf for none.
+
+        It tells the order and nothing else.
         """
         rank = np.arange(1, self.rows.shape[1] + 1)
         return np.where(self.rows > 0, 1 / rank, -np.inf).astype(np.float32)
@@ -37,7 +39,7 @@ class Merge:
 
     named: dict = {}
 
-    def check(self, names) -> None:
+    def check(self, names: Collection[str]) -> None:
         """Refuses channels that do not fit the settings.
 
         Raises:
@@ -100,14 +102,13 @@ class Merge:
 
 
 class RoundRobin(Merge):
-    """Channels take turns, each giving its best item not yet taken, until k are there
-    (METHODS.md C5).
+    """Channels take turns, each giving its best item not yet given (METHODS.md C5).
 
-    A channel that has no more is passed over. So as long as channels have something to give, the
-    numbers that they gave differ by at most one, whatever their order, and the first n items hold
-    each channel's n // C best. Where k is below the number of channels, C, those whose
-    turn does not come give nothing to this list; `begins` makes another channel the first for other
-    users, so that over all users each gets its share.
+    They do so until k items are there. A channel that has no more is passed over. So as long as
+    channels have something to give, the numbers that they gave differ by at most one, whatever
+    their order, and the first n items hold each channel's n // C best. Where k is below the number
+    of channels, C, those whose turn does not come give nothing to this list; `begins` makes another
+    channel the first for other users, so that over all users each gets its share.
 
     The first k of each channel's list are enough: when a channel's turn comes, fewer than k items
     are taken, so one of its first k is left.
@@ -128,8 +129,7 @@ class RoundRobin(Merge):
 
 
 class Quotas(Merge):
-    """Channels that have a quota take turns until each gave so many; then all take turns, as in
-    `RoundRobin`.
+    """Channels take turns until each gave its quota; then all take turns, as in `RoundRobin`.
 
     An item counts for the channel that gave it, not for others that have it too. What channels
     could not fill is filled by all; a channel without a quota, or with quota 0, gives only then.

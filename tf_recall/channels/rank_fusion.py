@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from tf_recall.channels.merge import Merge
+from tf_recall.evaluation.channel_report import ChannelReport
 
 
 class ReciprocalRank(Merge):
@@ -53,8 +54,9 @@ class ReciprocalRank(Merge):
 
 
 class MarginalRank(ReciprocalRank):
-    """`ReciprocalRank` with learned weights: a channel counts by what only it finds, and by what it
-    finds at all.
+    """`ReciprocalRank` with weights learned from what only one channel finds.
+
+    A channel's weight grows with what only it finds, and with what it finds at all:
 
         weight(channel) = max(0.01, marginal(channel) * recall(channel) / the largest such product)
 
@@ -73,7 +75,7 @@ class MarginalRank(ReciprocalRank):
         >>> multi.merge.fit(compare(channels, multi, cases, catalog))
     """
 
-    def fit(self, report) -> None:
+    def fit(self, report: ChannelReport) -> None:
         """Takes the weights from a `ChannelReport`."""
         channels = {
             name: line for name, line in report.lines.items() if line["marginal"] is not None

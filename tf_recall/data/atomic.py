@@ -1,6 +1,8 @@
 """Files and folders that are there whole or not at all: written aside, then renamed."""
 
 import contextlib
+import fcntl
+import glob
 import os
 import shutil
 import uuid
@@ -35,7 +37,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Gives an empty folder beside `path`, which takes the name `path` when the block ends.
 
-    Where the block fails, the folder is removed.
+    Where the block fails, the folder is removed; what a killed process left, the next one removes.
 
     Raises:
         FileExistsError: `path` is there, before or by the time the folder is whole.
@@ -50,13 +52,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_aside(parent: str | Path, name: str) -> Iterator[Path]:
-    """Gives an empty hidden folder in `parent`; it is removed at the end unless it was renamed."""
-    aside = _aside(Path(parent) / name)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    """Gives an empty hidden folder in `parent`; it is removed at the end unless it was renamed.
+
+    Folders that killed processes left under the same name are removed first.
+    """
+    path = Path(parent) / name
+    for left in path.parent.glob(f".{glob.escape(name)}.*.part"):
+        with contextlib.suppress(OSError), _held(left):  # refused while its writer lives
+            shutil.rmtree(left)
+    aside = _aside(path)
+    young = aside.with_suffix(".new")  # found by no one before it is held
+    young.mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, aside, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a file system without locks
+            stack.enter_context(_held(young))
+        yield young.rename(aside)
 
 
 def rename_folder(aside: Path, path: Path) -> Path:
@@ -81,6 +92,21 @@ def rename_folder(aside: Path, path: Path) -> Path:
 
 def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Locks a folder; the operating system ends the lock with the process, `kill -9` included.
+
+    Raises:
+        BlockingIOError: another writer holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _sync(path: Path) -> None:

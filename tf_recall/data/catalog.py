@@ -183,7 +183,7 @@ def _check_there(directory, names):
 def _side(
     ids: pd.Series, table: pd.DataFrame | None, key: str, known=None
 ) -> tuple[Vocabulary, pd.DataFrame]:
-    vocabulary = (known.extended if known else Vocabulary.fit)(
+    vocabulary = (known.grown if known else Vocabulary.fit)(
         ids, () if table is None else table[key]
     )
     if table is None:

@@ -1,7 +1,6 @@
 """Columns larger than memory: written block by block, and read as memory maps."""
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tf_recall.data.atomic import atomic_folder
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
 
@@ -135,7 +135,7 @@ def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabu
 def write_columns(store: str | Path, blocks: Iterable[dict[str, Any]]) -> None:
     """Writes blocks of columns one after the other: a folder of .npy files and a manifest.
 
-    The folder is written under another name (`<store>.part`) and renamed when it is complete.
+    The folder is written under another name and renamed when it is complete.
 
     Args:
         store: folder to make; it must not exist yet.
@@ -151,20 +151,13 @@ def write_columns(store: str | Path, blocks: Iterable[dict[str, Any]]) -> None:
         raise FileExistsError(
             f"{store} is there already; open it with open_columns, or remove it to write it again."
         )
-    partial = store.with_name(store.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        kinds, rows = _append(partial, blocks)
+    with atomic_folder(store) as aside:
+        kinds, rows = _append(aside, blocks)
         columns = {
             name: {"dtype": dtype.str, "shape": [rows, *shape]}
             for name, (dtype, shape) in kinds.items()
         }
-        (partial / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
-        partial.rename(store)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        (aside / MANIFEST).write_text(json.dumps({"rows": rows, "columns": columns}, indent=1))
 
 
 def open_columns(store: str | Path) -> dict[str, Any]:

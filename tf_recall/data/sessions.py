@@ -80,11 +80,11 @@ class Recipe:
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Recipe":
         return cls(**config)
 
 
@@ -134,7 +134,7 @@ class ByGap(Recipe):
         begins[1:] |= np.diff(seconds) > self.gap
         return lines, begins
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"gap": self.gap}
 
 
@@ -161,7 +161,7 @@ class ByColumn(Recipe):
     def cut(self, frame):
         return _grouped(frame, _codes(frame, self.column), _codes(frame, "user_id"))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"column": self.column}
 
 
@@ -197,14 +197,14 @@ class WithConversion(Recipe):
     def cut(self, frame):
         return self.sessions.cut(frame)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "sessions": keras.saving.serialize_keras_object(self.sessions),
             "column": self.column,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "WithConversion":
         return cls(keras.saving.deserialize_keras_object(config["sessions"]), config["column"])
 
 

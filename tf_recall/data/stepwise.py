@@ -30,7 +30,7 @@ class StepBatches:
         finish: Callable[[dict, np.random.Generator], dict],
         batch_size: int,
         seed: int = 0,
-        keep=None,
+        keep: np.ndarray | None = None,
     ):
         self._batches = Batches(columns, batch_size, seed, keep=keep)
         self._finish = finish

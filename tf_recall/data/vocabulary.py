@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tf_recall.data.atomic import atomic_file
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Vocabulary:
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
         return cls(known[order], counts[order])
 
-    def extended(self, ids: Any, extra: Any = ()) -> "Vocabulary":
+    def grown(self, ids: Any, extra: Any = ()) -> "Vocabulary":
         """The vocabulary with new rows at its end for new ids, and the counts of `ids`.
 
         Known ids keep their rows, so that what a model learned by row stays valid. Arguments as
@@ -151,13 +152,10 @@ class Vocabulary:
 
         Line 0, of the unknown row, holds the dtype and the number of ids.
         """
-        path = Path(path)
-        partial = path.with_name(path.name + ".part")
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
+        with atomic_file(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as file:
             file.write(f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n")
             rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
             file.writelines(f"{name}\t{count}\n" for name, count in rows)
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":

@@ -9,8 +9,9 @@ from tf_recall.recommend.base import Recommender
 
 
 class Asker:
-    """Asks a recommender the cases, batch by batch, for one item more than k: so that ties that go
-    on outside the list are seen.
+    """Asks a recommender the cases, batch by batch, for one item more than k.
+
+    So ties that go on outside the list are seen.
 
     Args:
         name: what the recommender is called in an error.
@@ -47,10 +48,9 @@ class Asker:
         self._exclude_seen = exclude_seen
 
     def lists(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The lists of some cases: item rows and scores `[B, k + 1]`, each item once; 0 and -inf
-        are padding.
+        """The lists of some cases: item rows and scores `[B, k + 1]`, padded with 0 and -inf.
 
-        Where a list repeats items, longer lists are asked for.
+        Each item stands once; where a list repeats items, longer lists are asked for.
 
         Raises:
             ValueError: malformed lists.

@@ -11,6 +11,7 @@ from tf_recall.data.histories import Histories, Seen
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.recommend.base import Recommender
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Past:
     cut: np.ndarray
     items: Vocabulary
 
-    def select(self, kept) -> "Past":
+    def select(self, kept: np.ndarray) -> "Past":
         """That of some cases."""
         return replace(self, begin=self.begin[kept], cut=self.cut[kept])
 
@@ -51,8 +52,9 @@ class Past:
 
 @dataclass(frozen=True)
 class Cases:
-    """Queries and their relevant items: those of case `c` are `rows[offsets[c]:offsets[c + 1]]`,
-    sorted and distinct.
+    """Queries and their relevant items.
+
+    Those of case `c` are `rows[offsets[c]:offsets[c + 1]]`, sorted and distinct.
 
     Args:
         user_id: `[n]` raw ids.
@@ -99,7 +101,9 @@ class Cases:
             self.past and self.past.select(left),
         )
 
-    def request(self, at: slice, recommender, catalog: Catalog, exclude_seen: bool) -> dict:
+    def request(
+        self, at: slice, recommender: Recommender, catalog: Catalog, exclude_seen: bool
+    ) -> dict:
         """Some cases as the arguments of `recommender.recommend_rows`.
 
         Where the cases have a past, the recommender gets as much of it as it looks at, and what is
@@ -141,8 +145,9 @@ def _closed(rows):
 def cases_by_user(
     test: Interactions, catalog: Catalog, context: Sequence[str] | None = None
 ) -> Cases:
-    """One case per held-out user: all its held-out items are relevant, the context is that of its
-    first held-out event.
+    """One case per held-out user: all their held-out items are relevant.
+
+    The context is that of the user's first held-out event.
 
     First is by timestamp where there is one, else by line. A user is asked about once, whatever the
     number of its events.

@@ -1,6 +1,7 @@
 """What a comparison of channels found, for reading, for JSON and as a plot."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,7 @@ class ChannelReport:
         return asdict(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """The lines as a table by channel, the overlap beside them in columns
-        `overlap_<channel>`.
-        """
+        """The lines as a table by channel, with the overlap in columns `overlap_<channel>`."""
         overlap = pd.DataFrame(self.overlap).T.add_prefix("overlap_")
         return pd.DataFrame(self.lines).T.join(overlap).astype(float).rename_axis("channel")
 
@@ -61,9 +60,10 @@ class ChannelReport:
             lines.append(_line(wide, name, [_number(share, 2) for share in shares.values()]))
         return "\n".join(lines)
 
-    def plot(self, path) -> None:
-        """Writes a PNG: bars of recall and of what only each channel finds, and the overlap as a
-        heat map.
+    def plot(self, path: str | Path) -> None:
+        """Writes a PNG: bars of recall and of what only each channel finds, and the overlap.
+
+        The overlap is a heat map.
 
         Raises:
             ImportError: matplotlib is not installed.

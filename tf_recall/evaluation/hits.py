@@ -77,8 +77,10 @@ def drop_repeats(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 def check_lists(
     rows: np.ndarray, scores: np.ndarray, shape: tuple[int, int], num_items: int
 ) -> None:
-    """Raises ValueError for a wrong shape, rows outside the catalog, NaN, or scores that rise along
-    a list.
+    """Refuses malformed lists.
+
+    Raises:
+        ValueError: a wrong shape, rows outside the catalog, NaN, or scores that rise along a list.
     """
     if rows.shape != shape or scores.shape != shape:
         raise ValueError(

@@ -1,6 +1,4 @@
-"""Figures from hits: how good the rankings are, and what the lists look like over the whole
-catalog.
-"""
+"""Figures from hits: how good the rankings are, and what the lists recommend of the catalog."""
 
 from collections.abc import Sequence
 
@@ -93,8 +91,9 @@ def list_metrics(
 
 
 def gini(times: np.ndarray) -> float:
-    """The Gini coefficient, `sum_i (2 i - V - 1) x_i / (V sum x)` over the V values in rising
-    order, i from 1.
+    """The Gini coefficient of V values, 0 for uniform ones.
+
+    gini = sum_i (2 i - V - 1) x_i / (V sum x),   x in rising order, i from 1
     """
     above = np.sort(times[times > 0])  # zeros come first and add nothing
     if not len(above):

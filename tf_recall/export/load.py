@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,18 @@ from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
 
+if TYPE_CHECKING:
+    import keras
+
 
 def load(path: str | Path) -> "LoadedService | MultiChannel":
-    """Loads an export, checked for completeness: a `LoadedService`, or the `MultiChannel` of
-    several channels.
+    """Loads an export, checked for completeness.
 
     Args:
         path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
+
+    Returns:
+        A `LoadedService`, or the `MultiChannel` of several channels.
 
     Raises:
         FileNotFoundError: there is no export, or one of its files is missing.
@@ -50,7 +56,7 @@ def load(path: str | Path) -> "LoadedService | MultiChannel":
         raise ValueError(f"{path} is damaged, export or copy it again: {error}") from error
 
 
-def restore(path):
+def restore(path: str | Path) -> "tuple[keras.Model, Catalog]":
     """The trained model and its catalog, as `save(..., model=model)` kept them.
 
     Args:
@@ -89,7 +95,7 @@ class LoadedService(EmbeddingRecommender):
         path: the version's folder.
     """
 
-    def __init__(self, model, path: Path):
+    def __init__(self, model: Any, path: Path):
         # without the model its variables go
         self._model, self._signatures = model, model.signatures
         self._catalog_folder = path / "training" / "catalog"

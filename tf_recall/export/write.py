@@ -1,6 +1,7 @@
 """Exports: what recommends, as `<directory>/<version>/`, for TensorFlow Serving and for `load`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from google.protobuf import text_format
@@ -14,6 +15,9 @@ from tf_recall.export.versions import publish, write_manifest, write_notes
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 
+if TYPE_CHECKING:
+    import keras
+
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -23,9 +27,10 @@ def save(
     version: int | None = None,
     config: dict | None = None,
     metrics: dict | None = None,
-    model=None,
+    model: "keras.Model | None" = None,
 ) -> Path:
-    """Writes a service, or several channels, to `<directory>/<version>/`, whole or not at all;
+    """Writes a service, or several channels, to `<directory>/<version>/`, whole or not at all.
+
     `load` reads it.
 
         saved_model.pb  variables/  assets/         endpoints serving_default, similar_items,
@@ -85,7 +90,9 @@ def save(
     return path
 
 
-def write_service(service: Service, folder: Path, name: str, model=None) -> None:
+def write_service(
+    service: Service, folder: Path, name: str, model: "keras.Model | None" = None
+) -> None:
     """Writes a service's files into a folder, as `save` lists them.
 
     Raises:

@@ -75,5 +75,5 @@ class ExampleAge(Feature):
     def from_request(self, rows, raw, history, stored):
         return tf.zeros([tf.shape(rows)[0], 1])
 
-    def call(self, codes):
+    def call(self, codes: tf.Tensor) -> tf.Tensor:
         return tf.concat([codes, tf.sqrt(codes), codes**2], axis=1)  # [B, 3]

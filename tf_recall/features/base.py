@@ -1,6 +1,7 @@
 """The base of all features: a column's raw values become codes, and the codes vectors."""
 
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -75,7 +76,7 @@ class Feature(keras.layers.Layer):
         """The length of the vector."""
         raise NotImplementedError
 
-    def to_raw(self, values) -> np.ndarray:
+    def to_raw(self, values: Any) -> np.ndarray:
         """A column as the array that `encode` takes: text, "" for missing; or numbers, NaN."""
         return to_text(pd.Series(values))
 
@@ -250,7 +251,7 @@ class SeenFeature(Feature):
         self.seed = seed
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.width
 
     def rows(self, codes: tf.Tensor) -> tf.Tensor:
@@ -265,7 +266,7 @@ class SeenFeature(Feature):
             rows = tf.where(drawn >= self.unknown_rate, rows, 0)
         return rows
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         # Row 0 starts like the others: at zero the normalized vector has a gradient of a million,
         # which Adagrad keeps.
         self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
@@ -281,10 +282,10 @@ class SeenFeature(Feature):
         )
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_rows": self.table.num_rows} if self.built else None
 
-    def call(self, codes, training=False):
+    def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.table(self.shown(codes, training))
 
     def known(self, codes, training=False):
@@ -293,7 +294,7 @@ class SeenFeature(Feature):
     def end_step(self) -> None:
         self.draws.assign_add(1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "dim": self.width,

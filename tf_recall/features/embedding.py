@@ -102,7 +102,7 @@ def static_shapes(static: bool) -> Iterator[None]:
         _STATIC.reset(before)
 
 
-def each_once(embed: Callable, rows):
+def each_once(embed: Callable, rows: tf.Tensor) -> tf.Tensor:
     """`embed(rows)`, each distinct row computed once: popular items repeat, their copies cost.
 
     Under `static_shapes(True)` every row is computed.

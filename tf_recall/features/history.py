@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_recall.data.histories import LENGTH
 from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding, each_once
-from tf_recall.features.pooling import MeanPooling
+from tf_recall.features.pooling import MeanPooling, Pooling
 from tf_recall.features.sharing import deserialize, serialize
 
 
@@ -43,8 +43,8 @@ class History(Feature):
         self,
         dim: int = 32,
         length: int = LENGTH,
-        pooling=None,
-        items=None,
+        pooling: Pooling | None = None,
+        items: keras.layers.Layer | None = None,
         name: str = "history",
         **kwargs,
     ):
@@ -57,7 +57,7 @@ class History(Feature):
         self.items = items
 
     @property
-    def size(self):
+    def size(self) -> int:
         """The length of an item's vector."""
         return self.width if self.items is None else self.items.dim
 
@@ -89,7 +89,7 @@ class History(Feature):
         return np.where(rows < self.num_items, rows, 0)
 
     @property
-    def num_items(self):
+    def num_items(self) -> int:
         """How many item rows have a vector."""
         return self.table.num_rows if self.items is None else self.items.num_rows
 
@@ -116,7 +116,7 @@ class History(Feature):
         given = tf.reduce_any(history > 0, axis=1, keepdims=True)
         return tf.where(given, latest(history, self.length), stored)
 
-    def call(self, codes, training=False):
+    def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         valid = codes > 0  # [B, L]
         if self.items is None:
             vectors = self.table(codes)  # [B, L, D]
@@ -150,7 +150,7 @@ class History(Feature):
         return cls(**{**config, "items": items, "pooling": pooling})
 
 
-def latest(history, length: int):
+def latest(history: tf.Tensor, length: int) -> tf.Tensor:
     """The last items of a history `[B, L]`, gaps closed: `[B, length]`, padded in front with 0."""
     order = tf.argsort(tf.cast(history > 0, tf.int32), axis=1, stable=True)
     closed = tf.gather(history, order, batch_dims=1)[:, -length:]

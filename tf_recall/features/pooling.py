@@ -15,10 +15,10 @@ class Pooling(keras.layers.Layer):
         """The length of the pooled vector, of vectors of length `size`."""
         return size
 
-    def build(self, vectors_shape, valid_shape=None):
+    def build(self, vectors_shape: tuple, valid_shape: tuple | None = None) -> None:
         self.built = True
 
-    def call(self, vectors, valid):
+    def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError
 
 
@@ -38,7 +38,7 @@ class MeanPooling(Pooling):
     Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.2.
     """
 
-    def call(self, vectors, valid):
+    def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         valid = tf.cast(valid, tf.float32)
         total = tf.einsum("bl,bld->bd", valid, tf.cast(vectors, tf.float32))
         return total / tf.maximum(tf.reduce_sum(valid, axis=1, keepdims=True), 1.0)  # [B, D]
@@ -53,7 +53,7 @@ class LastPooling(Pooling):
     Call: as `Pooling`.
     """
 
-    def call(self, vectors, valid):
+    def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         length = tf.shape(valid)[1]
         last = length - 1 - tf.argmax(valid[:, ::-1], axis=1, output_type=tf.int32)  # [B]
         latest = tf.gather(tf.cast(vectors, tf.float32), last, batch_dims=1)  # [B, D]

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -19,13 +20,13 @@ def shared(**layers) -> Iterator[None]:
         _LAYERS.reset(before)
 
 
-def serialize(layer) -> dict:
+def serialize(layer: Any) -> dict:
     """A layer's config, or only its name where the model holds it elsewhere."""
     name = next((name for name, held in _LAYERS.get() if held is layer), None)
     return {"shared": name} if name else keras.saving.serialize_keras_object(layer)
 
 
-def deserialize(config):
+def deserialize(config: Any) -> Any:
     """The layer of such a config.
 
     Raises:

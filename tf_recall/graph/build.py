@@ -30,8 +30,8 @@ def build(
 
     Edges are gathered into runs that fit in memory; each run is sorted by source and target and
     written. Then, for one range of sources after the other, the edges of all runs are read, sorted
-    and added up. The folder is written aside (`<directory>.part`) and renamed when it is whole;
-    meanwhile the disk holds every edge twice.
+    and added up. The folder is written aside and renamed when it is whole; meanwhile the disk
+    holds every edge twice.
 
     Args:
         edges: path or paths for `read_edges`, or what it gives, or chunks `(sources, targets)` or

@@ -1,14 +1,14 @@
 """A graph on disk: its arrays are appended to when written, and memory maps when read."""
 
 import json
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tf_recall.data.atomic import atomic_folder
 from tf_recall.graph.tables import EDGE
 
 MANIFEST = "graph.json"
@@ -90,7 +90,7 @@ class Files(dict):
 
 @contextmanager
 def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
-    """Files to append to, in a folder `<directory>.part` that is renamed at the end.
+    """Files to append to, in a folder that is written aside and takes its name at the end.
 
     Raises:
         FileExistsError: `directory` is there already.
@@ -101,24 +101,15 @@ def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
             f"{directory} is there already: open it with Graph.load, or remove it to write it "
             "again."
         )
-    aside = directory.with_name(directory.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    files = Files(aside)
-    try:
-        yield files
-        files.close()
+    with atomic_folder(directory) as aside:
+        with closing(Files(aside)) as files:
+            yield files
         manifest = {
             "kind": KIND,
             "num_targets": int(num_targets),
             **{name: file.length for name, file in files.items()},
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        aside.rename(directory)
-    except BaseException:
-        files.close()
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def read(directory: str | Path) -> dict[str, Any]:

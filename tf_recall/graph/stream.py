@@ -1,12 +1,15 @@
 """Batches of positives with the part of the graph that they need, made while the model trains."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tf_recall.data.stepwise import stepwise
 from tf_recall.graph.expand import expand
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 WORKERS = 2  # threads that make batches
 
@@ -88,6 +91,6 @@ class GraphBatches:
         subgraph = expand(seeds, self._layers, self._over, rng, without=[(query_type, query, item)])
         return {**batch, "subgraph": {**subgraph, "step": np.int64(step)}}
 
-    def dataset(self, start=0):
+    def dataset(self, start: int = 0) -> "tf.data.Dataset":
         """An endless dataset of batches whose first element is the batch of step `start`."""
         return stepwise(self.at, start, WORKERS, free=("subgraph",))

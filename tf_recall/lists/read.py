@@ -1,5 +1,6 @@
-"""Precomputed lists from a Parquet file: the answers of `write_lists` and `write_similar`, from
-memory.
+"""Precomputed lists in memory, from a Parquet file.
+
+The file is one of `write_lists` or `write_similar`.
 """
 
 import json
@@ -24,7 +25,16 @@ class MemoryLists(PrecomputedLists):
         ids: the ids that have a list.
     """
 
-    def __init__(self, form: Form, ids, items, codes, score, lengths, catalog=None):
+    def __init__(
+        self,
+        form: Form,
+        ids: np.ndarray,
+        items: np.ndarray,
+        codes: np.ndarray,
+        score: np.ndarray,
+        lengths: np.ndarray,
+        catalog: Catalog | None = None,
+    ):
         super().__init__(catalog)
         self.form, self._items, self._codes, self._score = form, items, codes, score
         self._ids = Vocabulary(ids, np.zeros(len(ids)))

@@ -21,8 +21,9 @@ KEYS = 1000  # keys looked at, or deleted, in one command
 
 
 def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) -> int:
-    """Loads a file of lists into Redis; readers get the old lists until the last new one is there,
-    and from then on the new ones.
+    """Loads a file of lists into Redis, and switches readers to it once it is whole.
+
+    Readers get the old lists until the last new one is there, and from then on the new ones.
 
         <name>:current         JSON: "version", and the lists' `Form`
         <name>:<version>:<id>  JSON: {"item_id": [...], "score": [...], "sources": [...]}, the

@@ -3,10 +3,15 @@
 import contextlib
 import json
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.lists.base import Form, PrecomputedLists, empty_lists
 from tf_recall.recommend.request import check_k
+
+if TYPE_CHECKING:
+    import redis
 
 
 class StoredLists(PrecomputedLists):
@@ -87,7 +92,7 @@ class RedisItemLists(StoredLists):
     key = "item_id"
 
 
-def connect(url: str):
+def connect(url: str) -> "redis.Redis":
     """A client of a server that answers.
 
     Raises:
@@ -121,7 +126,7 @@ def masked(url: str) -> str:
 
 
 @contextlib.contextmanager
-def translated(url):
+def translated(url: str) -> Iterator[None]:
     """Redis's errors as OSError, with the server's address."""
     from redis import RedisError
 
@@ -131,7 +136,7 @@ def translated(url):
         raise OSError(f"Redis at {masked(url)}: {error}") from error
 
 
-def current(pointer, name, url):
+def current(pointer: str | bytes | None, name: str, url: str) -> tuple[str, Form] | None:
     """The version and the form that `<name>:current` holds; None where there is none."""
     if pointer is None:
         return None

@@ -4,6 +4,7 @@ import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +22,15 @@ FORM = b"tf_recall.lists"  # where a file's metadata holds its form
 
 def write_lists(
     recommender: Recommender,
-    user_ids,
+    user_ids: Any,
     path: str | Path,
     k: int = 100,
     exclude_seen: bool = True,
     batch_size: int = 1024,
 ) -> Path:
-    """Writes each user's recommendations to a Parquet file, whole or not at all; `Lists.load` reads
-    it.
+    """Writes each user's recommendations to a Parquet file, whole or not at all.
+
+    `Lists.load` reads it.
 
         user_id  string or int64
         item_id  list of string or int64, best first
@@ -72,9 +74,10 @@ def write_lists(
 
 
 def write_similar(
-    recommender: Recommender, item_ids, path: str | Path, k: int = 100, batch_size: int = 1024
+    recommender: Recommender, item_ids: Any, path: str | Path, k: int = 100, batch_size: int = 1024
 ) -> Path:
-    """Writes the items most similar to each item to a Parquet file, whole or not at all;
+    """Writes the items most similar to each item to a Parquet file, whole or not at all.
+
     `ItemLists.load` reads it.
 
         item_id  string or int64
@@ -162,6 +165,6 @@ def _sources(ranks, names, items):
     return pa.ListArray.from_arrays(items.offsets, names)
 
 
-def offsets(lengths) -> pa.Array:
+def offsets(lengths: np.ndarray) -> pa.Array:
     """Where lists of these lengths begin and end in one flat array."""
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())

@@ -114,7 +114,7 @@ class Loss:
         return {"temperature": temperature}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Loss":
         temperature = config["temperature"]
         if isinstance(temperature, dict):
             temperature = keras.saving.deserialize_keras_object(temperature)

@@ -46,7 +46,7 @@ class Hinge(_Pairwise):
     def pairs(self, gap):
         return tf.nn.relu(self.margin + gap)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "margin": self.margin}
 
 
@@ -102,5 +102,5 @@ class TripletLogistic(_Logistic):
         check("sigma", sigma)
         self.sigma = sigma
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "sigma": self.sigma}

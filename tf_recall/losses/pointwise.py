@@ -35,7 +35,7 @@ class PointwiseCrossEntropy(ScoreLoss):
         of_negatives = mean(tf.nn.softplus(tf.where(mask, negatives, 0)), mask)  # [B]
         return tf.nn.softplus(-positive) + self.ratio * of_negatives
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "ratio": self.ratio}
 
 
@@ -127,7 +127,7 @@ class NEG(ScoreLoss):
         shared = tf.fill([num_shared], share)
         return tf.concat([shared, tf.ones([num_own])], axis=0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "negatives": self.negatives}
 
 

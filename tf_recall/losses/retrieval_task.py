@@ -71,7 +71,7 @@ class RetrievalTask(Loss):
         )
         return total / tf.cast(tf.shape(query)[0], tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "corrected": self.corrected,

@@ -45,5 +45,5 @@ class LearnedTemperature(keras.layers.Layer):
         """The temperature, a float32 scalar; it is the same at every step between updates."""
         return self.lowest + tf.exp(self.log.value)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "initial": self.initial, "lowest": self.lowest}

@@ -62,5 +62,5 @@ class AirbnbI2I(Item2Vec):
         super().__init__(dim, positives, negatives, loss, history_length, **kwargs)
         self.group = group
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "group": self.group}

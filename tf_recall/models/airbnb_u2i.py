@@ -76,11 +76,11 @@ class AirbnbU2I(Retriever):
         self.item_type = item_type
         self.dim = dim
 
-    def parts(self):
+    def parts(self) -> dict:
         parts = super().parts()
         del parts["query_tower"], parts["item_tower"]  # the model makes them itself
         return parts
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"user_type": self.user_type, "item_type": self.item_type, "dim": self.dim}
         return {**super().get_config(), **own}

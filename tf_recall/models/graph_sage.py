@@ -92,8 +92,8 @@ class GraphSAGE(GraphRetriever):
     def hops(self, train, catalog):
         return [self.graph.over("item")[1], self.graph.over("user")[1]]
 
-    def parts(self):
+    def parts(self) -> dict:
         return {**super().parts(), "aggregator": self.aggregator}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim, "fan_outs": self.fan_outs}

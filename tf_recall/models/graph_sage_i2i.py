@@ -98,8 +98,8 @@ class GraphSAGEI2I(GraphRetriever):
     def hops(self, train, catalog):
         return [self.graph.over("item")[1]]
 
-    def parts(self):
+    def parts(self) -> dict:
         return {**super().parts(), "sessions": self.sessions, "aggregator": self.aggregator}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim, "fan_outs": self.fan_outs}

@@ -66,10 +66,10 @@ class Item2Vec(SkipGram):
         )
         self.dim = dim
 
-    def parts(self):
+    def parts(self) -> dict:
         parts = super().parts()
         del parts["item_tower"]  # the model makes it itself
         return parts
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim}

@@ -106,7 +106,7 @@ class PinSage(GraphRetriever):
         graph = TypedGraph.user_item(train, catalog)
         return [graph.over("item")[1], graph.over("user")[1]]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {
             "dim": self.dim,
             "units": self.units,

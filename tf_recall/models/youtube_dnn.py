@@ -88,11 +88,11 @@ class YouTubeDNN(Retriever):
         self.length = length
         self.pooling = pooling
 
-    def parts(self):
+    def parts(self) -> dict:
         parts = super().parts()
         del parts["query_tower"], parts["item_tower"]  # the model makes them itself
         return {**parts, "pooling": self.pooling, "features": self.features}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"dim": self.dim, "units": self.units, "length": self.length}
         return {**super().get_config(), **own}

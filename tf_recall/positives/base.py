@@ -4,9 +4,14 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.stepwise import StepBatches
 from tf_recall.features.needs import Needs
+from tf_recall.positives.stream import Stream
+
+TrainingBatches = Batches | StepBatches | Stream
 
 
 class Positives(ABC):
@@ -45,7 +50,7 @@ class Positives(ABC):
     @abstractmethod
     def batches(
         self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
-    ):
+    ) -> TrainingBatches:
         """Makes the training batches.
 
         Args:

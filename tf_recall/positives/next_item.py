@@ -66,6 +66,6 @@ class NextItem(UserItem):
         rate = np.minimum(1, rate * (1 + 1e-6)).astype(np.float32)
         return lines, rate if keep is None else keep * rate
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"per_user": self.per_user, "min_history": self.min_history}
         return {**super().get_config(), **own}

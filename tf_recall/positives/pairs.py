@@ -71,14 +71,14 @@ class ItemPairs(Positives):
         columns = {"at": at, "before": before[at], "behind": behind[at]}
         return StepBatches(columns, draw, batch_size, seed)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "sessions": keras.saving.serialize_keras_object(self.sessions),
             "window": self.window,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "ItemPairs":
         return cls(
             **{**config, "sessions": keras.saving.deserialize_keras_object(config["sessions"])}
         )
@@ -143,5 +143,5 @@ class WalkPairs(Positives):
 
         return StepBatches({"start": np.tile(starts, self.num_walks)}, draw, batch_size, seed)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"num_walks": self.num_walks, "length": self.length}

@@ -56,7 +56,7 @@ class UserItem(Positives):
 
     def batches(
         self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
-    ) -> Batches:
+    ) -> Batches | StepBatches:
         lines, keep = self._chosen(train, catalog)
         chosen = train if lines is None else train.select(lines)
         columns = _columns(chosen, catalog, needs)
@@ -93,7 +93,7 @@ class UserItem(Positives):
         items = catalog.items.encode(frame["item_id"])
         return lines, keep_rates(items, self.alpha)[items]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"alpha": self.alpha, "where": self.where}
 
 

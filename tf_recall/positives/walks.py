@@ -59,7 +59,7 @@ class Walks(Windows):
         graph = Graph.from_sessions(sessions, int(np.max(sessions.items, initial=0)) + 1)
         return lambda rng: walk_blocks(graph, self.num_walks, self.length, num_events, rng)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_walks": self.num_walks, "length": self.length}
 
 

@@ -105,14 +105,14 @@ class Windows(Positives):
 
         return Stream(self._sequences(sessions, stream.BLOCK_EVENTS), expand, batch_size, seed)
 
-    def reach(self, rng, num):
+    def reach(self, rng: np.random.Generator, num: int) -> np.ndarray:
         """How many places away each of `num` centers looks: int32."""
         return np.full(num, self.window, np.int32)
 
     def _sequences(self, sessions, num_events):
         return lambda rng: session_blocks(sessions, num_events, rng)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "sessions": keras.saving.serialize_keras_object(self.sessions),
             "window": self.window,
@@ -120,7 +120,7 @@ class Windows(Positives):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Windows":
         return cls(
             **{**config, "sessions": keras.saving.deserialize_keras_object(config["sessions"])}
         )
@@ -146,7 +146,7 @@ class ShrinkingWindows(Windows):
         section 3.2.
     """
 
-    def reach(self, rng, num):
+    def reach(self, rng: np.random.Generator, num: int) -> np.ndarray:
         return rng.integers(1, self.window + 1, num, np.uint16).astype(np.int32)
 
 

@@ -38,8 +38,9 @@ def batch(
 
 
 def is_list(spec: tf.TensorSpec) -> bool:
-    """Whether an input is a list of ids per row: its rows may have any length, those of a feature
-    may not.
+    """Whether an input is a list of ids per row.
+
+    Its rows may have any length, those of a feature may not.
     """
     return spec.shape.rank == 2 and spec.shape[1] is None
 

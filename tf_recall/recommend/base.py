@@ -1,5 +1,8 @@
 """The contract of everything that recommends: what it answers, and what it declares of itself."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -37,10 +40,9 @@ class Recommender:
         sources: the names of the recommenders that it merges; empty where it merges none.
 
     Example:
-        >>> item_id, score = recommender.recommend(["u17", "u4"], k=10, exclude_seen=True)
-        >>> item_id, score = recommender.similar(["tea"], k=10)
-        >>> recommender.explain("u17", item_id[0, 0])
-        [{'kind': 'item', 'id': 'milk', 'share': 0.7}, ...]
+        >>> item_id, score = service.recommend(["u17", "u4"], k=10, exclude_seen=True)
+        >>> item_id, score = service.similar(["i3"], k=10)
+        >>> reasons = service.explain("u17", item_id[0, 0])
     """
 
     catalog: Catalog | None = None
@@ -64,13 +66,13 @@ class Recommender:
 
     def recommend(
         self,
-        user_id,
+        user_id: Any,
         k: int = 10,
         *,
-        exclude=None,
-        allow=None,
-        exclude_seen=False,
-        history=None,
+        exclude: Any = None,
+        allow: Any = None,
+        exclude_seen: bool | Sequence[bool] | np.ndarray = False,
+        history: Any = None,
         **context,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items for each user, as raw ids.
@@ -107,17 +109,19 @@ class Recommender:
 
     def recommend_rows(
         self,
-        user_id,
+        user_id: Any,
         k: int = 10,
         *,
-        exclude=None,
-        allow=None,
-        exclude_seen=False,
-        history=None,
+        exclude: Any = None,
+        allow: Any = None,
+        exclude_seen: bool | Sequence[bool] | np.ndarray = False,
+        history: Any = None,
         **context,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `recommend`, in item rows of the catalog: int32 `[B, k]`, 0 where there is no item,
-        and scores `[B, k]`.
+        """As `recommend`, in item rows of the catalog instead of raw ids.
+
+        Returns:
+            item rows int32 `[B, k]`, 0 where there is no item, and scores `[B, k]`.
 
         Raises:
             ValueError: as `recommend`; a recommender without a catalog.
@@ -128,7 +132,7 @@ class Recommender:
         )
 
     def recommend_sources(
-        self, user_id, k: int = 10, **request
+        self, user_id: Any, k: int = 10, **request
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `recommend`, and which of the `sources` had each item.
 
@@ -145,7 +149,7 @@ class Recommender:
         return self._as_ids(items), score, ranks
 
     def similar(
-        self, item_id, k: int = 10, *, exclude=None, allow=None, **context
+        self, item_id: Any, k: int = 10, *, exclude: Any = None, allow: Any = None, **context
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k items most similar to each item, as raw ids: never the item itself.
 
@@ -167,14 +171,14 @@ class Recommender:
 
     def explain(
         self,
-        user_id,
-        item_id,
+        user_id: str | int,
+        item_id: str | int,
         num: int = 3,
         *,
-        exclude=None,
-        allow=None,
-        exclude_seen=False,
-        history=None,
+        exclude: Any = None,
+        allow: Any = None,
+        exclude_seen: bool | Sequence[bool] | np.ndarray = False,
+        history: Any = None,
         **context,
     ) -> list[dict]:
         """Why a user is recommended an item.
@@ -198,7 +202,9 @@ class Recommender:
         request = self.request_for_users([user_id], exclude_seen=exclude_seen, **given)
         return self.answer_reasons(request, self.catalog.known_item(item_id), num)
 
-    def request_for_users(self, user_id, *, exclude_seen=False, **given) -> Request:
+    def request_for_users(
+        self, user_id: Any, *, exclude_seen: bool | Sequence[bool] | np.ndarray = False, **given
+    ) -> Request:
         """The arguments of `recommend`, parsed and checked."""
         self._refuse_unless(self.answers_users, "items, not users")
         asked = None if exclude_seen is False else exclude_seen
@@ -210,8 +216,9 @@ class Recommender:
         return self._as_rows(items), score
 
     def answer_reasons(self, request: Request, item: int, num: int) -> list[dict]:
-        """`explain` of a parsed request of one user and of an item's row; empty where it does not
-        explain.
+        """`explain` of a parsed request of one user and of an item's row.
+
+        Empty where the recommender does not explain.
         """
         return self._explain(request, item, num) if self.explains else []
 

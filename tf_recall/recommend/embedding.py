@@ -1,5 +1,7 @@
 """What a service and its loaded export share: vectors, similar items, explanations."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -32,7 +34,7 @@ class EmbeddingRecommender(Recommender):
             "embed_item": {name: items[name] for name in items if name not in filters},
         }
 
-    def embed_query(self, user_id, history=None, **context) -> np.ndarray:
+    def embed_query(self, user_id: Any, history: Any = None, **context) -> np.ndarray:
         """The query vectors of users.
 
         Args:
@@ -44,7 +46,7 @@ class EmbeddingRecommender(Recommender):
         given = {"user_id": user_id, "history": history, **context}
         return self._embed("embed_query", "user_id", given)
 
-    def embed_item(self, item_id, **context) -> np.ndarray:
+    def embed_item(self, item_id: Any, **context) -> np.ndarray:
         """The vectors of items; an unknown item is embedded from the features given.
 
         Args:

@@ -7,8 +7,9 @@ from tf_recall.recommend.request import Request
 
 
 def left_out(request: Request) -> tuple[np.ndarray, np.ndarray]:
-    """The items that a request leaves out: its `exclude` and, with `exclude_seen`, the user's past
-    items and the history given.
+    """Filtered out: the request's `exclude` and, with `exclude_seen`, the user's past items.
+
+    The history given is part of the user's past items.
 
     Returns:
         position `[n]` of the request in the batch, rising, and item row `[n]`; the pairs are
@@ -48,8 +49,10 @@ class Filter:
 
 
 def seen_pairs(seen: Seen, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What users have seen: for each pair the position in `users`, int64 and rising, and the item
-    row.
+    """What users have seen, as pairs of a user's position and an item row.
+
+    Returns:
+        position `[n]` in `users`, int64 and rising, and item row `[n]`.
     """
     start = seen.offsets[users]
     count = seen.offsets[users + 1] - start

@@ -15,7 +15,9 @@ FEW = 2**18  # multiplications that are done sooner than other threads start
 HELD = 2**24  # entries of a product that is held in memory
 
 
-def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
+def top(
+    left: sparse.csr_matrix, right: sparse.csr_matrix, num: int, title: str | None = None
+) -> sparse.csr_matrix:
     """The `num` largest positive entries of each row of `left @ right`.
 
     All cores multiply blocks of rows; of each row no more than these entries is kept.
@@ -48,9 +50,12 @@ def top(left, right, num: int, title: str | None = None) -> sparse.csr_matrix:
     return sparse.vstack(parts, "csr")
 
 
-def top_in_order(left, right, num: int, more: int = 16) -> sparse.csr_matrix:
-    """As `top`; of equal entries the first columns are kept, in their order, so that a shorter list
-    is the beginning of a longer one.
+def top_in_order(
+    left: sparse.csr_matrix, right: sparse.csr_matrix, num: int, more: int = 16
+) -> sparse.csr_matrix:
+    """As `top`; of equal entries the first columns are kept, in their order.
+
+    So a shorter list is the beginning of a longer one.
 
     Args:
         left, right, num: as of `top`.
@@ -69,7 +74,9 @@ def top_in_order(left, right, num: int, more: int = 16) -> sparse.csr_matrix:
     return together(first(found, num), level, top_in_order(left[level], right, num, 8 * more))
 
 
-def together(matrix, rows: np.ndarray, others) -> sparse.csr_matrix:
+def together(
+    matrix: sparse.csr_matrix, rows: np.ndarray, others: sparse.csr_matrix
+) -> sparse.csr_matrix:
     """The matrix with `others` in place of its rows `rows`."""
     order = np.arange(matrix.shape[0])
     order[rows] = matrix.shape[0] + np.arange(len(rows))
@@ -77,13 +84,16 @@ def together(matrix, rows: np.ndarray, others) -> sparse.csr_matrix:
 
 
 def top_changed(
-    left, right, num: int, change: Callable, title: str | None = None
+    left: sparse.csr_matrix,
+    right: sparse.csr_matrix,
+    num: int,
+    change: Callable,
+    title: str | None = None,
 ) -> sparse.csr_matrix:
-    """As `top`, of the product's entries after `change(values, rows, columns)`, which is asked for
-    those that are not 0.
+    """As `top`, of the product's entries after `change(values, rows, columns)`.
 
-    Equal entries that are kept are in the order of their columns. A block of the product is held in
-    memory at a time.
+    Only entries that are not 0 are changed. Equal entries that are kept are in the order of their
+    columns. A block of the product is held in memory at a time.
     """
     one_each = sparse.identity(right.shape[1], left.dtype, "csr")
 
@@ -122,8 +132,9 @@ def ties_ordered(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def first(matrix: sparse.csr_matrix, num: int, kept: np.ndarray | None = None) -> sparse.csr_matrix:
-    """The first `num` entries of each row, in their order; only those that are `kept`, `[nnz]`
-    bool, count.
+    """The first `num` entries of each row, in their order.
+
+    Only those that are `kept`, `[nnz]` bool, count.
     """
     kept = np.ones(matrix.nnz, bool) if kept is None else kept
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

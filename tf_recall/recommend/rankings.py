@@ -1,5 +1,6 @@
-"""Rankings, lists that are the same for everybody: popular, trending, recent, and by a column of
-the item table.
+"""Rankings, lists that are the same for everybody: popular, trending, recent, by a column.
+
+The column is one of the item table.
 """
 
 import numpy as np
@@ -12,8 +13,9 @@ from tf_recall.recommend.sparse import SparseChannel
 
 
 class Ranking(SparseChannel):
-    """Recommends the first items of one list to everybody, without those that a request filters
-    out (METHODS.md C1).
+    """Recommends the first items of one list to everybody (METHODS.md C1).
+
+    Items that a request filters out are passed over.
 
         score(item) = 1 / rank(item),   rank 1 = the item of the largest value
 
@@ -120,8 +122,9 @@ class Ranking(SparseChannel):
 
 
 class Popularity(Ranking):
-    """Recommends the items of most training interactions: the baseline that any trained model has
-    to beat (METHODS.md C1).
+    """Recommends the items of most training interactions (METHODS.md C1).
+
+    It is the baseline that any trained model has to beat.
 
         value(item) = training interactions of the item
 
@@ -202,8 +205,9 @@ class Recent(Ranking):
 
 
 class Operational(Ranking):
-    """Recommends the items with the largest numbers in a column of the item table, such as shares
-    or stock (METHODS.md C1).
+    """Recommends the items with the largest numbers in a column (METHODS.md C1).
+
+    The column is one of the item table, such as shares or stock.
 
         value(item) = its number in the column
 

@@ -2,16 +2,17 @@
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import MISSING
 from tf_recall.recommend.arrays import batch
 
 
 class Request:
-    """A batch of requests for users, or for items: arrays as they were given, and rows of a
-    catalog.
+    """A batch of requests for users, or for items, as arrays and as rows of a catalog.
 
     `batch` makes the arrays, which a TensorFlow graph takes as they are. The rows are looked up
     when they are first asked for.
@@ -29,12 +30,12 @@ class Request:
         exclude_seen: `[B]` bool.
     """
 
-    def __init__(self, recommender, key: str, arrays: dict[str, np.ndarray]):
+    def __init__(self, recommender: Any, key: str, arrays: dict[str, np.ndarray]):
         self.key, self.arrays = key, arrays
         self._recommender = recommender
 
     @classmethod
-    def parse(cls, recommender, key: str, ids, given: dict) -> "Request":
+    def parse(cls, recommender: Any, key: str, ids: Any, given: dict) -> "Request":
         """Checks the arguments of `recommend` or `similar`; arguments and errors as of `batch`."""
         inputs, name = recommender.inputs_of(key), type(recommender).__name__
         return cls(recommender, key, batch(inputs, key, {key: ids, **given}, name))
@@ -48,7 +49,7 @@ class Request:
         return self.arrays[self.key]
 
     @property
-    def catalog(self):
+    def catalog(self) -> Catalog | None:
         """The recommender's catalog."""
         return self._recommender.catalog
 
@@ -86,7 +87,7 @@ class Request:
             arrays = {name: array[at] for name, array in self.arrays.items()}
             yield Request(self._recommender, self.key, arrays)
 
-    def to(self, other) -> "Request":
+    def to(self, other: Any) -> "Request":
         """The same request, as far as another recommender takes it.
 
         What it does not take is left out. A history that it does not take is still excluded where

@@ -1,12 +1,19 @@
 """A trained model that answers requests: lookups, towers, search and filters in one graph."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import MISSING
 from tf_recall.index import default_index
+from tf_recall.index.base import Index
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.embedding import EmbeddingRecommender
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Service(EmbeddingRecommender):
@@ -45,7 +52,14 @@ class Service(EmbeddingRecommender):
         >>> item_id, score = service.similar(["tea"], k=10)
     """
 
-    def __init__(self, query_tower, item_tower, index, catalog, k_max=200):
+    def __init__(
+        self,
+        query_tower: "keras.layers.Layer",
+        item_tower: "keras.layers.Layer",
+        index: Index,
+        catalog: Catalog,
+        k_max: int = 200,
+    ):
         if k_max < 1:
             raise ValueError(f"k_max must be 1 or more, got {k_max}")
         if index.num_items != catalog.num_items:
@@ -68,9 +82,12 @@ class Service(EmbeddingRecommender):
         self.item_vectors = tf.function(self._item_vectors, [inputs["embed_item"]])
 
     @classmethod
-    def build(cls, model, catalog, index=None, k_max=200) -> "Service":
-        """The service of a trained model: encodes the catalog and builds the index over it, whose
-        recall is measured for users of the catalog.
+    def build(
+        cls, model: "keras.Model", catalog: Catalog, index: Index | None = None, k_max: int = 200
+    ) -> "Service":
+        """The service of a trained model: encodes the catalog and builds the index over it.
+
+        The index's recall is measured for users of the catalog.
 
         Args:
             model: a trained `Retriever`.

@@ -20,8 +20,9 @@ OUT = np.float32(-1e30)  # the score of an item that is filtered out
 
 
 class SparseChannel(Recommender):
-    """Recommends in two steps: from a user to what is tied to them, and from there to items
-    (METHODS.md, part 5).
+    """Recommends in two steps: from a user to what is tied to them, from there to items.
+
+    METHODS.md, part 5:
 
         score(u, i) = sum over m of left(u, m) * right(m, i)
 
@@ -171,8 +172,10 @@ class SparseChannel(Recommender):
 
 
 def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The entries of each row as item rows `[B, k]` int32 and scores `[B, k]` float32; 0 and -inf
-    where there are fewer.
+    """The entries of each row as item rows and scores, padded to k.
+
+    Returns:
+        int32 `[B, k]` and float32 `[B, k]`; 0 and -inf where there are fewer.
     """
     count = np.diff(best.indptr)
     there = np.arange(k) < count[:, None]

@@ -16,7 +16,7 @@ from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
 from tf_recall.negatives.base import Batch, Sampler
-from tf_recall.positives.base import Positives
+from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import ReplicatedModel, gather, rank
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import check_loss, check_positives
@@ -105,13 +105,16 @@ class Retriever(ReplicatedModel):
         Raises:
             ValueError: it was adapted before, or a tower lacks a column.
         """
-        catalog = catalog.with_counts(self.positives.counts(train, catalog))
-        self._adapt_towers(train, catalog)
-        self._adapt_negatives(catalog)
+        counted = catalog.with_counts(self.positives.counts(train, catalog))
+        # an item of a history is trained, whether or not it is a positive
+        self._adapt_towers(train, catalog if self.needs().history else counted)
+        self._adapt_negatives(counted)
         self.built = True
         return self
 
-    def batches(self, train: Interactions, catalog: Catalog, batch_size: int = 2048, seed: int = 0):
+    def batches(
+        self, train: Interactions, catalog: Catalog, batch_size: int = 2048, seed: int = 0
+    ) -> TrainingBatches:
         """Makes the training batches: an endless `dataset(start)`, and `steps_per_epoch`.
 
         Args:
@@ -140,14 +143,14 @@ class Retriever(ReplicatedModel):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         for name, of_tower in config.items():
             tower = getattr(self, name)
             if not tower.built:  # a tower that the model makes itself is not in its config
                 tower.build_from_config(of_tower)
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         if not self.built:
             return None
         return {
@@ -248,11 +251,11 @@ class Retriever(ReplicatedModel):
             "loss": self.loss_fn,
         }
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), **serialized(self.parts())}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Retriever":
         return cls(**deserialized(config))
 
     def _adapt_towers(self, train, catalog):

@@ -6,6 +6,8 @@ Outside a replica context there is one replica, number 0, and its rows are all r
 import keras
 import tensorflow as tf
 
+from tf_recall.retrievers.keras_hooks import BuiltModel
+
 
 def num_replicas() -> int:
     """How many replicas compute this step together."""
@@ -44,16 +46,13 @@ def _dense_gradient(x):
     return tf.identity(x), tf.convert_to_tensor
 
 
-class ReplicatedModel(keras.Model):
+class ReplicatedModel(BuiltModel, keras.Model):
     """A Keras model whose `fit` and `evaluate` also run on several replicas and worker processes.
 
     Across processes Keras 3.15 computes the mean of a batch, which fails for a dict, and of the
     logs along an axis that scalars lack. Make, build and compile the model in `strategy.scope()`;
     all its layers must be built before `fit`.
     """
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        super()._maybe_symbolic_build()  # builds the optimizer alone: the layers are built
 
     @property
     def static(self) -> bool:

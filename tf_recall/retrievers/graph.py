@@ -22,6 +22,7 @@ from tf_recall.negatives.base import Sampler
 from tf_recall.positives.base import Positives
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import num_replicas
+from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.retrievers.parts import deserialized
 from tf_recall.retrievers.vectors import Encoded
@@ -95,7 +96,7 @@ class GraphRetriever(Retriever):
         """The type of the nodes that are queries in training."""
         return "user" if "user" in self.item_tower.encoder.bases else "item"
 
-    def needs(self):
+    def needs(self) -> Needs:
         negatives = 0 if self._windows() else self.negatives.num_given
         return Needs(self.query_type, negatives=negatives, graph=self.graph)
 
@@ -134,12 +135,12 @@ class GraphRetriever(Retriever):
             self.query_tower.build_from_config({})
         self.built = True
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self._build(config["encoder"])
         if self.query_type == "item":
             self.query_tower.build_from_config(config["query_tower"])
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         if not self.built:
             return None
         return {name: getattr(self, name).get_build_config() for name in ("encoder", "query_tower")}
@@ -162,9 +163,7 @@ class GraphRetriever(Retriever):
         )
 
     def _windows(self):
-        return [
-            layer for layer in self.negatives._flatten_layers() if isinstance(layer, RankWindow)
-        ]
+        return [layer for layer in sublayers(self.negatives) if isinstance(layer, RankWindow)]
 
     def _rank_window(self, train, catalog, seed):
         """The function that draws hard negatives for a `RankWindow`; None where there is none."""
@@ -269,14 +268,14 @@ class GraphRetriever(Retriever):
         self.refresh()
         return super().embed_catalog()
 
-    def parts(self):
+    def parts(self) -> dict:
         bases = self.encoder.bases
         towers = {f"{'query' if t == 'user' else t}_tower": base for t, base in bases.items()}
         parts = super().parts()
         del parts["query_tower"], parts["item_tower"]
         return {**parts, **towers}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         if self.query_type == "item":
             config["history_length"] = self.history_length

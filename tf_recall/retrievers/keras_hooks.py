@@ -1,17 +1,27 @@
-"""Lets Keras find the package's classes in a model file, by more than its public interface.
+"""Everything that the package uses of Keras beyond its public interface.
 
-`import tf_recall` runs this file, so nothing here imports Keras at the top.
+- Custom objects need `from_config` alone: `LazyClass`.
+- Classes override `_maybe_symbolic_build` and `_clip_gradients`: `BuiltModel`, `ClippingOptimizer`.
+- `_flatten_layers` lists layers: `sublayers`.
+- Optimizers have `_trainable_variables`, `_use_weight_decay`, `_get_variable_index`,
+  `_accumulators`, `_momentums`, `_velocities`, `_velocity_hats`: `variables_of`, `decays`, `slot`.
+
+Tests check that Keras has each of them. `import tf_recall` runs this file, so nothing in it imports
+Keras at the top.
 """
 
 import importlib
 import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_recall.registry import REGISTRY
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 PACKAGE = "tf_recall"
 
@@ -31,7 +41,7 @@ class LazyClass:
         self.module = module
         self.name = name
 
-    def from_config(self, config: dict):
+    def from_config(self, config: dict) -> Any:
         """Imports the class, and makes an object of it."""
         return getattr(importlib.import_module(self.module), self.name).from_config(config)
 
@@ -46,7 +56,7 @@ class KerasWatch:
     def __init__(self, homes: dict[str, str]) -> None:
         self.homes = homes
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Finds Keras by the other finders, and makes its import register the classes."""
         if fullname != "keras":
             return None
@@ -76,7 +86,8 @@ def watch_keras(public: dict[str, str]) -> None:
         for home in names.values():
             module, name = home.split(":")
             if module.startswith(f"{PACKAGE}."):
-                homes[name] = module
+                # a channel may have a sampler's name; Keras saves the sampler of the two
+                homes.setdefault(name, module)
     if "keras" in sys.modules:
         register(homes)
     else:
@@ -106,3 +117,57 @@ def load_model(path: str | Path) -> "keras.Model":
         >>> service = tf_recall.Service.build(model, catalog)
     """
     return importlib.import_module("keras").models.load_model(path)
+
+
+class BuiltModel:
+    """A base to put before `keras.Model`: `fit` builds the optimizer, and leaves layers alone.
+
+    Keras would call the model on a batch to build its layers; here they are all built before.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        super()._maybe_symbolic_build()
+
+
+class ClippingOptimizer:
+    """A base to put before `keras.optimizers.Optimizer`: a subclass clips in its own way."""
+
+    def clip(self, grads: list, clip_dense: Callable[[list], list]) -> list:
+        """The gradients as the optimizer's settings clip them.
+
+        Args:
+            grads: the gradients, `tf.IndexedSlices` among them.
+            clip_dense: Keras's clipping by the same settings, of dense gradients.
+        """
+        raise NotImplementedError
+
+    def _clip_gradients(self, grads):
+        return self.clip(grads, super()._clip_gradients)
+
+
+def sublayers(layer: "keras.layers.Layer") -> "list[keras.layers.Layer]":
+    """A layer and all layers that it holds, at any depth."""
+    return list(layer._flatten_layers())
+
+
+def variables_of(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable]":
+    """The variables that a built optimizer updates."""
+    return optimizer._trainable_variables
+
+
+def decays(optimizer: "keras.optimizers.Optimizer", variable: "keras.Variable") -> bool:
+    """Whether an optimizer with weight decay applies it to a variable."""
+    return optimizer._use_weight_decay(variable)
+
+
+def slot(
+    optimizer: "keras.optimizers.Optimizer", name: str, variable: "keras.Variable | tf.Variable"
+) -> "tf.Variable":
+    """The state that a built optimizer keeps of a variable.
+
+    Args:
+        optimizer: `keras.optimizers.Adagrad`, `Adam`, or a subclass.
+        name: "accumulators" of Adagrad; "momentums", "velocities", "velocity_hats" of Adam.
+        variable: one that the optimizer updates.
+    """
+    return getattr(optimizer, f"_{name}")[optimizer._get_variable_index(variable)].value

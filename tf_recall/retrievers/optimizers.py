@@ -9,6 +9,8 @@ static and every operation has an XLA kernel. Of mixed precisions prefer bfloat1
 import keras
 import tensorflow as tf
 
+from tf_recall.retrievers.keras_hooks import ClippingOptimizer, decays, slot, variables_of
+
 _REFUSED = {
     "use_ema": "averages every row at every step",
     "gradient_accumulation_steps": "adds up whole tables at every step",
@@ -18,13 +20,13 @@ _REFUSED = {
 }
 
 
-class _RowwiseOptimizer(keras.optimizers.Optimizer):
+class _RowwiseOptimizer(ClippingOptimizer, keras.optimizers.Optimizer):
     """The base of optimizers of rows; a subclass defines `update_rows`."""
 
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)
-        named = zip(grads, trainable_variables or self._trainable_variables, strict=False)
+        named = zip(grads, trainable_variables or variables_of(self), strict=False)
         tables = [variable for gradient, variable in named if _by_row(gradient)]
         for option, why in _REFUSED.items() if tables else ():
             if getattr(self, option):
@@ -32,7 +34,7 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
                     f"{option}={getattr(self, option)} {why}: leave it out of {type(self).__name__}"
                 )
         for table in tables:
-            if self.weight_decay and self._use_weight_decay(table):
+            if self.weight_decay and decays(self, table):
                 raise ValueError(
                     f"weight_decay={self.weight_decay} would shrink every row of {table.name} at "
                     "every step: before training, call "
@@ -40,13 +42,13 @@ class _RowwiseOptimizer(keras.optimizers.Optimizer):
                 )
         super().apply(grads, trainable_variables)
 
-    def _clip_gradients(self, grads):
+    def clip(self, grads, clip_dense):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return grads
         # A table's norm is that of its rows' sums: the first occurrence of a row carries its sum,
         # the others zero.
         values = [_sum_once(gradient) if _by_row(gradient) else gradient for gradient in grads]
-        clipped = list(super()._clip_gradients(values))
+        clipped = clip_dense(values)
         for at, gradient in enumerate(grads):
             if _by_row(gradient):
                 clipped[at] = tf.IndexedSlices(clipped[at], gradient.indices, gradient.dense_shape)
@@ -115,7 +117,7 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
         super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
 
     def update_rows(self, rows, gradient, variable, learning_rate):
-        accumulator = self._accumulators[self._get_variable_index(variable)].value
+        accumulator = slot(self, "accumulators", variable)
         total = self._write(accumulator, rows, tf.gather(accumulator, rows) + tf.square(gradient))
         move = learning_rate * gradient / tf.sqrt(total + self.epsilon)
         self._write(variable, rows, tf.gather(variable, rows) - move)
@@ -146,13 +148,14 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
     """
 
     def update_rows(self, rows, gradient, variable, learning_rate):
-        at = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
         scale = learning_rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        m = self._blend(self._momentums[at].value, rows, gradient, 1 - self.beta_1)
-        v = self._blend(self._velocities[at].value, rows, tf.square(gradient), 1 - self.beta_2)
+        m = self._blend(slot(self, "momentums", variable), rows, gradient, 1 - self.beta_1)
+        v = self._blend(
+            slot(self, "velocities", variable), rows, tf.square(gradient), 1 - self.beta_2
+        )
         if self.amsgrad:
-            largest = self._velocity_hats[at].value
+            largest = slot(self, "velocity_hats", variable)
             v = self._write(largest, rows, tf.maximum(tf.gather(largest, rows), v))
         move = scale * m / (tf.sqrt(v) + self.epsilon)
         self._write(variable, rows, tf.gather(variable, rows) - move)

@@ -1,9 +1,11 @@
 """Which positives and which losses go with a model; the others are refused by name."""
 
+import keras
+
 from tf_recall.registry import REGISTRY, find
 
 
-def check_positives(model) -> None:
+def check_positives(model: keras.Model) -> None:
     """Checks that a `Retriever` can learn from its positives.
 
     Raises:
@@ -20,7 +22,7 @@ def check_positives(model) -> None:
     raise ValueError(f"{type(model).__name__} cannot learn from {ours.__name__}: {why}; {instead}")
 
 
-def check_loss(model) -> None:
+def check_loss(model: keras.Model) -> None:
     """Checks that a `Retriever` can learn by its loss.
 
     Raises:

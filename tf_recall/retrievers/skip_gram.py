@@ -75,7 +75,7 @@ class SkipGram(Retriever):
         super().__init__(positives, negatives, query_tower, item_tower, loss, **kwargs)
         self.history_length = history_length
 
-    def needs(self):
+    def needs(self) -> Needs:
         return Needs(self.item_tower.entity)
 
     def adapt(self, train, catalog):
@@ -85,13 +85,13 @@ class SkipGram(Retriever):
         self.build_from_config(towers)
         return self
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         shape = (config["num_items"], self.item_tower.dim)
         self.contexts = RowEmbedding(*shape, initializer="zeros", name="contexts")
         self.contexts.build()
         super().build_from_config(config["towers"])
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         towers = super().get_build_config()
         return towers and {"num_items": self.contexts.num_rows, "towers": towers}
 
@@ -124,7 +124,7 @@ class SkipGram(Retriever):
     def end_step(self) -> None:
         self.item_tower.end_step()
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         # A pair's gradient is of the order of 1 / T, and a rare item has few pairs: accumulators
         # that start above its square would keep rare items from moving.
         return SparseAdagrad(0.1, initial_accumulator_value=1e-10, epsilon=1e-10)
@@ -139,12 +139,12 @@ class SkipGram(Retriever):
         ids = tf.reshape(conversion, [-1, 1])  # [T, 1]
         return Candidates(ids, self.contexts(ids), (ids > 0) & (ids != centers[:, None]))
 
-    def parts(self):
+    def parts(self) -> dict:
         parts = super().parts()
         del parts["query_tower"]  # the model makes it itself
         return parts
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "history_length": self.history_length}
 
 

@@ -2,14 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 
+from tf_recall.data.atomic import atomic_folder
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import cases_by_user
+from tf_recall.evaluation.cases import Cases
 from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
@@ -48,7 +50,7 @@ class CatalogRecall(keras.callbacks.Callback):
         validation: Interactions,
         catalog: Catalog,
         ks: Sequence[int] = (20,),
-        cases=cases_by_user,
+        cases: Callable[[Interactions, Catalog], Cases] = cases_by_user,
         exclude_seen: bool = True,
     ):
         super().__init__()
@@ -98,7 +100,9 @@ class Checkpoint(keras.callbacks.Callback):
         >>> checkpoint.restore_best(model)
     """
 
-    def __init__(self, directory, monitor: str | None = None, patience: int | None = None):
+    def __init__(
+        self, directory: str | Path, monitor: str | None = None, patience: int | None = None
+    ):
         super().__init__()
         self.directory = Path(directory)
         self.monitor = monitor
@@ -157,12 +161,9 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self, epoch):
-        aside = self.directory / f".tf_recall-{epoch}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        self.model.save_weights(aside / WEIGHTS)
-        (aside / STATE).write_text(json.dumps(self.history))
-        aside.rename(self._folder(epoch))
+        with atomic_folder(self._folder(epoch)) as aside:
+            self.model.save_weights(aside / WEIGHTS)
+            (aside / STATE).write_text(json.dumps(self.history))
         for other in self._epochs():
             if other not in (epoch, self.best):
                 shutil.rmtree(self._folder(other))

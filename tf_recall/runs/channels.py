@@ -41,7 +41,7 @@ class MultiReport:
 
 
 def run_channels(
-    prepared: Prepared, checkpoints: Path, tensorboard=None
+    prepared: Prepared, checkpoints: Path, tensorboard: str | Path | None = None
 ) -> tuple[MultiChannel, dict[str, Retriever]]:
     """Fits each channel and merges them.
 

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from tf_recall.config import Config
+from tf_recall.data.atomic import atomic_file
 
 LOCK = "tf_recall.lock"  # marks a folder as ours, and names the process that holds it
 SETTINGS = "run.yaml"
@@ -19,7 +21,7 @@ FREE = ("epochs", "patience", "jit_compile", "strategy")
 
 
 @contextlib.contextmanager
-def claimed(folder, resume: bool = False):
+def claimed(folder: str | Path, resume: bool = False) -> Iterator[Path]:
     """Holds a folder for this process until the `with` block ends; another process is refused.
 
     The operating system holds the lock, so it ends with the process, `kill -9` included. After a
@@ -34,8 +36,8 @@ def claimed(folder, resume: bool = False):
         OSError: the folder cannot be written.
 
     Example:
-        >>> with claimed("saved_models/two_tower/checkpoints", resume=True):
-        ...     model = fit(prepared, "saved_models/two_tower/checkpoints")
+        >>> with claimed("checkpoints", resume=False):
+        ...     pass    # train, and write checkpoints there
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
@@ -55,7 +57,7 @@ def claimed(folder, resume: bool = False):
         os.close(lock)
 
 
-def remove(folder) -> None:
+def remove(folder: str | Path) -> None:
     """Removes a folder that a run has claimed; any other folder stays as it is."""
     folder = Path(folder)
     if (folder / LOCK).is_file():
@@ -65,7 +67,7 @@ def remove(folder) -> None:
             folder.rmdir()
 
 
-def begin(folder, config: Config) -> None:
+def begin(folder: str | Path, config: Config) -> None:
     """Notes which run a folder keeps, or refuses to go on with another one's checkpoints.
 
     Two runs are the same if they end with the same weights: data, split, model and train are
@@ -84,10 +86,8 @@ def begin(folder, config: Config) -> None:
                 f"{folder} keeps the checkpoints of another config ({', '.join(different)} "
                 "differ): train without --resume, or under another name"
             )
-    note.parent.mkdir(parents=True, exist_ok=True)
-    aside = note.with_suffix(".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(note)
+    with atomic_file(note) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def weight_settings(config: Config) -> dict:

@@ -12,6 +12,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.positives import user_item
 from tf_recall.recommend.base import Recommender
+from tf_recall.retrievers.base import Retriever
 
 SAME_LIST = 0.5  # share of the users who get one and the same list
 OVERLAP = 0.9  # mean share of a list that is in another list
@@ -194,7 +195,7 @@ def check_numerics(columns: dict[str, np.ndarray]) -> list[Finding]:
     return findings
 
 
-def numerics(model, split: Split, catalog: Catalog) -> dict[str, np.ndarray]:
+def numerics(model: Retriever, split: Split, catalog: Catalog) -> dict[str, np.ndarray]:
     """The numeric features of an adapted model, encoded as its towers get them, by name."""
     codes = dict(user_item(split.train, catalog, model.needs())["query"])
     for tower in (model.query_tower, model.item_tower):

@@ -42,14 +42,18 @@ def measure(
             where events are asked one by one, they are part of the histories.
 
     Example:
-        >>> report = measure(service, config.evaluate, split.test, split.validation)
+        >>> report = measure(service, Evaluate(ks=(10,)), split.test, split.validation)
     """
     cases = cases_of(settings, part, recommender.catalog, earlier)
     return evaluate_cut(recommender, cases, recommender.catalog, settings.ks, settings.exclude_seen)
 
 
 def evaluate_cut(
-    recommender, cases: Cases, catalog: Catalog, ks: Sequence[int], exclude_seen: bool = True
+    recommender: Recommender,
+    cases: Cases,
+    catalog: Catalog,
+    ks: Sequence[int],
+    exclude_seen: bool = True,
 ) -> Report:
     """Evaluates with list lengths cut to the catalog.
 

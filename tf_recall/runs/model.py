@@ -21,7 +21,7 @@ log = logging.getLogger("tf_recall")
 
 
 def run_model(
-    prepared: Prepared, checkpoints: Path, tensorboard=None
+    prepared: Prepared, checkpoints: Path, tensorboard: str | Path | None = None
 ) -> tuple[Service, dict[str, Retriever]]:
     """Trains the model and builds its service; arguments as of `fit`.
 
@@ -33,7 +33,10 @@ def run_model(
 
 
 def fit(
-    prepared: Prepared, checkpoints, tensorboard=None, model: Retriever | None = None
+    prepared: Prepared,
+    checkpoints: str | Path,
+    tensorboard: str | Path | None = None,
+    model: Retriever | None = None,
 ) -> Retriever:
     """Trains the model; goes on from the last checkpoint, where there is one.
 

@@ -44,7 +44,12 @@ class Trained:
         return {**self.report.to_dict(), "model": self.path and str(self.path)}
 
 
-def train(config: Config, out=MODELS, resume: bool = False, tensorboard=None) -> Trained:
+def train(
+    config: Config,
+    out: str | Path = MODELS,
+    resume: bool = False,
+    tensorboard: str | Path | None = None,
+) -> Trained:
     """Runs a config: reads and splits the data, trains, evaluates beside popularity, exports.
 
     Whatever can be known to be wrong is refused before training. Checkpoints stand in
@@ -93,7 +98,7 @@ def train(config: Config, out=MODELS, resume: bool = False, tensorboard=None) ->
     return Trained(path, report, service)
 
 
-def evaluate(config: Config, path) -> Report | MultiReport:
+def evaluate(config: Config, path: str | Path) -> Report | MultiReport:
     """Evaluates an export on the test part of a config, beside popularity.
 
     Args:
@@ -111,7 +116,7 @@ def evaluate(config: Config, path) -> Report | MultiReport:
     return report_on(recommender, config.evaluate, split.test, split.validation)
 
 
-def diagnose(config: Config, path=None) -> list[doctor.Finding]:
+def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Finding]:
     """Looks for what would spoil a model: in the data, in numeric features, in an export's answers.
 
     Args:
@@ -129,7 +134,7 @@ def diagnose(config: Config, path=None) -> list[doctor.Finding]:
     return findings
 
 
-def reindex(path, index: dict, out=MODELS) -> Path:
+def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     """Exports a trained model once more, with another index over the same vectors.
 
     Args:

@@ -44,7 +44,7 @@ class Aggregator(keras.layers.Layer):
         # Weights may be counts beyond half precision; the matrices cast their own inputs.
         super().__init__(autocast=False, **kwargs)
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         self.built = True
 
     def messages(self, vectors: tf.Tensor) -> tf.Tensor:
@@ -77,10 +77,10 @@ class _Transformed(Aggregator):
         self.units = units
 
     @property
-    def pool_dim(self):
+    def pool_dim(self) -> int:
         return self.units
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}
 
 
@@ -103,7 +103,7 @@ class Mean(Aggregator):
 
     additive = True
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         self.message_dim = self.pool_dim = near_shape[-1]
         self.built = True
 
@@ -140,10 +140,10 @@ class MaxPool(_Transformed):
         self.transform = keras.layers.Dense(units, "relu", dtype=self.dtype_policy, name="Q")
 
     @property
-    def message_dim(self):
+    def message_dim(self) -> int:
         return self.units
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         self.transform.build((None, near_shape[-1]))
         self.built = True
 
@@ -190,10 +190,10 @@ class Attention(_Transformed):
         self.of_node = keras.layers.Dense(1, dtype=self.dtype_policy, name="b")
 
     @property
-    def message_dim(self):
+    def message_dim(self) -> int:
         return self.units + 1
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         self.transform.build((None, near_shape[-1]))
         self.of_message.build((None, self.units))
         self.of_node.build((None, vectors_shape[-1]))
@@ -239,18 +239,18 @@ class Concat(Aggregator):
             raise ValueError("Concat needs at least one aggregator, and has none")
 
     @property
-    def message_dim(self):
+    def message_dim(self) -> int:
         return sum(each.message_dim for each in self.aggregators)
 
     @property
-    def pool_dim(self):
+    def pool_dim(self) -> int:
         return sum(each.pool_dim for each in self.aggregators)
 
     @property
-    def additive(self):
+    def additive(self) -> bool:
         return all(each.additive for each in self.aggregators)
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         for each in self.aggregators:
             if not each.built:
                 each.build(vectors_shape, near_shape)
@@ -270,14 +270,14 @@ class Concat(Aggregator):
         ]
         return tf.concat(pools, axis=-1)  # [n, P]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "aggregators": [keras.saving.serialize_keras_object(each) for each in self.aggregators],
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Concat":
         aggregators = [
             keras.saving.deserialize_keras_object(each) for each in config["aggregators"]
         ]

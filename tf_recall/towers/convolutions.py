@@ -70,7 +70,7 @@ class Convolution(keras.layers.Layer):
         near = tf.where(weights[..., None] > 0, near, tf.zeros_like(near))
         return self.update(vectors, self.pool(vectors, self.messages(near), weights))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim}
 
 
@@ -119,18 +119,18 @@ class SAGEConvolution(Convolution):
         self.of_own = keras.layers.Dense(dim, use_bias=False, dtype=self.dtype_policy, name="B")
 
     @property
-    def message_dim(self):
+    def message_dim(self) -> int:
         return self.aggregator.message_dim
 
     @property
-    def pool_dim(self):
+    def pool_dim(self) -> int:
         return self.aggregator.pool_dim
 
     @property
-    def additive(self):
+    def additive(self) -> bool:
         return self.aggregator.additive
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         if not self.aggregator.built:
             self.aggregator.build(vectors_shape, near_shape)
         self.of_pool.build((None, self.pool_dim))
@@ -147,7 +147,7 @@ class SAGEConvolution(Convolution):
         new = self.activation(self.of_pool(pooled) + self.of_own(vectors))
         return tf.cast(unit_length(new), new.dtype) if self.normalize else new  # [n, dim]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "aggregator": keras.saving.serialize_keras_object(self.aggregator),
@@ -156,7 +156,7 @@ class SAGEConvolution(Convolution):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "SAGEConvolution":
         return cls(
             **{**config, "aggregator": keras.saving.deserialize_keras_object(config["aggregator"])}
         )
@@ -201,14 +201,14 @@ class PinSageConvolution(Convolution):
         self.join = keras.layers.Dense(dim, "relu", dtype=self.dtype_policy, name="W")
 
     @property
-    def message_dim(self):
+    def message_dim(self) -> int:
         return self.units
 
     @property
-    def pool_dim(self):
+    def pool_dim(self) -> int:
         return self.units
 
-    def build(self, vectors_shape, near_shape):
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         self.transform.build((None, near_shape[-1]))
         self.join.build((None, self.units + vectors_shape[-1]))
         self.built = True
@@ -223,5 +223,5 @@ class PinSageConvolution(Convolution):
         new = self.join(tf.concat([pooled, tf.cast(vectors, pooled.dtype)], axis=1))
         return tf.cast(unit_length(new), new.dtype)  # [n, dim]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}

@@ -60,7 +60,7 @@ class TowerOfFeatures(Tower):
             new.assign(old)
         return tower
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.num_rows = config["num_rows"]
         self.tables = {}
         for feature, of_feature in zip(self.features, config["features"], strict=True):
@@ -78,7 +78,7 @@ class TowerOfFeatures(Tower):
                 )
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return self._build_config(self.tables) if self.built else None
 
     def _build_config(self, stored):
@@ -144,12 +144,12 @@ class TowerOfFeatures(Tower):
                 inputs[feature.name] = codes
         return inputs
 
-    def get_config(self):
+    def get_config(self) -> dict:
         features = [keras.saving.serialize_keras_object(feature) for feature in self.features]
         return {**super().get_config(), "features": features}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "TowerOfFeatures":
         features = [
             keras.saving.deserialize_keras_object(feature) for feature in config["features"]
         ]
@@ -198,10 +198,10 @@ class FeatureTower(TowerOfFeatures):
         ]
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.units[-1] if self.units else sum(feature.dim for feature in self.features)
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         super().build_from_config(config)
         width = sum(feature.dim for feature in self.features)
         for layer in self.dense:
@@ -214,5 +214,5 @@ class FeatureTower(TowerOfFeatures):
             vector = layer(vector)
         return vector  # [B, dim]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units, "normalize": self.normalize}

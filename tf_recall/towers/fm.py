@@ -49,10 +49,10 @@ class FMTower(TowerOfFeatures):
         raise NotImplementedError
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.num_factors + 1
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         super().build_from_config(config)
         for feature in self.features:
             if feature.name in self.maps:
@@ -67,7 +67,7 @@ class FMTower(TowerOfFeatures):
             parts.append(tf.cast(vector, tf.float32))
         return tf.stack(parts, axis=1)  # [B, F, size]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_factors": self.num_factors}
 
 
@@ -98,7 +98,7 @@ class FMQueryTower(FMTower):
     """
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.num_factors
 
     def unscaled(self, inputs, training=False):
@@ -133,7 +133,7 @@ class FMItemTower(FMTower):
     """
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.num_factors + 1
 
     def unscaled(self, inputs, training=False):

@@ -63,7 +63,7 @@ class GraphEncoder(keras.layers.Layer):
         """The length of the vectors."""
         return self.convolutions[-1]["item"].dim  # a head keeps it
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         for of_type, tower in self.bases.items():
             if not tower.built:
                 tower.build_from_config(config["bases"][of_type])
@@ -76,7 +76,7 @@ class GraphEncoder(keras.layers.Layer):
             self.head.build((None, sizes["item"]))
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {
             "bases": {of_type: tower.get_build_config() for of_type, tower in self.bases.items()}
         }
@@ -146,7 +146,7 @@ class GraphTower(Tower):
         self.takes_history = entity == "user"
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.encoder.dim
 
     @property
@@ -155,7 +155,7 @@ class GraphTower(Tower):
         return self.base.tables
 
     @property
-    def num_rows(self):
+    def num_rows(self) -> int:
         return self.base.num_rows
 
     @property
@@ -181,7 +181,7 @@ class GraphTower(Tower):
         inputs = self.base.inputs_from_raw(rows, raw)
         return inputs if history is None else {**inputs, "history": history}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         neighbor = self.encoder.over[self.entity]
         near = self.encoder.bases[neighbor].num_rows
         self.pooled = []
@@ -198,7 +198,7 @@ class GraphTower(Tower):
             name=name, shape=(num_rows, dim), initializer="zeros", trainable=False
         )
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {} if self.built else None
 
     def refresh(self, layers: list[dict]) -> None:

@@ -50,7 +50,7 @@ class HistoryTower(Tower):
         self.length = length
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         return self.item_tower.dim
 
     def needs(self):
@@ -76,7 +76,7 @@ class HistoryTower(Tower):
         tower.adapt(interactions, catalog)
         return tower
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self.num_rows = config["num_rows"]
         state = {"dtype": "int32", "initializer": "zeros", "trainable": False}
         shape = (self.num_rows, self.length)
@@ -84,7 +84,7 @@ class HistoryTower(Tower):
         self.popular = self.add_weight(name="popular", shape=(self.length,), **state)
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict | None:
         return {"num_rows": self.num_rows} if self.built else None
 
     def inputs_from_raw(self, rows, raw, history=None):
@@ -109,11 +109,11 @@ class HistoryTower(Tower):
         total = tf.einsum("bl,bld->bd", known, tf.cast(vectors, tf.float32))
         return tf.math.l2_normalize(total, axis=1)  # [B, dim]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         del config["entity"]
         return {**config, "item_tower": serialize(self.item_tower), "length": self.length}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "HistoryTower":
         return cls(**{**config, "item_tower": deserialize(config["item_tower"])})

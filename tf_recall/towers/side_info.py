@@ -58,11 +58,11 @@ class MeanTower(TowerOfFeatures):
             )
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         widths = [feature.width for feature in self.features if feature.width is not None]
         return widths[0] if widths else self.features[0].dim
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         self._check({feature.name: feature.dim for feature in self.features})
         super().build_from_config(config)
 
@@ -82,7 +82,7 @@ class MeanTower(TowerOfFeatures):
         known = tf.cast(known, tf.float32)
         return tf.math.divide_no_nan(known, tf.reduce_sum(known, axis=1, keepdims=True))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "normalize": self.normalize}
 
 
@@ -118,7 +118,7 @@ class WeightedTower(MeanTower):
         counts = catalog.side(self.entity).vocabulary.counts
         self.seen.assign(np.r_[False, counts[1:] > 0])
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict) -> None:
         super().build_from_config(config)
         self.weigh = RowEmbedding(
             self.num_rows, len(self.features), initializer="zeros", name="weights"
