@@ -1,14 +1,14 @@
-"""The merge of channels beside each of them, on Online Retail and MovieLens latest-small: recall@20
-and recall@100.
+"""The merge of channels compared with each of them: recall@20 and recall@100.
 
     python benchmarks/channels_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-Two splits of each: everybody's last film, or invoice, held out; and the last tenth of the log by
-time. Another such part before the test is for validation. The whole catalog is ranked without what
-the user has. Seven channels: popularity, an inverted index (genres; price bands), item CF, swing,
-user CF, a `TwoTower` on ids and features, and `Item2Vec`. Merged are their first 400 items: in
-turns, by reciprocal rank with equal weights, and by `MarginalRank`, whose weights are learned on
-the validation part. Three seeds, which matter to the two trained channels and the merges.
+On Online Retail and MovieLens latest-small, with two splits of each: every user's last film, or
+invoice, is held out; and the last tenth of the log by time. Another such part before the test is
+for validation. The whole catalog is ranked without the user's past items. There are seven channels:
+popularity, an inverted index (genres; price bands), item CF, Swing, user CF, a `TwoTower` on ids
+and features, and `Item2Vec`. The merges combine their first 400 items: in turns, by reciprocal rank
+with equal weights, and by `MarginalRank`, whose weights are learned on the validation part. The two
+trained channels and the merges run with three seeds.
 
 `implicit` is that library's cosine recommender, the 100 items most similar to each, on the same
 matrix: an independent twin of item CF with weighted cosine and all of a user's items. `ratio` is

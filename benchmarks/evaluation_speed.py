@@ -1,15 +1,14 @@
-"""Exact evaluation of the tutorial's test set beside TFRS's `FactorizedTopK`: whole call each, and
-the same hits.
+"""Exact evaluation of the tutorial's test set, compared with TFRS's `FactorizedTopK`.
 
     python benchmarks/evaluation_speed.py [--quick] [--manual-dir FOLDER]
 
-Ours: encode the catalog, build the index, encode every query, rank, all metrics, popularity beside
-it. TFRS twice:
+Ours encodes the catalog, builds the index, encodes every query, ranks, and computes all metrics,
+those of popularity too. TFRS runs in two ways:
 
 - `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against
-  batches of 128 candidates: `ratio`. It must count the same hits, `same_hits`; a hair of noise on
-  the vectors keeps films of the same title from tying, since ties count against us and as they fall
-  there.
+  batches of 128 candidates: `ratio`. It must count the same hits, `same_hits`. A little noise on
+  the vectors keeps films of the same title from having equal scores, since ties count against us,
+  and in the order of the list there.
 - The tutorial's `model.evaluate`, which compiles all that and encodes the candidates too:
   `ratio_evaluate`.
 
@@ -106,9 +105,7 @@ def tfrs_evaluate(split, part, catalog):
 
 
 def tfrs_top_k(queries, rows, items):
-    """Seconds and hits of TFRS's exact metric over batches of 4,096 queries and 128 candidates, as
-    in the tutorial.
-    """
+    """Seconds and hits of TFRS's exact metric, with the tutorial's batches of candidates."""
     import tensorflow as tf
 
     tfrs = load_tfrs()

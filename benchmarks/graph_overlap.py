@@ -3,8 +3,8 @@
     python benchmarks/graph_overlap.py [--quick] [--manual-dir FOLDER]
 
 Each model trains on the stream that its `batches` make: threads draw a batch's part of the graph
-while the model computes. `waited` is the share of the time that the loop stood waiting for the next
-batch, `longest` the longest such wait over a step. For comparison the same batches one after the
+while the model computes. `waited` is the share of the time that the loop waited for the next batch,
+`longest` the longest such wait over a step. For comparison the same batches run one after the
 other: made in the loop itself, then computed; `ratio` is its seconds over the stream's, the
 smallest of the models. On two cores both share the machine.
 

@@ -1,25 +1,24 @@
-"""Quality of the graph models on Online Retail and MovieLens latest-small: recall@20 and NDCG@20,
-and cold items.
+"""Quality of the graph models on Online Retail and MovieLens latest-small, and on cold items.
 
     python benchmarks/graph_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-Online Retail: each customer's last invoice is the test. MovieLens: the last film is the test. Three
-seeds each, the whole catalog ranked without what the user has. Beside popularity, a `TwoTower` on
-ids alone and one on features:
+The figures are recall@20 and NDCG@20. Online Retail: each customer's last invoice is the test.
+MovieLens: the last film is the test. Three seeds each; the whole catalog is ranked without the
+user's past items. The baselines are popularity, a `TwoTower` on ids alone and one on features:
 
-- `GraphSAGE` over users and items, `GraphSAGEI2I` over what follows what, `PinSage`; a user of the
-  last two is the mean of the items taken.
-- `PinSage` as in its paper, where items have features and no ids; of that one without importance,
-  with as many neighbors drawn uniformly from all that share a user; and without hard negatives,
+- `GraphSAGE` over users and items, `GraphSAGEI2I` over consecutive items, `PinSage`; a user of the
+  last two is the mean of the items they interacted with.
+- `PinSage` as in its paper, where items have features and no ids; that one without importance, with
+  as many neighbors drawn uniformly from all that share a user; and that one without hard negatives,
   with uniformly drawn ones alone.
 
 `rare` is recall@20 among held-out items with fewer than ten events in training, `new users` among
 users with fewer than five.
 
-Cold items: a tenth of the items is taken out of the log with all its edges; the models train on the
-rest, and the items come back with their features alone. Asked are the users who took them: `all`
-ranks the whole catalog, `cold` only the cold ones. There the baseline is popularity that knows how
-often each of them will be taken, and chance.
+Cold items: a tenth of the items is removed from the log with all its edges; the models train on the
+rest, and the items return with their features alone. The queries are the users who interacted with
+them: `all` ranks the whole catalog, `cold` only the cold items. The baselines there are chance, and
+popularity by the number of events that each cold item will have.
 
 `ratio` is GraphSAGE's recall@20 over popularity's, the smaller of the two data sets. `--quick`: one
 seed, few epochs.
@@ -86,9 +85,7 @@ def without_ids(world, epochs, kind=tr.PinSage, negatives=None):
 
 
 class EvenNeighbors(tr.PinSage):
-    """PinSage whose neighbors are drawn uniformly from all items that share a user with an item,
-    and weigh the same.
-    """
+    """PinSage whose neighbors are drawn uniformly from all items that share a user."""
 
     def make_graph(self, train, catalog):
         to_user, to_item = self.hops(train, catalog)
@@ -134,7 +131,7 @@ def without_some(world, seed):
 
 
 class Among(Recommender):
-    """A recommender that is asked for some items only."""
+    """A recommender of some items only."""
 
     def __init__(self, recommender, catalog, items):
         self.recommender, self.catalog, self.items = recommender, catalog, list(items)
@@ -169,9 +166,7 @@ def recall(world, recommender):
 
 
 def cold_items(world, seeds, epochs):
-    """recall@20 of cold items in the whole catalog, and among the cold alone, by model:
-    `{name: [seeds, 2]}`.
-    """
+    """Recall@20 of cold items, in the whole catalog and among them: `{model: [seeds, 2]}`."""
     found = {}
     for seed in tqdm(seeds, "cold items", leave=False):
         part, cold = without_some(world, seed)

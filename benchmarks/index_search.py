@@ -1,16 +1,16 @@
-"""Queries a second of IVF and ScaNN beside exact search, at recall@100 of 0.95 or more.
+"""Queries a second of IVF and ScaNN compared with exact search, at recall@100 of 0.95 or more.
 
     python benchmarks/index_search.py [--quick]
 
-A million clustered unit vectors of 64 dimensions (`--quick`: 200,000): 10,000 clusters of unequal
-size, gathered around 156 points; the queries are held-out draws of the same kind. An index is tuned
-at its build on 256 of them and judged on 4,096 others. All three answer batches of 256, 1,024 and
-4,096 in turn, round after round, so that a busy moment of the machine meets all alike; what counts
-is the median round of an index's best batch size. Exact search is ours: it takes the top 100 by
-groups, several times faster than `tf.math.top_k` over all scores.
+The data are a million clustered unit vectors of 64 dimensions (`--quick`: 200,000): 10,000 clusters
+of unequal size, gathered around 156 points; the queries are held-out draws of the same kind. An
+index is tuned at its build on 256 of them and measured on 4,096 others. All three search batches of
+256, 1,024 and 4,096 in turn, round after round, so that a busy moment of the machine slows all of
+them; the figure is the median round of an index's best batch size. Exact search is ours: it finds
+the top 100 by groups, several times faster than `tf.math.top_k` over all scores.
 
-Prints a table, and as the last line a JSON object: `ratio` is IVF's queries a second over exact's,
-`scann_ratio` ScaNN's (null where it is not installed).
+It prints a table, and as the last line a JSON object: `ratio` is IVF's queries a second over
+exact's, `scann_ratio` ScaNN's (null where it is not installed).
 """
 
 import argparse
@@ -37,9 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="200,000 vectors in place of a million"
-    )
+    parser.add_argument("--quick", action="store_true", help="200,000 vectors instead of a million")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     items, rounds = (200_000, 3) if options.quick else (1_000_000, 7)
@@ -97,9 +95,7 @@ def main() -> None:
 
 
 def clustered(number: int) -> np.ndarray:
-    """Unit vectors [number, 64]: a point, a cluster near it (popular ones drawn more often), a
-    member near that.
-    """
+    """Unit vectors `[number, 64]`: members near clusters of unequal size near points."""
     generator = np.random.default_rng(0)
     points, clusters = 156, 10_000
     near = unit(generator.standard_normal((points, DIM), dtype=np.float32))[
@@ -128,9 +124,7 @@ def recall(positions: np.ndarray, truth: np.ndarray) -> float:
 
 
 def measure(searches: dict, queries: np.ndarray, rounds: int) -> dict[str, dict[int, float]]:
-    """Queries a second by index and batch size: the median over rounds in which each takes its
-    turn.
-    """
+    """Queries a second by index and batch size: the median over rounds in which all run in turn."""
     times = {(name, size): [] for name in searches for size in BATCHES}
     k = tf.constant(K)
     for turn in range(rounds + 1):

@@ -1,12 +1,11 @@
-"""Pairs a second that reach a training step: batches by block gather beside tf.data's shuffle and
-batch of elements.
+"""Pairs a second that reach a training step: batches by block gather, and tf.data's shuffle.
 
     python benchmarks/input_speed.py [--quick]
 
-Pairs of a user and an item row, batch 4,096, one epoch each with its shuffle; a step here only adds
-up what it gets. tf.data shuffles within a buffer of 100,000, ours over all rows. The memory maps
-lie in the page cache. Prints a table, and as the last line a JSON object whose `ratio` is ours in
-memory over tf.data's.
+The pairs are user and item rows in batches of 4,096, one epoch each with its shuffle; a step here
+only adds up its batch. tf.data shuffles and batches elements within a buffer of 100,000, ours
+shuffles all rows. The memory maps are in the page cache. It prints a table, and as the last line a
+JSON object whose `ratio` is ours in memory over tf.data's.
 """
 
 import argparse
@@ -26,7 +25,7 @@ BATCH = 4096
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two million pairs in place of twenty")
+    parser.add_argument("--quick", action="store_true", help="two million pairs instead of twenty")
     num_rows = 2_000_000 if parser.parse_args().quick else 20_000_000
     random = np.random.default_rng(0)
     columns = {

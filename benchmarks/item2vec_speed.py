@@ -1,21 +1,20 @@
-"""Item2Vec beside gensim's skip-gram: words a second, and how good the neighbors are after as many
-epochs.
+"""Item2Vec compared with gensim's skip-gram: words a second, and the quality of neighbors.
 
     python benchmarks/item2vec_speed.py [--quick]
 
-50,000 items by Zipf's law in 500 clusters; 100,000 sessions of 20 items, of one cluster but for a
-tenth. Both learn 64 numbers an item from windows of 5 that shrink, 5 negatives by popularity to the
-power 0.75, no subsampling, and take an epoch in turn: gensim with 2 threads and its rate falling
-from 0.025 to 0.0001, tf_recall with its default optimizer and batches of 4,096 centers. An epoch's
-time has everything in it: cutting windows, drawing, updating.
+The data are 50,000 items by Zipf's law in 500 clusters, and 100,000 sessions of 20 items, nine
+tenths of them of one cluster. Both learn 64 numbers an item from windows of 5 that shrink, with 5
+negatives by popularity to the power 0.75 and without subsampling, and run an epoch in turn: gensim
+with 2 threads and a rate that falls from 0.025 to 0.0001, tf_recall with its default optimizer and
+batches of 4,096 centers. An epoch's time includes everything: cutting windows, drawing, updating.
 
-Quality: of the 10 nearest neighbors of 1,000 items, among items with at least 5 events, the share
-of the own cluster.
+Quality is the share of the own cluster among the 10 nearest neighbors of 1,000 items, of items with
+at least 5 events.
 
 `ratio` is our words a second over gensim's, the median over epochs; `quality` is ours and gensim's
-after each epoch. Beside them, words a second of `tf.nn.nce_loss` alone, plain stochastic gradient
-descent and no input: single pairs, and six contexts to a center, to each of which it gives the
-target 1/6. `--quick`: 400,000 words, two epochs.
+after each epoch. For comparison there are words a second of `tf.nn.nce_loss` alone, with plain
+stochastic gradient descent and no input: single pairs, and six contexts to a center, each of which
+gets the target 1/6. `--quick`: 400,000 words, two epochs.
 """
 
 import argparse
@@ -126,9 +125,7 @@ class Ours:
 
 
 def nce_words(counts, num_true, rounds):
-    """Words a second of `tf.nn.nce_loss` with `num_true` contexts a row: a center has six in the
-    mean.
-    """
+    """Words a second of `tf.nn.nce_loss` with `num_true` contexts a row; a center has six."""
     import tensorflow as tf
 
     rows, sampled = 12_288 // num_true, 64

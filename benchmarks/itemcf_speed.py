@@ -1,18 +1,17 @@
-"""What item CF costs beside implicit's cosine recommender: counting the similarities, and
-recommending to everybody.
+"""The cost of item CF compared with implicit's cosine recommender: to fit, and to recommend.
 
     python benchmarks/itemcf_speed.py [--quick | --large]
 
-2 million interactions of 100,000 users and 50,000 items, popular as Zipf's law has it. Both sides
-start from the same matrix of likes, keep the 100 items most similar to each, and give every user
-100 items that he has not had; both use two threads. The similarities are compared: they must agree
-to rounding, the length of each list included. `ratio` is implicit's time over ours for both
-together, `build` and `recommend` each by itself. Figures are medians of rounds in which both take
-turns; the first is not counted.
+The data are 2 million interactions of 100,000 users and 50,000 items, popular by Zipf's law. Both
+sides start from the same matrix of likes, keep the 100 items most similar to each, and recommend to
+every user 100 items that they have not interacted with; both use two threads. The similarities are
+compared: they must agree to rounding, the length of each list included. `ratio` is implicit's time
+over ours for both together, `build` and `recommend` each by itself. Figures are medians of rounds
+in which both run in turn; the first is not counted.
 
-`--large`: a million users, 100,000 items and 50 million interactions; no peer. The time from a
-table of interactions to similarities, a user's latest 500 items counting, and the most memory the
-process ever had, in GiB.
+`--large`: a million users, 100,000 items and 50 million interactions; no peer. The figures are the
+time from a table of interactions to similarities, with a user's latest 500 items, and the peak
+memory of the process in GiB.
 """
 
 import argparse
@@ -20,7 +19,7 @@ import os
 import resource
 import time
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as implicit asks for
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # implicit warns otherwise
 
 import numpy as np
 from scipy import sparse
@@ -77,17 +76,15 @@ def compare(num_rounds, users, items, events):
 
 
 def agree(ours, theirs):
-    """Whether both found similarities that are the same, item by item, up to the order of equal
-    ones.
-    """
+    """Checks that both found the same similarities of each item, equal ones in any order."""
     theirs = theirs - sparse.diags_array(theirs.diagonal())
     theirs.eliminate_zeros()
     short = 0
     for item in range(ours.shape[0]):
         mine = ours.data[ours.indptr[item] : ours.indptr[item + 1]]
         other = np.sort(theirs.data[theirs.indptr[item] : theirs.indptr[item + 1]])[::-1][:TOP]
-        # Where more than 100 others are exactly alike, the item itself may have lost its place in
-        # implicit's list.
+        # Where more than 100 others are exactly alike, the item itself may be missing in implicit's
+        # list.
         short += len(mine) != len(other)
         assert np.allclose(mine[: len(other)], other[: len(mine)], rtol=1e-5, atol=1e-6), item
     print(f"the similarities agree; {short} lists differ in length")
@@ -102,7 +99,7 @@ def measure_large():
     channel = ItemCF(top=TOP, user_limit=500, last=50).fit(train, catalog)
     counted = time.perf_counter()
     channel.recommend_rows(catalog.users.ids[:10_000], TOP, exclude_seen=True)
-    asked = time.perf_counter()
+    recommended = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{len(train):,} interactions, {len(catalog.seen.rows):,} pairs, {channel.right.nnz:,} "
@@ -110,7 +107,7 @@ def measure_large():
     )
     print(
         f"catalog {fitted - start:.0f} s, channel {counted - fitted:.0f} s, 10,000 users "
-        f"{asked - counted:.1f} s"
+        f"{recommended - counted:.1f} s"
     )
     finish(
         ratio=8 / peak,
@@ -118,7 +115,7 @@ def measure_large():
         table_gib=before / 2**20,
         catalog_seconds=fitted - start,
         channel_seconds=counted - fitted,
-        users_per_second=10_000 / (asked - counted),
+        users_per_second=10_000 / (recommended - counted),
     )
 
 

@@ -1,24 +1,24 @@
-"""What the vectors of all nodes of a graph cost: layer by layer, or batch by batch.
+"""The cost of the vectors of all nodes of a graph: layer by layer, or batch by batch.
 
     python benchmarks/layerwise_speed.py [--quick]
 
-Graphs of 1 million nodes and some 20 million edges, degrees by a power law at both ends: the r-th
-node by r^(-2/3), as is common, or by 1/r (Zipf), where the same few nodes are everybody's
-neighbors. Two layers of 64 numbers, one set of weights for all ways. `layerwise` hears all
-neighbors of every node. Its peers take 1,024 nodes at a time, each node of a batch computed once,
-and some batches spread over all nodes; their seconds are those times what all nodes would need:
+The graphs have 1 million nodes and about 20 million edges, degrees by a power law at both ends: the
+r-th node by r^(-2/3), as is common, or by 1/r (Zipf), where the same few nodes are neighbors of all
+others. There are two layers of 64 numbers, one set of weights for all ways. `layerwise` aggregates
+all neighbors of every node. Its peers encode 1,024 nodes at a time, each node of a batch once, and
+some batches spread over all nodes; their seconds are scaled up to all nodes:
 
-- `exact` hears all neighbors and all of theirs, and so gives the vectors that `layerwise` gives.
-- `sampled` hears 15 drawn neighbors and 10 of each of these, the next batch's nodes put together
-  while one computes: less work, and vectors that depend on the draw.
+- `exact` aggregates all neighbors and all of theirs, and so computes the vectors of `layerwise`.
+- `sampled` aggregates 15 drawn neighbors and 10 of each of these, and makes the next batch while
+  one computes: less work, and vectors that depend on the draw.
 
-`ratio` is the exact peer's seconds over ours where least is gained, the aim is 5; `sampled_ratio`
-the other's. Each figure is the median of rounds in which all take turns; the first is not counted.
-`peak_gib` is the most memory that a process of its own held which reads the graph from memory maps
-and runs `layerwise`; the aim is under 8.
+`ratio` is the exact peer's seconds over ours in the worst case, the aim is 5; `sampled_ratio` the
+other's. Each figure is the median of rounds in which all run in turn; the first is not counted.
+`peak_gib` is the peak memory of a process of its own that reads the graph from memory maps and runs
+`layerwise`; the aim is under 8.
 
 `--quick`: a tenth of the nodes and edges, one round; batches then share more of their nodes, and
-less is gained.
+the gain is smaller.
 """
 
 import argparse
@@ -56,9 +56,7 @@ GRAPHS = {
 
 
 def make_graph(kind, num_nodes):
-    """Each node has an edge, and the others follow the power law; ids are mixed. What is drawn
-    twice weighs 2.
-    """
+    """A graph by the power law in which each node has an edge; one drawn twice weighs 2."""
     generator = np.random.default_rng(0)
     rank, per_node = GRAPHS[kind]
     num_edges = int(per_node * num_nodes)
@@ -80,12 +78,12 @@ def make_layers(kind):
 
 def layer_by_layer(vectors, layers, graph):
     """The vectors of all nodes."""
-    said = layerwise(
+    states = layerwise(
         {"item": vectors},
         [{"item": layer} for layer in layers],
         TypedGraph({("item", "item"): graph}),
     )
-    return said[-1]["vectors"]["item"]
+    return states[-1]["vectors"]["item"]
 
 
 class MiniBatches:
@@ -101,8 +99,8 @@ class MiniBatches:
             for number, layer in enumerate(layers, 1):
                 edges = batch["layers"][str(number)]["item"]
                 own, near = (
-                    known[: tf.shape(edges["place"])[0]],
-                    tf.gather(layer.messages(known), edges["place"]),
+                    known[: tf.shape(edges["position"])[0]],
+                    tf.gather(layer.messages(known), edges["position"]),
                 )
                 known = layer.update(own, layer.pool(own, near, edges["weight"]))
             return known
@@ -110,7 +108,7 @@ class MiniBatches:
         self.encode = encode
 
     def seconds(self, num_batches, generator):
-        """What all nodes would take, by `num_batches` batches spread over them."""
+        """The seconds for all nodes, scaled from `num_batches` batches spread over them."""
 
         def of_batch(start):
             seeds = np.arange(start, min(start + BATCH, self.size), dtype=np.int32)
@@ -149,9 +147,7 @@ def compare(graph, vectors, num_rounds, num_batches):
 
 
 def exact_seconds(vectors, layers, graph, num_batches):
-    """What all nodes would take batch by batch, all neighbors heard, by `num_batches` batches
-    spread over them.
-    """
+    """The seconds for all nodes batch by batch with all neighbors, scaled from `num_batches`."""
     lower, upper = ([{"item": layer}] for layer in layers)
     starts = np.linspace(1, graph.num_nodes - BATCH, num_batches).astype(int)
     begin = time.perf_counter()
@@ -159,8 +155,8 @@ def exact_seconds(vectors, layers, graph, num_batches):
         batch = np.arange(start, start + BATCH)
         middle = reached(graph, batch)
         bottom = reached(graph, middle)
-        said = hear(graph, middle, bottom, vectors[middle], vectors[bottom], lower)
-        hear(graph, batch, middle, said[np.searchsorted(middle, batch)], said, upper)
+        inner = convolve(graph, middle, bottom, vectors[middle], vectors[bottom], lower)
+        convolve(graph, batch, middle, inner[np.searchsorted(middle, batch)], inner, upper)
     return (time.perf_counter() - begin) * graph.num_nodes / (BATCH * num_batches)
 
 
@@ -171,7 +167,7 @@ def reached(graph, nodes):
     return np.flatnonzero(there)
 
 
-def hear(graph, nodes, near, own, vectors, layer):
+def convolve(graph, nodes, near, own, vectors, layer):
     """The next vectors of nodes from vectors of all their neighbors: `[len(nodes), dim]`."""
     edges = TypedGraph({("node", "item"): graph.subgraph(nodes, near)})
     vectors = {"node": np.pad(own, [(1, 0), (0, 0)]), "item": np.pad(vectors, [(1, 0), (0, 0)])}

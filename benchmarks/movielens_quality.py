@@ -1,15 +1,12 @@
-"""Quality on MovieLens latest-small: beside popularity on two honest splits, beside TFRS on its
-tutorial's random one.
+"""Quality on MovieLens latest-small, compared with popularity and with TFRS.
 
     python benchmarks/movielens_quality.py [--quick] [--manual-dir FOLDER]
 
 1. `configs/two_tower_movielens.yaml` by global time and leave-last-out: recall@20 and NDCG@20 over
-  the whole
-   catalog, three seeds.
+   the whole catalog, three seeds, compared with popularity.
 2. The tutorial's features and its random 80/20 split: accuracy among the top 100, each library at
-the best of its
-   epochs on the same held-out rows, so that neither is stopped at a bad moment. TFRS learns as the
-   tutorial has it; ours learns with log q.
+   the best of its epochs on the same held-out rows, so that neither is stopped at a bad moment.
+   TFRS learns as in the tutorial; ours learns with log q.
 
 `ratio` is the smaller of our recall@20 over popularity's; `gain` is our top-100 accuracy less
 TFRS's. `--quick`: one seed, fewer epochs.

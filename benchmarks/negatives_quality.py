@@ -1,12 +1,11 @@
-"""Which negatives with which loss: recall@20 on MovieLens latest-small, leave-last-out and by
-global time.
+"""Recall@20 of pairs of negatives and losses on MovieLens latest-small.
 
     python benchmarks/negatives_quality.py [--quick] [--manual-dir FOLDER]
 
-`configs/two_tower_movielens.yaml` with its negatives and loss replaced, three seeds, each at the
-best of its epochs on the validation part. Two samplers meet every loss; the other samplers meet the
-sampled softmax. Temperatures and the margin are fixed: those that did best in a look at
-leave-last-out.
+The splits are leave-last-out and by global time. `configs/two_tower_movielens.yaml` runs with its
+negatives and loss replaced, three seeds, each at the best of its epochs on the validation part. Two
+samplers are paired with every loss; the others with the sampled softmax. Temperatures and the
+margin are fixed: the best of a trial on leave-last-out.
 
 `ratio` is the best pair's recall@20 over that of the plain in-batch softmax without correction, the
 smaller of the two splits. `--quick`: one seed, three epochs, four pairs.

@@ -1,15 +1,15 @@
-"""Users as what they did, beside users as ids: rolling evaluation by global time.
+"""Users as their histories, compared with users as ids: rolling evaluation by global time.
 
     python benchmarks/next_item_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-MovieLens latest-small and Online Retail, the last tenth of the log held out, the tenth before it
-for validation. Each held-out event is asked with the history at that moment, held-out events before
-it included; the whole catalog is ranked without what the user has. Most users of the held-out part
-are new: a model of ids has one vector for all of them.
+On MovieLens latest-small and Online Retail the last tenth of the log is held out, and the tenth
+before it is for validation. Each held-out event is one case with the history at that moment,
+earlier held-out events included; the whole catalog is ranked without the user's past items. Most
+users of the held-out part are new: a model of ids has one vector for all of them.
 
-A `TwoTower` on ids (one user in ten shown as unknown while training, in-batch and uniform
-negatives), `YouTubeDNN` at its defaults, and item CF from the last 50 items. Each model stops at
-its best epoch by recall@20 on the validation part, asked in the same way. `ratio` is
+The models are a `TwoTower` on ids (one user in ten shown as unknown while training, in-batch and
+uniform negatives), `YouTubeDNN` at its defaults, and item CF from the last 50 items. Each model
+stops at its best epoch by recall@20 on the validation part, measured in the same way. `ratio` is
 `YouTubeDNN`'s recall@20 over the two-tower model's, the smaller of the two sets'. `--quick`: one
 seed, few epochs.
 """

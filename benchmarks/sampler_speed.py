@@ -1,21 +1,21 @@
-"""What negatives cost: draws by popularity, and training steps with mixed negatives and a cache.
+"""The cost of negatives: draws by popularity, and training steps with mixed negatives and a cache.
 
     python benchmarks/sampler_speed.py [--quick] [--manual-dir FOLDER]
 
 Draws: a million at a time from 10,000, 1 million and 10 million items with Zipf's counts, by
-`Popularity` in a `tf.function`, alone and with their log q. The peers, in turn:
-`tf.random.fixed_unigram_candidate_sampler` (it counts what it expects, too; 10 million weights are
-more than its attribute should hold), and NumPy's `Generator.choice` and `searchsorted` in the
-running sums of the same masses. `ratio` is our draws with log q over the fastest peer's, at a
+`Popularity` in a `tf.function`, alone and with their log q. The peers, in turn, are
+`tf.random.fixed_unigram_candidate_sampler` (it computes expected counts too; 10 million weights are
+too many for its attribute), and NumPy's `Generator.choice` and `searchsorted` in the cumulative
+sums of the same probabilities. `ratio` is our draws with log q over the fastest peer's, at a
 million items. The aim is 10 million draws a second.
 
-Steps: `TwoTower` on id towers of 64 numbers, in-batch negatives alone, then with an eighth of the
-batch drawn uniformly, then with a cache of an eighth more, then with a quarter of each. Batches of
-2,048 and 4,096; each model takes a step in turn. Once among a million users and items, all of a
-batch different, once as MovieLens latest-small's training part has them (by Zipf's law where it is
-not at hand), where equal negatives are merged. `step_ratio` is the median of the step with an
-eighth of each over the step in-batch alone, pair by pair, the worse of the two batch sizes, all
-items different; the aim is at most 1.3.
+Steps: `TwoTower` on id towers of 64 numbers, with in-batch negatives alone, then with an eighth of
+the batch drawn uniformly, then with a cache of an eighth more, then with a quarter of each. Batches
+are 2,048 and 4,096; each model runs a step in turn. Once the ids are of a million users and items,
+all of a batch different; once of MovieLens latest-small's training part (by Zipf's law where it is
+missing), where equal negatives are merged. `step_ratio` is the median of the step with an eighth of
+each over the step in-batch alone, pair by pair, the worse of the two batch sizes, all items
+different; the aim is at most 1.3.
 """
 
 import time
@@ -42,13 +42,13 @@ def samplers(num_items):
     rows = tf.function(lambda seed: ours.rows([DRAWS], tf.stack([seed, 0])))
 
     @tf.function
-    def priced(seed):
+    def with_log_q(seed):
         drawn = ours.rows([DRAWS], tf.stack([seed, 0]))
         return drawn, ours.log_q(drawn)
 
     ways = {
         "Popularity": lambda seed: rows(tf.constant(seed, tf.int64)),
-        "Popularity, log q": lambda seed: priced(tf.constant(seed, tf.int64)),
+        "Popularity, log q": lambda seed: with_log_q(tf.constant(seed, tf.int64)),
         "choice": lambda seed: generator.choice(num_items, DRAWS, p=shares),
         "searchsorted": lambda seed: np.searchsorted(sums, generator.random(DRAWS)),
     }
@@ -64,9 +64,7 @@ def samplers(num_items):
 
 
 def draws_per_second(ways, num_rounds):
-    """The median draws a second by name: a round of each, again and again; the first is not
-    counted.
-    """
+    """The median draws a second by name; a round of each in turn, the first not counted."""
     seconds = {name: [] for name in ways}
     for seed in range(1 + num_rounds):
         for name, draw in ways.items():
@@ -77,9 +75,7 @@ def draws_per_second(ways, num_rounds):
 
 
 def kinds(num):
-    """The samplers to compare, by name; `num` draws of each but the batch itself, at the end twice
-    as many.
-    """
+    """The samplers to compare, by name; `num` draws of each kind, twice as many at the end."""
     return {
         "in-batch": tr.InBatch(),
         "+ uniform": tr.Mixture([tr.InBatch(), tr.Uniform(num)]),
@@ -111,9 +107,7 @@ def vocabulary(counts):
 
 
 def steps(models, batch_size, num_users, num_items, shares, num_steps, num_warm=3):
-    """Seconds `[num_steps, models]`, a step of each in turn; items by `shares`, or all different
-    where it is None.
-    """
+    """Seconds `[num_steps, models]`; items drawn by `shares`, or None: all different."""
     generator = np.random.default_rng(0)
     seconds = np.zeros((num_warm + num_steps, len(models)))
     for taken in seconds:
@@ -148,9 +142,7 @@ def compare_draws(num_rounds):
 
 
 def compare_steps(manual_dir, num_steps):
-    """Prints median steps, and gives
-    `{(catalog, batch size): (milliseconds by name, ratios by name)}`.
-    """
+    """Prints median steps: `{(catalog, batch size): (milliseconds by name, ratios by name)}`."""
     shares, source = popularity(manual_dir)
     catalogs = {
         "all different": (MILLION, np.ones(MILLION), None),

@@ -1,24 +1,24 @@
-"""What it costs to sample a batch's part of a graph, beside DGL's CPU sampler.
+"""The cost of sampling a batch's part of a graph, compared with DGL's CPU sampler.
 
     python benchmarks/sampling_speed.py --peer-python ENVIRONMENT/bin/python [--quick]
 
-1 million nodes and some 20 million edges, degrees by a power law at both ends. A batch is 1,024
-different nodes, 15 neighbors of each, and 10 of each of all these, drawn with replacement; each
-node is listed once and edges say where it stands, which are `expand` here and blocks there. Two
-workers, and as many batches as make up a round.
+The graph has 1 million nodes and about 20 million edges, degrees by a power law at both ends. A
+batch is 1,024 different nodes, 15 neighbors of each, and 10 of each of all these, drawn with
+replacement; each node is listed once and edges hold its position, by `expand` here and by blocks
+there. There are two workers, and as many batches as make up a round.
 
 DGL runs in four ways: its `DataLoader` with 2 worker processes, GraphBolt's with 2, and
 `NeighborSampler` called by 2 threads of one process, each with one OpenMP thread a worker; and 2
-threads with 2 OpenMP threads each, not fused, for its fused sampler leaves out two thirds of the
+threads with 2 OpenMP threads each, not fused, since its fused sampler leaves out two thirds of the
 edges where OpenMP has more than one thread. `ratio` is our sampled edges a second over those of the
-fastest. Each figure is the median of rounds in which all take turns; the first is not counted.
-Edges a batch are shown, as they should be the same.
+fastest. Each figure is the median of rounds in which all run in turn; the first is not counted. The
+table shows edges a batch, which should be the same for all.
 
-DGL 2.1.0 asks for a PyTorch that does not go with NumPy 2, so it has its own environment:
+DGL 2.1.0 needs a PyTorch that does not go with NumPy 2, so it has its own environment:
 
     python3.11 -m venv ENVIRONMENT
-    ENVIRONMENT/bin/pip install dgl==2.1.0 torch==2.2.1 torchdata==0.7.1 'numpy<2' 'pandas<3'
-    pydantic pyyaml setuptools
+    ENVIRONMENT/bin/pip install dgl==2.1.0 torch==2.2.1 torchdata==0.7.1 \\
+        'numpy<2' 'pandas<3' pydantic pyyaml setuptools
 """
 
 import argparse
@@ -151,7 +151,7 @@ def peer_rounds(folder):
 
 
 def serve(folder):
-    """The peer's side: takes names of ways line by line, and answers what a round of each took."""
+    """The peer's process: reads names of ways by line, and writes the time of a round of each."""
     rounds = peer_rounds(folder)
     print("{}", flush=True)
     for line in sys.stdin:
@@ -189,7 +189,7 @@ class Peer:
 
 
 def compare(folder, python, num_rounds):
-    """What each side took, round by round."""
+    """The time of each side, round by round."""
     peers = {openmp: Peer(python, folder, openmp) for openmp in set(OPENMP.values())}
     rounds = {"tf_recall, 2 threads": our_round(folder)}
     rounds |= {name: partial(peers[openmp].round, name) for name, openmp in OPENMP.items()}

@@ -1,12 +1,12 @@
-"""Quality of the Word2Vec family and of FM on Online Retail and MovieLens latest-small: recall@20
-and NDCG@20.
+"""Quality of the Word2Vec family and of FM on Online Retail and MovieLens latest-small.
 
     python benchmarks/sessions_quality.py [--quick] [--manual-dir FOLDER] [--retail FOLDER]
 
-Online Retail: an invoice is a session, each customer's last invoice is the test. MovieLens: a user
-is a session, the last film is the test. Three seeds each, the whole catalog ranked without what the
-user has. Beside popularity and item-to-item cosine (the sum over what the user has of the cosine
-between columns of the user-item matrix):
+The figures are recall@20 and NDCG@20. Online Retail: an invoice is a session, each customer's last
+invoice is the test. MovieLens: a user is a session, the last film is the test. Three seeds each;
+the whole catalog is ranked without the user's past items. The baselines are popularity and
+item-to-item cosine (the sum over the user's items of the cosine between columns of the user-item
+matrix):
 
 - gensim's skip-gram and `Item2Vec` on the same sessions, window, size and epochs; the user is the
   mean direction of the last 50 items for both.

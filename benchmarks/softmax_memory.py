@@ -1,13 +1,12 @@
-"""The memory of the in-batch softmax: 65,536 rows, all items different, 64 numbers each, forward
-and backward.
+"""The memory of the in-batch softmax of 65,536 rows, all items different, 64 numbers each.
 
     python benchmarks/softmax_memory.py [--quick] [--tfrs-rows 16384]
 
-With log q and weights, accidental hits removed. Each size runs in a process of its own that does
-nothing else; the figure is that process' peak resident memory (`ru_maxrss`), TensorFlow itself and
-the inputs included, which `before` shows alone. Beside it seconds a step, the best of three. TFRS
-holds some 16 matrices of all pairs at once, 64 bytes a pair: 17 GiB at 16,384 rows, which only a
-machine with that much to spare should be asked for.
+Forward and backward, with log q and weights, accidental hits removed. Each size runs in a process
+of its own that does nothing else; the figure is that process's peak resident memory (`ru_maxrss`),
+TensorFlow itself and the inputs included, which `before` shows alone. The table also has seconds a
+step, the best of three. TFRS holds about 16 matrices of all pairs at once, 64 bytes a pair: 17 GiB
+at 16,384 rows, so run it only on a machine with that much free memory.
 
 `ratio` is 4 GiB over our peak at the largest size. `--quick` stops at 16,384 rows: its `ratio` is
 of that size.
@@ -26,9 +25,7 @@ SIZES, DIM, TEMPERATURE, AIM_GIB = (4096, 8192, 16_384, 65_536), 64, 0.1, 4
 
 
 def one(side, num_rows, num_steps):
-    """Runs steps in this process and prints one JSON object: the peak before and after, seconds of
-    the best step.
-    """
+    """Runs steps in this process; prints the peak before and after, and the best seconds."""
     import numpy as np
     import softmax_speed
     import tensorflow as tf

@@ -1,18 +1,18 @@
-"""The in-batch softmax, forward and backward, beside `tfrs.tasks.Retrieval`: 4,096 rows, 64 numbers
-each.
+"""The in-batch softmax, forward and backward, compared with `tfrs.tasks.Retrieval`.
 
     python benchmarks/softmax_speed.py [--quick] [--manual-dir FOLDER]
 
-Temperature 0.1, log q, accidental hits removed; from vectors and ids to the gradients of both
-sides' vectors, as `Retriever.call` goes about it. No towers, no optimizer. Both run in a
-`tf.function` without XLA, as in `fit`, on the same inputs, in turn, a new batch each time; the
-figure is the median step, the ratio the median of theirs over ours, pair by pair.
+There are 4,096 rows of 64 numbers each, at temperature 0.1, with log q, accidental hits removed;
+from vectors and ids to the gradients of both sides' vectors, as in `Retriever.call`. There are no
+towers and no optimizer. Both run in a `tf.function` without XLA, as in `fit`, on the same inputs,
+in turn, a new batch each time; the figure is the median step, the ratio the median of theirs over
+ours, pair by pair.
 
-`ratio`: all 4,096 items differ. `popular_ratio`: items as MovieLens latest-small's training part
-has them, or by Zipf's law where it is not at hand. We make one negative of an item that comes
-several times; TFRS scores each copy. On the first batch both must agree to 1e-4: the value (ours is
-a mean, theirs a sum) and the gradients, those of equal items summed, since merged copies are
-differentiated as one.
+`ratio`: all 4,096 items differ. `popular_ratio`: items as in MovieLens latest-small's training
+part, or by Zipf's law where it is missing. We make one negative of an item that occurs several
+times; TFRS scores each copy. On the first batch both must agree to 1e-4: the value (ours is a mean,
+theirs a sum) and the gradients, those of equal items summed, since merged copies are differentiated
+as one.
 """
 
 import functools
@@ -29,9 +29,7 @@ ITEMS = 9742  # of MovieLens latest-small
 
 
 def ours(log_shares):
-    """`query, item, ids, weight -> loss, its gradients` by `SampledSoftmax`; `log_shares` `[V]` is
-    log q by id.
-    """
+    """The function `query, item, ids, weight -> loss, gradients`; `log_shares` `[V]` is log q."""
     import tensorflow as tf
 
     from tf_recall.negatives.base import Candidates
@@ -73,9 +71,7 @@ def theirs(log_shares):
 
 
 def batch(generator, table, shares):
-    """Unit vectors of queries and items, and the items' ids: drawn by `shares`, or all different
-    where it is None.
-    """
+    """Unit vectors of queries and items, and ids drawn by `shares`; None: all different."""
     ids = generator.choice(len(table), BATCH, replace=shares is not None, p=shares).astype(np.int32)
     return unit(generator.standard_normal((BATCH, DIM), dtype=np.float32)), table[ids], ids
 
@@ -113,9 +109,7 @@ def by_id(ids, gradient):
 
 
 def measure(shares, num_steps, num_warm=3):
-    """Seconds `[num_steps, 2]`, ours and theirs in turn, and how many different items a batch has
-    in the mean.
-    """
+    """Seconds `[num_steps, 2]`, ours and theirs, and the mean number of different items."""
     generator = np.random.default_rng(0)
     num_items = ITEMS if shares is None else len(shares)
     table = unit(generator.standard_normal((num_items, DIM), dtype=np.float32))

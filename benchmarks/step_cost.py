@@ -1,17 +1,16 @@
-"""The cost of a training step as the tables grow: 10,000, 1 million and 5 million rows on both
-sides.
+"""The cost of a training step as tables grow: 10,000, 1 million and 5 million rows on each side.
 
     python benchmarks/step_cost.py [--quick]
 
-A two-tower model of id tables alone: batches of 4,096 pairs, 64 numbers a row, in-batch softmax,
-Adagrad. Every batch is new and names 4,096 different users and items, each as likely as the next:
-the arithmetic is the same at every size, and with no popular rows the caches help as little as they
-can. All take turns; the figure is the median step.
+The model is two-tower of id tables alone: batches of 4,096 pairs, 64 numbers a row, in-batch
+softmax, Adagrad. Every batch is new and has 4,096 different users and items, drawn uniformly: the
+arithmetic is the same at every size, and without popular rows the caches help as little as they
+can. All run in turn; the figure is the median step.
 
-`ratio` is our step at the largest size over that at the smallest. Beside it the same model on
-`keras.layers.Embedding` and `keras.optimizers.Adagrad`, plain and under XLA (which is what Keras
-chooses by itself); at the largest size each of those runs alone, for its memory: 16 GB in all.
-`--quick` takes fewer steps and leaves them out there.
+`ratio` is our step at the largest size over that at the smallest. For comparison the same model
+runs on `keras.layers.Embedding` and `keras.optimizers.Adagrad`, plain and under XLA (which is what
+Keras chooses by itself); at the largest size each of those runs alone, for its memory: 16 GB in
+all. `--quick` runs fewer steps and leaves them out there.
 """
 
 import argparse
@@ -59,9 +58,7 @@ def build(layer, optimizer, num_rows, xla=False):
 
 
 def steps(models, num_steps, num_warm=3):
-    """The median seconds of a step, by (name, number of rows): one step of each model, again and
-    again.
-    """
+    """The median seconds of a step, by (name, number of rows); the models step in turn."""
     generator = np.random.default_rng(0)
     seconds = {key: [] for key in models}
     for step in range(num_warm + num_steps):

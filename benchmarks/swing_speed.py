@@ -1,23 +1,22 @@
-"""What Swing's similarities cost, and how that grows with the users.
+"""The cost of Swing's similarities, and how it grows with the users.
 
     python benchmarks/swing_speed.py [--quick]
 
-Users like 20 items on average, of 20,000 by Zipf's law. Measured is the time from a sparse matrix
+Users like 20 items on average, of 20,000 by Zipf's law. The figure is the time from a sparse matrix
 of likes to each item's 100 most similar, by `tf_recall.channels.swing.swinging`.
 
-Beside two ways in NumPy, on as many users as these can do in a while. `pairs` is the formula: each
-two users who have liked anything in common, `np.intersect1d` of their items, and
-`1 / (alpha + overlap)` added for each two of them; the matrix of similarities is there whole.
-`items` knows that matrices are fast: for each item the rows of its users as a dense matrix M of
-float32, W from `M @ M.T`, and the sums of `M * (W @ M)`. All three must name the same similarities.
-`ratio` is the time of `pairs` over ours, `ratio_items` of `items`; all take turns, each figure is
-the median of rounds. `items` spends its time in BLAS, which has one thread here: with as many as
-cores it took ten times as long on a machine that others use too. Ours has a thread per core and
-needs no BLAS.
+There are two peers in NumPy, on as many users as these can process in a while. `pairs` is the
+formula: for each two users with common items, `np.intersect1d` of their items, and
+`1 / (alpha + overlap)` added for each two of them, in a dense matrix of similarities. `items` uses
+matrix products: for each item the rows of its users as a dense matrix M of float32, W from
+`M @ M.T`, and the sums of `M * (W @ M)`. All three must find the same similarities. `ratio` is the
+time of `pairs` over ours, `ratio_items` of `items`; all run in turn, each figure is the median of
+rounds. `items` spends its time in BLAS, which has one thread here: with as many as cores it was ten
+times slower on a busy machine. Ours has a thread per core and needs no BLAS.
 
-Then ours alone with growing users at the same mean: without limits; with the 20 latest items of a
-user and the 500 latest users of an item, thinning included. The order in which users came to items
-is drawn.
+Then ours runs alone with growing users at the same mean: without limits; with the 20 latest items
+of a user and the 500 latest users of an item, thinning included. The order in which users
+interacted with items is random.
 """
 
 import argparse

@@ -1,13 +1,12 @@
-"""Training examples a second beside TensorFlow Recommenders, on the set-up of its deep retrieval
-tutorial.
+"""Training examples a second compared with TensorFlow Recommenders' deep retrieval tutorial.
 
     python benchmarks/train_speed.py [--quick] [--manual-dir FOLDER]
 
 All train in one process, an epoch in turn; the first epoch of each, which traces, is not counted.
 `ratio` is the median of our examples a second over the tutorial's, pair by pair. With tf.data's
-autotuning on, its default, an epoch often ends in a wait of a second or more for the tuning thread;
-our batches switch it off. `ratio_untuned` is against the tutorial with that mended as well: what
-the computation alone makes.
+autotuning, its default, an epoch often ends in a wait of a second or more for the tuning thread;
+our batches switch it off. `ratio_untuned` compares with the tutorial without autotuning too: the
+difference of the computation alone.
 """
 
 import time

@@ -1,5 +1,4 @@
-"""The set-up of TensorFlow Recommenders' deep retrieval tutorial, once with TFRS and once with
-tf_recall.
+"""The set-up of TensorFlow Recommenders' deep retrieval tutorial, with TFRS and with tf_recall.
 
 Features: the user's id and the time of the rating, in 1,000 buckets and normalized; the title, as
 an id and as words. A tower each side with one layer of 32 units. Adagrad 0.1, batches of 2,048, a
@@ -109,9 +108,7 @@ def tfrs_columns(split_part, catalog):
 
 
 def tfrs_model(split, catalog):
-    """The tutorial's model: string lookups inside, Adagrad, in-batch softmax by
-    `tfrs.tasks.Retrieval`.
-    """
+    """The tutorial's model: with string lookups, Adagrad, and `tfrs.tasks.Retrieval`."""
     import tensorflow as tf
 
     tfrs = load_tfrs()
@@ -176,9 +173,7 @@ def tfrs_model(split, catalog):
 
 
 def tfrs_accuracy(model, split, catalog, k=100):
-    """The tutorial's accuracy: the share of held-out rows whose film is among the k best of all
-    films.
-    """
+    """The tutorial's accuracy: the share of held-out rows with the film among the k best."""
     titles = catalog.item_table["title"].to_numpy(dtype=object).astype(str)
     items = np.concatenate(
         [model.item(titles[at : at + 1024]).numpy() for at in range(0, len(titles), 1024)]

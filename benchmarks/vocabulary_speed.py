@@ -1,9 +1,10 @@
-"""Ids a second that a vocabulary of ten million turns into rows, strings and integers, by blocks.
+"""Ids a second that a vocabulary of ten million turns into rows, strings and integers.
 
     python benchmarks/vocabulary_speed.py [--quick]
 
-Prints a table, and as the last line a JSON object. The peer is a plain dictionary read id by id;
-`ratio` is the rate of the vocabulary over the dictionary's, of the dtype where it is smaller.
+It encodes by blocks, prints a table, and as the last line a JSON object. The peer is a plain
+dictionary read id by id; `ratio` is the rate of the vocabulary over the dictionary's, of the dtype
+where it is smaller.
 """
 
 import argparse
@@ -31,9 +32,7 @@ def copies(ids: np.ndarray) -> np.ndarray:
 
 
 def measure(size: int, block: int, as_text: bool, repeats: int = 5) -> dict:
-    """Every row once, in random order: the hardest order for the caches. The middle of the repeats
-    counts.
-    """
+    """The median seconds of all rows in random order, which is the hardest for the caches."""
     random = np.random.default_rng(0)
     numbers = random.permutation(size) * 7 + 1_000_003
     ids = np.array([f"user-{number}" for number in numbers], dtype=object) if as_text else numbers
@@ -57,7 +56,7 @@ def measure(size: int, block: int, as_text: bool, repeats: int = 5) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one million ids in place of ten")
+    parser.add_argument("--quick", action="store_true", help="one million ids instead of ten")
     size = 1_000_000 if parser.parse_args().quick else 10_000_000
     results = {name: measure(size, 1_000_000, name == "string") for name in ("string", "int64")}
     print(f"{size:,} ids, blocks of 1,000,000 in random order")

@@ -1,19 +1,19 @@
-"""What positives from sequences cost: steps of random walks, and centers of windows.
+"""The cost of positives from sequences: steps of random walks, and centers of windows.
 
     python benchmarks/walk_speed.py [--quick]
 
 Walks: 10 steps from each of 100,000 nodes of a graph by `Graph.walk`: 2 million different edges
-with uneven weights, degrees by a power law at both ends. The peer is the loop that one writes
-first, `Generator.choice` among a node's edges by their probabilities, which are computed
-beforehand; it takes fewer walks, as many as last about a second. `ratio` is our steps a second over
-the peer's, `steps_per_second` ours; the aim is 10 million.
+with unequal weights, degrees by a power law at both ends. The peer is the plain loop,
+`Generator.choice` among a node's edges by probabilities that are computed beforehand; it does fewer
+walks, as many as last about a second. `ratio` is our steps a second over the peer's,
+`steps_per_second` ours; the aim is 10 million.
 
 Windows: 2 million events in sessions of 20 on average, of 100,000 items by Zipf's law, an epoch of
 batches of 2,048 read from the `tf.data.Dataset` of `ShrinkingWindows` with and without subsampling,
 `Windows`, and `Walks` over the same sessions. `events_per_second` counts the centers of
 `ShrinkingWindows(window=5)`; the aim is 4 million.
 
-Each figure is the median of rounds in which all take turns; the first is not counted.
+Each figure is the median of rounds in which all run in turn; the first is not counted.
 """
 
 import argparse

@@ -1,6 +1,4 @@
-"""The worlds in which benchmarks compare models: a split of real data, its catalog, and the cases
-that are asked.
-"""
+"""The data on which benchmarks compare models: a split, its catalog and the cases."""
 
 from pathlib import Path
 
@@ -18,7 +16,7 @@ RARE, NEW = 10, 5  # fewer events make an item rare, a user new
 
 
 class World:
-    """A split, its catalog, and the cases that are asked."""
+    """A split, its catalog, and its cases."""
 
     def __init__(self, split, sessions, items, users):
         self.split, self.sessions, self.items, self.users = split, sessions, items, users
@@ -62,7 +60,7 @@ def part(cases, kept):
 
 
 def add_folders(parser):
-    """The options that say where the data is."""
+    """Adds the options for the folders of the data."""
     parser.add_argument(
         "--manual-dir", default=DATA / "movielens", help="folder of ml-latest-small.zip"
     )
@@ -72,9 +70,7 @@ def add_folders(parser):
 
 
 def real_worlds(options):
-    """Online Retail, each customer's last invoice held out, and MovieLens latest-small, the last
-    film held out.
-    """
+    """Online Retail and MovieLens latest-small, each user's last invoice or film held out."""
     retail = tr.leave_last_session_out(online_retail(options.retail), "invoice")
     films = tr.leave_last_out(movielens("latest-small", manual_dir=options.manual_dir))
     words = [(Text, "description"), (Categorical, "price_band")]

@@ -1,8 +1,9 @@
-"""Airbnb's two recipes on a planted log of searches and bookings: more like this home, and homes
-for a new guest.
+"""Airbnb's two models on a planted log of searches and bookings: similar homes, and new guests.
 
-python examples/airbnb_stays.py                  # 2,000 users and 600 homes, no network, under two
-minutes python examples/airbnb_stays.py --smoke          # a smaller world, seconds
+    python examples/airbnb_stays.py             # 2,000 users and 600 homes: under two minutes
+    python examples/airbnb_stays.py --smoke     # a smaller world: seconds
+
+It needs no network.
 """
 
 import argparse
@@ -74,7 +75,7 @@ for name, model in (("i2i", i2i), ("u2i", u2i)):
     print(f"\n{name}", report, sep="\n")
     paths[name] = tr.save(service, f"{options.out}/{name}", metrics=report.to_dict(), model=model)
 
-# 5. Load the exports as a client would, ask.
+# 5. Load the exports as a client would, and query them.
 homes = log.items.set_index("item_id")
 home = split.train.frame["item_id"].mode()[0]
 item_ids, scores = tr.load(paths["i2i"]).similar([home], k=5)

@@ -1,9 +1,7 @@
-"""Six channels on MovieLens, five of them only counted, and one list of them: what each finds, and
-why a film came up.
+"""Six channels on MovieLens, five of them without training, merged into one list, with reasons.
 
-python examples/channels_movielens.py --manual-dir FOLDER   # the folder of GroupLens'
-ml-latest-small.zip; a minute python examples/channels_movielens.py --smoke               # a
-planted world: no files, seconds
+python examples/channels_movielens.py --manual-dir FOLDER   # latest-small, from its zip
+python examples/channels_movielens.py --smoke               # a planted world: no files, seconds
 """
 
 import argparse
@@ -29,14 +27,14 @@ if not (options.manual_dir or options.smoke):
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 keras.utils.set_random_seed(0)
 
-# 1. Data: everybody's last film is the test, the one before that tells the merge which channels to
-# listen to.
+# 1. Data: every user's last film is the test; the merge learns the channels' weights from the one
+# before.
 small = synthetic(300, 300, 9_000).interactions if options.smoke else None
 log = small or movielens("latest-small", manual_dir=options.manual_dir)
 split = tr.leave_last_out(log, validation=True)
 catalog = tr.Catalog.fit(split.train)
 
-# 2. The channels: what is counted takes a second, what is trained is a service as ever.
+# 2. The channels: those that count are fitted in a second, the trained model is a service.
 counted = {
     "popular": Popularity(),
     "genres": tr.InvertedIndex([{"column": "genres", "separator": "|"}]),
@@ -76,7 +74,7 @@ print(tr.evaluate(multi, cases, catalog, ks=(20, 100)))
 path = tr.save(multi, options.out, metrics=report.to_dict(), model={"two_tower": model})
 report.plot(path / "channels.png")
 
-# 5. Load it, ask, and ask why.
+# 5. Load it, query it, and explain the answers.
 served, user = tr.load(path), catalog.users.ids[0]
 titles = log.items.set_index("item_id")["title"]
 for film in served.recommend([user], k=5, exclude_seen=True)[0][0]:

@@ -1,7 +1,7 @@
 """A factorization machine on MovieLens, trained as a whole and served as an inner product.
 
-python examples/fm_movielens.py                        # MovieLens 100k through tensorflow-datasets
-python examples/fm_movielens.py --manual-dir FOLDER    # latest-small, from the zip in FOLDER
+python examples/fm_movielens.py                        # 100k, by tensorflow-datasets
+python examples/fm_movielens.py --manual-dir FOLDER    # latest-small, from its zip
 python examples/fm_movielens.py --smoke                # a planted world: no network, seconds
 """
 
@@ -59,7 +59,7 @@ service = tr.Service.build(model, catalog)
 report = tr.evaluate(service, tr.cases_by_user(split.test, catalog), catalog, ks=(20, 100))
 print(report)
 
-# 5. Export, load as a client would, ask for a user and for a film.
+# 5. Export, load as a client would, query for a user and for a film.
 path = tr.save(service, options.out, metrics=report.to_dict(), model=model)
 served, titles = tr.load(path), ratings.items.set_index("item_id")["title"]
 user, film = catalog.users.ids[0], catalog.items.ids[0]

@@ -1,9 +1,8 @@
-"""GraphSAGE on MovieLens: users and films as one graph, and a film that comes later.
+"""GraphSAGE on MovieLens: users and films as one graph, and a film that is added later.
 
-python examples/graph_movielens.py                        # MovieLens 100k through
-tensorflow-datasets python examples/graph_movielens.py --manual-dir FOLDER    # latest-small, from
-the zip in FOLDER python examples/graph_movielens.py --smoke                # a planted world: no
-network, seconds
+python examples/graph_movielens.py                        # 100k, by tensorflow-datasets
+python examples/graph_movielens.py --manual-dir FOLDER    # latest-small, from its zip
+python examples/graph_movielens.py --smoke                # a planted world: no network, seconds
 """
 
 import argparse
@@ -39,7 +38,7 @@ before = split.train.select((split.train.frame["item_id"] != late).to_numpy())
 before = replace(before, items=before.items[before.items["item_id"] != late])
 catalog = tr.Catalog.fit(before)
 
-# 2. Two convolutions: a user hears of 10 films, each of them of 5 users, while training.
+# 2. Two convolutions: in training a user aggregates 10 films, and each of these 5 users.
 users = tr.FeatureTower("user", [Id(32, unknown_rate=0.1)])
 items = tr.FeatureTower(
     "item", [Id(32, unknown_rate=0.1), MultiValued("genres"), Text("title", 16)], units=[32]
@@ -67,8 +66,8 @@ service = tr.Service.build(model, catalog)
 report = tr.evaluate(service, tr.cases_by_user(split.test, catalog), catalog, ks=(20, 100))
 print(report)
 
-# 5. Export, load as a client would, ask what is like the new film, and for somebody who just saw
-# it.
+# 5. Export, load as a client would, find films similar to the new one, and recommend to a user who
+# just saw it.
 path = tr.save(service, options.out, metrics=report.to_dict(), model=model)
 served, titles = tr.load(path), ratings.items.set_index("item_id")["title"]
 found, _ = served.similar([late], k=5)

@@ -177,7 +177,7 @@ service = tr.Service.build(model, catalog)
 report = tr.evaluate(service, tr.cases_by_user(split.test, catalog), catalog)
 print(report)
 
-# 5. Export, load as a client would, ask.
+# 5. Export, load as a client would, query.
 path = tr.save(service, options.out, metrics=report.to_dict(), model=model)
 item_ids, scores = tr.load(path).recommend([catalog.users.ids[0]], k=5, exclude_seen=True)
 titles = split.train.items.set_index("item_id")["title"]

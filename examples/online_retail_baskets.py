@@ -1,9 +1,7 @@
-"""Item2Vec and EGES on shopping baskets: more like this, also for an article that nobody has bought
-yet.
+"""Item2Vec and EGES on shopping baskets: similar articles, also for an article without sales.
 
-python examples/online_retail_baskets.py --data FOLDER   # the folder of UCI's online_retail.csv.gz;
-some minutes python examples/online_retail_baskets.py --smoke         # a planted world: no files,
-seconds
+python examples/online_retail_baskets.py --data FOLDER   # UCI's online_retail.csv.gz: minutes
+python examples/online_retail_baskets.py --smoke         # a planted world: no files, seconds
 """
 
 import argparse
@@ -70,7 +68,7 @@ for model, epochs, rate in models.values():
     )
 
 # 4. Evaluate through the services that will answer, beside popularity; export. A user is the mean
-# of what it took.
+# of the items they bought.
 paths = {}
 for name, (model, *_) in models.items():
     service = tr.Service.build(model, catalog)
@@ -78,8 +76,8 @@ for name, (model, *_) in models.items():
     print(f"\n{name}", report, sep="\n")
     paths[name] = tr.save(service, f"{options.out}/{name}", metrics=report.to_dict(), model=model)
 
-# 5. Load the exports as a client would, ask: for an article, for a basket without a customer, for a
-# new article.
+# 5. Load the exports as a client would, and query them for an article, for a basket without a
+# customer, for a new article.
 known = log.items.set_index("item_id")[words]
 article, basket = catalog.items.ids[0], [catalog.items.ids[:2].tolist()]
 for name, path in paths.items():

@@ -1,13 +1,12 @@
-"""How temperature and log q move accuracy, coverage and popularity: a plot.
+"""How temperature and log q change accuracy, coverage and popularity: a plot.
 
-python examples/temperature_and_log_q.py                                # MovieLens 100k through
-tensorflow-datasets python examples/temperature_and_log_q.py --manual-dir FOLDER            #
-latest-small, from the zip in FOLDER python examples/temperature_and_log_q.py --smoke
-        # a planted world: no network, seconds
+    python examples/temperature_and_log_q.py                        # 100k, by tensorflow-datasets
+    python examples/temperature_and_log_q.py --manual-dir FOLDER    # latest-small, from its zip
+    python examples/temperature_and_log_q.py --smoke                # a planted world: no network
 
 The same two towers are trained at each temperature, with log q (`SampledSoftmax`) and without
-(`UncorrectedSoftmax`), and evaluated on everybody's last film. Needs matplotlib, which the extra
-`plot` brings.
+(`UncorrectedSoftmax`), and evaluated on every user's last film. It needs matplotlib, which the
+extra `plot` brings.
 """
 
 import argparse

@@ -63,7 +63,8 @@ def quickstart(out: str, sets: Sequence[str]) -> dict:
     from tf_recall.export.load import load
 
     trained = _train("two_tower_quickstart", sets, out)
-    catalog, user = trained.service.catalog, "u1"
+    catalog = trained.service.catalog
+    user = "u1"
     items, scores = load(trained.path).recommend([user], k=5, exclude_seen=True)
     titles = catalog.item_table["title"][catalog.items.encode(items[0]) - 1]
     click.echo(f"{user} has not seen, and may like:")

@@ -106,7 +106,7 @@ class Windows(Positives):
         return Stream(self._sequences(sessions, stream.BLOCK_EVENTS), expand, batch_size, seed)
 
     def reach(self, rng: np.random.Generator, num: int) -> np.ndarray:
-        """How many places away each of `num` centers looks: int32."""
+        """How many positions away the contexts of each of `num` centers may be: int32 `[num]`."""
         return np.full(num, self.window, np.int32)
 
     def _sequences(self, sessions, num_events):

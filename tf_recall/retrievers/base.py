@@ -19,7 +19,7 @@ from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import ReplicatedModel, gather, rank
 from tf_recall.retrievers.optimizers import SparseAdagrad
-from tf_recall.retrievers.pairing import check_loss, check_positives
+from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
 from tf_recall.retrievers.parts import deserialized, serialized
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.base import Tower
@@ -56,8 +56,7 @@ class Retriever(ReplicatedModel):
     Raises:
         ValueError: the towers end in different sizes, or the model cannot learn from the positives
             or by the loss; or, at the first step on several replicas, the batch does not split into
-            equal parts, or it is compiled with XLA (TensorFlow cannot compile the exchange between
-            replicas on CPU and GPU).
+            equal parts, or it is compiled with XLA, which cannot compile their exchange.
     """
 
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
@@ -171,7 +170,7 @@ class Retriever(ReplicatedModel):
             tower.end_step()
 
     def call(self, batch: dict, training: bool = False) -> tf.Tensor:
-        with static_shapes(self.static):
+        with static_shapes(self.needs_static_shapes):
             encoded = self.encode(batch, training)
             drawing = Batch(
                 encoded.query,
@@ -236,10 +235,10 @@ class Retriever(ReplicatedModel):
 
     def embed_catalog(self) -> np.ndarray:
         """The vectors of all items: float32 `[num_items, D]`, line r for row r + 1."""
-        starts = range(1, self.item_tower.num_rows, BLOCK)
-        ends = [min(start + BLOCK, self.item_tower.num_rows) for start in starts]
-        blocks = tqdm(zip(starts, ends, strict=True), "items", len(ends), delay=3, leave=False)
-        return np.concatenate([self._embed_rows(tf.range(at, end)).numpy() for at, end in blocks])
+        size = self.item_tower.num_rows
+        starts = tqdm(range(1, size, BLOCK), "items", delay=3, leave=False)
+        blocks = [self._embed_rows(tf.range(at, min(at + BLOCK, size))).numpy() for at in starts]
+        return np.concatenate(blocks)
 
     def parts(self) -> dict:
         """The arguments that are parts themselves, or lists of parts, by name."""
@@ -260,11 +259,7 @@ class Retriever(ReplicatedModel):
 
     def _adapt_towers(self, train, catalog):
         self.item_tower.adapt(train, catalog)
-        if context := self.item_tower.needs().context:
-            raise ValueError(
-                f"the item tower needs {context[0].name!r}, whose column comes with each event: "
-                "items are encoded beforehand, so their columns must be in the items' side table"
-            )
+        check_item_context(self.item_tower)
         if self.query_tower is not self.item_tower:
             self.query_tower.adapt(train, catalog)
 
@@ -277,7 +272,7 @@ class Retriever(ReplicatedModel):
         item = embed(rows)  # [B, D]
 
         def loss(candidates, log_q):
-            merge = not self.static
+            merge = not self.needs_static_shapes
             return self.loss_fn.of_vectors(
                 query, item, rows, candidates, step, log_q, weight, merge
             )
@@ -289,10 +284,9 @@ class Retriever(ReplicatedModel):
         return each_once(lambda rows: self.item_tower({key: rows}, training=training), rows)
 
     def _step(self):
-        optimizer = getattr(self, "optimizer", None)
-        if optimizer is None:
+        if getattr(self, "optimizer", None) is None:
             return tf.constant(0, tf.int64)
-        return tf.cast(optimizer.iterations.value, tf.int64)
+        return tf.cast(self.optimizer.iterations.value, tf.int64)
 
     @tf.function(reduce_retracing=True, input_signature=[tf.TensorSpec([None], tf.int32)])
     def _embed_rows(self, rows):

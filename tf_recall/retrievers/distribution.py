@@ -55,7 +55,7 @@ class ReplicatedModel(BuiltModel, keras.Model):
     """
 
     @property
-    def static(self) -> bool:
+    def needs_static_shapes(self) -> bool:
         """Whether shapes must be known before the step runs: for XLA, and so for TPUs."""
         strategy = tf.distribute.get_strategy()
         return self.jit_compile or isinstance(strategy, tf.distribute.TPUStrategy)

@@ -41,10 +41,11 @@ def uniform_neighbors(
         graph: the `TypedGraph`.
         fan_outs: how many of a node, first of the nodes of the batch, then of their neighbors, ...
     """
-    return [
-        {t: UniformNeighbors(graph.over(t)[1], num) for t in graph.sizes}
-        for num in reversed(fan_outs)
-    ]
+    near = {of_type: graph.over(of_type)[1] for of_type in graph.sizes}
+    layers = []
+    for num in reversed(fan_outs):
+        layers.append({of_type: UniformNeighbors(edges, num) for of_type, edges in near.items()})
+    return layers
 
 
 class GraphRetriever(Retriever):

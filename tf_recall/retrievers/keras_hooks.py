@@ -27,10 +27,10 @@ PACKAGE = "tf_recall"
 
 
 class LazyClass:
-    """A custom object of Keras in place of a class whose module is not imported yet.
+    """A custom object of Keras that imports the class it is registered for when it is needed.
 
     Keras makes an object of a saved model by `from_config` of what is registered under its name.
-    Importing the module registers the class itself in place of this.
+    Importing the module then registers the class itself.
 
     Args:
         module: the full name of the class's module.

@@ -1,8 +1,9 @@
-"""Which positives and which losses go with a model; the others are refused by name."""
+"""Which positives, losses and item towers go with a model; the others are refused by name."""
 
 import keras
 
 from tf_recall.registry import REGISTRY, find
+from tf_recall.towers.base import Tower
 
 
 def check_positives(model: keras.Model) -> None:
@@ -36,4 +37,17 @@ def check_loss(model: keras.Model) -> None:
         raise ValueError(
             f"{type(model).__name__} has several positives a row: it learns by "
             f"{' or '.join(several)}, not by {type(loss).__name__}"
+        )
+
+
+def check_item_context(tower: Tower) -> None:
+    """Checks that items can be encoded beforehand, without the context of an event.
+
+    Raises:
+        ValueError: the adapted item tower has a feature whose column comes with each event.
+    """
+    if context := tower.needs().context:
+        raise ValueError(
+            f"the item tower needs {context[0].name!r}, whose column comes with each event: items "
+            "are encoded beforehand, so their columns must be in the items' side table"
         )

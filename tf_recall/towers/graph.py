@@ -246,12 +246,12 @@ def sage_layers(
             f"fan_outs must name a number of neighbors of at least 1 for each layer, not {fan_outs}"
         )
     config = keras.saving.serialize_keras_object(aggregator)
-    return [
-        {
-            of_type: SAGEConvolution(
-                dim, keras.saving.deserialize_keras_object(config), "relu" if left else None
-            )
-            for of_type in over
-        }
-        for left in reversed(range(len(fan_outs)))
-    ]
+    layers = []
+    for left in reversed(range(len(fan_outs))):
+        activation = "relu" if left else None
+        convolutions = {}
+        for of_type in over:
+            own = keras.saving.deserialize_keras_object(config)
+            convolutions[of_type] = SAGEConvolution(dim, own, activation)
+        layers.append(convolutions)
+    return layers
