@@ -46,7 +46,7 @@ class Windows(Positives):
         ValueError: an argument out of range.
 
     Example:
-        >>> model = Item2Vec(positives=Windows(ByGap(1800))).adapt(split.train, catalog)
+        >>> model = Item2Vec(positives=Windows()).adapt(split.train, catalog)
         >>> batch = model.batches(split.train, catalog, batch_size=64).at(0)
         >>> {name: column.shape for name, column in batch.items()}
         {'item': (2, 42), 'left': (2, 32), 'right': (2, 32)}
