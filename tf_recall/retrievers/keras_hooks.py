@@ -113,8 +113,8 @@ def load_model(path: str | Path) -> "keras.Model":
         ValueError: there is no such file, or it is not a Keras model.
 
     Example:
-        >>> model = tf_recall.load_model("saved_models/two_tower/1/training/model.keras")
-        >>> service = tf_recall.Service.build(model, catalog)
+        >>> model = load_model("saved_models/two_tower/1/training/model.keras")
+        >>> service = Service.build(model, catalog)
     """
     return importlib.import_module("keras").models.load_model(path)
 
