@@ -19,7 +19,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     Example:
         >>> with atomic_file("lists.parquet") as aside:
-        ...     aside.write_bytes(content)
+        ...     interactions.frame.to_parquet(aside)
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,48 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.catalog import Catalog, times_of
-from tf_recall.data.histories import Histories, Seen
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import Seen
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.evaluation.past import Past, past_of
 from tf_recall.recommend.base import Recommender
-
-
-@dataclass(frozen=True)
-class Past:
-    """What each case's user did before the query: `histories.items[begin[c]:cut[c]]`.
-
-    Args:
-        histories: all events known at the time of some query, by user, in order of time.
-        begin, cut: `[n]` int64 positions in `histories.items`.
-        items: the vocabulary of the item rows.
-    """
-
-    histories: Histories
-    begin: np.ndarray
-    cut: np.ndarray
-    items: Vocabulary
-
-    def select(self, kept: np.ndarray) -> "Past":
-        """That of some cases."""
-        return replace(self, begin=self.begin[kept], cut=self.cut[kept])
-
-    def rows(self) -> np.ndarray:
-        """Item rows `[n, L]` int32, the oldest first, padded in front with 0; L the longest."""
-        longest = int(np.max(self.cut - self.begin, initial=0))
-        return self.histories.before(self.begin, self.cut, longest)
-
-    def holds(self, case: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Whether the case `case[p]` has the item `rows[p]` in its past: bool `[p]`."""
-        events = _key(self.histories.users, self.histories.items)
-        pairs, first = np.unique(events, return_index=True)
-        if not len(pairs):
-            return np.zeros(len(rows), bool)
-        user = np.searchsorted(self.histories.offsets, self.begin[case], side="right") - 1
-        asked = _key(user, rows)
-        at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
-        return (pairs[at] == asked) & (first[at] < self.cut[case])
 
 
 @dataclass(frozen=True)
@@ -120,26 +84,16 @@ class Cases:
         given = {name: self.context[name][at] for name in names} | {"exclude_seen": exclude_seen}
         if self.past is None:
             return {"user_id": user_id, **given}
-        rows = self.past.select(at).rows()
+        past, length = self.past.select(at), recommender.history_length
         if exclude_seen and "exclude" in recommender.filters:
-            users = np.repeat(catalog.users.encode(user_id), rows.shape[1])
-            known = _has_seen(catalog.seen, users, rows.ravel()).reshape(rows.shape)
-            given["exclude"] = self.past.items.decode(_closed(np.where(known, 0, rows)))
-        length = recommender.history_length
+            given["exclude"] = past.items.decode(past.held.rows())
         if recommender.takes_history and length != 0:
-            given["history"] = self.past.items.decode(rows if length is None else rows[:, -length:])
+            given["history"] = past.items.decode(past.every.rows(length))
             # Without a history a known user would be answered from what training kept: later too.
             nobody = np.asarray(MISSING[catalog.users.dtype], user_id.dtype)
-            user_id = np.where((rows > 0).any(axis=1), user_id, nobody)
+            user_id = np.where(past.every.cut > past.every.begin, user_id, nobody)
         given = {name: value for name, value in given.items() if np.ndim(value) < 2 or value.size}
         return {"user_id": user_id, **given}
-
-
-def _closed(rows):
-    """The rows of each line that are not 0, in front, without the columns that are left empty."""
-    order = np.argsort(rows == 0, axis=1, kind="stable")
-    rows = np.take_along_axis(rows, order, axis=1)
-    return rows[:, : int((rows > 0).sum(axis=1).max(initial=0))]
 
 
 def cases_by_user(
@@ -193,38 +147,7 @@ def cases_by_row(
     _check_not_empty(test)
     lines = np.arange(len(test.frame))
     cases = _cases(test, catalog, context, lines, lines)
-    return replace(cases, past=_past(test, catalog, earlier))
-
-
-def _past(test, catalog, earlier):
-    parts = [test.frame] if earlier is None else [earlier.frame, test.frame]
-    frame = pd.concat([part[_named(part)] for part in parts], ignore_index=True)
-    known = catalog.histories
-    users = catalog.users.encode(frame["user_id"])
-    strangers, _ = pd.factorize(frame["user_id"].where(users == 0))
-    users = np.where(users > 0, users, catalog.users.size + strangers)
-    items = catalog.items.encode(frame["item_id"])
-    times = times_of(frame)
-    if times is None or known.times is None:  # the held-out lines come after the training part
-        times, before = 1 + np.arange(len(frame)), np.zeros(len(known.items), np.int64)
-    else:
-        before = known.times
-    histories = Histories.fit(
-        np.concatenate([known.users, users]),
-        np.concatenate([known.items, items]),
-        np.concatenate([before, times]),
-        int(users.max(initial=0)) + catalog.users.size,
-    )
-    begin = histories.offsets[users]
-    moments, rank = np.unique(np.concatenate([histories.times, times]), return_inverse=True)
-    event = histories.users * len(moments) + rank[: len(histories.items)]
-    cut = np.searchsorted(event, users * len(moments) + rank[len(histories.items) :])
-    asked = slice(len(frame) - len(test.frame), None)
-    return Past(histories, begin[asked], cut[asked].astype(np.int64), catalog.items)
-
-
-def _named(frame):
-    return [name for name in ("user_id", "item_id", "timestamp") if name in frame]
+    return replace(cases, past=past_of(test, catalog, earlier))
 
 
 def _cases(

@@ -14,6 +14,7 @@ from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import NextItem, Positives
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.towers.features import FeatureTower
 
 
@@ -87,6 +88,10 @@ class YouTubeDNN(Retriever):
         self.features = features
         self.length = length
         self.pooling = pooling
+
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        # The matrices of the MLP die at the rate that an Adagrad of rows needs for tables.
+        return LazyAdam(0.001)
 
     def parts(self) -> dict:
         parts = super().parts()

@@ -171,8 +171,8 @@ class Recommender:
 
     def explain(
         self,
-        user_id: str | int,
-        item_id: str | int,
+        user_id: Any,
+        item_id: Any,
         num: int = 3,
         *,
         exclude: Any = None,

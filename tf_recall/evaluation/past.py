@@ -1,0 +1,121 @@
+"""What users did before held-out events, so that each event is asked with the history it had."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.histories import Histories
+from tf_recall.data.interactions import Interactions
+from tf_recall.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Some cases' parts of histories: those of case `c` are `histories.items[begin[c]:cut[c]]`.
+
+    Args:
+        histories: events by user, in order of time.
+        begin, cut: `[n]` int64 positions in `histories.items`.
+    """
+
+    histories: Histories
+    begin: np.ndarray
+    cut: np.ndarray
+
+    def select(self, kept: np.ndarray | slice) -> "Cut":
+        """Those of some cases."""
+        return replace(self, begin=self.begin[kept], cut=self.cut[kept])
+
+    def rows(self, most: int | None = None) -> np.ndarray:
+        """Item rows `[n, L]` int32, the oldest first, padded in front with 0.
+
+        Args:
+            most: how many items at most, the latest; None: all. L is the longest.
+        """
+        longest = int(np.max(self.cut - self.begin, initial=0))
+        longest = longest if most is None else min(longest, most)
+        return self.histories.before(self.begin, self.cut, longest)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What each case's user did strictly before the query.
+
+    Args:
+        every: all of it.
+        held: what of it the training part does not hold.
+        items: the vocabulary of the item rows.
+    """
+
+    every: Cut
+    held: Cut
+    items: Vocabulary
+
+    def select(self, kept: np.ndarray | slice) -> "Past":
+        """That of some cases."""
+        return replace(self, every=self.every.select(kept), held=self.held.select(kept))
+
+    def holds(self, case: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether the case `case[p]` has the item `rows[p]` in its past: bool `[p]`."""
+        histories = self.every.histories
+        pairs, first = np.unique(_key(histories.users, histories.items), return_index=True)
+        if not len(pairs):
+            return np.zeros(len(rows), bool)
+        user = np.searchsorted(histories.offsets, self.every.begin[case], side="right") - 1
+        asked = _key(user, rows)
+        at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        return (pairs[at] == asked) & (first[at] < self.every.cut[case])
+
+
+def past_of(test: Interactions, catalog: Catalog, earlier: Interactions | None = None) -> Past:
+    """What the users of held-out events did before each: in training, `earlier`, and `test`.
+
+    An event of the very same time does not count as before. Without timestamps the lines of
+    `earlier` follow the training part, and those of `test` follow them.
+
+    Args:
+        test: the held-out events, one case each.
+        catalog: fitted on the training part.
+        earlier: further interactions between the training part and `test`, or None.
+    """
+    parts = [test.frame] if earlier is None else [earlier.frame, test.frame]
+    frame = pd.concat([part[_named(part)] for part in parts], ignore_index=True)
+    known = catalog.histories
+    users = catalog.users.encode(frame["user_id"])
+    strangers, _ = pd.factorize(frame["user_id"].where(users == 0))
+    users = np.where(users > 0, users, catalog.users.size + strangers)
+    items = catalog.items.encode(frame["item_id"])
+    times = times_of(frame)
+    before = known.times
+    if times is None or before is None:
+        before = np.zeros(len(known.items), np.int64)
+        times = 1 + np.arange(len(frame))
+    num_users = int(users.max(initial=0)) + catalog.users.size
+    every = Histories.fit(
+        np.concatenate([known.users, users]),
+        np.concatenate([known.items, items]),
+        np.concatenate([before, times]),
+        num_users,
+    )
+    held = Histories.fit(users, items, times, num_users)
+    asked = slice(len(frame) - len(test.frame), None)
+    cuts = [_cut(histories, users[asked], times[asked]) for histories in (every, held)]
+    return Past(*cuts, catalog.items)
+
+
+def _cut(histories, users, times):
+    """Where the histories of users end before some moments."""
+    moments, rank = np.unique(np.concatenate([histories.times, times]), return_inverse=True)
+    events = histories.users * len(moments) + rank[: len(histories.items)]  # rising
+    cut = np.searchsorted(events, users * len(moments) + rank[len(histories.items) :])
+    return Cut(histories, histories.offsets[users], cut.astype(np.int64))
+
+
+def _named(frame):
+    return [name for name in ("user_id", "item_id", "timestamp") if name in frame]
+
+
+def _key(users, rows):
+    return users.astype(np.int64) << 32 | rows.astype(np.int64)
