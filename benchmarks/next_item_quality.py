@@ -81,7 +81,8 @@ def main():
     for title, data in {"MovieLens": films, "Online Retail": shop}.items():
         split = config_of(data, IDS, 0, 1).make_split()
         catalog = tr.Catalog.fit(split.train)
-        known = np.isin(split.test.frame["user_id"], catalog.users.ids).mean()
+        users = catalog.users.encode(split.test.frame["user_id"])
+        known = (catalog.users.counts[users] > 0).mean()
         print(f"\n{title}, {len(split.test):,} held-out events, {known:.0%} of known users")
         print(f"{'':<28}" + "".join(f"{name:>20}" for name in METRICS))
         figures = {
