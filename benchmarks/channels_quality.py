@@ -108,7 +108,7 @@ class Implicit(Recommender):
     """implicit's cosine recommender over the likes of an `ItemCF`."""
 
     def __init__(self, channel):
-        from implicit.nearest_neighbors import CosineRecommender
+        from implicit.nearest_neighbours import CosineRecommender
 
         self.catalog, self.likes = channel.catalog, channel.likes[:, 1:].tocsr()
         # which counts the item itself among its own

@@ -42,7 +42,7 @@ def table(users, items, events):
 
 
 def compare(num_rounds, users, items, events):
-    from implicit.nearest_neighbors import CosineRecommender
+    from implicit.nearest_neighbours import CosineRecommender
 
     products.THREADS = THREADS
     train = table(users, items, events)
