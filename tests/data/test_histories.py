@@ -107,5 +107,7 @@ def test_seen_is_what_a_history_holds():
 @pytest.mark.parametrize("seed", range(3))
 def test_order_by_user_then_time_then_line(seed):
     users, _, times = log(seed)
-    np.testing.assert_array_equal(by_user(users, times, 12), np.lexsort((times, users)))
+    for moments in (times, times + 1_600_000_000, times - 20, np.sort(times), times * 2**57):
+        order = np.lexsort((moments, users))
+        np.testing.assert_array_equal(by_user(users, moments, 12), order)
     np.testing.assert_array_equal(by_user(users, None, 12), np.argsort(users, kind="stable"))
