@@ -167,6 +167,16 @@ def check(name: str, value: float, allowed: str = "a number above 0") -> None:
         raise ValueError(f"{name} must be {allowed}, not {value!r}")
 
 
+def check_fresh(loss: Loss, negatives: Sampler) -> None:
+    """Raises a ValueError where no negative of a sampler gets a gradient."""
+    if negatives.stale:
+        raise ValueError(
+            f"{type(loss).__name__} learns how high scores are, and the negatives of "
+            f"{type(negatives).__name__} are vectors of earlier steps, which get no gradient: use "
+            "it in a Mixture with InBatch or another sampler of fresh negatives, or a softmax loss"
+        )
+
+
 def mean(losses: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """The mean over the negatives that count, by `mask`: `[B, N]` -> `[B]`, 0 where none does."""
     count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import Loss, weighted_mean
+from tf_recall.losses.base import Loss, check_fresh, weighted_mean
 from tf_recall.losses.scores import scaled
 from tf_recall.losses.window_scores import flat, hits
 
@@ -38,8 +38,8 @@ class NCELoss(Loss):
 
     Raises:
         ValueError: the temperature is not above 0; in a model, a sampler that draws negatives of
-            each row's own. TensorFlow's loss has one set of negatives for all rows; `NCE` takes
-            both kinds.
+            each row's own, or stale vectors alone. TensorFlow's loss has one set of negatives for
+            all rows; `NCE` takes both kinds.
 
     Example:
         >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NCELoss())
@@ -58,6 +58,7 @@ class NCELoss(Loss):
                 "draws each row its own: use Uniform, Popularity, LogUniform, InBatch or another "
                 "sampler of shared negatives, or the loss NCE"
             )
+        check_fresh(self, negatives)
 
     def of_vectors(
         self, query, item, ids, candidates, step=0, log_q=None, weight=None, merge=False

@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tf_recall.losses.base import ScoreLoss, Temperature, check, mean, weighted_mean
+from tf_recall.losses.base import ScoreLoss, Temperature, check, check_fresh, mean, weighted_mean
 from tf_recall.losses.window_scores import WindowScores
 
 
@@ -148,7 +148,8 @@ class NCE(NEG):
         negatives, temperature: as `NEG`.
 
     Raises:
-        ValueError: negatives or the temperature is not above 0.
+        ValueError: negatives or the temperature is not above 0; in a model, a sampler of stale
+            vectors alone.
 
     Example:
         >>> Item2Vec(dim=64, negatives=Popularity(num=64), loss=NCE(negatives=5))
@@ -162,6 +163,9 @@ class NCE(NEG):
     @property
     def shift(self):
         return math.log(self.negatives)
+
+    def check_negatives(self, negatives):
+        check_fresh(self, negatives)
 
     def shares(self, num, num_own):
         return tf.fill([num], self.negatives / tf.cast(tf.maximum(num, 1), tf.float32))

@@ -92,6 +92,9 @@ class CrossBatch(_Positives):
     content. Here it is the item's share of the positives: with it the negatives' sum is an unbiased
     estimate of the catalog's, and it is known for items outside the cache too.
 
+    Stale vectors get no gradient, so no item is pushed away: mix them with fresh negatives. `NCE`
+    and `NCELoss`, whose scores have a level to learn, refuse stale ones alone.
+
     Args:
         size: how many vectors are kept, all of them negatives.
         warm_up: steps before the cache is used.
@@ -107,6 +110,8 @@ class CrossBatch(_Positives):
     Paper: Wang et al. 2021, "Cross-Batch Negative Sampling for Training Two-Tower Recommenders",
         section 3.2.
     """
+
+    stale = True
 
     def __init__(self, size: int, warm_up: int = 100, frequency: Frequency | None = None, **kwargs):
         super().__init__(frequency, **kwargs)

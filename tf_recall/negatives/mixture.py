@@ -48,6 +48,10 @@ class Mixture(Sampler):
     def from_batch(self) -> bool:
         return any(sampler.from_batch for sampler in self.samplers)
 
+    @property
+    def stale(self) -> bool:
+        return all(sampler.stale for sampler in self.samplers)
+
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
     ) -> None:

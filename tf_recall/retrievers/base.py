@@ -18,7 +18,7 @@ from tf_recall.losses.base import Loss
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import ReplicatedModel, gather, rank
-from tf_recall.retrievers.optimizers import SparseAdagrad
+from tf_recall.retrievers.optimizers import SparseAdagrad, check_each_occurrence
 from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
 from tf_recall.retrievers.parts import deserialized, serialized
 from tf_recall.retrievers.vectors import Encoded
@@ -136,6 +136,7 @@ class Retriever(ReplicatedModel):
     def compile(self, optimizer=None, **kwargs) -> None:
         """As `keras.Model.compile`; the model has an optimizer that suits it, and its own loss."""
         super().compile(optimizer or self.default_optimizer(), **kwargs)
+        check_each_occurrence(self.optimizer)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

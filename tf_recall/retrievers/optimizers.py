@@ -3,7 +3,7 @@
 They are for tables read by row (`tf_recall.features.embedding.RowEmbedding`), whose gradients are
 `tf.IndexedSlices`; any other variable is updated by the Keras optimizer they extend. Shapes are
 static and every operation has an XLA kernel. Of mixed precisions prefer bfloat16: float16 needs
-`keras.optimizers.LossScaleOptimizer`, which scans whole tables.
+`keras.optimizers.LossScaleOptimizer`, which a model's `compile` adds.
 """
 
 import keras
@@ -163,6 +163,22 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
     def _blend(self, moment, rows, values, share):
         old = tf.gather(moment, rows)
         return self._write(moment, rows, old + (values - old) * share)
+
+
+def check_each_occurrence(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes a loss scale see every gradient of a row; does nothing to other optimizers.
+
+    Where a row occurs twice in a batch, `keras.optimizers.LossScaleOptimizer` looks at its last
+    gradient only: an infinite one before that would go into the table.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        check_finite = type(optimizer).check_finite
+
+        def of_occurrences(grads):
+            values = [getattr(gradient, "values", gradient) for gradient in grads]
+            return check_finite(optimizer, values)
+
+        optimizer.check_finite = of_occurrences
 
 
 def _by_row(gradient):
