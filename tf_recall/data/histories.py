@@ -32,7 +32,7 @@ class Seen:
         pairs = np.sort(users[known].astype(np.int64) << 32 | items[known].astype(np.int64))
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # sorted and distinct, sooner than np.unique
         counts = np.bincount(pairs >> 32, minlength=num_users)
-        return cls(_offsets(counts), (pairs & 0xFFFFFFFF).astype(np.int32))
+        return cls(offsets_of(counts), (pairs & 0xFFFFFFFF).astype(np.int32))
 
     def of(self, user: int) -> np.ndarray:
         """The item rows of one user row."""
@@ -80,7 +80,7 @@ class Histories:
         """As `fit`, and the line `[N]` that each event came from."""
         lines = by_user(users, times, num_users)
         lines = lines[(users[lines] > 0) & (items[lines] > 0)]
-        offsets = _offsets(np.bincount(users[lines], minlength=num_users))
+        offsets = offsets_of(np.bincount(users[lines], minlength=num_users))
         ordered = None if times is None else times[lines].astype(np.int64)
         return cls(offsets, items[lines].astype(np.int32), ordered), lines
 
@@ -189,5 +189,6 @@ def _stable_order(keys):
     return order
 
 
-def _offsets(counts: np.ndarray) -> np.ndarray:
+def offsets_of(counts: np.ndarray) -> np.ndarray:
+    """Where each of n runs begins, and the last one ends: lengths `[n]` -> `[n + 1]` int64."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

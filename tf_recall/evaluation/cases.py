@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.histories import Seen
+from tf_recall.data.histories import Seen, offsets_of
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation.past import Past, past_of
@@ -59,7 +59,7 @@ class Cases:
         return Cases(
             self.user_id[left],
             {name: values[left] for name, values in self.context.items()},
-            _offsets(count[left]),
+            offsets_of(count[left]),
             self.rows[keep],
             self.num_unknown[left],
             self.past and self.past.select(left),
@@ -170,7 +170,7 @@ def _cases(
     return Cases(
         user_id=lines["user_id"].to_numpy(),
         context={name: lines[name].to_numpy() for name in context},
-        offsets=_offsets(count),
+        offsets=offsets_of(count),
         rows=(pairs & 0xFFFFFFFF).astype(np.int32),
         num_unknown=np.bincount(strangers >> 32, minlength=len(first)),
     )
@@ -197,10 +197,6 @@ def _key(owner: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _distinct(owner: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.sort(pd.unique(_key(owner, rows)))
-
-
-def _offsets(count: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
 
 
 def _check_not_empty(test: Interactions) -> None:
