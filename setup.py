@@ -60,6 +60,7 @@ setup(
             *PLOT,
             *BEAM,
             *REDIS,
+            "hypothesis>=6.100,<7",
             "polars>=1",
             "pytest>=8",
             "pytest-xdist>=3.6",
