@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tf_recall.channels.merge import Merge, RoundRobin
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.filters import Filter
 
@@ -62,11 +63,7 @@ class MultiChannel(Recommender):
         if depth is not None and (not isinstance(depth, int) or depth < 1):
             raise ValueError(f"depth is a whole number of at least 1, or None for k; got {depth!r}")
         for name, channel in self.channels.items():
-            size = (channel.catalog or catalog).num_items
-            if size != catalog.num_items:
-                raise ValueError(
-                    f"the channel {name!r} knows {size} items, the catalog {catalog.num_items}"
-                )
+            check_same(f"the channel {name!r}", channel.identity, catalog)
         self.query_columns = _union(self.channels)
 
     @property

@@ -81,6 +81,11 @@ class Catalog:
         """Each user's distinct items of the training part."""
         return self.histories.seen()
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells its rows from those of others: `{"users": digest, "items": digest}`."""
+        return {"users": self.users.digest, "items": self.items.digest}
+
     def side(self, entity: str) -> Side:
         """The vocabulary and the side table of an entity, "user" or "item".
 
@@ -132,6 +137,7 @@ class Catalog:
             "items": self.items.size,
             "interactions": len(self.histories.items),
             "timestamps": self.histories.times is not None,
+            "identity": self.identity,
         }
         (directory / "catalog.json").write_text(json.dumps(sizes))
 
@@ -157,6 +163,7 @@ class Catalog:
             "items": items.size,
             "interactions": len(histories.items),
             "timestamps": histories.times is not None,
+            "identity": {"users": users.digest, "items": items.digest},
         }
         lengths = {len(array) for array in (histories.items, histories.times) if array is not None}
         if found != sizes or len(histories) != users.size or len(lengths) > 1:

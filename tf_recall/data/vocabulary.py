@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.atomic import atomic_file
+from tf_recall.data.identity import digest
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ class Vocabulary:
         new = rows == 0
         ids = np.concatenate([self.ids, now.ids[new]]) if self.size > 1 else now.ids
         return Vocabulary(ids, np.concatenate([counts[1:], now.counts[1:][new]]))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Tells this vocabulary from others: a digest of its ids in the order of their rows."""
+        return digest(self.ids)
 
     def __len__(self) -> int:
         return self.size

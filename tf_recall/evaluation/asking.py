@@ -3,6 +3,7 @@
 import numpy as np
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.hits import check_lists, drop_repeats, find_hits
 from tf_recall.recommend.base import Recommender
@@ -22,7 +23,8 @@ class Asker:
         exclude_seen: leave out what the user interacted with in training.
 
     Raises:
-        ValueError: a `k_max` that is not above k, where the catalog is larger.
+        ValueError: the recommender or the cases are of another catalog; a `k_max` that is not above
+            k, where the catalog is larger.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class Asker:
         k: int,
         exclude_seen: bool,
     ):
+        check_same(f"{name!r}", recommender.identity, catalog)
+        check_same("the cases", cases.identity, catalog)
         self._recommender = recommender
         self._cases = cases
         self._catalog = catalog

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Seen, offsets_of
+from tf_recall.data.identity import check_same
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation.past import Past, past_of
@@ -28,6 +29,7 @@ class Cases:
         num_unknown: `[n]` int64, how many further relevant items the catalog does not know. No
             recommender can reach them; they stay in the denominators.
         past: what each case's user did before the query, or None: what training kept.
+        identity: the `identity` of the catalog that the rows are of, where it is known.
     """
 
     user_id: np.ndarray
@@ -36,6 +38,7 @@ class Cases:
     rows: np.ndarray
     num_unknown: np.ndarray
     past: Past | None = None
+    identity: dict[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -49,7 +52,11 @@ class Cases:
         """Without the items that a user has seen before, and without cases with nothing left.
 
         Seen is what the user has in the training part and, where the cases have a past, in that.
+
+        Raises:
+            ValueError: the cases are of another catalog.
         """
+        check_same("the cases", self.identity, catalog)
         users = catalog.users.encode(self.user_id)
         keep = ~_has_seen(catalog.seen, users[self.owner], self.rows)
         if self.past is not None:
@@ -63,6 +70,7 @@ class Cases:
             self.rows[keep],
             self.num_unknown[left],
             self.past and self.past.select(left),
+            self.identity,
         )
 
     def request(
@@ -173,6 +181,7 @@ def _cases(
         offsets=offsets_of(count),
         rows=(pairs & 0xFFFFFFFF).astype(np.int32),
         num_unknown=np.bincount(strangers >> 32, minlength=len(first)),
+        identity=catalog.identity,
     )
 
 

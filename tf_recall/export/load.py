@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same, digest
 from tf_recall.data.ids import raw_ids
 from tf_recall.export.channels import read_channels
 from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
@@ -81,7 +82,10 @@ def restore(path: str | Path) -> "tuple[keras.Model, Catalog]":
     training = path / "training"
     if not (training / "model.keras").is_file():
         raise FileNotFoundError(f"{training} holds no model: the export was written without model=")
-    return keras.models.load_model(training / "model.keras"), Catalog.load(training / "catalog")
+    model = keras.models.load_model(training / "model.keras")
+    catalog = Catalog.load(training / "catalog")
+    check_same(f"the model in {training}", model.item_tower.identity, catalog)
+    return model, catalog
 
 
 class LoadedService(EmbeddingRecommender):
@@ -130,7 +134,15 @@ class LoadedService(EmbeddingRecommender):
     @functools.cached_property
     def catalog(self) -> Catalog | None:
         """The catalog that was exported with the model; None where the model was left out."""
-        return Catalog.load(self._catalog_folder) if self.explains else None
+        if not self.explains:
+            return None
+        catalog = Catalog.load(self._catalog_folder)
+        check_same(f"the graph beside {self._catalog_folder}", self.identity, catalog)
+        return catalog
+
+    @functools.cached_property
+    def identity(self) -> dict[str, str]:
+        return {"items": digest(self._ids[1:])}  # row 0 is the unknown item
 
     def _recommend(self, request, k):
         return self._best("serving_default", request.arrays, k)

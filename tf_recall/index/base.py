@@ -20,6 +20,7 @@ class Index(tf.Module):
 
     Attributes:
         num_items, dim: shape of the vectors; None before `build`.
+        identity: the `identity` of the catalog whose items it holds, where that is known.
         recall: share of the true nearest 100 that a search for 100 finds; None before `build`.
 
     Example:
@@ -31,6 +32,7 @@ class Index(tf.Module):
     num_items: int | None = None
     dim: int | None = None
     recall: float | None = None
+    identity: dict[str, str] | None = None
 
     def build(self, vectors: np.ndarray, queries: np.ndarray | None = None) -> "Index":
         """Stores the vectors, and measures `recall`.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.data.ids import MISSING
 from tf_recall.recommend.base import Recommender
 
@@ -19,6 +20,7 @@ class Form:
         column: what the list holds: "item_id", or "similar".
         column_type: "string" or "int64".
         k: the most items in a list.
+        items: the digest of the catalog's items that they were written with, where it is known.
     """
 
     key: str
@@ -26,6 +28,7 @@ class Form:
     column: str
     column_type: str
     k: int
+    items: str | None = None
 
 
 class PrecomputedLists(Recommender):
@@ -86,12 +89,14 @@ class PrecomputedLists(Recommender):
         return self.catalog.items.encode(items.ravel()).reshape(items.shape)
 
     @classmethod
-    def _check_key(cls, form: Form, where) -> None:
-        """Refuses lists of the other kind."""
+    def _check(cls, form: Form, where, catalog: Catalog | None) -> None:
+        """Refuses lists of the other kind, and those of other items than the catalog's."""
         if form.key != cls.key:
             raise ValueError(
                 f"{where} holds lists by {form.key}, of {form.column}, and not by {cls.key}"
             )
+        if catalog is not None and form.items is not None:
+            check_same(f"what wrote the lists of {where}", {"items": form.items}, catalog)
 
 
 def empty_lists(form: Form, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:

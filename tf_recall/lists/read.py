@@ -51,10 +51,11 @@ class MemoryLists(PrecomputedLists):
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: it is damaged, holds something else, or lists of the other kind.
+            ValueError: it is damaged, holds something else, lists of the other kind, or of another
+                catalog's items.
         """
         form, batches = read(path)
-        cls._check_key(form, path)
+        cls._check(form, path, catalog)
         ids, codes, score, lengths = [], [], [], []
         for each in batches:
             items = each[form.column]

@@ -29,7 +29,8 @@ class StoredLists(PrecomputedLists):
     Raises:
         ImportError: redis is not installed.
         OSError: the server is not reached, or refuses; from a request too.
-        ValueError: there are no lists of this name, or they are of the other kind.
+        ValueError: there are no lists of this name, or they are of the other kind, or of another
+            catalog's items.
     """
 
     def __init__(self, url: str, name: str, catalog: Catalog | None = None):
@@ -45,7 +46,7 @@ class StoredLists(PrecomputedLists):
                 f"there are no lists {self._name!r} in Redis at {masked(self._url)}: load them "
                 "with to_redis, or again where they had a ttl"
             )
-        self._check_key(found[1], f"{self._name!r} in Redis at {masked(self._url)}")
+        self._check(found[1], f"{self._name!r} in Redis at {masked(self._url)}", self.catalog)
         self._pointer, (self._version, self.form) = pointer, found
 
     def _best(self, ids, k):

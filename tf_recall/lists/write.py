@@ -70,7 +70,8 @@ def write_lists(
             columns["sources"] = _sources(ranks, recommender.sources, columns["item_id"])
         return columns
 
-    return _write(ask, "user_id", user_ids, "item_id", path, k, batch_size)
+    items = (recommender.identity or {}).get("items")
+    return _write(ask, "user_id", user_ids, "item_id", path, k, batch_size, items)
 
 
 def write_similar(
@@ -97,10 +98,11 @@ def write_similar(
     def ask(ids):
         return _columns("similar", *recommender.similar(ids, k))
 
-    return _write(ask, "item_id", item_ids, "similar", path, k, batch_size)
+    items = (recommender.identity or {}).get("items")
+    return _write(ask, "item_id", item_ids, "similar", path, k, batch_size, items)
 
 
-def _write(ask, key, ids, column, path, k, batch_size):
+def _write(ask, key, ids, column, path, k, batch_size, items):
     """Asks for all ids in batches, and writes `key` beside the columns that are answered."""
     ids, path = _distinct(ids, key), Path(path)
     if batch_size < 1:
@@ -117,9 +119,8 @@ def _write(ask, key, ids, column, path, k, batch_size):
             block = ids[start : start + batch_size]
             table = pa.table({key: pa.array(block, _TYPES[kind_of(ids)]), **ask(block)})
             if writer is None:
-                form = Form(
-                    key, kind_of(ids), column, str(table.schema.field(column).type.value_type), k
-                )
+                of_column = str(table.schema.field(column).type.value_type)
+                form = Form(key, kind_of(ids), column, of_column, k, items)
                 schema = table.schema.with_metadata({FORM: json.dumps(asdict(form))})
                 writer = stack.enter_context(
                     pq.ParquetWriter(aside, schema, write_page_checksum=True)

@@ -57,6 +57,11 @@ class Recommender:
     sources: tuple[str, ...] = ()
 
     @property
+    def identity(self) -> dict[str, str] | None:
+        """The `identity` of the catalog whose rows it answers with; None where it has none."""
+        return None if self.catalog is None else self.catalog.identity
+
+    @property
     def k_max(self) -> int:
         return self.catalog.num_items
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.data.ids import MISSING
 from tf_recall.index import default_index
 from tf_recall.index.base import Index
@@ -43,7 +44,8 @@ class Service(EmbeddingRecommender):
             answers with k_max.
 
     Raises:
-        ValueError: k_max below 1, an index of another size than the catalog.
+        ValueError: k_max below 1, an index of another size than the catalog, or towers or an index
+        of another catalog.
 
     Example:
         >>> service = Service.build(model, catalog)
@@ -66,6 +68,9 @@ class Service(EmbeddingRecommender):
             raise ValueError(
                 f"the index holds {index.num_items} vectors, the catalog {catalog.num_items} items"
             )
+        for name, tower in (("query", query_tower), ("item", item_tower)):
+            check_same(f"the {name} tower", tower.identity, catalog)
+        check_same("the index", index.identity, catalog)
         self.query_tower, self.item_tower = query_tower, item_tower
         self.index, self.catalog = index, catalog
         self._k_max = min(k_max, catalog.num_items)
@@ -94,7 +99,11 @@ class Service(EmbeddingRecommender):
             catalog: the catalog that it was trained on.
             index: an empty index; by default what suits the catalog's size.
             k_max: the most items in one answer.
+
+        Raises:
+            ValueError: the model was trained on another catalog.
         """
+        check_same(f"this {type(model).__name__}", model.item_tower.identity, catalog)
         index = default_index(catalog.num_items) if index is None else index
         vectors = model.embed_catalog()
         some = np.unique(np.linspace(1, catalog.users.size - 1, 256).astype(np.int32))
@@ -105,9 +114,8 @@ class Service(EmbeddingRecommender):
         )
         history = np.zeros([len(some), 0], np.int32)
         queries = model.query_tower(model.query_tower.inputs_from_raw(some, raw, history))
-        return cls(
-            model.query_tower, model.item_tower, index.build(vectors, queries), catalog, k_max
-        )
+        index.build(vectors, queries).identity = {"items": catalog.items.digest}
+        return cls(model.query_tower, model.item_tower, index, catalog, k_max)
 
     @property
     def k_max(self) -> int:

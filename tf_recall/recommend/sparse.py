@@ -1,6 +1,7 @@
 """Sparse channels: recommenders that are counted rather than trained."""
 
 import functools
+import json
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.explanations import largest_shares
@@ -16,6 +18,7 @@ from tf_recall.recommend.filters import flat, left_out
 from tf_recall.recommend.products import first, together, top_changed, top_in_order
 
 BLOCK = 4096  # users answered at once
+IDENTITY = "catalog.json"  # of which catalog the arrays are
 OUT = np.float32(-1e30)  # the score of an item that is filtered out
 
 
@@ -55,6 +58,7 @@ class SparseChannel(Recommender):
         """Writes the counted arrays into a folder, without settings and catalog."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / IDENTITY).write_text(json.dumps(self.catalog.identity))
         for name in self.arrays:
             array = getattr(self, name)
             if sparse.issparse(array):
@@ -80,6 +84,12 @@ class SparseChannel(Recommender):
                 if isinstance(error, FileNotFoundError):
                     raise
                 raise ValueError(f"{path} is damaged: {error}") from None
+        note = Path(directory) / IDENTITY
+        try:
+            known = json.loads(note.read_text())
+        except ValueError as error:
+            raise ValueError(f"{note} is damaged: {error}") from None
+        check_same(f"the {type(self).__name__} in {directory}", known, catalog)
         if self._item_rows != catalog.items.size:
             raise ValueError(
                 f"{directory} knows {self._item_rows - 1} items, the catalog {catalog.num_items}"

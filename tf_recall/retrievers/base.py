@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
@@ -123,10 +124,12 @@ class Retriever(ReplicatedModel):
             seed: same seed, same batches.
 
         Raises:
-            ValueError: the model is not adapted; or as the positives' `batches`.
+            ValueError: the model is not adapted, or on another catalog; or as the positives'
+                `batches`.
         """
         if not self.built:
             raise ValueError("call adapt(train, catalog) before batches(train, catalog)")
+        check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog)
         return self.positives.batches(train, catalog, self.needs(), batch_size, seed)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:

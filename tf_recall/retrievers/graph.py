@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
@@ -120,7 +121,13 @@ class GraphRetriever(Retriever):
             train: the training `Interactions`.
             catalog: `Catalog.fit(train)`.
             graph: a `TypedGraph` of its rows instead, such as one of memory maps.
+
+        Raises:
+            ValueError: as `Retriever.adapt`; or the graph is of another catalog.
         """
+        for of_type, vocabulary in (graph.vocabularies if graph else {}).items():
+            if of_type in ("user", "item"):
+                check_same("the graph", {f"{of_type}s": vocabulary.digest}, catalog)
         counted = catalog.with_counts(self.positives.counts(train, catalog))
         self._adapt_towers(train, counted)
         self._adapt_negatives(counted)
@@ -219,10 +226,14 @@ class GraphRetriever(Retriever):
         Returns:
             A model with the same weights, and its catalog; `Service.build` takes both.
 
+        Raises:
+            ValueError: the model was trained on another catalog.
+
         Example:
             >>> model, catalog = model.attached(interactions, catalog)
             >>> Service.build(model, catalog).similar(["new item"])
         """
+        check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog)
         catalog = catalog.grown(interactions)
         bases = [f"{of_type}_tower" for of_type in ("query", "item")]
         towers = {

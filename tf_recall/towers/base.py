@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import as_numbers, of_numbers
 from tf_recall.data.interactions import Interactions
 from tf_recall.features.needs import Needs
 
@@ -38,11 +39,23 @@ class Tower(keras.layers.Layer):
     def __init__(self, entity: str, **kwargs) -> None:
         super().__init__(name=kwargs.pop("name", f"{entity}_tower"), **kwargs)
         self.entity = entity
+        self._identity = self.add_weight(
+            name="identity", shape=(4,), dtype="int64", initializer="zeros", trainable=False
+        )
 
     @property
     def dim(self) -> int:
         """The length of the vectors."""
         raise NotImplementedError
+
+    @property
+    def identity(self) -> dict[str, str] | None:
+        """The `identity` of the catalog whose rows it knows; None before it is adapted."""
+        return of_numbers(self._identity.numpy())
+
+    @identity.setter
+    def identity(self, identity: dict[str, str]) -> None:
+        self._identity.assign(as_numbers(identity))
 
     @property
     def adapted(self) -> bool:
@@ -65,6 +78,7 @@ class Tower(keras.layers.Layer):
                 f"{self.name} is adapted already; make a new one, or let it grow: tower.grown(...)"
             )
         self._adapt(train, catalog)
+        self.identity = catalog.identity
 
     def _adapt(self, train, catalog):
         raise NotImplementedError
@@ -76,6 +90,11 @@ class Tower(keras.layers.Layer):
             interactions: all that are known by now.
             catalog: `catalog.grown(interactions)`.
         """
+        tower = self._grown(interactions, catalog)
+        tower.identity = catalog.identity
+        return tower
+
+    def _grown(self, interactions, catalog):
         raise NotImplementedError
 
     def needs(self) -> Needs:

@@ -48,7 +48,7 @@ class TowerOfFeatures(Tower):
         for name, of_rows in stored.items():
             self.tables[name].assign(of_rows)
 
-    def grown(self, interactions, catalog):
+    def _grown(self, interactions, catalog):
         tower = type(self)(**{**self.get_config(), "features": self.features})
         num_rows = catalog.side(self.entity).vocabulary.size
         tower.build_from_config({**self.get_build_config(), "num_rows": num_rows})

@@ -159,6 +159,14 @@ class GraphTower(Tower):
         return self.base.num_rows
 
     @property
+    def identity(self):
+        return self.base.identity
+
+    @identity.setter
+    def identity(self, identity):
+        self.base.identity = identity
+
+    @property
     def raw_columns(self):
         return self.base.raw_columns
 

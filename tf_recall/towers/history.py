@@ -71,7 +71,7 @@ class HistoryTower(Tower):
         self.popular.assign(np.pad(popular[::-1], [self.length - len(popular), 0]))
         self.histories.assign(catalog.histories.last(self.length))
 
-    def grown(self, interactions, catalog):
+    def _grown(self, interactions, catalog):
         tower = HistoryTower(self.item_tower.grown(interactions, catalog), self.length)
         tower.adapt(interactions, catalog)
         return tower
