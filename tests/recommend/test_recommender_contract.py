@@ -4,6 +4,7 @@ import inspect
 import json
 from dataclasses import asdict
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,6 +100,7 @@ class World:
         return self.lists(name)
 
     def service(self, name):
+        keras.utils.set_random_seed(0)  # vectors that do not all point away from each other
         features = [Id(4), Categorical("device", dim=4), *[History(4)] * ("history" in name)]
         query = FeatureTower("user", features, units=[4])
         model = TwoTower(query, FeatureTower("item", [Id(4)], units=[4]))
