@@ -63,7 +63,7 @@ class MultiChannel(Recommender):
         if depth is not None and (not isinstance(depth, int) or depth < 1):
             raise ValueError(f"depth is a whole number of at least 1, or None for k; got {depth!r}")
         for name, channel in self.channels.items():
-            check_same(f"the channel {name!r}", channel.identity, catalog)
+            check_same(f"the channel {name!r}", channel.identity, catalog.identity)
         self.query_columns = _union(self.channels)
 
     @property

@@ -2,12 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from tf_recall.data.catalog import Catalog
 
 SIZE = 16  # bytes of a digest
 
@@ -29,19 +25,18 @@ def digest(ids: np.ndarray) -> str:
     return hashlib.blake2b(content, digest_size=SIZE).hexdigest()
 
 
-def check_same(what: str, known: Mapping[str, str] | None, catalog: "Catalog") -> None:
+def check_same(what: str, known: Mapping[str, str] | None, now: Mapping[str, str]) -> None:
     """Refuses a catalog whose rows mean other ids than those that something was made with.
 
     Args:
         what: what holds rows of a catalog, in words: "this TwoTower".
         known: the digests of its vocabularies, `{"users": ..., "items": ...}` or one of them;
             None: it is not known with which catalog it was made.
-        catalog: the catalog that it is to be used with.
+        now: the digests of the catalog that it is to be used with.
 
     Raises:
         ValueError: they differ; the message says in what, and what to do.
     """
-    now = catalog.identity
     if different := [side for side, of_side in (known or {}).items() if of_side != now[side]]:
         raise ValueError(
             f"{what} and this catalog do not go together: the rows of the "

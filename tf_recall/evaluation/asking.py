@@ -36,8 +36,8 @@ class Asker:
         k: int,
         exclude_seen: bool,
     ):
-        check_same(f"{name!r}", recommender.identity, catalog)
-        check_same("the cases", cases.identity, catalog)
+        check_same(f"{name!r}", recommender.identity, catalog.identity)
+        check_same("the cases", cases.identity, catalog.identity)
         self._recommender = recommender
         self._cases = cases
         self._catalog = catalog

@@ -56,7 +56,7 @@ class Cases:
         Raises:
             ValueError: the cases are of another catalog.
         """
-        check_same("the cases", self.identity, catalog)
+        check_same("the cases", self.identity, catalog.identity)
         users = catalog.users.encode(self.user_id)
         keep = ~_has_seen(catalog.seen, users[self.owner], self.rows)
         if self.past is not None:

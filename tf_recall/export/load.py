@@ -84,7 +84,7 @@ def restore(path: str | Path) -> "tuple[keras.Model, Catalog]":
         raise FileNotFoundError(f"{training} holds no model: the export was written without model=")
     model = keras.models.load_model(training / "model.keras")
     catalog = Catalog.load(training / "catalog")
-    check_same(f"the model in {training}", model.item_tower.identity, catalog)
+    check_same(f"the model in {training}", model.item_tower.identity, catalog.identity)
     return model, catalog
 
 
@@ -137,7 +137,7 @@ class LoadedService(EmbeddingRecommender):
         if not self.explains:
             return None
         catalog = Catalog.load(self._catalog_folder)
-        check_same(f"the graph beside {self._catalog_folder}", self.identity, catalog)
+        check_same(f"the graph beside {self._catalog_folder}", self.identity, catalog.identity)
         return catalog
 
     @functools.cached_property

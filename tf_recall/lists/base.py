@@ -96,7 +96,7 @@ class PrecomputedLists(Recommender):
                 f"{where} holds lists by {form.key}, of {form.column}, and not by {cls.key}"
             )
         if catalog is not None and form.items is not None:
-            check_same(f"what wrote the lists of {where}", {"items": form.items}, catalog)
+            check_same(f"what wrote the lists of {where}", {"items": form.items}, catalog.identity)
 
 
 def empty_lists(form: Form, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -69,8 +69,8 @@ class Service(EmbeddingRecommender):
                 f"the index holds {index.num_items} vectors, the catalog {catalog.num_items} items"
             )
         for name, tower in (("query", query_tower), ("item", item_tower)):
-            check_same(f"the {name} tower", tower.identity, catalog)
-        check_same("the index", index.identity, catalog)
+            check_same(f"the {name} tower", tower.identity, catalog.identity)
+        check_same("the index", index.identity, catalog.identity)
         self.query_tower, self.item_tower = query_tower, item_tower
         self.index, self.catalog = index, catalog
         self._k_max = min(k_max, catalog.num_items)
@@ -103,7 +103,7 @@ class Service(EmbeddingRecommender):
         Raises:
             ValueError: the model was trained on another catalog.
         """
-        check_same(f"this {type(model).__name__}", model.item_tower.identity, catalog)
+        check_same(f"this {type(model).__name__}", model.item_tower.identity, catalog.identity)
         index = default_index(catalog.num_items) if index is None else index
         vectors = model.embed_catalog()
         some = np.unique(np.linspace(1, catalog.users.size - 1, 256).astype(np.int32))

@@ -89,7 +89,7 @@ class SparseChannel(Recommender):
             known = json.loads(note.read_text())
         except ValueError as error:
             raise ValueError(f"{note} is damaged: {error}") from None
-        check_same(f"the {type(self).__name__} in {directory}", known, catalog)
+        check_same(f"the {type(self).__name__} in {directory}", known, catalog.identity)
         if self._item_rows != catalog.items.size:
             raise ValueError(
                 f"{directory} knows {self._item_rows - 1} items, the catalog {catalog.num_items}"

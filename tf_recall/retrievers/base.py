@@ -129,7 +129,7 @@ class Retriever(ReplicatedModel):
         """
         if not self.built:
             raise ValueError("call adapt(train, catalog) before batches(train, catalog)")
-        check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog)
+        check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog.identity)
         return self.positives.batches(train, catalog, self.needs(), batch_size, seed)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:

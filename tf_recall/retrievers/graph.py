@@ -127,7 +127,7 @@ class GraphRetriever(Retriever):
         """
         for of_type, vocabulary in (graph.vocabularies if graph else {}).items():
             if of_type in ("user", "item"):
-                check_same("the graph", {f"{of_type}s": vocabulary.digest}, catalog)
+                check_same("the graph", {f"{of_type}s": vocabulary.digest}, catalog.identity)
         counted = catalog.with_counts(self.positives.counts(train, catalog))
         self._adapt_towers(train, counted)
         self._adapt_negatives(counted)
@@ -233,7 +233,7 @@ class GraphRetriever(Retriever):
             >>> model, catalog = model.attached(interactions, catalog)
             >>> Service.build(model, catalog).similar(["new item"])
         """
-        check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog)
+        check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog.identity)
         catalog = catalog.grown(interactions)
         bases = [f"{of_type}_tower" for of_type in ("query", "item")]
         towers = {
