@@ -165,7 +165,7 @@ class Catalog:
 
 
 def times_of(frame: pd.DataFrame) -> np.ndarray | None:
-    """The times of interactions, int64 `[n]`; None where they have no timestamp."""
+    """The times of interactions in seconds, `[n]`; None where they have no timestamp."""
     return frame["timestamp"].to_numpy() if "timestamp" in frame else None
 
 
