@@ -340,7 +340,10 @@ def _users(recommender, path):
     table = read(path, {"user_id"})
     if "user_id" not in table:
         raise ValueError(f"{path} has no column user_id; it has {', '.join(map(str, table))}")
-    ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
+    try:
+        ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
     ids = ids[~is_missing(ids)]
     if recommender.id_types["user_id"] == "string":
         return ids.astype(str).astype(object)

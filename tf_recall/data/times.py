@@ -1,5 +1,7 @@
 """Times of interactions, written in any way, as seconds since 1970."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -25,7 +27,9 @@ NAMES = {
     "spreadsheet": "the day numbers of a spreadsheet",
 }
 UNDATED = r"\s*\d{1,2}:\d\d|\s*(now|today)\s*$"
+YEAR = 365 * 86_400
 STEP = 2**24  # from here on float32 does not tell seconds apart
+log = logging.getLogger("tf_recall")
 
 
 def to_seconds(column: pd.Series, unit: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -61,6 +65,17 @@ def to_seconds(column: pd.Series, unit: str | None = None) -> tuple[np.ndarray, 
         raise TypeError(
             f"timestamp must be seconds since 1970, datetimes or text, got {column.dtype}."
         )
+    seconds, order = _read(column, unit)
+    if unit is None and (np.abs(seconds) < YEAR).all():
+        log.warning(
+            "all %d timestamps lie within a year of 1970: if they are no clock of the log's own, "
+            "name what they count with time_unit ('s' ends this warning)",
+            len(seconds),
+        )
+    return seconds, order
+
+
+def _read(column, unit):
     if column.dtype.kind == "M":
         return _of_datetimes(column)
     if unit is not None and "%" in unit:

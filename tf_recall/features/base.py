@@ -1,5 +1,6 @@
 """The base of all features: a column's raw values become codes, and the codes vectors."""
 
+import keyword
 import re
 from typing import Any
 
@@ -15,8 +16,8 @@ from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
 
 BLOCK = 100_000  # values encoded at once
-# a request's other arguments
-RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history", "k")
+INPUTS = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history")  # of an export
+RESERVED = (*INPUTS, "k", "num", "self", "row")  # other arguments of requests too
 
 
 class Feature(keras.layers.Layer):
@@ -310,8 +311,11 @@ def check_column(name: str) -> None:
         ValueError: the name has another meaning in a request, or an input of a TensorFlow graph
             cannot have it.
     """
-    if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+    # the inputs of a graph cannot differ in case alone
+    reserved = name in RESERVED or name.lower() in INPUTS or keyword.iskeyword(name)
+    if reserved or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(
             f"a request cannot carry a column {name!r}: rename it to letters, digits and "
-            f"underscores, a letter first, and to none of {', '.join(RESERVED)}"
+            f"underscores, a letter first, and to none of {', '.join(RESERVED)}, nor a word of "
+            "Python's own"
         )

@@ -24,8 +24,8 @@ class TowerOfFeatures(Tower):
     Call: as `Tower`.
 
     Raises:
-        ValueError: no features, or two of one name; at `adapt`, a column that neither the side
-            table nor the interactions have.
+        ValueError: no features, or two of one name; columns that differ in case alone; at `adapt`,
+            a column that neither the side table nor the interactions have.
     """
 
     def __init__(self, entity: str, features: Sequence[Feature], **kwargs) -> None:
@@ -35,6 +35,13 @@ class TowerOfFeatures(Tower):
             raise ValueError(
                 f"a tower needs features with distinct names, and has {names}; give one of them a "
                 "`name`"
+            )
+        columns = {column for feature in features for column in feature.columns}
+        lower = [column.lower() for column in columns]
+        if twins := sorted(column for column in columns if lower.count(column.lower()) > 1):
+            raise ValueError(
+                f"a tower's columns are inputs of one graph, which ignores case: rename one of "
+                f"{', '.join(twins)}"
             )
         self.features = list(features)
         self.history_length = max(feature.history_length for feature in self.features)
