@@ -232,9 +232,9 @@ class Config:
         """Reads the interactions and splits them: a `Split`."""
         arguments = dict(self.split)
         name = take_name(arguments, "split")
-        # the held-out file is a part of the same log
-        if name == "files" and "columns" in self.data:
-            arguments.setdefault("columns", self.data["columns"])
+        if name == "files":  # the held-out file is a part of the same log
+            same = {"columns", "missing", "time_unit"} & set(self.data)
+            arguments = {key: self.data[key] for key in same} | arguments
         return make("split", name, self.make_data(), **arguments)
 
     def make_model(self) -> Any:

@@ -1,11 +1,15 @@
+import inspect
+
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tf_recall.features import Categorical, Id, MultiValued, Text
-from tf_recall.features.base import to_text
+from tf_recall.features import Categorical, Id, MultiValued, Numeric, Text
+from tf_recall.features.base import RESERVED, to_text
+from tf_recall.recommend.base import Recommender
+from tf_recall.towers.features import FeatureTower
 
 
 def adapted(feature, values):
@@ -127,6 +131,23 @@ def test_errors_name_what_is_allowed():
 
 
 def test_a_column_that_no_request_could_carry_is_refused_at_once():
-    for name in ("user_id", "allow", "k", "release year", "año", "2nd"):
+    names = ("user_id", "allow", "k", "num", "row", "self", "User_ID", "EXCLUDE", "class", "None")
+    for name in (*names, "release year", "año", "2nd"):
         with pytest.raises(ValueError, match=f"cannot carry a column '{name}'"):
             Categorical(name)
+
+
+def test_no_column_has_the_name_of_an_argument():
+    methods = ("recommend", "recommend_rows", "recommend_sources", "similar", "explain")
+    arguments = set()
+    for method in methods:
+        parameters = inspect.signature(getattr(Recommender, method)).parameters.values()
+        arguments |= {each.name for each in parameters if each.kind != each.VAR_KEYWORD}
+    assert arguments <= set(RESERVED)
+
+
+def test_columns_of_a_tower_do_not_differ_in_case_alone():
+    with pytest.raises(ValueError, match="ignores case: rename one of Age, age"):
+        FeatureTower("user", [Categorical("age"), Numeric("Age"), Categorical("city")])
+    same = [Categorical("age"), Categorical("age", name="again"), Categorical("ages")]
+    assert len(FeatureTower("user", same).features) == 3

@@ -54,7 +54,8 @@ def raw_ids(values: Any, name: str = "id") -> np.ndarray:
         if missing.size and (whole == np.floor(whole)).all():
             kind += f"; integers become floats where one is missing, as in row {missing[0]}"
     raise TypeError(
-        f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind})."
+        f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} "
+        f"({kind if len(kind) > 1 else array.dtype})."
     )
 
 

@@ -243,7 +243,8 @@ def _ids(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
         )
     missing = frame[name].isna()
     if missing.any():  # then integers may have come as floats, which are no ids
-        missing |= frame[name].isin(["", -1])
+        other = [isinstance(each, (str, int)) and each in ("", -1) for each in frame[name]]
+        missing |= np.array(other)
     else:
         ids = raw_ids(frame[name], f"{name} of {what}")
         missing = is_missing(ids)

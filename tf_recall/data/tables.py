@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def checked_names(columns: dict | None) -> dict:
         ValueError: something else than such a dict, or a name that is nearly ours.
     """
     columns = {} if columns is None else columns
-    if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns):
+    fits = isinstance(columns, dict) and all(isinstance(name, str) for name in columns)
+    if not fits or not all(isinstance(theirs, Hashable) for theirs in columns.values()):
         raise ValueError(
             f"columns holds the table's names of our columns, {{our name: the table's}}, of "
             f"{', '.join(OURS)} and of context columns; got {columns!r}."
