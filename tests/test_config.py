@@ -153,3 +153,17 @@ def test_keywords_are_those_of_the_constructor():
     loss = find("loss", "sampled_softmax")
     assert list(keywords(loss)) == list(inspect.signature(loss).parameters)
     assert make("loss", "sampled_softmax", temperature=0.5).temperature == 0.5
+
+
+def test_the_held_out_file_is_read_as_the_data_are(tmp_path):
+    for name, day in (("train", 30), ("test", 31)):
+        text = f"user_id,item_id,day,mood\nann,tea,202401{day},-\n"
+        (tmp_path / f"{name}.csv").write_text(text)
+    data = {"name": "files", "interactions": str(tmp_path / "train.csv")}
+    data |= {"columns": {"timestamp": "day"}, "missing": ["-"], "time_unit": "%Y%m%d"}
+    split = {"name": "files", "test": str(tmp_path / "test.csv")}
+    test = Config.from_dict(changed(data=data, split=split)).make_split().test.frame
+    assert test["timestamp"].tolist() == [1_706_659_200] and test["mood"].isna().all()
+    other = {**split, "missing": ["nothing"]}  # its own arguments come first
+    test = Config.from_dict(changed(data=data, split=other)).make_split().test.frame
+    assert test["mood"].tolist() == ["-"]
