@@ -220,6 +220,17 @@ def test_damaged_parquet_is_refused_in_one_line(tmp_path, read):
         assert "\n" not in str(refused.value)
 
 
+def test_fields_may_go_on_over_lines_and_blocks(read, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 200)
+    titles = [f'title {at},\n\nof "{at}"\n' for at in range(300)]
+    rows = ['ann,i{},"{}"'.format(at, title.replace('"', '""')) for at, title in enumerate(titles)]
+    frame = read("\n".join(["user_id,item_id,title", *rows]))
+    assert frame["title"].tolist() == titles
+    assert frame["item_id"].tolist() == [f"i{at}" for at in range(300)]
+    with pytest.raises(ValueError, match="a line is longer than 200 bytes. Is a quote not closed"):
+        read("user_id,item_id,title\nann,tea," + 1000 * "x")
+
+
 @given(
     st.integers(1, 3).flatmap(
         lambda width: st.lists(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.histories import Histories
+from tf_recall.data.histories import Histories, by_user
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.likes import Likes
 from tf_recall.data.sessions import ByGap, ByUser
@@ -273,3 +273,9 @@ def test_histories_of_fractions_equal_those_of_their_ranks():
     np.testing.assert_array_equal(by_floats.items, by_ticks.items)
     np.testing.assert_array_equal(by_floats.cuts(), by_ticks.cuts())
     np.testing.assert_array_equal(by_floats.times, NOON + by_ticks.times / 128)
+
+
+def test_fractions_count_for_the_last_of_many_users():
+    times = np.array([NOON + 0.9, NOON + 0.85, 0.0, NOON + 0.87])
+    lines = by_user(np.full(4, 10**8), times, 10**8 + 1)
+    assert lines.tolist() == [2, 1, 3, 0]

@@ -72,7 +72,10 @@ def batches(path: str | Path, missing: Iterable[str] = ()) -> Iterator[pa.Record
             try:
                 yield from _without_end(_stream(file, path, names, skipped, null_values), names)
             except pa.ArrowInvalid as error:
-                raise ValueError(_fault(path, names) or _plain(error)) from error
+                fault = _fault(path, names) or _plain(error)
+                if "straddling" in fault:
+                    fault = f"a line is longer than {BLOCK_BYTES:,} bytes. Is a quote not closed?"
+                raise ValueError(fault) from error
 
 
 def _stream(file, path, names, skipped, null_values):
