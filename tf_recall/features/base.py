@@ -78,7 +78,12 @@ class Feature(keras.layers.Layer):
 
     def to_raw(self, values: Any) -> np.ndarray:
         """A column as the array that `encode` takes: text, "" for missing; or numbers, NaN."""
-        return to_text(pd.Series(values))
+        try:
+            return to_text(values)
+        except TypeError as error:
+            raise TypeError(
+                f"column {self.column!r}: {error}. For lists use MultiValued."
+            ) from None
 
     def adapt(self, raw: np.ndarray) -> None:
         """Learns the state from raw values `[n, *raw_shape]` of the training part."""
@@ -207,14 +212,23 @@ class Feature(keras.layers.Layer):
         """`encode` over a long array `[n, *raw_shape]`, by blocks: `[n, *code_shape]`."""
         if not len(raw):
             return np.zeros((0, *self.code_shape), self.code_dtype)
+        codes, known = distinct(raw)
         blocks = [
-            self.encode(tf.constant(raw[at : at + BLOCK])).numpy()
-            for at in range(0, len(raw), BLOCK)
+            self.encode(tf.constant(known[at : at + BLOCK], self.raw_dtype)).numpy()
+            for at in range(0, len(known), BLOCK)
         ]
-        return np.concatenate(blocks)
+        return np.concatenate(blocks)[codes]
 
     def get_config(self) -> dict:
         return {**super().get_config(), "column": self.column}
+
+
+def distinct(raw: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
+    """The different texts of an array, and where each of its own is among them.
+
+    Numbers are cheap to encode, and are given back as they are.
+    """
+    return pd.factorize(raw) if raw.dtype == object else (slice(None), raw)
 
 
 class SeenFeature(Feature):

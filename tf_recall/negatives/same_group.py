@@ -7,6 +7,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.draws import unit
+from tf_recall.features.bags import WHOLE, values_of
 from tf_recall.negatives.base import Batch, Candidates
 from tf_recall.negatives.frequency import check_counts
 from tf_recall.negatives.hard import HardSampler, own_vectors
@@ -56,9 +57,11 @@ class SameGroup(HardSampler):
             raise ValueError(
                 f"SameGroup needs column {self.column!r} of the items; there are {known}"
             )
-        values = table[self.column].map(self._values).explode()
-        groups = 1 + pd.factorize(values)[0]  # group 0: items without a value
-        items = 1 + values.index.to_numpy()
+        lines, values = values_of(table[self.column], self.separator or WHOLE)
+        without = np.setdiff1d(np.arange(len(table)), lines)
+        items = 1 + np.concatenate([lines, without])
+        groups = np.zeros(len(items), np.int64)  # group 0: items without a value
+        groups[: len(lines)] = 1 + pd.factorize(values)[0]
         member = sparse.csr_array(
             (np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1)
         )
@@ -80,15 +83,6 @@ class SameGroup(HardSampler):
         self.item_offsets.assign(by_group.indptr)
         self.items.assign(by_group.indices)
         self.log_probability.assign(np.log(mass))
-
-    def _values(self, value):
-        if isinstance(value, list | tuple | set | np.ndarray):
-            return list(value)
-        if pd.isna(value) or value == "":
-            return [None]
-        if not self.separator:
-            return [value]
-        return [part.strip() for part in value.split(self.separator) if part.strip()]
 
     def _draw(self, batch, num):
         shape = [batch.size, num]

@@ -61,11 +61,11 @@ def _array(name: str, spec: tf.TensorSpec, value, rows: int) -> np.ndarray:
         single = column.ndim < spec.shape.rank
     else:
         single = np.ndim(value) == 0
-        column = pd.Series([value] if single else value)
+        column = [value] if single else value
         if spec.dtype == tf.string:
             column = to_text(column)
         elif spec.dtype == tf.bool:
-            column = column.to_numpy(bool)
+            column = pd.Series(column).to_numpy(bool)
         else:
             column = to_number(column, name).astype(spec.dtype.as_numpy_dtype)
         column = column[0] if single else column
