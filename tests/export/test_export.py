@@ -157,6 +157,34 @@ def test_the_same_answers_after_a_reload(service, exported):
         served.recommend(users, k=51)
 
 
+def test_numbers_that_float32_cannot_hold_are_missing(service, exported):
+    users, items, served = users_of(service.catalog), service.catalog.items.ids, load(exported)
+    for asked in (service, served):
+        plain, other = asked.recommend(users, k=25), asked.embed_item(items[:2])
+        for number in (1e40, -1e40, np.inf, 1e308, 10**400):
+            given = {"age": number, "timestamp": [number, None, number]}
+            for one, expected in zip(asked.recommend(users, k=25, **given), plain, strict=True):
+                np.testing.assert_array_equal(one, expected)
+        for broken in ([1e40, 0, 0], [np.nan, 0, 0], [2e19, 0, 0]):
+            np.testing.assert_array_equal(asked.embed_item(items[:2], picture=broken), other)
+        _, score = asked.recommend(users, k=25, age=[3e38, -3e38, 1e20], timestamp=-3e38)
+        assert np.isfinite(score).all()
+
+
+def test_a_text_is_one_however_it_is_encoded(service, exported):
+    items = service.catalog.items.ids[:1]
+    for asked in (service, load(exported)):
+        vectors = [
+            asked.embed_item(items, title=title, genres=genres)
+            for title, genres in (
+                ("The c returns", "Drama"),
+                ("THE\u00ad C returns", " Drama |"),
+                ("the c; Returns\u200d", "Drama| |"),
+            )
+        ]
+        np.testing.assert_allclose(vectors[1:], [vectors[0]] * 2, atol=1e-6)
+
+
 CLEAN = """
 import sys
 import numpy as np

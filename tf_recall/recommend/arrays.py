@@ -57,7 +57,8 @@ def _array(name: str, spec: tf.TensorSpec, value, rows: int) -> np.ndarray:
     if is_list(spec):
         return _lists(name, value, spec.dtype, rows)
     if spec.shape.rank > 1:
-        column = np.asarray(list(value), spec.dtype.as_numpy_dtype)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is missing
+            column = np.asarray(list(value), spec.dtype.as_numpy_dtype)
         single = column.ndim < spec.shape.rank
     else:
         single = np.ndim(value) == 0
