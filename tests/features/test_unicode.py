@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tf_recall.features import unicode
 from tf_recall.features.unicode import folded, normal
 
 
@@ -139,6 +140,17 @@ def test_words_that_are_looked_for_are_one(one, other):
 @pytest.mark.parametrize("one, other", [("e", "é"), ("ı", "i"), ("a\u200bb", "ab"), ("ﬀ", "ff x")])
 def test_others_stay_two(one, other):
     assert len(set(apply(folded, [one, other]))) == 2
+
+
+@pytest.mark.parametrize("size, joined", [(2, "y"), (3, "z"), (4, "zx"), (5, "zy"), (6, "zz")])
+def test_letters_that_join_letters_do_so_from_the_left(size, joined, monkeypatch):
+    """As in Kirat Rai, of a newer Unicode than some Pythons have: xx is y, and yx is z."""
+    x, y, z = (ord(letter) for letter in "xyz")
+    keys = np.array([unicode._pair(x, x), unicode._pair(y, x)])
+    monkeypatch.setattr(unicode, "_compositions", lambda: (keys, np.array([y, z], np.int32)))
+    monkeypatch.setattr(unicode, "_marks", lambda: np.array([x], np.int32))
+    points, _ = unicode._composed(tf.fill([size], x), tf.zeros([size], tf.int64))
+    assert "".join(map(chr, points.numpy())) == joined
 
 
 def test_bytes_that_are_no_text():
