@@ -28,6 +28,9 @@ OUT = click.option(
 )
 
 
+IDS = {"multiple": True, "metavar": "ID,ID"}
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tf_recall")
 def main() -> None:
@@ -142,28 +145,13 @@ def export(model: str, name: str, out: str, sets: Sequence[str]) -> dict:
 
 @main.command()
 @click.argument("model")
-@click.option(
-    "--user-id",
-    "users",
-    multiple=True,
-    metavar="ID",
-    help="A user to query for; may be repeated.",
-)
-@click.option(
-    "--item-id",
-    "items",
-    multiple=True,
-    metavar="ID",
-    help="Or: an item to find similar items of; may be repeated.",
-)
+@click.option("--user-id", "users", **IDS, help="Users to query for.")
+@click.option("--item-id", "items", **IDS, help="Or: items to find similar items of.")
 @click.option("-k", default=10, show_default=True, help="How many items.")
-@click.option("--exclude", default="", metavar="ID,ID", help="Items to filter out.")
-@click.option("--allow", default="", metavar="ID,ID", help="The only items to choose from.")
+@click.option("--exclude", **IDS, help="Items to filter out.")
+@click.option("--allow", **IDS, help="The only items to choose from.")
 @click.option(
-    "--history",
-    default="",
-    metavar="ID,ID",
-    help="Items the user interacted with, where the model takes a history.",
+    "--history", **IDS, help="Items the user interacted with, where the model takes a history."
 )
 @click.option(
     "--seen/--no-seen",
@@ -183,14 +171,17 @@ def query(
     users: Sequence[str],
     items: Sequence[str],
     k: int,
-    exclude: str,
-    allow: str,
-    history: str,
     seen: bool | None,
     features: Sequence[str],
+    **lists: Sequence[str],
 ) -> dict:
-    """Get recommendations for users from the exported MODEL, and why; or similar items."""
+    """Get recommendations for users from the exported MODEL, and why; or similar items.
+
+    Options of ids may be repeated, and take several with commas between them; an id with a comma
+    stands in double quotes: --exclude '"a,b",c'. Ids that the model does not know are reported.
+    """
     from tf_recall.export.load import load
+    from tf_recall.recommend.typed import typed_ids
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
@@ -201,19 +192,20 @@ def query(
     recommender = load(model)
     if items and not recommender.answers_items:
         raise ValueError(f"{model} answers users, not items: give --user-id")
-    request = dict(map(_pair, features))
-    lists = {"exclude": exclude, "allow": allow, "history": history}
-    for name, text in lists.items():
-        if text:
-            request[name] = _ids(recommender, "item_id", text.split(","))
+    request = _features(features)
+    for name, texts in lists.items():
+        if texts:
+            request[name] = typed_ids(f"--{name}", texts, recommender.id_types["item_id"])
     if items:
-        ids = _ids(recommender, "item_id", items)
+        ids = typed_ids("--item-id", items, recommender.id_types["item_id"])
+        unknown = _unknown(recommender.request_for_items, ids, request)
         answers = recommender.similar(ids, k, **request)
         key = "item_id"
         column = "similar"
     else:
-        ids = _ids(recommender, "user_id", users)
+        ids = typed_ids("--user-id", users, recommender.id_types["user_id"])
         request["exclude_seen"] = not seen
+        unknown = _unknown(recommender.request_for_users, ids, request)
         answers = recommender.recommend(ids, k, **request)
         key = "user_id"
         column = "item_id"
@@ -226,7 +218,8 @@ def query(
             answer["why"] = [
                 recommender.explain(user, item, **request) for item in answer["item_id"]
             ]
-    return answers[0] if len(answers) == 1 else {"answers": answers}
+    answer = answers[0] if len(answers) == 1 else {"answers": answers}
+    return {**answer, "unknown": unknown} if unknown else answer
 
 
 @main.command()
@@ -292,6 +285,13 @@ def lists(
         "k": k,
         "users_per_second": _rate(len(ids), start),
     }
+    known = recommender.knows("user_id", ids)
+    if known is not None and not known.all():
+        answer["unknown_users"] = int((~known).sum())
+        click.echo(
+            f"{answer['unknown_users']} of {len(ids)} users are unknown to the model, the first: "
+            f"{ids[~known][0]}"
+        )
     if url is not None:
         start = time.perf_counter()
         count = to_redis(path, url, name, ttl)
@@ -315,21 +315,38 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
-def _pair(text):
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--feature takes NAME=VALUE, not {text!r}")
-    return name, value
+def _features(pairs):
+    """The values of `--feature` by name, each as text."""
+    from tf_recall.features.base import RESERVED
+
+    features = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--feature takes NAME=VALUE, not {pair!r}")
+        if name in RESERVED:
+            raise ValueError(f"--feature names a column, and {name} is none: it has its own option")
+        if name in features:
+            raise ValueError(f"--feature gives {name} twice, {features[name]!r} and {value!r}")
+        features[name] = value
+    return features
 
 
-def _ids(recommender, name, texts):
-    """Ids in the type of the model's ids: text as it was typed, or whole numbers."""
-    if recommender.id_types[name] == "string":
-        return list(texts)
+def _unknown(parse, ids, request):
+    """What of a request the model does not know, by argument; told on standard error too."""
+    import numpy as np
+
     try:
-        return [int(text) for text in texts]
-    except ValueError:
-        raise ValueError(f"this model's {name} are whole numbers, not {', '.join(texts)}") from None
+        parsed = parse(ids, **request)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    unknown = parsed.unknown()
+    for name, array in parsed.arrays.items():
+        if array.dtype.kind == "f" and request.get(name) and np.isnan(array).any():
+            unknown[name] = [request[name]]
+    for name, values in unknown.items():
+        click.echo(f"{name} is unknown to the model: {', '.join(map(str, values))}")
+    return unknown
 
 
 def _users(recommender, path):
@@ -342,11 +359,11 @@ def _users(recommender, path):
         raise ValueError(f"{path} has no column user_id; it has {', '.join(map(str, table))}")
     ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
     ids = ids[~is_missing(ids)]
-    if recommender.id_types["user_id"] == "string":
-        return ids.astype(str).astype(object)
+    if recommender.id_types["user_id"] == kind_of(ids):
+        return ids
     if kind_of(ids) == "string":
         raise ValueError(f"this model's user_id are whole numbers, and those of {path} are text")
-    return ids
+    return ids.astype(str).astype(object)
 
 
 def _rate(count, start):

@@ -28,6 +28,8 @@ def raw_ids(values: Any, name: str = "id") -> np.ndarray:
         >>> raw_ids([b"ann", None])
         array(['ann', ''], dtype=object)
     """
+    if isinstance(values, (str, bytes)):  # an array of fixed width drops NULs at the end
+        values = np.array(values, dtype=object)
     array = (
         np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
     )

@@ -132,6 +132,10 @@ class LoadedService(EmbeddingRecommender):
         """The catalog that was exported with the model; None where the model was left out."""
         return Catalog.load(self._catalog_folder) if self.explains else None
 
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """As `Recommender.knows`; items are found through the exported ids."""
+        return self._index.get_indexer(ids) >= 0 if key == "item_id" else super().knows(key, ids)
+
     def _recommend(self, request, k):
         return self._best("serving_default", request.arrays, k)
 
@@ -139,7 +143,7 @@ class LoadedService(EmbeddingRecommender):
         return self._best("similar_items", request.arrays, k)
 
     def _vectors(self, endpoint, arrays):
-        return self._ask(endpoint, arrays)["embedding"]
+        return self._ask(endpoint, arrays)["embedding"].numpy()
 
     def _as_ids(self, items):
         return items
@@ -150,14 +154,14 @@ class LoadedService(EmbeddingRecommender):
 
     def _best(self, endpoint, arrays, k):
         answer = self._ask(endpoint, arrays)
-        return raw_ids(answer["item_id"][:, :k]), answer["score"][:, :k]
+        # cut first: each text becomes an object of Python
+        return raw_ids(answer["item_id"][:, :k].numpy()), answer["score"][:, :k].numpy()
 
     def _ask(self, endpoint, arrays):
         specs = self._specs(endpoint)
-        answer = self._signatures[endpoint](
+        return self._signatures[endpoint](
             **{name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
         )
-        return {name: tensor.numpy() for name, tensor in answer.items()}
 
     def _specs(self, endpoint):
         return self._signatures[endpoint].structured_input_signature[1]

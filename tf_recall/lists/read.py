@@ -72,6 +72,10 @@ class MemoryLists(PrecomputedLists):
     def ids(self) -> np.ndarray:
         return self._ids.ids
 
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """As `Recommender.knows`; whom lists are for is known by having one."""
+        return self._ids.encode(ids) > 0 if key == self.key else super().knows(key, ids)
+
     def _best(self, ids, k):
         rows = self._ids.encode(ids)
         there = np.arange(k) < self._lengths[rows][:, None]

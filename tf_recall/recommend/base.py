@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.recommend.request import Request, check_k
+from tf_recall.recommend.id_lists import row_ids
+from tf_recall.recommend.request import Request, check_k, check_num
 
 
 class Recommender:
@@ -77,6 +78,9 @@ class Recommender:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items for each user, as raw ids.
 
+        `recommend/arrays.py` lists the forms that arguments may have. Which of their ids are
+        unknown, `request_for_users(...).unknown()` tells.
+
         Args:
             user_id: raw ids `[B]`, or one. Of an unknown user nothing is known but what the request
                 brings.
@@ -98,8 +102,9 @@ class Recommender:
 
         Raises:
             ValueError: k beyond `k_max`, an argument that the recommender does not take, lengths
-                that differ, a recommender that answers items alone.
-            TypeError: integer ids where strings were trained on, or the reverse.
+                that differ, a recommender that answers items alone, scores that are NaN.
+            TypeError: integer ids where strings were trained on, or the reverse; an argument of
+                another form.
         """
         given = {"exclude": exclude, "allow": allow, "history": history, **context}
         items, score = self._checked(
@@ -146,6 +151,7 @@ class Recommender:
         parsed = self.request_for_users(user_id, **request)
         check_k(k, self.k_max)
         items, score, ranks = self._ranked(parsed, k)
+        _check_scores(score)
         return self._as_ids(items), score, ranks
 
     def similar(
@@ -160,13 +166,18 @@ class Recommender:
             **context: raw values `[B]` by column of `item_columns`, or one for all. They override
                 what is stored of a known item.
 
-        Returns and raises as `recommend`.
+        Returns: as `recommend`.
+
+        Raises:
+            ValueError: as `recommend`; an item that is unknown, and of which the request brings no
+                feature. One such item refuses the batch: `knows` tells beforehand.
+            TypeError: as `recommend`.
         """
-        self._refuse_unless(self.answers_items, "users, not items")
-        given = {"exclude": exclude, "allow": allow, **context}
-        request = Request.parse(self, "item_id", item_id, given)
+        request = self.request_for_items(item_id, exclude=exclude, allow=allow, **context)
         check_k(k, self.k_max)
         items, score = self._similar(request, k)
+        _check_scores(score)
+        self._refuse_unknown(request, score)
         return self._as_ids(items), score
 
     def explain(
@@ -195,12 +206,14 @@ class Recommender:
             "reasons": [...]}, ...]`. Empty where nothing speaks for the item.
 
         Raises:
-            ValueError: an unknown item; a recommender that does not explain.
+            ValueError: an unknown item, a num below 1, a recommender that does not explain.
+            TypeError: as `recommend`.
         """
         self._refuse_unless(self.explains, "without explanations")
         given = {"exclude": exclude, "allow": allow, "history": history, **context}
         request = self.request_for_users([user_id], exclude_seen=exclude_seen, **given)
-        return self.answer_reasons(request, self.catalog.known_item(item_id), num)
+        item = row_ids("item_id", [item_id], tf.as_dtype(self.id_types["item_id"]))[0]
+        return self.answer_reasons(request, self.catalog.known_item(item), num)
 
     def request_for_users(
         self, user_id: Any, *, exclude_seen: bool | Sequence[bool] | np.ndarray = False, **given
@@ -209,6 +222,26 @@ class Recommender:
         self._refuse_unless(self.answers_users, "items, not users")
         asked = None if exclude_seen is False else exclude_seen
         return Request.parse(self, "user_id", user_id, {"exclude_seen": asked, **given})
+
+    def request_for_items(self, item_id: Any, **given) -> Request:
+        """The arguments of `similar`, parsed and checked."""
+        self._refuse_unless(self.answers_items, "users, not items")
+        return Request.parse(self, "item_id", item_id, given)
+
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """Which users or items the recommender knows.
+
+        Args:
+            key: "user_id" or "item_id".
+            ids: raw ids `[n]`.
+
+        Returns:
+            bool `[n]`; None where it cannot tell, as of users where an export lacks its model.
+        """
+        if self.catalog is None:
+            return None
+        side = self.catalog.users if key == "user_id" else self.catalog.items
+        return side.encode(ids) > 0
 
     def answer_rows(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         """`recommend_rows` of a parsed request: what a merge asks of its channels."""
@@ -220,6 +253,7 @@ class Recommender:
 
         Empty where the recommender does not explain.
         """
+        check_num(num)
         return self._explain(request, item, num) if self.explains else []
 
     def inputs_of(self, key: str) -> dict[str, tf.TensorSpec]:
@@ -258,8 +292,26 @@ class Recommender:
 
     def _checked(self, request, k):
         check_k(k, self.k_max)
-        return self._recommend(request, k)
+        items, score = self._recommend(request, k)
+        _check_scores(score)
+        return items, score
+
+    def _refuse_unknown(self, request, score):
+        """Refuses items of which nothing is known; none of them is answered with anything."""
+        empty = np.flatnonzero((score[:, 0] == -np.inf) & ~request.described)
+        known = self.knows("item_id", request.ids[empty]) if len(empty) else None
+        if known is not None and not known.all():
+            some = ", ".join(map(repr, request.ids[empty[~known]][:3].tolist()))
+            raise ValueError(f"item {some} is unknown, and the request brings no feature of it")
 
     def _refuse_unless(self, does: bool, what: str) -> None:
         if not does:
             raise ValueError(f"{type(self).__name__} answers {what}")
+
+
+def _check_scores(score):
+    """Refuses NaN, in whose order nothing can be said of items."""
+    if np.isnan(score).any():
+        raise ValueError(
+            "the scores are NaN: the model has diverged, or a feature of the request is NaN"
+        )

@@ -12,7 +12,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.explanations import largest_shares
-from tf_recall.recommend.filters import flat, left_out
+from tf_recall.recommend.filters import among, flat, left_out, pairs
 from tf_recall.recommend.products import first, together, top_changed, top_in_order
 
 BLOCK = 4096  # users answered at once
@@ -163,10 +163,10 @@ class SparseChannel(Recommender):
 
     def _among(self, left, allow):
         """The items of positive score among those allowed, `[B, item rows]` CSR, best first."""
-        allowed = _indicator(*flat(allow), (len(allow), self.right.shape[1]))
+        allowed = np.unique(pairs(*flat(allow)))
 
         def only_allowed(values, row, column):
-            return np.where(np.asarray(allowed[row, column]).ravel() > 0, values, 0)
+            return np.where(among(pairs(row, column), allowed), values, 0)
 
         return top_changed(left, self._with_filter, max(1, allow.shape[1]), only_allowed)
 
