@@ -160,11 +160,34 @@ def test_query_answers_with_items_like_an_item(trained, folder):
     assert nearest not in run(*ask, "--exclude", nearest)["similar"]
     assert run(*ask, "--allow", f"{second},{first},none")["similar"] == [second]
     title = pd.read_csv(folder / "items.csv").set_index("item_id")["title"][first]
-    both = run(*ask, "--item-id", "nothing", "--feature", f"title={title}", "-k", 3)["answers"]
-    assert [len(one["similar"]) for one in both] == [3, 3]
-    assert (
-        both[1]["similar"]
-        != run("query", trained["model"], "--item-id", "nothing", "-k", 3)["similar"]
+    both = run(*ask, "--item-id", "nothing", "--feature", f"title={title}", "-k", 3)
+    assert [len(one["similar"]) for one in both["answers"]] == [3, 3]
+    assert both["unknown"] == {"item_id": ["nothing"]}
+    assert "item 'nothing' is unknown, and the request brings no feature of it" in refused(
+        *ask, "--item-id", "nothing"
+    )
+
+
+def test_query_takes_ids_in_one_form_and_tells_which_are_unknown(trained):
+    ask = "query", trained["model"], "--user-id", "u1", "-k", 5
+    first, second, third = run(*ask)["item_id"][:3]
+    answer = run(*ask, "--exclude", f"{first}, {second}")
+    assert answer["item_id"][0] == third and "unknown" not in answer
+    answer = run(*ask, "--exclude", f'"a,b",{first}', "--allow", f"{first},{second},typo")
+    assert answer["item_id"] == [second]
+    assert answer["unknown"] == {"exclude": ["a,b"], "allow": ["typo"]}
+    result = CliRunner().invoke(main, [*map(str, ask), "--user-id", "u2, nobody"])
+    assert "user_id is unknown to the model: nobody" in result.stderr
+    answer = json.loads(result.stdout)
+    assert [one["user_id"] for one in answer["answers"]] == ["u1", "u2", "nobody"]
+    assert answer["unknown"] == {"user_id": ["nobody"]}
+
+
+def test_query_refuses_features_that_cannot_be_meant(trained):
+    ask = "query", trained["model"], "--user-id", "u1"
+    assert "--feature names a column, and k is none" in refused(*ask, "--feature", "k=1")
+    assert "--feature gives device twice, 'ios' and 'web'" in refused(
+        *ask, "--feature", "device=ios", "--feature", "device=web"
     )
 
 
@@ -332,6 +355,13 @@ def test_integer_ids_are_typed_as_they_are(folder):
     assert len(answer["item_id"]) == 3 and all(isinstance(item, int) for item in answer["item_id"])
     assert not {1, 2} & set(answer["item_id"])
     assert "whole numbers, not seven" in refused("query", path, "--user-id", "seven")
+    assert "--exclude takes ids; -1 stands for a missing one" in refused(
+        "query", path, "--user-id", 7, "--exclude=1,-1"
+    )
+    assert "must fit 64 bits with a sign" in refused("query", path, "--user-id", 2**63)
+    assert run("query", path, "--user-id", 7, "--exclude", f"1, {2**40}")["unknown"] == {
+        "exclude": [2**40]
+    }
     answer = run("query", path, "--item-id", 7, "-k", 3, "--exclude", "1,2")
     assert (
         answer["item_id"] == 7

@@ -66,6 +66,17 @@ def test_the_users_of_a_file_each_once(model, tmp_path, suffix):
     assert Lists.load(tmp_path / "l.parquet").ids.tolist() == users[[0, 1, 3]].tolist()
 
 
+def test_users_that_are_unknown_are_told(model, tmp_path):
+    kind = load(model).id_types["user_id"]
+    known, unknown = (["3", "4"], "9\0") if kind == "string" else ([3, 4], 999)
+    pd.DataFrame({"user_id": [*known, unknown]}).to_parquet(tmp_path / "users.parquet")
+    answer = run(
+        model, "--out", tmp_path / "l.parquet", "-k", 5, "--users", tmp_path / "users.parquet"
+    )
+    assert answer["users"] == 3 and answer["unknown_users"] == 1
+    assert Lists.load(tmp_path / "l.parquet").ids.tolist() == [*known, unknown]
+
+
 def test_on_to_redis(model, tmp_path, monkeypatch):
     loads = []
     monkeypatch.setattr(redis_store, "connect", lambda url: loads.append(url))

@@ -147,7 +147,7 @@ def export(model: str, name: str, out: str, sets: Sequence[str]) -> dict:
 @click.argument("model")
 @click.option("--user-id", "users", **IDS, help="Users to query for.")
 @click.option("--item-id", "items", **IDS, help="Or: items to find similar items of.")
-@click.option("-k", default=10, show_default=True, help="How many items.")
+@click.option("-k", type=int, help="How many items; by default 10, or all where there are fewer.")
 @click.option("--exclude", **IDS, help="Items to filter out.")
 @click.option("--allow", **IDS, help="The only items to choose from.")
 @click.option(
@@ -170,7 +170,7 @@ def query(
     model: str,
     users: Sequence[str],
     items: Sequence[str],
-    k: int,
+    k: int | None,
     seen: bool | None,
     features: Sequence[str],
     **lists: Sequence[str],
@@ -189,10 +189,11 @@ def query(
         raise ValueError(
             "--seen and --no-seen are for users: they go with --user-id, not with --item-id"
         )
+    request = _features(features)
     recommender = load(model)
     if items and not recommender.answers_items:
         raise ValueError(f"{model} answers users, not items: give --user-id")
-    request = _features(features)
+    k = min(10, recommender.k_max) if k is None else k
     for name, texts in lists.items():
         if texts:
             request[name] = typed_ids(f"--{name}", texts, recommender.id_types["item_id"])
@@ -209,6 +210,8 @@ def query(
         answers = recommender.recommend(ids, k, **request)
         key = "user_id"
         column = "item_id"
+    for name, values in unknown.items():
+        click.echo(f"{name} is unknown to the model: {', '.join(map(str, values))}")
     answers = [
         {key: one, **_kept(column, *answer)} for one, *answer in zip(ids, *answers, strict=True)
     ]
@@ -225,7 +228,9 @@ def query(
 @main.command()
 @click.argument("model")
 @click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
-@click.option("-k", default=100, show_default=True, help="How many items, at most.")
+@click.option(
+    "-k", type=int, help="How many items at most; by default 100, or all where there are fewer."
+)
 @click.option(
     "--seen/--no-seen",
     default=False,
@@ -251,7 +256,7 @@ def query(
 def lists(
     model: str,
     out: str,
-    k: int,
+    k: int | None,
     seen: bool,
     users: str,
     url: str | None,
@@ -274,6 +279,7 @@ def lists(
     if url is not None:
         connect(url)  # fails before the work
     recommender = load(model)
+    k = min(100, recommender.k_max) if k is None else k
     if users == "all" and recommender.catalog is None:
         raise ValueError(f"{model} was exported without its users: give --users FILE")
     ids = recommender.catalog.users.ids if users == "all" else _users(recommender, users)
@@ -333,7 +339,7 @@ def _features(pairs):
 
 
 def _unknown(parse, ids, request):
-    """What of a request the model does not know, by argument; told on standard error too."""
+    """What of a request the model does not know, by argument."""
     import numpy as np
 
     try:
@@ -344,8 +350,6 @@ def _unknown(parse, ids, request):
     for name, array in parsed.arrays.items():
         if array.dtype.kind == "f" and request.get(name) and np.isnan(array).any():
             unknown[name] = [request[name]]
-    for name, values in unknown.items():
-        click.echo(f"{name} is unknown to the model: {', '.join(map(str, values))}")
     return unknown
 
 

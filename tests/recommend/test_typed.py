@@ -31,17 +31,13 @@ def test_ids_by_hand(texts, ids):
 
 @pytest.mark.parametrize("text", ["", " ", ",", "a,", ",a", "a,,b", '""', 'a,""', "a, ,b"])
 def test_an_empty_id_is_refused(text):
-    with pytest.raises(
-        ValueError, match="--allow takes ids with commas between them; one is empty"
-    ):
+    with pytest.raises(ValueError, match="--allow takes ids with commas between .*; one is empty"):
         typed_ids("--allow", ["x", text], "string")
 
 
 @pytest.mark.parametrize("text", ['"a', '"a"b', 'x,"a,b', '"a" "b"'])
 def test_quotes_match(text):
-    with pytest.raises(
-        ValueError, match="--allow takes ids .* in double quotes; the quotes do not"
-    ):
+    with pytest.raises(ValueError, match="--allow takes ids .* double quotes; the quotes do not"):
         typed_ids("--allow", [text], "string")
 
 
