@@ -181,7 +181,7 @@ def query(
     stands in double quotes: --exclude '"a,b",c'. Ids that the model does not know are reported.
     """
     from tf_recall.export.load import load
-    from tf_recall.recommend.typed import typed_ids
+    from tf_recall.recommend.typed import typed_features, typed_ids, unknown_of
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
@@ -189,7 +189,7 @@ def query(
         raise ValueError(
             "--seen and --no-seen are for users: they go with --user-id, not with --item-id"
         )
-    request = _features(features)
+    request = typed_features(features)
     recommender = load(model)
     if items and not recommender.answers_items:
         raise ValueError(f"{model} answers users, not items: give --user-id")
@@ -199,14 +199,14 @@ def query(
             request[name] = typed_ids(f"--{name}", texts, recommender.id_types["item_id"])
     if items:
         ids = typed_ids("--item-id", items, recommender.id_types["item_id"])
-        unknown = _unknown(recommender.request_for_items, ids, request)
+        unknown = unknown_of(recommender.request_for_items, ids, request)
         answers = recommender.similar(ids, k, **request)
         key = "item_id"
         column = "similar"
     else:
         ids = typed_ids("--user-id", users, recommender.id_types["user_id"])
         request["exclude_seen"] = not seen
-        unknown = _unknown(recommender.request_for_users, ids, request)
+        unknown = unknown_of(recommender.request_for_users, ids, request)
         answers = recommender.recommend(ids, k, **request)
         key = "user_id"
         column = "item_id"
@@ -319,38 +319,6 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
         click.echo(finding)
     click.echo(f"{len(findings)} finding(s)")
     return {"findings": [vars(finding) for finding in findings]}
-
-
-def _features(pairs):
-    """The values of `--feature` by name, each as text."""
-    from tf_recall.features.base import RESERVED
-
-    features = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--feature takes NAME=VALUE, not {pair!r}")
-        if name in RESERVED:
-            raise ValueError(f"--feature names a column, and {name} is none: it has its own option")
-        if name in features:
-            raise ValueError(f"--feature gives {name} twice, {features[name]!r} and {value!r}")
-        features[name] = value
-    return features
-
-
-def _unknown(parse, ids, request):
-    """What of a request the model does not know, by argument."""
-    import numpy as np
-
-    try:
-        parsed = parse(ids, **request)
-    except TypeError as error:
-        raise ValueError(str(error)) from error
-    unknown = parsed.unknown()
-    for name, array in parsed.arrays.items():
-        if array.dtype.kind == "f" and request.get(name) and np.isnan(array).any():
-            unknown[name] = [request[name]]
-    return unknown
 
 
 def _users(recommender, path):

@@ -53,10 +53,12 @@ def numbers(name: str, value: Any, rows: int) -> np.ndarray:
     """
     values = _values(name, value, "one number", rows)
     if flat_of(values, PLAIN):
-        column = _float64(name, values)
-    else:
-        worded = any(issubclass(kind, str) for kind in kinds(values))
+        return np.broadcast_to(_finite(_float64(name, values)), rows)
+    worded = any(issubclass(kind, str) for kind in kinds(values))
+    try:
         column = to_number(pd.Series(values, dtype=object if worded else None), name)
+    except OverflowError:
+        _refuse_large(name, values)
     return np.broadcast_to(_finite(column), rows)
 
 
@@ -115,7 +117,11 @@ def _float64(name: str, values: Sequence | np.ndarray) -> np.ndarray:
     try:
         return np.asarray(values, np.float64)
     except OverflowError:
-        raise ValueError(f"{name} holds a number that is too large: {shown(values)}") from None
+        _refuse_large(name, values)
+
+
+def _refuse_large(name, values):
+    raise ValueError(f"{name} holds a number that is too large: {shown(values)}") from None
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

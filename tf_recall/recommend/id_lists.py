@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
+from tf_recall.data.ids import MISSING, kind_of, raw_ids
 from tf_recall.recommend.forms import (
     NOTHING,
     check_unicode,
@@ -90,10 +90,15 @@ def _known(name: str, values: Sequence | np.ndarray, dtype: tf.DType) -> np.ndar
 
 def _typed(name: str, values: Sequence | np.ndarray, dtype: tf.DType) -> np.ndarray:
     """Raw ids of a flat list, of the type that the recommender knows."""
-    ids = raw_ids(values, name)
-    if is_missing(ids).all():
-        return np.full(ids.shape, MISSING[dtype.name], object if dtype == tf.string else np.int64)
+    if not kinds(values).isdisjoint(NOTHING[1:]):
+        values = [None if each is pd.NA or each is pd.NaT else each for each in values]
+    try:
+        ids = raw_ids(values, name)
+    except OverflowError:  # of a large integer beside a float
+        raise ValueError(f"{name} must fit 64 bits with a sign; got {shown(values)}") from None
     if kind_of(ids) != dtype.name:
+        if pd.isna(np.array(values, dtype=object)).all():
+            return np.full(len(ids), MISSING[dtype.name], dtype.as_numpy_dtype)
         raise TypeError(
             f"{name} must hold {dtype.name} ids, as the training data did; got {shown(values)}"
         )
