@@ -76,7 +76,7 @@ def tried(inputs, name, value):
     try:
         return batch(inputs, "user_id", {**request, name: value})[name]
     except (TypeError, ValueError) as error:
-        assert "\n" not in str(error) and name in str(error) and len(str(error)) < 500
+        assert "\n" not in str(error) and name in str(error) and len(str(error)) < 2000
         return None
 
 
@@ -119,7 +119,7 @@ def lists_by_hand(value, is_id, sets):
         lists = [lists, lists]
     elif lists is not None:
         lists = [listed(each, sets) for each in lists]
-    if lists is None or len(lists) != 2 or None in lists:
+    if lists is None or len(lists) != 2 or any(each is None for each in lists):
         return None
     if not all(is_id(each) for line in lists for each in line):
         return None
@@ -142,7 +142,7 @@ def test_lists_of_text_ids(name, value):
             found, expected = map(sorted, found), map(sorted, expected)
         assert list(found) == without_padding(list(expected), "")
     elif expected is not None:  # refused for no reason but ids in str beside ids in bytes
-        assert b"" in value or any(isinstance(one, bytes) for one in flattened(value))
+        assert any(isinstance(one, bytes) for one in flattened(value))
 
 
 def flattened(value):
@@ -271,7 +271,7 @@ def test_an_answer_is_that_of_the_plain_request(popular, exclude, allow, seen, k
     try:
         items, _ = popular.recommend(users, k, exclude=exclude, allow=allow, exclude_seen=seen)
     except (TypeError, ValueError) as error:
-        assert "\n" not in str(error) and len(str(error)) < 500
+        assert "\n" not in str(error) and len(str(error)) < 2000
         return
     assert isinstance(k, (int, np.integer)) and not isinstance(k, bool) and 1 <= k <= 3
     assert None not in lists and (seen is None or isinstance(seen, (bool, np.bool_)))
