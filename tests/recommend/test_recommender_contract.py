@@ -388,9 +388,14 @@ def test_similar_items(made, world):
             made.similar(items, 5, allow=["i1"])
     with pytest.raises(ValueError, match="takes no weather; it takes .*item_id"):
         made.similar(items, 5, weather="rain")
-    for unknown in ("nowhere", [*items, "nowhere", None], items[0] + "\0"):
+    strangers = ["nowhere", None, items[0] + "\0"]
+    for unknown in (*strangers, strangers):
         with pytest.raises(ValueError, match="item .* is unknown, and the request brings no"):
             made.similar(unknown, 5)
+    found, score = made.similar([*strangers, items[0]], 5)  # among others they have nothing
+    assert (found[:3] == "").all() and (score[:3] == -np.inf).all()
+    np.testing.assert_array_equal(found[3], made.similar(items[0], 5)[0][0])
+    assert [part.shape for part in made.similar([], 5)] == [(0, 5)] * 2
 
 
 def test_what_does_not_answer_users_says_so(made, world):

@@ -165,8 +165,9 @@ def test_items_like_an_item_within_the_lists(hand):
 def test_an_unknown_item_is_answered_from_the_features_given(hand):
     answer = hand.similar(["new", "c"], k=3, vector=[[0, 1], [np.nan] * 2])
     check(answer, [["c", "d", "b"], ["d", "b", "a"]], [[1, 0.5, 0.25], [0.5, 0.25, 0]])
-    # of nothing known there is no answer; one such item refuses the batch
-    for asked, given in (("new", {}), (["a", "new"], {}), (["new"], {"vector": [1, np.nan]})):
+    # of nothing known there is no answer
+    check(hand.similar(["new", "a"], k=2), [["", ""], ["b", "d"]], [[-INF, -INF], [0.75, 0.5]])
+    for asked, given in (("new", {}), (["new"] * 2, {}), (["new"], {"vector": [1, np.nan]})):
         with pytest.raises(ValueError, match="item 'new' is unknown, and the request brings no"):
             hand.similar(asked, k=4, **given)
     # what is known has an answer, be it empty

@@ -21,6 +21,8 @@ from tf_recall.recommend.embedding import EmbeddingRecommender
 if TYPE_CHECKING:
     import keras
 
+FEW = 8  # answers whose texts are sooner made objects of Python than cut to k in TensorFlow
+
 
 def load(path: str | Path) -> "LoadedService | MultiChannel":
     """Loads an export, checked for completeness.
@@ -134,7 +136,7 @@ class LoadedService(EmbeddingRecommender):
 
     def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
         """As `Recommender.knows`; items are found through the exported ids."""
-        return self._index.get_indexer(ids) >= 0 if key == "item_id" else super().knows(key, ids)
+        return self._index.get_indexer(ids) > 0 if key == "item_id" else super().knows(key, ids)
 
     def _recommend(self, request, k):
         return self._best("serving_default", request.arrays, k)
@@ -154,8 +156,10 @@ class LoadedService(EmbeddingRecommender):
 
     def _best(self, endpoint, arrays, k):
         answer = self._ask(endpoint, arrays)
-        # cut first: each text becomes an object of Python
-        return raw_ids(answer["item_id"][:, :k].numpy()), answer["score"][:, :k].numpy()
+        items = answer["item_id"]
+        if len(items) > FEW:
+            items = tf.slice(items, [0, 0], [-1, k])
+        return raw_ids(items.numpy()[:, :k]), answer["score"].numpy()[:, :k]
 
     def _ask(self, endpoint, arrays):
         specs = self._specs(endpoint)

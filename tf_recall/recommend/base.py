@@ -161,7 +161,8 @@ class Recommender:
 
         Args:
             item_id: raw ids `[B]`, or one. Of an unknown item nothing is known but the features
-                given.
+                given; without any it has an empty row, and where all items are such they are
+                refused.
             k, exclude, allow: as for `recommend`.
             **context: raw values `[B]` by column of `item_columns`, or one for all. They override
                 what is stored of a known item.
@@ -169,8 +170,7 @@ class Recommender:
         Returns: as `recommend`.
 
         Raises:
-            ValueError: as `recommend`; an item that is unknown, and of which the request brings no
-                feature. One such item refuses the batch: `knows` tells beforehand.
+            ValueError: as `recommend`; all items are unknown, and the request brings no feature.
             TypeError: as `recommend`.
         """
         request = self.request_for_items(item_id, exclude=exclude, allow=allow, **context)
@@ -297,11 +297,12 @@ class Recommender:
         return items, score
 
     def _refuse_unknown(self, request, score):
-        """Refuses items of which nothing is known; none of them is answered with anything."""
-        empty = np.flatnonzero((score[:, 0] == -np.inf) & ~request.described)
-        known = self.knows("item_id", request.ids[empty]) if len(empty) else None
-        if known is not None and not known.all():
-            some = ", ".join(map(repr, request.ids[empty[~known]][:3].tolist()))
+        """Refuses a request of items of none of which anything is known."""
+        if not len(request) or (score[:, 0] > -np.inf).any() or request.described.any():
+            return
+        known = self.knows("item_id", request.ids)
+        if known is not None and not known.any():
+            some = ", ".join(map(repr, dict.fromkeys(request.ids[:3].tolist())))
             raise ValueError(f"item {some} is unknown, and the request brings no feature of it")
 
     def _refuse_unless(self, does: bool, what: str) -> None:
