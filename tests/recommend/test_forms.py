@@ -137,6 +137,7 @@ def test_the_forms_of_whole_ids(ids, says):
         ("city", b"\xff", ValueError),
         ("age", [[1], [2]], TypeError),
         ("age", 10**400, ValueError),
+        ("age", np.timedelta64(1, "s"), TypeError),
         ("age", "nan", ValueError),
         ("taste", ["1", "2"], TypeError),
         ("taste", [[1], [2, 3]], TypeError),

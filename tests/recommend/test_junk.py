@@ -132,6 +132,7 @@ def lists_by_hand(value, is_id, sets):
 @example(value=[["i1"], "i2"])
 @example(value=["i1\0", "i2"])
 @example(value={"i1": 1})
+@example(value={"i1"})
 def test_lists_of_text_ids(name, value):
     expected = lists_by_hand(value, is_text, sets=name == "exclude")
     found = tried(INPUTS, name, value)
