@@ -47,8 +47,9 @@ def answers_json(command: Callable[..., dict]) -> Callable[..., None]:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 result = command(*args, **kwargs)
-        except (ValueError, OSError, ImportError) as error:
-            raise click.ClickException(str(error)) from error
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            line = " ".join(str(error).split("\n")) or type(error).__name__
+            raise click.ClickException(line) from error
         click.echo(json.dumps(result, default=str))
 
     return wrapped

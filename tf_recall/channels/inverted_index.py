@@ -11,6 +11,7 @@ from scipy import sparse
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.channels.metrics import Count, Metric
 from tf_recall.data.likes import Likes, binary
+from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom1
 from tf_recall.features.words import MultiValued, as_words
 from tf_recall.recommend.products import first, ordered
 from tf_recall.recommend.sparse import SparseChannel
@@ -71,11 +72,11 @@ class InvertedIndex(SparseChannel):
         self,
         attributes: str | dict | list[str | dict],
         metric: Metric | None = None,
-        top: int = 500,
-        last: int | None = None,
-        half_life: float | None = None,
-        weight: str = "weight",
-        strength: float = 10.0,
+        top: WholeFrom1 = 500,
+        last: WholeFrom1 | None = None,
+        half_life: NumberAbove0 | None = None,
+        weight: Column = "weight",
+        strength: NumberAbove0 = 10.0,
     ):
         check_counts(top=top, last=last)
         if not strength > 0:

@@ -57,7 +57,7 @@ def folder_aside(parent: str | Path, name: str) -> Iterator[Path]:
     Folders that killed processes left under the same name are removed first.
     """
     path = Path(parent) / name
-    for left in path.parent.glob(f".{glob.escape(name)}.*.part"):
+    for left in path.parent.glob(f".{glob.escape(name)}.{'[0-9a-f]' * 32}.part"):
         with contextlib.suppress(OSError), _held(left):  # refused while its writer lives
             shutil.rmtree(left)
     aside = _aside(path)

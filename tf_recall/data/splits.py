@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, Seed, Share, ShareAbove0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Split:
     validation: Interactions | None = None
 
 
-def by_time(interactions: Interactions, test: float = 0.1, validation: float = 0.0) -> Split:
+def by_time(interactions: Interactions, test: ShareAbove0 = 0.1, validation: Share = 0.0) -> Split:
     """Splits by time: the latest events are the test, those just before them the validation.
 
         train < cut_1 <= validation < cut_2 <= test      (times)
@@ -88,7 +89,7 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
 
 
 def leave_last_session_out(
-    interactions: Interactions, column: str, validation: bool = False
+    interactions: Interactions, column: Column, validation: bool = False
 ) -> Split:
     """Splits off each user's last session as the test, and with `validation` the one before it.
 
@@ -132,7 +133,7 @@ def leave_last_session_out(
 
 
 def random(
-    interactions: Interactions, test: float = 0.2, validation: float = 0.0, seed: int = 0
+    interactions: Interactions, test: ShareAbove0 = 0.2, validation: Share = 0.0, seed: Seed = 0
 ) -> Split:
     """Splits events at random.
 
@@ -154,7 +155,7 @@ def random(
 
 
 def by_user(
-    interactions: Interactions, test: float = 0.1, validation: float = 0.0, seed: int = 0
+    interactions: Interactions, test: ShareAbove0 = 0.1, validation: Share = 0.0, seed: Seed = 0
 ) -> Split:
     """Splits users at random, each with all events: measures users that training has not seen.
 
@@ -180,7 +181,7 @@ def files(
     interactions: Interactions,
     test: str | Path | Interactions,
     validation: str | Path | Interactions | None = None,
-    columns: dict | None = None,
+    columns: dict[str, Column] | None = None,
 ) -> Split:
     """A split that was made before: `interactions` are the train part, the others are files.
 

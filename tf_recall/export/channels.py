@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.names import check_name
 from tf_recall.export.versions import CHANNELS
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.sparse import SparseChannel
@@ -29,8 +30,10 @@ def write_channels(
             not counted.
 
     Raises:
-        ValueError: a counted channel, or a merge, of a class that is not registered.
+        ValueError: a counted channel, or a merge, of a class that is not registered; a channel
+            whose name is not a plain name of one folder.
     """
+    _check_names(multi.channels, "channels")
     settings = {"channels": {}, "merge": described("merge", multi.merge), "depth": multi.depth}
     for name, channel in multi.channels.items():
         home = folder / "channels" / name
@@ -54,9 +57,10 @@ def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> 
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: one is damaged.
+        ValueError: one is damaged, or a channel's name is not a plain name of one folder.
     """
     settings = json.loads((folder / CHANNELS).read_text())
+    _check_names(settings["channels"], str(folder / CHANNELS))
     catalog = Catalog.load(folder / "catalog")
     channels = {}
     for name, values in settings["channels"].items():
@@ -66,3 +70,8 @@ def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> 
         else:
             channels[name] = part("channel", values).load(home, catalog)
     return MultiChannel(channels, catalog, part("merge", settings["merge"]), settings["depth"])
+
+
+def _check_names(names, where):
+    for name in names:
+        check_name(f"{where}: a name", name)

@@ -4,8 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
+from tf_recall.data import notation
 from tf_recall.data.atomic import folder_aside, rename_folder
 
 CHANNELS = "channels.json"
@@ -54,7 +53,7 @@ def publish(directory: Path, version: int | None, write: Callable[[Path], None])
 
 def write_notes(folder: Path, config: dict | None, metrics: dict | None) -> None:
     """Writes how a model was made and how good it is."""
-    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
+    (folder / "config.yaml").write_text(notation.write(dict(config or {})), encoding="utf-8")
     figures = json.dumps(dict(metrics or {}), indent=2, default=float)
     (folder / "metrics.json").write_text(figures + "\n")
 

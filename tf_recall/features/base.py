@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.draws import unit_of
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, Seed, Share, WholeFrom1
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
 
@@ -47,7 +48,7 @@ class Feature(keras.layers.Layer):
     history_length = 0
     width: int | None = None
 
-    def __init__(self, column: str | None, name: str | None = None, **kwargs) -> None:
+    def __init__(self, column: Column | None, name: str | None = None, **kwargs) -> None:
         super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
         if column is not None:
             check_column(column)
@@ -237,10 +238,10 @@ class SeenFeature(Feature):
 
     def __init__(
         self,
-        column: str | None,
-        dim: int = 32,
-        unknown_rate: float = 0.01,
-        seed: int = 0,
+        column: Column | None,
+        dim: WholeFrom1 = 32,
+        unknown_rate: Share = 0.01,
+        seed: Seed = 0,
         **kwargs,
     ) -> None:
         super().__init__(column, **kwargs)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features.base import SeenFeature
 from tf_recall.features.numbers import Buckets
 from tf_recall.features.words import Categorical
@@ -47,10 +48,10 @@ class Crossed(SeenFeature):
 
     def __init__(
         self,
-        parts: list,
-        dim: int = 32,
-        unknown_rate: float = 0.01,
-        seed: int = 0,
+        parts: list[str | dict],
+        dim: WholeFrom1 = 32,
+        unknown_rate: Share = 0.01,
+        seed: Seed = 0,
         name: str | None = None,
         **kwargs,
     ):

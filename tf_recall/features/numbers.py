@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import Column, WholeFrom1, WholeFrom2
 from tf_recall.data.values import to_number
 from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding
@@ -137,7 +138,9 @@ class Buckets(NumberFeature):
         >>> FeatureTower("user", [Id(), Buckets("age", num_buckets=10)])
     """
 
-    def __init__(self, column: str, dim: int = 8, num_buckets: int = 100, **kwargs):
+    def __init__(
+        self, column: Column, dim: WholeFrom1 = 8, num_buckets: WholeFrom2 = 100, **kwargs
+    ):
         super().__init__(column, **kwargs)
         if num_buckets < 2:
             raise ValueError(f"num_buckets must be at least 2, not {num_buckets}")

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, Seed, Share, WholeFrom1
 from tf_recall.data.values import to_text
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.features.base import Feature, SeenFeature
@@ -38,10 +39,10 @@ class Id(SeenFeature):
 
     def __init__(
         self,
-        dim: int = 32,
-        unknown_rate: float = 0.01,
-        seed: int = 0,
-        min_count: int = 1,
+        dim: WholeFrom1 = 32,
+        unknown_rate: Share = 0.01,
+        seed: Seed = 0,
+        min_count: WholeFrom1 = 1,
         name: str = "id",
         **kwargs,
     ):
@@ -82,7 +83,9 @@ def as_words(raw: Any) -> np.ndarray:
 class VocabularyFeature(Feature):
     """The base of features whose codes are rows of a vocabulary; row 0 is for unseen values."""
 
-    def __init__(self, column: str, dim: int = 8, max_size: int = 100_000, **kwargs):
+    def __init__(
+        self, column: Column, dim: WholeFrom1 = 8, max_size: WholeFrom1 = 100_000, **kwargs
+    ):
         super().__init__(column, **kwargs)
         self.width = dim
         self.max_size = max_size
@@ -156,7 +159,12 @@ class BagOfWords(VocabularyFeature):
     """
 
     def __init__(
-        self, column: str, dim: int = 8, max_size: int = 100_000, length: int = 32, **kwargs
+        self,
+        column: Column,
+        dim: WholeFrom1 = 8,
+        max_size: WholeFrom1 = 100_000,
+        length: WholeFrom1 = 32,
+        **kwargs,
     ):
         super().__init__(column, dim, max_size, **kwargs)
         if length < 1:
@@ -215,10 +223,10 @@ class MultiValued(BagOfWords):
 
     def __init__(
         self,
-        column: str,
-        dim: int = 8,
-        max_size: int = 100_000,
-        length: int = 32,
+        column: Column,
+        dim: WholeFrom1 = 8,
+        max_size: WholeFrom1 = 100_000,
+        length: WholeFrom1 = 32,
         separator: str = "|",
         **kwargs,
     ):
@@ -264,7 +272,12 @@ class Text(BagOfWords):
     """
 
     def __init__(
-        self, column: str, dim: int = 32, max_size: int = 10_000, length: int = 32, **kwargs
+        self,
+        column: Column,
+        dim: WholeFrom1 = 32,
+        max_size: WholeFrom1 = 10_000,
+        length: WholeFrom1 = 32,
+        **kwargs,
     ):
         super().__init__(column, dim, max_size, length, **kwargs)
 

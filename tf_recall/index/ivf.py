@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ranges import Seed, ShareTo1, WholeFrom1
 from tf_recall.index.base import MOST_SCORES, Index, checked_settings, in_parts
 from tf_recall.index.lists import directions, partition
 from tf_recall.index.recall import Truth
@@ -44,10 +45,10 @@ class IVF(Index):
 
     def __init__(
         self,
-        num_lists: int | None = None,
-        num_probes: int | None = None,
-        min_recall: float = 0.95,
-        seed: int = 0,
+        num_lists: WholeFrom1 | None = None,
+        num_probes: WholeFrom1 | None = None,
+        min_recall: ShareTo1 = 0.95,
+        seed: Seed = 0,
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes)

@@ -5,6 +5,7 @@ import uuid
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ranges import ShareTo1, WholeFrom1
 from tf_recall.index.base import Index, checked_settings
 from tf_recall.index.recall import DEPTH, Truth
 
@@ -48,10 +49,10 @@ class ScaNN(Index):
 
     def __init__(
         self,
-        num_lists: int | None = None,
-        num_probes: int | None = None,
-        reorder: int | None = None,
-        min_recall: float = 0.95,
+        num_lists: WholeFrom1 | None = None,
+        num_probes: WholeFrom1 | None = None,
+        reorder: WholeFrom1 | None = None,
+        min_recall: ShareTo1 = 0.95,
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes, reorder=reorder)

@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Crossed
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
@@ -54,9 +55,9 @@ class AirbnbU2I(Retriever):
 
     def __init__(
         self,
-        user_type: list,
-        item_type: list,
-        dim: int = 32,
+        user_type: list[str | dict],
+        item_type: list[str | dict],
+        dim: WholeFrom1 = 32,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import WholeFrom0, WholeFrom1
 from tf_recall.negatives.base import Batch, Candidates, Sampler
 from tf_recall.negatives.frequency import Counts, Frequency
 
@@ -113,7 +114,13 @@ class CrossBatch(_Positives):
 
     stale = True
 
-    def __init__(self, size: int, warm_up: int = 100, frequency: Frequency | None = None, **kwargs):
+    def __init__(
+        self,
+        size: WholeFrom1,
+        warm_up: WholeFrom0 = 100,
+        frequency: Frequency | None = None,
+        **kwargs,
+    ):
         super().__init__(frequency, **kwargs)
         if size < 1 or warm_up < 0:
             raise ValueError(

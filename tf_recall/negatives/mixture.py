@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import NumberAbove0
 from tf_recall.negatives.base import Batch, Candidates, Sampler
 from tf_recall.negatives.hard import HardSampler
 
@@ -123,7 +124,7 @@ class EasyHard(Sampler):
 
     gives_own = True
 
-    def __init__(self, easy: Sampler, hard: HardSampler, ratio: float = 100, **kwargs):
+    def __init__(self, easy: Sampler, hard: HardSampler, ratio: NumberAbove0 = 100, **kwargs):
         super().__init__(**kwargs)
         if not 0 < ratio < float("inf"):
             raise ValueError(f"ratio must be a number above 0, not {ratio!r}")

@@ -7,6 +7,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.draws import unit
+from tf_recall.data.ranges import Column, Seed, WholeFrom1
 from tf_recall.negatives.base import Batch, Candidates
 from tf_recall.negatives.frequency import check_counts
 from tf_recall.negatives.hard import HardSampler, own_vectors
@@ -40,7 +41,12 @@ class SameGroup(HardSampler):
     """
 
     def __init__(
-        self, column: str, num: int = 1, separator: str | None = None, seed: int = 0, **kwargs
+        self,
+        column: Column,
+        num: WholeFrom1 = 1,
+        separator: str | None = None,
+        seed: Seed = 0,
+        **kwargs,
     ):
         super().__init__(num, **kwargs)
         self.column = column

@@ -5,6 +5,7 @@ import numpy as np
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import WholeTo1000
 from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.data.stepwise import StepBatches
 from tf_recall.features.needs import Needs
@@ -38,7 +39,7 @@ class ItemPairs(Positives):
 
     query = "item"
 
-    def __init__(self, sessions: Recipe | None = None, window: int = 1) -> None:
+    def __init__(self, sessions: Recipe | None = None, window: WholeTo1000 = 1) -> None:
         check_whole(window=window)
         self.sessions = ByUser() if sessions is None else sessions
         self.window = window
@@ -111,7 +112,7 @@ class WalkPairs(Positives):
     query = None
     walks = True
 
-    def __init__(self, num_walks: int = 10, length: int = 5) -> None:
+    def __init__(self, num_walks: WholeTo1000 = 10, length: WholeTo1000 = 5) -> None:
         check_whole(num_walks=num_walks, length=length)
         self.num_walks = num_walks
         self.length = length

@@ -7,6 +7,7 @@ from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog, times_of
 from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.stepwise import StepBatches
 from tf_recall.data.tables import flags
 from tf_recall.features.needs import Needs
@@ -37,7 +38,7 @@ class UserItem(Positives):
 
     gives_history = True
 
-    def __init__(self, alpha: float | None = None, where: str | None = None):
+    def __init__(self, alpha: NumberAbove0 | None = None, where: Column | None = None):
         check_alpha(alpha)
         self.alpha = alpha
         self.where = where

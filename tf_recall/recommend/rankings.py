@@ -7,6 +7,7 @@ import numpy as np
 
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.likes import decay
+from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.values import column_of
 from tf_recall.recommend.filters import left_out
 from tf_recall.recommend.sparse import SparseChannel
@@ -157,7 +158,7 @@ class Trending(Ranking):
 
     kind = "trending"
 
-    def __init__(self, half_life: float = 7):
+    def __init__(self, half_life: NumberAbove0 = 7):
         if not half_life > 0:
             raise ValueError(f"half_life is a number of days above 0, got {half_life!r}")
         self.half_life = half_life
@@ -184,7 +185,7 @@ class Recent(Ranking):
 
     kind = "recent"
 
-    def __init__(self, column: str | None = None):
+    def __init__(self, column: Column | None = None):
         self.column = column
 
     def values(self, train):
@@ -222,7 +223,7 @@ class Operational(Ranking):
 
     kind = "operational"
 
-    def __init__(self, column: str):
+    def __init__(self, column: Column):
         self.column = column
 
     def values(self, train):

@@ -9,6 +9,14 @@ static and every operation has an XLA kernel. Of mixed precisions prefer bfloat1
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import (
+    NumberAbove0,
+    NumberFrom0,
+    Share,
+    ShareTo1,
+    WholeFrom1,
+    WholeFrom2,
+)
 from tf_recall.retrievers.keras_hooks import ClippingOptimizer, decays, slot, variables_of
 
 _REFUSED = {
@@ -109,9 +117,9 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
 
     def __init__(
         self,
-        learning_rate: float = 0.1,
-        initial_accumulator_value: float = 1e-6,
-        epsilon: float = 1e-7,
+        learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.1,
+        initial_accumulator_value: NumberFrom0 = 1e-6,
+        epsilon: NumberFrom0 = 1e-7,
         **kwargs,
     ) -> None:
         super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
@@ -146,6 +154,42 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
 
     Paper: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 2.
     """
+
+    def __init__(
+        self,
+        learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        beta_1: Share = 0.9,
+        beta_2: Share = 0.999,
+        epsilon: NumberFrom0 = 1e-7,
+        amsgrad: bool = False,
+        weight_decay: NumberFrom0 | None = None,
+        clipnorm: NumberAbove0 | None = None,
+        clipvalue: NumberAbove0 | None = None,
+        global_clipnorm: NumberAbove0 | None = None,
+        use_ema: bool = False,
+        ema_momentum: ShareTo1 = 0.99,
+        ema_overwrite_frequency: WholeFrom1 | None = None,
+        loss_scale_factor: NumberAbove0 | None = None,
+        gradient_accumulation_steps: WholeFrom2 | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            **kwargs,
+        )
 
     def update_rows(self, rows, gradient, variable, learning_rate):
         step = tf.cast(self.iterations + 1, variable.dtype)

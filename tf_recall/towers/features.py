@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.towers.base import Tower
 
@@ -185,7 +186,7 @@ class FeatureTower(TowerOfFeatures):
         self,
         entity: str,
         features: Sequence[Feature],
-        units: Sequence[int] = (),
+        units: Sequence[WholeFrom1] = (),
         normalize: bool = True,
         **kwargs,
     ) -> None:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, Seed, WholeFrom1
 from tf_recall.data.rejections import with_negatives
 from tf_recall.data.sources.synthetic import synthetic
 
 
 def files(
     interactions: str | Path,
-    columns: dict | None = None,
+    columns: dict[str, Column] | None = None,
     items: str | Path | None = None,
     users: str | Path | None = None,
     rejections: str | Path | None = None,
@@ -40,7 +41,10 @@ def files(
 
 
 def planted(
-    num_users: int = 1000, num_items: int = 2000, num_interactions: int = 50_000, seed: int = 0
+    num_users: WholeFrom1 = 1000,
+    num_items: WholeFrom1 = 2000,
+    num_interactions: WholeFrom1 = 50_000,
+    seed: Seed = 0,
 ) -> Interactions:
     """The interactions of a planted world, without files or network.
 
