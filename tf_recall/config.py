@@ -288,7 +288,7 @@ def _channels(channels):
             f"channels holds recommenders by name, `{{popular: popularity}}`, not {shown(channels)}"
         )
     for name in channels:
-        check_name("channels: a name", name)
+        check_name("channels", name)
     return {name: as_mapping(values, f"channels.{name}") for name, values in channels.items()}
 
 

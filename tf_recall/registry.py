@@ -349,7 +349,7 @@ def _names(kind, class_, many=False):
     """What a config may give for a class: the registered parts that are of it."""
     parts = [name for name in REGISTRY.get(kind, ()) if issubclass(find(kind, name), class_)]
     if not parts:
-        return f"an object of {class_.__name__}, which no config can name"
+        return ""  # an object that Python alone can give
     return f"{'parts' if many else 'a part'} ({', '.join(parts)})"
 
 

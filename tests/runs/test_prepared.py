@@ -49,7 +49,10 @@ def untrained(monkeypatch):
     [
         (values(index={"name": "ivff"}), "index 'ivff' is unknown; did you mean 'ivf'"),
         (values(index={"name": "ivf", "lists": 3}), "takes no 'lists'.*it takes: num_lists"),
-        (values(index={"name": "ivf", "min_recall": 2}), "min_recall must be between 0 and 1"),
+        (
+            values(index={"name": "ivf", "min_recall": 2}),
+            "index.min_recall must be a number from 0 to 1",
+        ),
         (values(index="ivf", train={"optimizer": {"name": "adamm"}}), "optimizer 'adamm'"),
         (values(train={"strategy": "mirrord"}), "strategy 'mirrord' is unknown"),
         (values(train={"precision": "float23"}), "float23"),
@@ -57,9 +60,9 @@ def untrained(monkeypatch):
         (values(train={"monitor": "gini@20"}), "monitor is 'gini@20'; the metrics are"),
         (values(train={"monitor": "recall@0"}), "length of at least 1, .*not 'recall@0'"),
         (values(split=NO_VALIDATION, train={"patience": 2}), "split.validation=0.1"),
-        (values(evaluate={"ks": [0]}), "evaluate.ks must be a whole number of at least 1, not 0"),
+        (values(evaluate={"ks": [0]}), r"ks must be a list of whole numbers .* 1, not \[0\]"),
         (values(evaluate={"ks": []}), "evaluate.ks is a list of list lengths"),
-        (values(k_max=0), "k_max must be a whole number of at least 1, not 0"),
+        (values(k_max=0), "k_max must be a whole number of at least 1 or null, not 0"),
         (values(k_max=5), "k_max is 5, and evaluate.ks up to 5 ask for lists of 6"),
         (values(k_max=49, evaluate={"ks": [100]}), "k_max is 49, .* up to 100 .* lists of 50"),
         (values(name="a/b"), "name: a name must be valid for a folder, and 'a/b' is not"),

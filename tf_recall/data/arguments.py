@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from tf_recall.data.ranges import MOST, Words
 
+LONGEST = 300  # letters of a value in an error
 LARGEST = 3.4028234663852886e38  # of float32
 NAMES = {  # one, and several
     int: ("a whole number", "whole numbers"),
@@ -70,7 +71,8 @@ def check(
     except ValidationError:
         given = value if given is ... else given
         raise ValueError(
-            f"{key} must be {words(kind, value, name)}, not {shown(given)}{_hint(kind, given)}"
+            f"{key} must be {words(kind, value, name)}, not {shown(given)}"
+            + (in_quotes(given) if {*members(kind)} <= {str, Path, NoneType} else "")
         ) from None
     _check_finite(key, value)
 
@@ -81,13 +83,6 @@ def _adapter(kind):
 
     # in a tuple, since a dataclass alone takes no config
     return TypeAdapter(tuple[kind], config=ConfigDict(strict=True, arbitrary_types_allowed=True))
-
-
-def _hint(kind, given):
-    """Where text is asked for and a number came: how to write it."""
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    texts = {str, Path, NoneType}
-    return f" (in quotes, '{given}', it is text)" if is_number and texts >= {*members(kind)} else ""
 
 
 def _check_finite(key, value):
@@ -163,7 +158,8 @@ def words(
         return _bounded(kind, value, name, many)
     if origin in (Union, UnionType):
         alternatives = [each for each in inner if not (each is str and Path in inner)]
-        return " or ".join(words(each, value, name, many) for each in alternatives)
+        said = [words(each, value, name, many) for each in alternatives]
+        return " or ".join(filter(None, said))
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -183,6 +179,9 @@ def _bounded(kind, value, name, many):
     if said := [note.text for note in notes if isinstance(note, Words)]:
         return said[0]
     bounds = []
+    both = {type(note): note for note in notes}
+    if {Ge, Le} == set(both) and both[Le].le != MOST:
+        bounds, notes = [f"from {both[Ge].ge} to {both[Le].le}"], []
     for note in notes:
         match note:
             case Ge(ge=bound):
@@ -193,9 +192,10 @@ def _bounded(kind, value, name, many):
                 bounds.append(f"below {bound}")
             case Le(le=bound) if bound != MOST or (isinstance(value, int) and value > MOST):
                 bounds.append(f"of at most {bound}")
-            case MinLen(min_length=bound):
-                bounds.append(f"of at least {bound}")
-    return f"{words(kind.__origin__, value, name, many)} {' and '.join(bounds)}".rstrip()
+    of = words(kind.__origin__, value, name, many)
+    if any(isinstance(note, MinLen) for note in notes):
+        return f"{of}, not empty"
+    return f"{of} {' and '.join(bounds)}".rstrip()
 
 
 _REPR = reprlib.Repr()
@@ -207,8 +207,15 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str | int | float | list | dict | tuple):
-        return _REPR.repr(value)
+        text = _REPR.repr(value)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return type(value).__name__
+
+
+def in_quotes(value: Any) -> str:
+    """A hint at how a number becomes text: " (in quotes, '7', it is text)", or ""."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f" (in quotes, '{value}', it is text)" if is_number else ""
 
 
 def meant(key: Any, known: Iterable[str]) -> str:

@@ -3,8 +3,10 @@
 import unicodedata
 from typing import Any
 
+from tf_recall.data.arguments import in_quotes, shown
+
 LONGEST = 200  # bytes: folders named after it, a little longer, fit a file system's 255 too
-RESERVED = ("models.config",)  # what the model repository has itself
+RESERVED = "models.config"  # what the model repository has itself
 
 
 def check_name(key: str, name: Any) -> None:
@@ -23,20 +25,25 @@ def check_name(key: str, name: Any) -> None:
     Example:
         >>> check_name("name", "../elsewhere")
         Traceback (most recent call last):
-        ValueError: name must be letters, digits, ...
+        ValueError: name: a name must be valid for a folder, and '../elsewhere' is not: ...
     """
     if not isinstance(name, str):
-        raise ValueError(f"{key} must be text, not {name!r}: in quotes, '{name}', it is")
-    letters = all(unicodedata.category(one)[0] in "LMN" or one in " ._-" for one in name)
-    begins = name and (unicodedata.category(name[0])[0] in "LN" or name[0] == "_")
-    if not letters or not begins or name[-1] in " ." or name in RESERVED:
+        raise ValueError(f"{key}: a name must be text, not {shown(name)}{in_quotes(name)}")
+    if not _is_plain(name):
         raise ValueError(
-            f"{key} must be letters, digits, blanks, '.', '_' and '-', a letter, a digit or '_' "
-            f"first, no blank and no '.' last, and not {' or '.join(RESERVED)}, since it names a "
-            f"folder; not {name[:80]!r}"
+            f"{key}: a name must be valid for a folder, and {shown(name)} is not: it may have "
+            f"letters, digits, blanks, '.', '_' and '-', at most {LONGEST} bytes of them, begins "
+            f"with a letter, a digit or '_', ends with no blank and no '.', and {RESERVED} is taken"
         )
-    if len(name.encode()) > LONGEST:
-        raise ValueError(
-            f"{key} must be at most {LONGEST} bytes long, since it names a folder, and "
-            f"{name[:20]!r}... has {len(name.encode())}"
-        )
+
+
+def _is_plain(name):
+    """Whether a text is a plain name of one folder."""
+    kinds = [unicodedata.category(letter)[0] for letter in name]  # L: letters, M: marks, N: numbers
+    return (
+        all(kind in "LMN" or letter in " ._-" for kind, letter in zip(kinds, name, strict=True))
+        and (name[:1] == "_" or kinds[:1] in (["L"], ["N"]))
+        and name[-1] not in " ."
+        and len(name.encode()) <= LONGEST
+        and name != RESERVED
+    )

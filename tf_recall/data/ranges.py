@@ -4,8 +4,9 @@ A config is checked against them, by `tf_recall.registry`; a type checker reads 
 and str.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
@@ -30,5 +31,7 @@ Share = Annotated[float, Ge(0), Lt(1)]  # that leaves a rest
 ShareAbove0 = Annotated[float, Gt(0), Lt(1)]
 ShareTo1 = Annotated[float, Ge(0), Le(1)]
 Rate = Annotated[float, Gt(0), Le(1)]
+T = TypeVar("T")
+Filled = Annotated[Sequence[T], MinLen(1)]
 Column = Annotated[str, MinLen(1), Words("the name of a column")]
 Part = Annotated[dict[str, Any] | str, Words("a part, its name or {name: ..., its arguments}")]

@@ -74,4 +74,4 @@ def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> 
 
 def _check_names(names, where):
     for name in names:
-        check_name(f"{where}: a name", name)
+        check_name(where, name)

@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_recall.data.ranges import Column
 from tf_recall.data.values import to_number
-from tf_recall.features.base import Feature
+from tf_recall.features.base import Feature, InputColumn
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -34,7 +33,7 @@ class ExampleAge(Feature):
     raw_dtype = tf.float64
     raw_specs: dict = {}  # a request brings no age
 
-    def __init__(self, column: Column = "timestamp", name: str = "example_age", **kwargs):
+    def __init__(self, column: InputColumn = "timestamp", name: str = "example_age", **kwargs):
         super().__init__(column, name=name, **kwargs)
 
     @property

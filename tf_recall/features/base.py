@@ -1,23 +1,43 @@
 """The base of all features: a column's raw values become codes, and the codes vectors."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from annotated_types import Predicate
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.draws import unit_of
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.ranges import Column, Seed, Share, WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom1, Words
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
 
 BLOCK = 100_000  # values encoded at once
 # a request's other arguments
 RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history", "k")
+
+
+def is_input(name: str) -> bool:
+    """Whether a request can carry a column of this name, see `check_column`."""
+    try:
+        check_column(name)
+    except ValueError:
+        return False
+    return True
+
+
+InputColumn = Annotated[
+    str,
+    Predicate(is_input),
+    Words(
+        "the name of a column that a request can carry (letters, digits and underscores, a letter "
+        f"first, none of {', '.join(RESERVED)})"
+    ),
+]
 
 
 class Feature(keras.layers.Layer):
@@ -48,10 +68,10 @@ class Feature(keras.layers.Layer):
     history_length = 0
     width: int | None = None
 
-    def __init__(self, column: Column | None, name: str | None = None, **kwargs) -> None:
-        super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
+    def __init__(self, column: InputColumn | None, name: str | None = None, **kwargs) -> None:
         if column is not None:
             check_column(column)
+        super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
         self.column = column
 
     @property
@@ -238,7 +258,7 @@ class SeenFeature(Feature):
 
     def __init__(
         self,
-        column: Column | None,
+        column: InputColumn | None,
         dim: WholeFrom1 = 32,
         unknown_rate: Share = 0.01,
         seed: Seed = 0,
@@ -311,7 +331,11 @@ def check_column(name: str) -> None:
         ValueError: the name has another meaning in a request, or an input of a TensorFlow graph
             cannot have it.
     """
-    if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+    if (
+        not isinstance(name, str)
+        or name in RESERVED
+        or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)
+    ):
         raise ValueError(
             f"a request cannot carry a column {name!r}: rename it to letters, digits and "
             f"underscores, a letter first, and to none of {', '.join(RESERVED)}"

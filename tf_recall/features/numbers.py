@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_recall.data.ranges import Column, WholeFrom1, WholeFrom2
+from tf_recall.data.ranges import WholeFrom1, WholeFrom2
 from tf_recall.data.values import to_number
-from tf_recall.features.base import Feature
+from tf_recall.features.base import Feature, InputColumn
 from tf_recall.features.embedding import RowEmbedding
 
 DAY = 86_400.0
@@ -20,6 +20,9 @@ class NumberFeature(Feature):
     """The base of features whose raw values are float64, NaN for missing."""
 
     raw_dtype = tf.float64
+
+    def __init__(self, column: InputColumn, name: str | None = None, **kwargs) -> None:
+        super().__init__(column, name, **kwargs)
 
     def to_raw(self, values: Any) -> np.ndarray:
         return to_number(pd.Series(values), self.column)
@@ -139,7 +142,7 @@ class Buckets(NumberFeature):
     """
 
     def __init__(
-        self, column: Column, dim: WholeFrom1 = 8, num_buckets: WholeFrom2 = 100, **kwargs
+        self, column: InputColumn, dim: WholeFrom1 = 8, num_buckets: WholeFrom2 = 100, **kwargs
     ):
         super().__init__(column, **kwargs)
         if num_buckets < 2:
@@ -232,6 +235,9 @@ class Pretrained(Feature):
 
     raw_dtype = tf.float32
     code_dtype = "float32"
+
+    def __init__(self, column: InputColumn, name: str | None = None, **kwargs) -> None:
+        super().__init__(column, name, **kwargs)
 
     @property
     def raw_shape(self) -> tuple:

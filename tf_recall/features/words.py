@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.ranges import Column, Seed, Share, WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.data.values import to_text
 from tf_recall.data.vocabulary import Vocabulary
-from tf_recall.features.base import Feature, SeenFeature
+from tf_recall.features.base import Feature, InputColumn, SeenFeature
 from tf_recall.features.embedding import RowEmbedding
 
 VOCABULARY = "vocabulary.tsv"
@@ -84,7 +84,7 @@ class VocabularyFeature(Feature):
     """The base of features whose codes are rows of a vocabulary; row 0 is for unseen values."""
 
     def __init__(
-        self, column: Column, dim: WholeFrom1 = 8, max_size: WholeFrom1 = 100_000, **kwargs
+        self, column: InputColumn, dim: WholeFrom1 = 8, max_size: WholeFrom1 = 100_000, **kwargs
     ):
         super().__init__(column, **kwargs)
         self.width = dim
@@ -160,7 +160,7 @@ class BagOfWords(VocabularyFeature):
 
     def __init__(
         self,
-        column: Column,
+        column: InputColumn,
         dim: WholeFrom1 = 8,
         max_size: WholeFrom1 = 100_000,
         length: WholeFrom1 = 32,
@@ -223,7 +223,7 @@ class MultiValued(BagOfWords):
 
     def __init__(
         self,
-        column: Column,
+        column: InputColumn,
         dim: WholeFrom1 = 8,
         max_size: WholeFrom1 = 100_000,
         length: WholeFrom1 = 32,
@@ -273,7 +273,7 @@ class Text(BagOfWords):
 
     def __init__(
         self,
-        column: Column,
+        column: InputColumn,
         dim: WholeFrom1 = 32,
         max_size: WholeFrom1 = 10_000,
         length: WholeFrom1 = 32,

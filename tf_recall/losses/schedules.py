@@ -1,10 +1,9 @@
 """Keras's schedules of a temperature or a learning rate, with the types of their arguments."""
 
-from collections.abc import Sequence
-
 import keras
 
 from tf_recall.data.ranges import (
+    Filled,
     NumberAbove0,
     NumberFrom0,
     ShareTo1,
@@ -83,10 +82,10 @@ class PiecewiseConstantDecay(keras.optimizers.schedules.PiecewiseConstantDecay):
 
     def __init__(
         self,
-        boundaries: Sequence[WholeFrom0],
-        values: Sequence[NumberAbove0],
+        boundaries: Filled[WholeFrom0],
+        values: Filled[NumberAbove0],
         name: str = "PiecewiseConstant",
     ) -> None:
-        if not boundaries or list(boundaries) != sorted(set(boundaries)):
+        if list(boundaries) != sorted(set(boundaries)):
             raise ValueError(f"boundaries must be rising steps, not {list(boundaries)}")
         super().__init__(boundaries, values, name)

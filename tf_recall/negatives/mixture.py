@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_recall.data.ranges import NumberAbove0
+from tf_recall.data.ranges import Filled, NumberAbove0
 from tf_recall.negatives.base import Batch, Candidates, Sampler
 from tf_recall.negatives.hard import HardSampler
 
@@ -31,7 +31,7 @@ class Mixture(Sampler):
         Recommendations", section 3.3.
     """
 
-    def __init__(self, samplers: list[Sampler], **kwargs):
+    def __init__(self, samplers: Filled[Sampler], **kwargs):
         super().__init__(**kwargs)
         if not samplers:
             raise ValueError("a mixture needs at least one sampler")

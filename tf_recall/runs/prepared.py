@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_recall.channels.merge import Merge
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.ranges import Part
 from tf_recall.data.splits import Split
 from tf_recall.index.base import Index
 from tf_recall.recommend.service import Service
@@ -119,9 +120,9 @@ class TrainedChannel:
     def __init__(
         self,
         config: str | None = None,
-        model: dict | None = None,
+        model: Part | None = None,
         train: dict | None = None,
-        index: dict | None = None,
+        index: Part | None = None,
     ):
         if config is None and model is None:
             raise ValueError("a trained channel needs a config to start from, or a model")
@@ -137,9 +138,11 @@ class TrainedChannel:
             ValueError: a setting is wrong, or asks for several worker processes.
         """
         base = {"model": {}, "train": {}, "index": None}
-        if self.config:
+        if self.config is not None:
             base = Config.load(self.config).to_dict()
-        model = dict(self.model or {})
+            if base["model"] is None:
+                raise ValueError(f"config {self.config} has channels, and not one model to train")
+        model = {"name": self.model} if isinstance(self.model, str) else dict(self.model or {})
         if model.get("name", base["model"].get("name")) == base["model"].get("name"):
             model = {**base["model"], **model}
         values = {

@@ -1,11 +1,9 @@
 """Aggregators: the messages of a node's neighbors become one vector, in whatever order."""
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Filled, WholeFrom1
 
 
 def weighted_mean(near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -234,7 +232,7 @@ class Concat(Aggregator):
         >>> two_heads_and_the_mean = Concat([Attention(16), Attention(16), Mean()])
     """
 
-    def __init__(self, aggregators: Sequence[Aggregator], **kwargs) -> None:
+    def __init__(self, aggregators: Filled[Aggregator], **kwargs) -> None:
         super().__init__(**kwargs)
         self.aggregators = [checked(each) for each in aggregators]
         if not self.aggregators:
