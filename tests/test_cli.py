@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -314,6 +315,47 @@ def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):
     assert "no rows" in refused(
         "train", folder / "clicks.yaml", "--set", f"data.interactions={folder / 'empty.csv'}"
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("name=../../evil", "name=/abs", "name=.", "name=..", "name=a/b", "name=''", "name=2024"),
+        *('name="a\\0b"', "name=.hidden", "name='a '", f"name={'x' * 300}", "name=[a]", "name="),
+        *("k_max=abc", "evaluate.ks=10", "data.columns=[a]", "data.interactions=8", "train.seed=x"),
+        *("model.query_tower.units=8", "model.item_tower.features=id", "model.negatives=1.5"),
+        *("train.epochs=true", "train.jit_compile=maybe", "evaluate.exclude_seen=maybe", "a=["),
+        *("split={name: by_time, test: .nan}", "index=[exact]", "split=", "data=", "model.loss=[]"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_leaves_nothing(change, folder, tmp_path):
+    out = tmp_path / "in" / "models"
+    told = refused("train", folder / "clicks.yaml", "--set", change, "--out", out)
+    assert told.count("\n") == 1 and told.startswith("Error: ")
+    key = change.partition("=")[0].rpartition(".")[2]
+    assert key in told, told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_in_a_foreign_folder_leads_nowhere(trained, tmp_path):
+    copy = tmp_path / "foreign" / "1"
+    shutil.copytree(trained["model"], copy)
+    values = yaml.safe_load((copy / "config.yaml").read_text())
+    for name in ("../../evil", "/tmp/evil", "..", ""):
+        (copy / "config.yaml").write_text(yaml.safe_dump({**values, "name": name}))
+        out = tmp_path / "in" / "models"
+        told = refused("export", copy, "--index", "exact", "--out", out)
+        assert "name: a name must be valid for a folder" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_parts_by_name_alone_from_the_shell(folder):
+    sets = ["split=by_time", "model=item2vec", "train.optimizer=lazy_adam", "index=exact"]
+    sets += ["train.epochs=1", "train.batch_size=64", "name=by name", "split.test=0.2"]
+    changes = [text for change in sets for text in ("--set", change)]
+    path = run("train", folder / "clicks.yaml", *changes, "--out", folder / "models")["model"]
+    assert path == str(folder / "models" / "by name" / "1")
+    assert len(run("query", path, "--item-id", "i1", "-k", 3)["similar"]) == 3
 
 
 def test_integer_ids_are_typed_as_they_are(folder):

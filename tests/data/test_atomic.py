@@ -89,3 +89,13 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stay
         (aside / "whole.txt").write_text("whole")
     assert list(tmp_path.iterdir()) == [path]
     assert [each.name for each in path.iterdir()] == ["whole.txt"]
+
+
+def test_of_what_is_left_only_our_own_is_removed(tmp_path):
+    foreign = [".any.notes.part", ".any.part", ".any.12.part", f".other.{'a' * 32}.part", "any"]
+    ours = f".any.{'a' * 32}.part"
+    for name in (*foreign, ours):
+        (tmp_path / name / "in").mkdir(parents=True)
+    with folder_aside(tmp_path, "any"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == set(foreign)
