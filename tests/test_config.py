@@ -222,7 +222,6 @@ def test_an_empty_section_has_its_defaults(tmp_path):
     [
         ({"data": 8}, "^data must be a part, its name or .*, not 8"),
         ({"data": None}, "^data must be a part, .* not null"),
-        ({"data": {}}, "^data needs a name, as in `data: {name: ...}`, and has {}"),
         ({"split": ["by_time"]}, "^split must be a part, .* not \\['by_time'\\]"),
         ({"split": {8: 1}}, "^split must be a part"),
         ({"model": True}, "^model must be a part, .* or null, not true"),
@@ -275,6 +274,22 @@ def test_a_split_is_checked_before_the_data_are_read():
     wrong = dataclasses.replace(config, split={"name": "by_time", "tset": 0.1})
     with pytest.raises(ValueError, match="split 'by_time' takes no 'tset'; did you mean 'test'"):
         wrong.make_split()
+
+
+def test_a_part_without_a_name():
+    config = Config.from_dict({"data": {}, "split": {"test": 0.1}, "model": {}, "index": {}})
+    for making, line in (
+        (config.make_data, "data needs a name, as in `data: {name: ...}`, and has {}"),
+        (
+            config.make_split,
+            "split needs a name, as in `split: {name: ...}`, and has {'test': 0.1}",
+        ),
+        (config.make_model, "model needs a name, as in `model: {name: ...}`, and has {}"),
+        (config.make_index, "index needs a name, as in `index: {name: ...}`, and has {}"),
+    ):
+        with pytest.raises(ValueError) as refusal:
+            making()
+        assert str(refusal.value).startswith(line)
 
 
 def test_a_file_that_is_no_text(tmp_path):

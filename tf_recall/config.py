@@ -4,6 +4,7 @@ Each default has one home: a constructor's signature, or a dataclass here.
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -200,7 +201,7 @@ class Config:
 
     def make_split(self) -> "Split":
         """Reads the interactions and splits them: a `Split`."""
-        values = dict(self.split)
+        values = dict(as_mapping(self.split, "split"))
         # the held-out file is a part of the same log
         if values["name"] == "files" and "columns" in self.data:
             values.setdefault("columns", self.data["columns"])
@@ -209,7 +210,7 @@ class Config:
 
     def make_model(self) -> Any:
         """Makes the model, a `Retriever`, of its parts; it is not adapted yet."""
-        arguments = dict(self.model)
+        arguments = dict(as_mapping(self.model, "model"))
         towers = find("model", arguments["name"]).towers
         # the item tower first: a query tower over histories contains it
         for key in sorted(towers, key=lambda key: key != "item_tower"):
@@ -242,7 +243,7 @@ class Config:
 
     def make_index(self) -> Any:
         """Makes the index, without items; None where the config names none."""
-        return self.index and part("index", self.index)
+        return None if self.index is None else part("index", self.index)
 
     def make_strategy(self) -> "tf.distribute.Strategy":
         """Makes the `tf.distribute` strategy."""
@@ -251,7 +252,7 @@ class Config:
     def make_optimizer(self) -> "keras.optimizers.Optimizer | None":
         """Makes a new optimizer; None where the config names none."""
         optimizer = self.train.optimizer
-        return optimizer and part("optimizer", optimizer, at="train.optimizer")
+        return None if optimizer is None else part("optimizer", optimizer, at="train.optimizer")
 
 
 def find_config(path: str | Path) -> Path:
@@ -264,11 +265,11 @@ def find_config(path: str | Path) -> Path:
     folders = [HERE / "configs", HERE.parent / "configs"]
     candidates = [path, *(folder / f"{path}.yaml" for folder in folders)]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # a name that no file can have is none either
             return candidate
     names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
     raise FileNotFoundError(
-        f"there is no config {str(path)!r}: give a YAML file, or one of {', '.join(names)}"
+        f"there is no config {shown(str(path))}: give a YAML file, or one of {', '.join(names)}"
     )
 
 
@@ -277,8 +278,8 @@ def _check_fields(config, prefix, parts=()):
     for each in dataclasses.fields(config):
         value = getattr(config, each.name)
         check(prefix + each.name, each.type, value)
-        if each.name in parts and value is not None:
-            object.__setattr__(config, each.name, as_mapping(value, prefix + each.name))
+        if each.name in parts and isinstance(value, str):
+            object.__setattr__(config, each.name, {"name": value})
 
 
 def _channels(channels):

@@ -320,6 +320,8 @@ def _made(maker, at, arguments, *positional):
     try:
         return maker(*positional, **arguments)
     except ValueError as error:
+        if "." not in at:  # a section of its own, or no config's
+            raise
         raise ValueError(f"{at}: {error}") from error
 
 

@@ -151,7 +151,7 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     """
     path = version_folder(path)
     config = replace(Config.load(path / "config.yaml"), index=index)
-    config = replace(config, name=f"{config.name}_{index['name']}")
+    config = replace(config, name=f"{config.name}_{config.index['name']}")
     made = config.make_index()
     model, catalog = restore(path)
     k_max = {} if config.k_max is None else {"k_max": config.k_max}
