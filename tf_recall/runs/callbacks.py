@@ -1,21 +1,23 @@
 """Keras callbacks: metrics over the whole catalog, and checkpoints to resume from exactly."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tf_recall.data.atomic import atomic_folder
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation import cases_by_user
+from tf_recall.evaluation import cases_by_user, evaluate
 from tf_recall.evaluation.cases import Cases
+from tf_recall.evaluation.protocol import checked_ks
 from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
-from tf_recall.runs.measure import evaluate_cut
 
 WEIGHTS = "model.weights.h5"
 STATE = "state.json"  # marks an epoch's folder as ours
@@ -34,8 +36,12 @@ class CatalogRecall(keras.callbacks.Callback):
         cases: makes cases of the held-out rows, `cases_by_user` or `cases_by_row`.
         exclude_seen: filter out the items of the user's training part.
 
+    A figure that is not defined, such as the popularity of held-out items that are all new, is not
+    in the logs.
+
     Raises:
-        ValueError: the held-out rows make no cases.
+        ValueError: the held-out rows make no cases, or with `exclude_seen` none is left; no k, or
+            one below 1.
 
     Example:
         >>> recall = CatalogRecall(split.validation, catalog)
@@ -55,8 +61,13 @@ class CatalogRecall(keras.callbacks.Callback):
     ):
         super().__init__()
         self.cases = cases(validation, catalog)
+        if exclude_seen and not len(self.cases.without_seen(catalog)):
+            raise ValueError(
+                "users have interacted with every held-out item in training already, so nothing is "
+                "left to find: hold out others, or take exclude_seen=False"
+            )
         self.catalog = catalog
-        self.ks = ks
+        self.ks = checked_ks(ks)
         self.exclude_seen = exclude_seen
         self.service = None
 
@@ -67,7 +78,7 @@ class CatalogRecall(keras.callbacks.Callback):
             )
         else:
             self.service.index.vectors.assign(self.model.embed_catalog())
-        report = evaluate_cut(self.service, self.cases, self.catalog, self.ks, self.exclude_seen)
+        report = evaluate(self.service, self.cases, self.catalog, self.ks, self.exclude_seen)
         for name, value in report.metrics.items():
             if value is not None:
                 logs[f"val_{name}"] = value
@@ -89,7 +100,8 @@ class Checkpoint(keras.callbacks.Callback):
         patience: epochs without a better `monitor` after which training stops; None: never.
 
     Raises:
-        ValueError: at the end of an epoch, no callback before this one gave the monitor.
+        ValueError: at the end of an epoch, no callback before this one gave the monitor, or the
+            loss is no number any more; a checkpoint to restore is damaged.
 
     Example:
         >>> checkpoint = Checkpoint("checkpoints", monitor="val_recall@20", patience=3)
@@ -136,23 +148,47 @@ class Checkpoint(keras.callbacks.Callback):
         if not epochs:
             return 0
         self._load(model, epochs[-1])
-        self.history = json.loads((self._folder(epochs[-1]) / STATE).read_text())
         return epochs[-1] + 1
 
     def restore_best(self, model: keras.Model) -> None:
-        """Loads the checkpoint of the best epoch."""
+        """Loads the checkpoint of the best epoch.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        history = self.history
         self._load(model, self.best)
+        self.history = history  # of the epochs after the best one too
 
     def _load(self, model, epoch):
+        folder = self._folder(epoch)
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        model.load_weights(self._folder(epoch) / WEIGHTS)
+        try:
+            state = json.loads((folder / STATE).read_text())
+            if state["digest"] != _digest(folder / WEIGHTS):
+                raise ValueError(f"{WEIGHTS} is not as it was written")
+            self.history = state["history"]
+            model.load_weights(folder / WEIGHTS)
+        except Exception as error:  # HDF5 and Keras raise almost anything
+            raise ValueError(self._damaged(epoch, error)) from error
+
+    def _damaged(self, epoch, error):
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        others = [other for other in self._epochs() if other < epoch]
+        cure = f"go on after epoch {others[-1] + 1}" if others else "begin anew"
+        return f"the checkpoint {self._folder(epoch)} is damaged ({reason}): remove it to {cure}"
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor is not None and self.monitor not in logs:
             raise ValueError(
                 f"{self.monitor!r} is not among the metrics {sorted(logs)}; put CatalogRecall "
                 "before Checkpoint"
+            )
+        if not np.isfinite(logs.get("loss", 0)):
+            raise ValueError(
+                f"the loss is {logs['loss']} after epoch {epoch + 1}: the model has diverged; train "
+                "with a lower learning rate"
             )
         self.history.append({name: float(value) for name, value in logs.items()})
         if is_chief(self.model.distribute_strategy):
@@ -163,7 +199,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self, epoch):
         with atomic_folder(self._folder(epoch)) as aside:
             self.model.save_weights(aside / WEIGHTS)
-            (aside / STATE).write_text(json.dumps(self.history))
+            state = {"history": self.history, "digest": _digest(aside / WEIGHTS)}
+            (aside / STATE).write_text(json.dumps(state))
         for other in self._epochs():
             if other not in (epoch, self.best):
                 shutil.rmtree(self._folder(other))
@@ -175,3 +212,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _folder(self, epoch):
         return self.directory / str(epoch)
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -101,7 +101,7 @@ def save_channels(
 
 def _compared(multi, settings, part, earlier=None):
     cases = cases_of(settings, part, multi.catalog, earlier)
-    k = min(max(settings.ks), multi.catalog.num_items)
+    k = max(settings.ks)
     return compare(
         multi.channels, multi, cases, multi.catalog, k, exclude_seen=settings.exclude_seen
     )
