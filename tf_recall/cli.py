@@ -49,6 +49,10 @@ def answers_json(command: Callable[..., dict]) -> Callable[..., None]:
                 result = command(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as stop:
+            stopped = click.ClickException(str(stop) or "interrupted")
+            stopped.exit_code = 130  # as shells have it
+            raise stopped from None
         click.echo(json.dumps(result, default=str))
 
     return wrapped

@@ -191,6 +191,15 @@ def _write_warmup(service, path, name):
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
+def check_models(directory: str | Path) -> None:
+    """Whether a model's folder can be named in the `models.config` beside it.
+
+    Raises:
+        ValueError: that file does not parse.
+    """
+    _models(Path(directory).absolute().parent / "models.config")
+
+
 def _models(path):
     """The server's list of models, empty where there is no such file."""
     config = model_server_config_pb2.ModelServerConfig()

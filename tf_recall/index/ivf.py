@@ -51,6 +51,8 @@ class IVF(Index):
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes)
+        if not 0 <= seed < 1 << 32:
+            raise ValueError(f"seed must be between 0 and {(1 << 32) - 1}, got {seed}")
         self.num_lists = num_lists
         self.num_probes = num_probes
         self.min_recall = min_recall

@@ -1,15 +1,15 @@
 """Keras callbacks: metrics over the whole catalog, and checkpoints to resume from exactly."""
 
-import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
+import tensorflow as tf
 
-from tf_recall.data.atomic import atomic_folder
+from tf_recall.data.atomic import atomic_folder, translated_disk_errors
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import cases_by_user, evaluate
@@ -19,7 +19,7 @@ from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
 
-WEIGHTS = "model.weights.h5"
+WEIGHTS = "weights"
 STATE = "state.json"  # marks an epoch's folder as ours
 
 
@@ -100,8 +100,9 @@ class Checkpoint(keras.callbacks.Callback):
         patience: epochs without a better `monitor` after which training stops; None: never.
 
     Raises:
-        ValueError: at the end of an epoch, no callback before this one gave the monitor, or the
-            loss is no number any more; a checkpoint to restore is damaged.
+        ValueError: at the end of an epoch, no callback before this one gave the monitor; a
+            checkpoint to restore is damaged.
+        OSError: the disk is full or refuses; the message says what is kept.
 
     Example:
         >>> checkpoint = Checkpoint("checkpoints", monitor="val_recall@20", patience=3)
@@ -144,7 +145,7 @@ class Checkpoint(keras.callbacks.Callback):
         Returns:
             How many epochs the model has been trained for; 0 where there is no checkpoint.
         """
-        epochs = self._epochs()
+        epochs = saved_epochs(self.directory)
         if not epochs:
             return 0
         self._load(model, epochs[-1])
@@ -165,17 +166,17 @@ class Checkpoint(keras.callbacks.Callback):
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
         try:
-            state = json.loads((folder / STATE).read_text())
-            if state["digest"] != _digest(folder / WEIGHTS):
-                raise ValueError(f"{WEIGHTS} is not as it was written")
-            self.history = state["history"]
-            model.load_weights(folder / WEIGHTS)
-        except Exception as error:  # HDF5 and Keras raise almost anything
+            self.history = _metrics(folder / STATE, epoch + 1)
+            read = _state(model).read(str(folder / WEIGHTS))
+            read.expect_partial()  # no notes besides the error
+            read.assert_consumed()
+        except Exception as error:  # TensorFlow raises almost anything
             raise ValueError(self._damaged(epoch, error)) from error
 
     def _damaged(self, epoch, error):
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        others = [other for other in self._epochs() if other < epoch]
+        lines = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error)).split("\n")  # TensorFlow's marks
+        reason = lines[0] or type(error).__name__
+        others = [other for other in saved_epochs(self.directory) if other < epoch]
         cure = f"go on after epoch {others[-1] + 1}" if others else "begin anew"
         return f"the checkpoint {self._folder(epoch)} is damaged ({reason}): remove it to {cure}"
 
@@ -185,11 +186,6 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{self.monitor!r} is not among the metrics {sorted(logs)}; put CatalogRecall "
                 "before Checkpoint"
             )
-        if not np.isfinite(logs.get("loss", 0)):
-            raise ValueError(
-                f"the loss is {logs['loss']} after epoch {epoch + 1}: the model has diverged; train "
-                "with a lower learning rate"
-            )
         self.history.append({name: float(value) for name, value in logs.items()})
         if is_chief(self.model.distribute_strategy):
             self._save(epoch)
@@ -197,23 +193,38 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self, epoch):
-        with atomic_folder(self._folder(epoch)) as aside:
-            self.model.save_weights(aside / WEIGHTS)
-            state = {"history": self.history, "digest": _digest(aside / WEIGHTS)}
-            (aside / STATE).write_text(json.dumps(state))
-        for other in self._epochs():
+        last = f"the last whole checkpoint is that of epoch {epoch}" if epoch else "none is whole"
+        kept = f"{last}: free space, then go on with --resume"
+        folder = self._folder(epoch)
+        with translated_disk_errors(folder, kept), atomic_folder(folder) as aside:
+            _state(self.model).write(str(aside / WEIGHTS))
+            (aside / STATE).write_text(json.dumps(self.history))
+        for other in saved_epochs(self.directory):
             if other not in (epoch, self.best):
                 shutil.rmtree(self._folder(other))
-
-    def _epochs(self):
-        """The epochs that have a whole checkpoint, rising."""
-        marks = self.directory.glob(f"*/{STATE}")
-        return sorted(int(mark.parent.name) for mark in marks if mark.parent.name.isdecimal())
 
     def _folder(self, epoch):
         return self.directory / str(epoch)
 
 
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def saved_epochs(directory: str | Path) -> list[int]:
+    """The epochs that have a whole checkpoint in a folder, rising, from 0."""
+    marks = Path(directory).glob(f"*/{STATE}")
+    return sorted(int(mark.parent.name) for mark in marks if mark.parent.name.isdecimal())
+
+
+def _metrics(path, num_epochs):
+    history = json.loads(path.read_text())
+    if not isinstance(history, list) or len(history) != num_epochs:
+        raise ValueError(f"{path.name} does not hold the metrics of {num_epochs} epochs")
+    return history
+
+
+def _state(model):
+    """All that the next step needs, as a checkpoint of TensorFlow.
+
+    It has checksums, which a damaged one fails, and a full disk is an error: Keras's own file of
+    weights has none, and HDF5 ends the process where it cannot write.
+    """
+    variables = [*model.variables, *model.optimizer.variables]
+    return tf.train.Checkpoint(variables=[variable.value for variable in variables])

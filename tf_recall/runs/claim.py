@@ -14,13 +14,15 @@ import yaml
 
 from tf_recall.config import Config
 from tf_recall.data.atomic import atomic_file
+from tf_recall.runs.callbacks import saved_epochs
 
 log = logging.getLogger("tf_recall")
 
 LOCK = "tf_recall.lock"  # marks a folder as ours, and names the process that holds it
 SETTINGS = "run.yaml"
 CONTENT = "the data's content"
-UNFINISHED = ("part", "new")  # how the names of what is still being written end
+MEASURED = "evaluate"
+PART = ".part"  # how the names of what is still being written end
 # how long, where and how fast a run is trained: a resumed run may change these
 FREE = ("epochs", "patience", "jit_compile", "strategy")
 
@@ -78,8 +80,10 @@ def remove(folder: str | Path) -> None:
 def begin(folder: str | Path, config: Config, data: str) -> None:
     """Notes which run a folder keeps, or refuses to go on with another one's checkpoints.
 
-    Two runs are the same if they end with the same weights: data, split, model and train are
-    compared, save for how long, where and how fast it is trained; and the data's content.
+    Where there is no checkpoint yet, any run may begin. Two runs are the same if their weights are:
+    data, split, model and train are compared, save for how long, where and how fast it is trained;
+    and the data's content. Epochs may be measured in another way than those before, which is
+    logged.
 
     Args:
         folder: the folder.
@@ -90,11 +94,15 @@ def begin(folder: str | Path, config: Config, data: str) -> None:
         ValueError: the folder keeps another run; the message lists what differs.
     """
     note = Path(folder) / SETTINGS
-    text = yaml.safe_dump({**weight_settings(config), CONTENT: data}, sort_keys=False)
-    if note.is_file():
-        before = _noted(note)
-        now = yaml.safe_load(text)
-        if different := [key for key in now if before.get(key) != now[key]]:
+    measured = {"cases": config.evaluate.cases, "exclude_seen": config.evaluate.exclude_seen}
+    now = {**weight_settings(config), CONTENT: data, MEASURED: measured}
+    text = yaml.safe_dump(now, sort_keys=False)
+    if saved_epochs(folder):
+        before, now = _noted(note), yaml.safe_load(text)
+        different = [key for key in now if before.get(key) != now[key] and key != MEASURED]
+        if before.get(MEASURED) != measured:
+            log.warning("%s: epochs before were measured by %s", folder, before.get(MEASURED))
+        if different:
             raise ValueError(
                 f"{folder} keeps the checkpoints of another config ({', '.join(different)} "
                 "differ): train without --resume, or under another name"
@@ -114,10 +122,10 @@ def weight_settings(config: Config) -> dict:
 def _noted(note):
     try:
         before = yaml.safe_load(note.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, FileNotFoundError):
         before = None
     if not isinstance(before, dict):
-        raise ValueError(f"{note} is damaged: train without --resume")
+        raise ValueError(f"{note} is missing or damaged: train without --resume")
     return before
 
 
@@ -185,9 +193,8 @@ def _is_same(lock, path):
 
 def _sweep(folder):
     """Removes what was being written when a process was killed: nobody else writes here."""
-    for ending in UNFINISHED:
-        for path in [*folder.glob(f".*.{ending}"), *folder.glob(f"*/.*.{ending}")]:
-            _remove(path)
+    for path in [*folder.glob(f".*{PART}"), *folder.glob(f"*/.*{PART}")]:
+        _remove(path)
 
 
 def _empty(folder):

@@ -1,5 +1,6 @@
 """A config, opened once: what can be known to be wrong with it is refused before training."""
 
+import functools
 import logging
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from tf_recall.index.base import Index
 from tf_recall.recommend.service import Service
 from tf_recall.registry import keywords
 from tf_recall.runs import checks, doctor
+from tf_recall.runs.fingerprint import fingerprint
 
 log = logging.getLogger("tf_recall")
 
@@ -70,6 +72,7 @@ class Prepared:
             FileNotFoundError: a file of the data is missing.
             ImportError: a part needs a package that is not installed.
         """
+        checks.check_plain(config)
         strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
         parts = _parts(config)  # before the data, which may take long to read
         split = split or _read(config)
@@ -83,6 +86,11 @@ class Prepared:
             return prepared
         checks.check_channels(config, split, catalog, prepared.merge)
         return replace(prepared, trained=prepared._trained())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """That of the data that the run learns from."""
+        return fingerprint(self.split)
 
     def _trained(self):
         trained = {}

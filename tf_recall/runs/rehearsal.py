@@ -1,0 +1,71 @@
+"""What follows training, tried before it: requests of the held-out parts, and where files go."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tf_recall.index import Exact
+from tf_recall.recommend.base import Recommender
+from tf_recall.recommend.service import Service
+from tf_recall.retrievers.base import Retriever
+from tf_recall.runs.prepared import Prepared
+
+ASKED = 2  # held-out lines that are asked; all of them are parsed
+
+
+def untrained(prepared: Prepared, model: Retriever) -> Service:
+    """The service of a model that is not trained yet: it takes requests, and finds nothing good.
+
+    The catalog is not encoded, which may take long.
+
+    Args:
+        prepared: what the model was made of.
+        model: adapted and compiled.
+    """
+    nothing = np.zeros((prepared.catalog.num_items, model.query_tower.dim), np.float32)
+    index = Exact().build(nothing)
+    return Service(model.query_tower, model.item_tower, index, prepared.catalog, prepared.k_max)
+
+
+def rehearse(recommender: Recommender, prepared: Prepared) -> None:
+    """Asks what an evaluation will ask: each held-out part's requests must be taken.
+
+    Args:
+        recommender: a service of `untrained`, or a merge with such services.
+        prepared: the run.
+
+    Raises:
+        ValueError: a column of a held-out part is of another kind than the training part's.
+    """
+    settings, split = prepared.config.evaluate, prepared.split
+    k = min(max(settings.ks) + 1, recommender.k_max)
+    for name in ("validation", "test"):
+        part = getattr(split, name)
+        if part is None:
+            continue
+        frame = part.frame
+        given = [column for column in recommender.query_columns if column in frame]
+        context = {column: frame[column].to_numpy() for column in given}
+        users = frame["user_id"].to_numpy()
+        try:
+            recommender.request_for_users(users, **context)
+            some = {column: values[:ASKED] for column, values in context.items()}
+            recommender.recommend_rows(users[:ASKED], k, exclude_seen=settings.exclude_seen, **some)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"the {name} part cannot be asked: {error}") from error
+
+
+def check_writable(folder: str | Path) -> None:
+    """Makes a folder where it is missing, and sees whether files can be written there.
+
+    Raises:
+        OSError: they cannot; the message names the folder.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"{folder} cannot be written to: {error.strerror}") from error
