@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-from tf_recall.index import Exact
+from tf_recall.index.base import Index
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
@@ -24,9 +25,25 @@ def untrained(prepared: Prepared, model: Retriever) -> Service:
         prepared: what the model was made of.
         model: adapted and compiled.
     """
-    nothing = np.zeros((prepared.catalog.num_items, model.query_tower.dim), np.float32)
-    index = Exact().build(nothing)
+    index = _Nothing(prepared.catalog.num_items, model.query_tower.dim)
     return Service(model.query_tower, model.item_tower, index, prepared.catalog, prepared.k_max)
+
+
+class _Nothing(Index):
+    """An index that finds nothing."""
+
+    recall = 0.0
+
+    def __init__(self, num_items, dim):
+        super().__init__()
+        self.num_items, self.dim = num_items, dim
+
+    def search(self, queries, k, exclude=None):
+        shape = [tf.shape(queries)[0], k]
+        return tf.fill(shape, -np.inf), tf.fill(shape, -1)
+
+    def vectors_at(self, positions):
+        return tf.zeros(tf.concat([tf.shape(positions), [self.dim]], axis=0))
 
 
 def rehearse(recommender: Recommender, prepared: Prepared) -> None:
