@@ -69,7 +69,8 @@ def quickstart(out: str, sets: Sequence[str]) -> dict:
     trained = _train("two_tower_quickstart", sets, out)
     catalog = trained.service.catalog
     user = "u1"
-    items, scores = load(trained.path).recommend([user], k=5, exclude_seen=True)
+    recommender = load(trained.path)
+    items, scores = recommender.recommend([user], k=min(5, recommender.k_max), exclude_seen=True)
     titles = catalog.item_table["title"][catalog.items.encode(items[0]) - 1]
     click.echo(f"{user} has not seen, and may like:")
     for item, title in zip(items[0], titles, strict=True):

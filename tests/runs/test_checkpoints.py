@@ -122,11 +122,14 @@ def test_the_best_epoch_is_damaged_or_gone(world, saved):
         checkpoint.restore_best(model)
 
 
-def test_a_checkpoint_of_a_larger_model(world, saved):
-    wider = {"features": [{"name": "id", "dim": 8}]}
-    values = {**VALUES, "model": {**VALUES["model"], "query_tower": wider, "item_tower": wider}}
+WIDER = {"features": [{"name": "id", "dim": 8}]}
+
+
+@pytest.mark.parametrize(("tower", "optimizer"), [(WIDER, None), (TOWER, "sgd"), (TOWER, "adam")])
+def test_a_checkpoint_of_another_model(world, saved, tower, optimizer):
+    values = {**VALUES, "model": {**VALUES["model"], "query_tower": tower, "item_tower": tower}}
     model = Config.from_dict(values).make_model().adapt(*world_train(world))
-    model.compile()
+    model.compile(optimizer)
     with pytest.raises(ValueError, match="2 is damaged") as error:
         Checkpoint(saved).restore(model)
     one_line(error)

@@ -41,8 +41,11 @@ def config(**sections):
     return Config.from_dict({**values, "evaluate": {"ks": [5]}, **sections})
 
 
+FIRST = {"name": "trained", "model": model(), "train": {"epochs": 1, "batch_size": 64}}
+
+
 def channels(**more):
-    return config(channels={"first": {"name": "trained", "model": model()}, **more})
+    return config(channels={"first": FIRST, **more})
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +129,14 @@ def test_a_later_channel_has_nothing_to_learn_from(split, unwritten, tmp_path):
 
 
 def test_the_checkpoints_of_a_later_channel_are_of_another_run(split, tmp_path, monkeypatch):
-    second = {"name": "trained", "model": SESSIONS}
+    second = {**FIRST, "model": SESSIONS}
     run_channels(Prepared.of(channels(two=second), split), tmp_path)
     monkeypatch.setattr(Retriever, "train", lambda *args, **kwargs: pytest.fail("trained"))
     run_channels(Prepared.of(channels(two=second), split), tmp_path)  # all of it is there
-    changed = {"name": "trained", "model": {**SESSIONS, "dim": 8}}
+    longer = {**FIRST, "train": {"epochs": 2, "batch_size": 64}}
+    settings = channels(first=longer, two={**second, "model": {**SESSIONS, "dim": 8}})
     with pytest.raises(ValueError, match=r"two keeps the checkpoints .* \(model differ\)"):
-        run_channels(Prepared.of(channels(two=changed), split), tmp_path)
+        run_channels(Prepared.of(settings, split), tmp_path)
 
 
 def test_lists_are_counted_before_what_takes_long(split, tmp_path, monkeypatch):
