@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.features.embedding import RowEmbedding
-from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad, check_each_occurrence
+from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad, prepare
 
 # where ours starts by default
 Adagrad = partial(keras.optimizers.Adagrad, initial_accumulator_value=1e-6)
@@ -261,7 +261,7 @@ def test_loss_scale_divides_rows_and_skips_what_is_not_finite(ours):
 def test_loss_scale_sees_each_gradient_of_a_row(ours):
     variable = table()
     scaled = keras.optimizers.LossScaleOptimizer(ours(0.1), initial_scale=8.0)
-    check_each_occurrence(scaled)
+    prepare(scaled)
     infinite_before = np.ones((3, 3))
     infinite_before[0] = np.inf  # Keras alone looks at the row's last gradient
     scaled.apply([slices([1, 1, 2], infinite_before)], [variable])

@@ -5,6 +5,14 @@ import tensorflow as tf
 
 from tf_recall.index.base import MOST_SCORES, Index, checked_settings, in_parts
 from tf_recall.index.lists import directions, partition
+from tf_recall.index.probes import (
+    DEPTHS,
+    MEASURED,
+    SPARES,
+    probe_table,
+    probes_of,
+    true_ranking,
+)
 from tf_recall.index.recall import Truth
 
 GROUP = 16
@@ -26,9 +34,11 @@ class IVF(Index):
     Args:
         num_lists: about how many lists; sqrt(V) by default.
         num_probes: how many lists a query visits; by default the fewest that find `min_recall` of
-            the true nearest 100. A search for more items than the smallest such lists hold visits
-            more.
-        min_recall: the recall to reach; a warning is logged where a fixed `num_probes` misses it.
+            the true nearest 100, and more for searches that ask for more or exclude items, as
+            measured at the build. With a number of its own every search visits so many, and more
+            only where they hold too few items.
+        min_recall: the recall to reach, at any k and with any exclusions; a warning is logged where
+            a fixed `num_probes` misses it.
         seed: of the k-means.
 
     Example:
@@ -73,28 +83,37 @@ class IVF(Index):
         self.vectors = _constant(vectors[order], "vectors")  # [V, D], list after list
         self.positions = _constant(order, "positions")  # [V] of each slot
         self.slots = _constant(np.argsort(order), "slots")  # [V] of each position
-        truth = Truth(vectors, queries)
-        self.probes = min(self.num_probes or self._enough(truth), len(members))
-        self.recall = truth.measure(self)
+        if self.num_probes:
+            table = np.full([len(SPARES) + 1, len(DEPTHS) + 1], min(self.num_probes, len(members)))
+        else:
+            table = self._table(vectors, queries)
+        self.probes = int(table[0, 0])
+        self.table = _constant(table, "probes")
+        self.recall = Truth(vectors, queries).measure(self)
 
-    def _enough(self, truth: Truth) -> int:
-        """The fewest lists that hold `min_recall` of the true nearest items."""
-        scores = truth.queries @ self.centroids.numpy().T  # [Q, C]
+    def _table(self, vectors, queries):
+        """The fewest lists that hold `min_recall` of what searches ask for, as `probe_table`."""
+        num_items, num_lists = len(vectors), self.centroids.shape[0]
+        ranking = true_ranking(vectors, queries, min(MEASURED, num_items))
+        scores = queries @ self.centroids.numpy().T  # [Q, C]
         rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-        slots = self.slots.numpy()[truth.positions]
-        lists = np.searchsorted(self.starts, slots, side="right") - 1  # [Q, depth]
+        slots = self.slots.numpy()[ranking]
+        lists = np.searchsorted(self.starts, slots, side="right") - 1  # [Q, N]
         ranks = np.take_along_axis(rank, lists, 1)
-        return int(np.quantile(ranks, self.min_recall, method="higher")) + 1
+        plain = int(np.quantile(ranks[:, : DEPTHS[0]], self.min_recall, method="higher")) + 1
+        return probe_table(ranks, num_items, num_lists, plain, self.min_recall)
 
     def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         slots = tf.gather(self.slots.value(), tf.maximum(positions, 0))
         return tf.gather(self.vectors.value(), slots)
 
-    def _nearest(self, queries, k):
-        probes = tf.maximum(self.probes, 1 + tf.searchsorted(self.held.value(), k[None])[0])
+    def _nearest(self, queries, k, spare):
+        wanted = self._wanted(k, spare)
+        hold = 1 + tf.searchsorted(self.held.value(), wanted[None])[0]
+        probes = tf.maximum(probes_of(self.table.value(), k, spare), hold)
         probes = tf.minimum(probes, self.centroids.shape[0])
         rows = tf.maximum(MOST_SCORES // (probes * self.width), 1)
-        return in_parts(lambda queries, _: self._visit(queries, k, probes), rows, queries)
+        return in_parts(lambda queries, _: self._visit(queries, wanted, probes), rows, queries)
 
     def _visit(self, queries, k, probes):
         """The k best, [B, k], of the `probes` lists whose centroids score highest for a query."""

@@ -130,7 +130,8 @@ class ScaNN(Index):
     def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         return tf.gather(self.state[-1].value(), tf.maximum(positions, 0))
 
-    def _nearest(self, queries, k):
+    def _nearest(self, queries, k, spare):
+        k = self._wanted(k, spare)
         probes = tf.maximum(self.probes, 1 + tf.searchsorted(self.held.value(), k[None])[0])
         rescored = tf.maximum(self.rescored, -(-k * self.rescored // DEPTH))
         return self._candidates(queries, k, tf.minimum(probes, self.lists), rescored)

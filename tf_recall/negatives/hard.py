@@ -140,6 +140,7 @@ class HighestInBatch(HardSampler):
     """
 
     from_batch = True
+    other_rows_only = True
 
     def __init__(self, num: int = 1, **kwargs):
         super().__init__(num, **kwargs)
@@ -210,6 +211,10 @@ class Curriculum(HardSampler):
     @property
     def from_batch(self) -> bool:
         return self.hard.from_batch
+
+    @property
+    def other_rows_only(self) -> bool:
+        return self.hard.other_rows_only
 
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None

@@ -69,6 +69,8 @@ class InBatch(_Positives):
         Recommendations", section 3.
     """
 
+    other_rows_only = True
+
     def draw(self, batch: Batch) -> list[Candidates]:
         if batch.training:
             self.frequency.update(batch.positives)

@@ -49,6 +49,10 @@ class Mixture(Sampler):
         return any(sampler.from_batch for sampler in self.samplers)
 
     @property
+    def other_rows_only(self) -> bool:
+        return all(sampler.other_rows_only for sampler in self.samplers)
+
+    @property
     def stale(self) -> bool:
         return all(sampler.stale for sampler in self.samplers)
 
@@ -142,6 +146,10 @@ class EasyHard(Sampler):
     @property
     def from_batch(self) -> bool:
         return self.easy.from_batch or self.hard.from_batch
+
+    @property
+    def other_rows_only(self) -> bool:
+        return self.easy.other_rows_only and self.hard.other_rows_only
 
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None

@@ -30,7 +30,8 @@ class SameGroup(HardSampler):
         seed: same seed and step, same draws.
 
     Raises:
-        ValueError: at `adapt`, the side table does not have the column.
+        ValueError: at `adapt`, the side table does not have the column, or each item has a value of
+            its own there.
 
     Example:
         >>> EasyHard(InBatch(), SameGroup("genres", separator="|"))
@@ -65,6 +66,10 @@ class SameGroup(HardSampler):
         member.data[:] = 1  # a value twice counts once
         degree = member.sum(1)  # [V]
         size = member.sum(0)  # [G]
+        if len(size) and size.max() < 2:
+            raise ValueError(
+                f"SameGroup has no negatives: no two items share a value of {self.column!r}"
+            )
         share = counts / counts[1:].sum()
         picked = member.T @ (share / np.maximum(degree, 1))  # [G], P(g)
         mass = member @ (picked / np.maximum(size, 1))  # [V]

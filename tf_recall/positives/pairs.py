@@ -27,7 +27,7 @@ class ItemPairs(Positives):
         window: how many positions away the other item may be.
 
     Raises:
-        ValueError: an argument out of range; at `batches`, no session has two items.
+        ValueError: an argument out of range; at `batches`, no session has two items that differ.
 
     Example:
         >>> model = PinSage(items, positives=ItemPairs(ByGap(1800), window=2))
@@ -54,8 +54,10 @@ class ItemPairs(Positives):
         before = np.minimum(position, self.window).astype(np.int32)
         behind = np.minimum(left, self.window).astype(np.int32)
         at = np.flatnonzero(before + behind)
-        if not len(at):
-            raise ValueError("There is no pair to train on: no session has two items.")
+        # a session of one item, repeated, has pairs of weight 0 only
+        other = (items[1:] != items[:-1]) & (behind[:-1] > 0)
+        if not other.any():
+            raise ValueError("There is no pair to train on: no session has two items that differ.")
 
         def draw(part, rng):
             at = part["at"]
@@ -99,7 +101,7 @@ class WalkPairs(Positives):
         length: steps of a walk.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range; at `batches`, no node has an edge.
 
     Example:
         >>> model = GraphSAGE(users, items, positives=WalkPairs(num_walks=10, length=5))
@@ -122,6 +124,8 @@ class WalkPairs(Positives):
         graph = needs.graph
         start = needs.query
         starts = np.flatnonzero(graph.over(start)[1].degrees).astype(np.int32)
+        if not len(starts):
+            raise ValueError(f"There is no pair to train on: no {start} of the graph has an edge.")
 
         def draw(part, rng):
             node = part["start"]
