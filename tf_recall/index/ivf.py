@@ -4,15 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.index.base import MOST_SCORES, Index, checked_settings, in_parts
+from tf_recall.index.depths import DEPTHS, SPARES, Ranking, looked_up, probe_table
 from tf_recall.index.lists import directions, partition
-from tf_recall.index.probes import (
-    DEPTHS,
-    MEASURED,
-    SPARES,
-    probe_table,
-    probes_of,
-    true_ranking,
-)
 from tf_recall.index.recall import Truth
 
 GROUP = 16
@@ -93,15 +86,14 @@ class IVF(Index):
 
     def _table(self, vectors, queries):
         """The fewest lists that hold `min_recall` of what searches ask for, as `probe_table`."""
-        num_items, num_lists = len(vectors), self.centroids.shape[0]
-        ranking = true_ranking(vectors, queries, min(MEASURED, num_items))
+        ranking = Ranking(vectors, queries)
         scores = queries @ self.centroids.numpy().T  # [Q, C]
         rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-        slots = self.slots.numpy()[ranking]
+        slots = self.slots.numpy()[ranking.positions]
         lists = np.searchsorted(self.starts, slots, side="right") - 1  # [Q, N]
         ranks = np.take_along_axis(rank, lists, 1)
         plain = int(np.quantile(ranks[:, : DEPTHS[0]], self.min_recall, method="higher")) + 1
-        return probe_table(ranks, num_items, num_lists, plain, self.min_recall)
+        return probe_table(ranking, ranks, self.centroids.shape[0], plain, self.min_recall)
 
     def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         slots = tf.gather(self.slots.value(), tf.maximum(positions, 0))
@@ -110,7 +102,7 @@ class IVF(Index):
     def _nearest(self, queries, k, spare):
         wanted = self._wanted(k, spare)
         hold = 1 + tf.searchsorted(self.held.value(), wanted[None])[0]
-        probes = tf.maximum(probes_of(self.table.value(), k, spare), hold)
+        probes = tf.maximum(looked_up(self.table.value(), SPARES, DEPTHS, spare, k), hold)
         probes = tf.minimum(probes, self.centroids.shape[0])
         rows = tf.maximum(MOST_SCORES // (probes * self.width), 1)
         return in_parts(lambda queries, _: self._visit(queries, wanted, probes), rows, queries)

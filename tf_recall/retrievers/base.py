@@ -224,14 +224,17 @@ class Retriever(FittedModel):
 
     def embed_query(self, inputs: dict) -> tf.Tensor:
         """Query vectors `[B, D]` for serving: no temperature, no log q."""
+        self._check_adapted()
         return self.query_tower(inputs, training=False)
 
     def embed_item(self, inputs: dict) -> tf.Tensor:
         """Item vectors `[B, D]` for serving."""
+        self._check_adapted()
         return self.item_tower(inputs, training=False)
 
     def embed_catalog(self) -> np.ndarray:
         """The vectors of all items: float32 `[num_items, D]`, line r for row r + 1."""
+        self._check_adapted()
         size = self.item_tower.num_rows
         starts = tqdm(range(1, size, BLOCK), "items", delay=3, leave=False)
         blocks = [self._embed_rows(tf.range(at, min(at + BLOCK, size))).numpy() for at in starts]

@@ -116,7 +116,21 @@ class FittedModel(ReplicatedModel):
         """As `keras.Model.train_on_batch`, of one batch; errors as `fit`."""
         given = _bound(super().train_on_batch, *args, **kwargs)
         _refuse(self, given, LABELS)
+        self._check_adapted()
         return super().train_on_batch(**given)
+
+    def test_on_batch(self, *args, **kwargs) -> float | dict:
+        """As `keras.Model.test_on_batch`, of one batch; errors as `fit`."""
+        given = _bound(super().test_on_batch, *args, **kwargs)
+        _refuse(self, given, LABELS)
+        self._check_adapted()
+        return super().test_on_batch(**given)
+
+    def export(self, *args, **kwargs) -> None:
+        raise ValueError(
+            f"a {type(self).__name__} is exported with its catalog and index: "
+            "tf_recall.save(Service.build(model, catalog), path)"
+        )
 
     def predict_step(self, data):
         raise ValueError(
@@ -151,6 +165,9 @@ class FittedModel(ReplicatedModel):
                 f"{steps}={given[steps]} must be a multiple of steps_per_execution, "
                 f"{self.steps_per_execution}: Keras would run more steps"
             )
+        self._check_adapted()
+
+    def _check_adapted(self):
         if not self.built:
             self.build()
 

@@ -26,6 +26,11 @@ def check_catalog(model: keras.Model, catalog: Catalog) -> None:
             "model learns to tell at least 2 apart"
         )
     positives = np.count_nonzero(vocabulary.counts[1:])
+    if not positives:
+        raise ValueError(
+            f"there is nothing to learn: no {entity} is ever a positive by "
+            f"{type(model.positives).__name__}{model.positives.get_config()}"
+        )
     if model.negatives.other_rows_only and positives < 2:
         raise ValueError(
             f"there is nothing to learn: {positives} {entity} is ever a positive, and the "
@@ -55,4 +60,7 @@ def check_edges(graph: TypedGraph) -> None:
     """
     if not any(edges.num_edges for edges in graph.edges.values()):
         kinds = " or ".join(f"from {source} to {target}" for source, target in graph.edges)
-        raise ValueError(f"there is nothing to learn: the graph has no edges {kinds}")
+        raise ValueError(
+            f"there is nothing to learn: the graph has no edges {kinds}; no two nodes follow one "
+            "another, or all weights are 0"
+        )

@@ -12,9 +12,9 @@ import tensorflow as tf
 from tf_recall.retrievers.keras_hooks import ClippingOptimizer, decays, slot, variables_of
 
 _REFUSED = {
-    "use_ema": "averages every row at every step; take an optimizer of Keras",
+    "use_ema": "averages every row at every step; keras.optimizers.Adam takes it",
     "gradient_accumulation_steps": (
-        "adds up whole tables at every step; take a larger batch, or an optimizer of Keras"
+        "adds up whole tables at every step; take larger batches, or keras.optimizers.Adam"
     ),
     "loss_scale_factor": (
         "does not reach rows; wrap the optimizer in keras.optimizers.LossScaleOptimizer instead"
@@ -45,9 +45,8 @@ class _RowwiseOptimizer(ClippingOptimizer, keras.optimizers.Optimizer):
         """Raises a ValueError where an option would touch whole tables."""
         for option, why in _REFUSED.items():
             if getattr(self, option):
-                raise ValueError(
-                    f"{option}={getattr(self, option)} {why}: leave it out of {type(self).__name__}"
-                )
+                value = getattr(self, option)
+                raise ValueError(f"leave {option}={value} out of {type(self).__name__}: it {why}")
 
     def clip(self, grads, clip_dense):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
@@ -103,9 +102,9 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
         of 0.1 would drown its square for epochs.
 
     Raises:
-        ValueError: at the first step, when an option would touch whole tables: `weight_decay`
-            (unless the table is excluded), `use_ema`, `gradient_accumulation_steps`; and
-            `loss_scale_factor`.
+        ValueError: at `compile`, when an option would touch whole tables: `use_ema`,
+            `gradient_accumulation_steps`; and `loss_scale_factor`. At the first step,
+            `weight_decay` of a table that is not excluded.
 
     Example:
         >>> model.compile(optimizer=SparseAdagrad(learning_rate=0.1))
