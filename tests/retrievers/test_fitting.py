@@ -10,6 +10,7 @@ from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id
 from tf_recall.models import FM, GraphSAGE, Item2Vec, TwoTower, YouTubeDNN
 from tf_recall.positives import user_item
+from tf_recall.retrievers.fitting import Watch
 from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad
 from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.fm import FMItemTower, FMQueryTower
@@ -272,12 +273,27 @@ def test_a_loss_that_is_not_finite_stops_before_a_checkpoint(make):
     assert not saved
 
 
+def test_a_callback_of_the_model_does_not_make_training_wait_for_each_loss():
+    callbacks = keras.callbacks.CallbackList([Watch()], add_history=True)
+    assert callbacks._async_train == keras.callbacks.CallbackList([])._async_train
+
+
+def test_updates_that_a_loss_scale_skips_are_batches_all_the_same(make):
+    skips = keras.optimizers.LossScaleOptimizer(SparseAdagrad(0.1), initial_scale=1e38)
+    model, batches = make(optimizer=skips)
+    model.fit(batches.dataset(), steps_per_epoch=3, verbose=0)
+    assert int(model.optimizer.iterations) < int(model.step) == 3
+
+
 def test_a_loss_of_0_is_suspect_in_a_fresh_model_only(make):
     model, batches = make()
     batch = batches.at(0) | {"weight": np.zeros(64, "float32")}
     data = tf.data.Dataset.from_tensors(tensors(batch))
     with pytest.raises(ValueError, match="the loss is 0 throughout the first epoch"):
         model.fit(data, verbose=0)
+    none = tf.data.Dataset.from_tensors(tensors(batch)).filter(lambda _: False)
+    with pytest.raises(ValueError, match="epoch 1 has no batches"):
+        model.fit(none, verbose=0)
     model, batches = make()
     model.fit(batches.dataset().take(1), verbose=0)
     assert model.fit(data, verbose=0).history["loss"] == [0]

@@ -10,13 +10,11 @@ from numbers import Integral
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_recall.retrievers.distribution import ReplicatedModel
 from tf_recall.retrievers.optimizers import prepare
-
-WHOLE = "a whole number, 1 or more"
-CHECKED_EVERY = 100  # steps after which the loss is looked at: to look is to wait for it
 
 LABELS = {
     "y": "no labels: a batch holds the positives, and the sampler draws the negatives",
@@ -180,16 +178,17 @@ class Watch(keras.callbacks.Callback):
             first epoch.
     """
 
+    async_safe = True  # the end of a batch may be told from another thread: none waits for the loss
+
     def on_epoch_begin(self, epoch, logs=None):
         self.model.epoch.assign(epoch)
         self.epoch = epoch
         self.fresh = int(self.model.step.numpy()) == 0
-        self.seen = 0
+        self.seen = False
 
     def on_train_batch_end(self, batch, logs=None):
-        self.seen += 1
-        if self.seen % CHECKED_EVERY == 0:
-            self._check(logs)
+        self.seen = True
+        self._check(logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.seen:
@@ -202,7 +201,7 @@ class Watch(keras.callbacks.Callback):
 
     def _check(self, logs):
         """The mean loss of the epoch so far; one that is not finite stays so to its end."""
-        loss = float(logs["loss"])
+        loss = float(np.mean(logs["loss"]))
         if not math.isfinite(loss):
             raise ValueError(
                 f"the loss is {loss} in epoch {self.epoch + 1}: the learning rate is too high, the "
