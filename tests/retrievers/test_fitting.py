@@ -9,6 +9,14 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id
 from tf_recall.models import FM, GraphSAGE, Item2Vec, TwoTower, YouTubeDNN
+from tf_recall.negatives import (
+    CrossBatch,
+    Curriculum,
+    EasyHard,
+    HighestInBatch,
+    InBatch,
+    Mixture,
+)
 from tf_recall.positives import user_item
 from tf_recall.retrievers.fitting import Watch
 from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad
@@ -297,6 +305,25 @@ def test_a_loss_of_0_is_suspect_in_a_fresh_model_only(make):
     model, batches = make()
     model.fit(batches.dataset().take(1), verbose=0)
     assert model.fit(data, verbose=0).history["loss"] == [0]
+
+
+@pytest.mark.parametrize(
+    "negatives, empty",
+    [
+        (CrossBatch(64, warm_up=1), True),
+        (Curriculum(HighestInBatch(2), wait=1), True),
+        (Mixture([CrossBatch(64), InBatch()]), False),
+        (EasyHard(InBatch(), Curriculum(HighestInBatch())), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_sampler_that_starts_without_negatives_may_lose_nothing(negatives, empty, train, catalog):
+    assert negatives.starts_empty == empty
+    model = TwoTower(tower("user"), tower("item"), negatives=negatives).adapt(train, catalog)
+    model.compile()
+    data = model.batches(train, catalog, 64).dataset()
+    losses = model.fit(data, steps_per_epoch=1, epochs=3, verbose=0).history["loss"]
+    assert (losses[0] == 0) == empty and losses[-1] > 0
 
 
 def test_a_model_that_knows_no_data_says_so_and_can_still_be_adapted(train, catalog, make):

@@ -216,6 +216,10 @@ class Curriculum(HardSampler):
     def other_rows_only(self) -> bool:
         return self.hard.other_rows_only
 
+    @property
+    def starts_empty(self) -> bool:
+        return self.wait > 0 or self.hard.starts_empty
+
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None
     ) -> None:

@@ -113,6 +113,7 @@ class CrossBatch(_Positives):
         section 3.2.
     """
 
+    starts_empty = True  # before the warm-up is over, and until something is in the cache
     stale = True
 
     def __init__(self, size: int, warm_up: int = 100, frequency: Frequency | None = None, **kwargs):

@@ -53,6 +53,10 @@ class Mixture(Sampler):
         return all(sampler.other_rows_only for sampler in self.samplers)
 
     @property
+    def starts_empty(self) -> bool:
+        return all(sampler.starts_empty for sampler in self.samplers)
+
+    @property
     def stale(self) -> bool:
         return all(sampler.stale for sampler in self.samplers)
 
@@ -150,6 +154,10 @@ class EasyHard(Sampler):
     @property
     def other_rows_only(self) -> bool:
         return self.easy.other_rows_only and self.hard.other_rows_only
+
+    @property
+    def starts_empty(self) -> bool:
+        return self.easy.starts_empty and self.hard.starts_empty
 
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None

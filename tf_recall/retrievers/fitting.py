@@ -183,7 +183,8 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.model.epoch.assign(epoch)
         self.epoch = epoch
-        self.fresh = int(self.model.step.numpy()) == 0
+        untrained = int(self.model.step.numpy()) == 0
+        self.suspect = untrained and not self.model.negatives.starts_empty
         self.seen = False
 
     def on_train_batch_end(self, batch, logs=None):
@@ -193,7 +194,7 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not self.seen:
             raise ValueError(f"epoch {epoch + 1} has no batches: there is nothing to learn from")
-        if self._check(logs) == 0 and self.fresh:
+        if self._check(logs) == 0 and self.suspect:
             raise ValueError(
                 "the loss is 0 throughout the first epoch: there is nothing to learn from. Either "
                 "all weights are 0, or no row has a negative that differs from its positive"
