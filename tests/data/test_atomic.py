@@ -6,7 +6,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -112,14 +111,14 @@ def test_a_name_is_taken_by_whatever_has_it(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").write_text("mine")
     for name in ("dangling", "file"):
-        with pytest.raises(FileExistsError, match=f"{name} is there already"):
-            with atomic_folder(tmp_path / name):
-                pass
+        taken = pytest.raises(FileExistsError, match=f"{name} is there already")
+        with taken, atomic_folder(tmp_path / name):
+            pass
         with folder_aside(tmp_path, "any") as aside, pytest.raises(FileExistsError, match=name):
             rename_folder(aside, tmp_path / name)
-    with pytest.raises(NotADirectoryError, match="file is a file, and should be a folder"):
-        with atomic_folder(tmp_path / "file" / "folder"):
-            pass
+    no_folder = pytest.raises(NotADirectoryError, match="file is a file, and should be a folder")
+    with no_folder, atomic_folder(tmp_path / "file" / "folder"):
+        pass
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -228,9 +227,9 @@ def test_a_folder_that_is_cleared_before_it_is_held_is_made_again(tmp_path, monk
         (aside / "whole.txt").write_text("whole")
     assert len(times) == 3 and [each.name for each in tmp_path.iterdir()] == ["name"]
     monkeypatch.setattr(atomic, "_held", lambda folder: folder.rmdir() or held(folder))
-    with pytest.raises(OSError, match="other processes remove every folder"):
-        with atomic_folder(tmp_path / "never"):
-            pass
+    gone = pytest.raises(OSError, match="other processes remove every folder")
+    with gone, atomic_folder(tmp_path / "never"):
+        pass
 
 
 def test_without_locks_it_writes_and_clears_nothing(tmp_path, monkeypatch):
@@ -273,12 +272,9 @@ def test_changes_under_a_lock_do_not_undo_each_other(tmp_path):
 
 def test_a_lock_that_is_never_given_back_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "LOCK_SECONDS", 0)
-    with (
-        locked(tmp_path / "file"),
-        pytest.raises(TimeoutError, match="another process holds .*lock"),
-    ):
-        with locked(tmp_path / "file"):
-            pass
+    held = pytest.raises(TimeoutError, match="another process holds .*lock")
+    with locked(tmp_path / "file"), held, locked(tmp_path / "file"):
+        pass
     with locked(tmp_path / "file"):
         pass
 
@@ -326,9 +322,9 @@ def test_a_full_disk_is_one_line_whoever_writes(tmp_path, writer):
 
 def test_faults_of_a_disk_and_what_is_none():
     def told(error, path="models/a"):
-        with pytest.raises(type(error) if isinstance(error, type) else Exception) as caught:
-            with translated_disk_errors(path, "version 1 stays"):
-                raise error
+        raised = pytest.raises(Exception)  # noqa: B017, PT011  any kind
+        with raised as caught, translated_disk_errors(path, "version 1 stays"):
+            raise error
         return caught.value
 
     full = "models/a could not be written: No space left on device; version 1 stays"
