@@ -1,5 +1,7 @@
 """ScaNN in its three sizes, made small; two searchers that must not mix."""
 
+import gc
+import os
 import sys
 
 import numpy as np
@@ -90,3 +92,24 @@ def test_no_variable_holds_what_was_never_set(drawn):
         each.numpy() for each in index.state if each.shape.rank == 0 and each.dtype != tf.string
     ]
     assert numbers and not any(numbers)
+
+
+def threads():
+    gc.collect()
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_a_searcher_goes_with_its_index(drawn, monkeypatch):
+    """Each has a thread; another index's searcher, and one that was never made, do not matter."""
+    monkeypatch.setattr(module, "FEW", 1000)  # compressed: then a searcher has a thread
+    other = ScaNN().build(drawn[:3000])
+    expected = [part.numpy() for part in other.search(drawn[6000:6003], 10)]
+    module._release("a name that nobody has")
+    before = threads()
+    for _ in range(4):
+        index = ScaNN().build(drawn[3000:6000])
+        index.search(drawn[:2], 10)
+        del index
+    assert threads() < before + 4
+    for one, again in zip(expected, other.search(drawn[6000:6003], 10), strict=True):
+        np.testing.assert_array_equal(again, one)

@@ -1,6 +1,10 @@
 """Approximate search by ScaNN: the fastest index, for servers that have its op."""
 
+import contextlib
+import functools
 import uuid
+import weakref
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -75,6 +79,7 @@ class ScaNN(Index):
         if partitioned:
             self.lists = min(self.num_lists or round(len(vectors) ** 0.5), len(vectors))
         self._shared_name = f"tf_recall-{uuid.uuid4()}"
+        release_with(self, self._shared_name)
         builder = _scann_ops().builder(vectors, min(DEPTH, len(vectors)), "dot_product")
         if partitioned:
             unit = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
@@ -140,6 +145,37 @@ class ScaNN(Index):
         searcher = _scann_ops().tensors_to_scann(vectors, *rest, shared_name=self._shared_name)
         found = _scann_ops().scann_search_batched(searcher, queries, k, rescored, probes, True)
         return tf.where(tf.math.is_nan(found.distances), -np.inf, found.distances), found.indices
+
+
+def release_with(owner: Any, shared_name: str) -> None:
+    """Frees the searcher of this name once `owner` is gone.
+
+    TensorFlow keeps what has a name until the process ends: here the compressed vectors and a
+    thread.
+
+    Args:
+        owner: whose graphs search with it, and nobody else's.
+        shared_name: as `tensors_to_scann` was given it.
+    """
+    weakref.finalize(owner, _release, shared_name).atexit = False
+
+
+def _release(shared_name):
+    with tf.init_scope(), tf.device("cpu"), contextlib.suppress(tf.errors.OpError):
+        # one that is there is found by its name; else one is made, and must be of something
+        vectors, *rest = _smallest()
+        handle = _scann_ops().tensors_to_scann(vectors, *rest, shared_name=shared_name)
+        tf.raw_ops.DestroyResourceOp(resource=handle)
+
+
+@functools.cache
+def _smallest():
+    """What a searcher over one vector is made of."""
+    builder = _scann_ops().builder(np.ones([1, 1], np.float32), 1, "dot_product")
+    searcher = builder.score_brute_force().build().searcher_handle
+    *rest, vectors = _scann_ops().scann_to_tensors(searcher)
+    tf.raw_ops.DestroyResourceOp(resource=searcher)
+    return vectors, *(each if each.shape.rank else tf.zeros_like(each) for each in rest)
 
 
 def _scann_ops():
