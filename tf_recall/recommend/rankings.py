@@ -3,6 +3,8 @@
 The column is one of the item table.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from tf_recall.data.interactions import Interactions
@@ -40,6 +42,10 @@ class Ranking(SparseChannel):
     def load(self, directory, catalog):
         """As `SparseChannel.load`."""
         super().load(directory, catalog)
+        listed = self.order[self.order != 0]
+        within = (listed > 0) & (listed < len(self.order))
+        if not within.all() or len(np.unique(listed)) < len(listed) or self.order[-1] != 0:
+            raise ValueError(f"{Path(directory) / 'order.npy'} is damaged: it is no order of items")
         self._set(self.order)
         return self
 

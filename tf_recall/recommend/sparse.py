@@ -1,7 +1,6 @@
 """Sparse channels: recommenders that are counted rather than trained."""
 
 import functools
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy import sparse
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.npy import read_array
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.explanations import largest_shares
 from tf_recall.recommend.filters import flat, left_out
@@ -72,14 +72,8 @@ class SparseChannel(Recommender):
         self._forget(catalog)
         for name in self.arrays:
             path = Path(directory) / f"{name}.npy"
-            read = np.load if path.exists() else sparse.load_npz
-            path = path if path.exists() else path.with_suffix(".npz")
-            try:
-                setattr(self, name, read(path))
-            except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                raise ValueError(f"{path} is damaged: {error}") from None
+            known = read_array(path, "if") if path.exists() else _read(path.with_suffix(".npz"))
+            setattr(self, name, known)
         if self._item_rows != catalog.items.size:
             raise ValueError(
                 f"{directory} knows {self._item_rows - 1} items, the catalog {catalog.num_items}"
@@ -169,6 +163,18 @@ class SparseChannel(Recommender):
             return np.where(np.asarray(allowed[row, column]).ravel() > 0, values, 0)
 
         return top_changed(left, self._with_filter, max(1, allow.shape[1]), only_allowed)
+
+
+def _read(path):
+    """A sparse matrix, in which every index leads to a row: compiled code follows them."""
+    try:
+        matrix = sparse.load_npz(path)
+        matrix.check_format(full_check=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what a damaged archive gives may be anything
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    return matrix
 
 
 def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
