@@ -42,7 +42,7 @@ def write_channels(
             write_trained(name, channel, home)
             settings["channels"][name] = {"name": "trained"}
     multi.catalog.save(folder / "catalog")
-    (folder / CHANNELS).write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / CHANNELS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> MultiChannel:
@@ -56,13 +56,18 @@ def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> 
         FileNotFoundError: a file is missing.
         ValueError: one is damaged.
     """
-    settings = json.loads((folder / CHANNELS).read_text())
+    try:
+        settings = json.loads((folder / CHANNELS).read_text(encoding="utf-8"))
+        merge, depth = part("merge", settings["merge"]), settings["depth"]
+        made = {
+            name: None if values["name"] == "trained" else part("channel", values)
+            for name, values in settings["channels"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{folder / CHANNELS} is damaged: {error}") from error
     catalog = Catalog.load(folder / "catalog")
     channels = {}
-    for name, values in settings["channels"].items():
+    for name, channel in made.items():
         home = folder / "channels" / name
-        if values["name"] == "trained":
-            channels[name] = read_trained(home)
-        else:
-            channels[name] = part("channel", values).load(home, catalog)
-    return MultiChannel(channels, catalog, part("merge", settings["merge"]), settings["depth"])
+        channels[name] = read_trained(home) if channel is None else channel.load(home, catalog)
+    return MultiChannel(channels, catalog, merge, depth)

@@ -91,12 +91,14 @@ def save_channels(
     models: dict[str, Retriever],
 ) -> Path:
     """Exports channels with their models, config, figures and a plot; returns the new version."""
-    path = save(multi, directory, config=config.to_dict(), metrics=report.to_dict(), model=models)
-    try:
-        report.channels.plot(path / "channels.png")
-    except ImportError as error:
-        log.info("no plot of the channels: %s", error)
-    return path
+
+    def plot(folder):
+        try:
+            report.channels.plot(folder / "channels.png")
+        except ImportError as error:
+            log.info("no plot of the channels: %s", error)
+
+    return save(multi, directory, None, config.to_dict(), report.to_dict(), models, plot)
 
 
 def _compared(multi, settings, part, earlier=None):

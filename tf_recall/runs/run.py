@@ -10,8 +10,8 @@ from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
 from tf_recall.export.load import load, restore
-from tf_recall.export.versions import version_folder, versions
-from tf_recall.export.write import save
+from tf_recall.export.versions import clear, version_folder, versions
+from tf_recall.export.write import check_place, save
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
@@ -72,6 +72,7 @@ def train(
     """
     directory = Path(out) / config.name
     checkpoints = directory / "checkpoints"
+    clear(check_place(directory))
     if resume and not checkpoints.is_dir():
         if versions(directory):
             raise ValueError(
