@@ -16,10 +16,10 @@ quickstart: $(STAMP)
 	$(BIN)/tf-recall quickstart
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadscope
 
 test-all: $(STAMP)
-	$(BIN)/pytest -n 2 -m ''
+	$(BIN)/pytest -n 2 --dist loadscope -m ''
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

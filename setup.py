@@ -43,6 +43,8 @@ setup(
         "scipy>=1.12",
         "sparse_dot_topn>=1.2,<2",
         "PyYAML>=6",
+        "pydantic>=2.7,<3",
+        "annotated-types>=0.6,<1",
         "click>=8.1",
         "tqdm>=4.66",
     ],

@@ -71,8 +71,13 @@ cases = tr.cases_by_user(split.test, catalog)
 report = tr.compare(channels, multi, cases, catalog, k=100)
 print(f"\n{report}\n")
 print(tr.evaluate(multi, cases, catalog, ks=(20, 100)))
-path = tr.save(multi, options.out, metrics=report.to_dict(), model={"two_tower": model})
-report.plot(path / "channels.png")
+path = tr.save(
+    multi,
+    options.out,
+    metrics=report.to_dict(),
+    model={"two_tower": model},
+    extra=lambda folder: report.plot(folder / "channels.png"),  # written along with it
+)
 
 # 5. Load it, query it, and explain the answers.
 served, user = tr.load(path), catalog.users.ids[0]

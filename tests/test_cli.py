@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -160,11 +161,33 @@ def test_query_answers_with_items_like_an_item(trained, folder):
     assert nearest not in run(*ask, "--exclude", nearest)["similar"]
     assert run(*ask, "--allow", f"{second},{first},none")["similar"] == [second]
     title = pd.read_csv(folder / "items.csv").set_index("item_id")["title"][first]
-    both = run(*ask, "--item-id", "nothing", "--feature", f"title={title}", "-k", 3)["answers"]
-    assert [len(one["similar"]) for one in both] == [3, 3]
-    assert (
-        both[1]["similar"]
-        != run("query", trained["model"], "--item-id", "nothing", "-k", 3)["similar"]
+    both = run(*ask, "--item-id", "nothing", "--feature", f"title={title}", "-k", 3)
+    assert [len(one["similar"]) for one in both["answers"]] == [3, 3]
+    assert both["unknown"] == {"item_id": ["nothing"]}
+    alone = refused("query", trained["model"], "--item-id", "nothing")
+    assert "item 'nothing' is unknown, and the request brings no feature of it" in alone
+
+
+def test_query_takes_ids_in_one_form_and_tells_which_are_unknown(trained):
+    ask = "query", trained["model"], "--user-id", "u1", "-k", 5
+    first, second, third = run(*ask)["item_id"][:3]
+    answer = run(*ask, "--exclude", f"{first}, {second}")
+    assert answer["item_id"][0] == third and "unknown" not in answer
+    answer = run(*ask, "--exclude", f'"a,b",{first}', "--allow", f"{first},{second},typo")
+    assert answer["item_id"] == [second]
+    assert answer["unknown"] == {"exclude": ["a,b"], "allow": ["typo"]}
+    result = CliRunner().invoke(main, [*map(str, ask), "--user-id", "u2, nobody"])
+    assert "user_id is unknown to the model: nobody" in result.stderr
+    answer = json.loads(result.stdout)
+    assert [one["user_id"] for one in answer["answers"]] == ["u1", "u2", "nobody"]
+    assert answer["unknown"] == {"user_id": ["nobody"]}
+
+
+def test_query_refuses_features_that_cannot_be_meant(trained):
+    ask = "query", trained["model"], "--user-id", "u1"
+    assert "--feature names a column, and k is none" in refused(*ask, "--feature", "k=1")
+    assert "--feature gives device twice, 'ios' and 'web'" in refused(
+        *ask, "--feature", "device=ios", "--feature", "device=web"
     )
 
 
@@ -316,6 +339,47 @@ def test_mistakes_are_one_line_that_says_what_to_type(folder, trained):
     )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("name=../../evil", "name=/abs", "name=.", "name=..", "name=a/b", "name=''", "name=2024"),
+        *('name="a\\0b"', "name=.hidden", "name='a '", f"name={'x' * 300}", "name=[a]", "name="),
+        *("k_max=abc", "evaluate.ks=10", "data.columns=[a]", "data.interactions=8", "train.seed=x"),
+        *("model.query_tower.units=8", "model.item_tower.features=id", "model.negatives=1.5"),
+        *("train.epochs=true", "train.jit_compile=maybe", "evaluate.exclude_seen=maybe", "a=["),
+        *("split={name: by_time, test: .nan}", "index=[exact]", "split=", "data=", "model.loss=[]"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_leaves_nothing(change, folder, tmp_path):
+    out = tmp_path / "in" / "models"
+    told = refused("train", folder / "clicks.yaml", "--set", change, "--out", out)
+    assert told.count("\n") == 1 and told.startswith("Error: ")
+    key = change.partition("=")[0].rpartition(".")[2]
+    assert key in told, told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_in_a_foreign_folder_leads_nowhere(trained, tmp_path):
+    copy = tmp_path / "foreign" / "1"
+    shutil.copytree(trained["model"], copy)
+    values = yaml.safe_load((copy / "config.yaml").read_text())
+    for name in ("../../evil", "/tmp/evil", "..", ""):
+        (copy / "config.yaml").write_text(yaml.safe_dump({**values, "name": name}))
+        out = tmp_path / "in" / "models"
+        told = refused("export", copy, "--index", "exact", "--out", out)
+        assert "name: a name must be valid for a folder" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_parts_by_name_alone_from_the_shell(folder):
+    sets = ["split=by_time", "model=item2vec", "train.optimizer=lazy_adam", "index=exact"]
+    sets += ["train.epochs=1", "train.batch_size=64", "name=by name", "split.test=0.2"]
+    changes = [text for change in sets for text in ("--set", change)]
+    path = run("train", folder / "clicks.yaml", *changes, "--out", folder / "models")["model"]
+    assert path == str(folder / "models" / "by name" / "1")
+    assert len(run("query", path, "--item-id", "i1", "-k", 3)["similar"]) == 3
+
+
 def test_integer_ids_are_typed_as_they_are(folder):
     planted = synthetic(100, 80, 2000).interactions.frame
     numbers = planted.assign(
@@ -332,6 +396,13 @@ def test_integer_ids_are_typed_as_they_are(folder):
     assert len(answer["item_id"]) == 3 and all(isinstance(item, int) for item in answer["item_id"])
     assert not {1, 2} & set(answer["item_id"])
     assert "whole numbers, not seven" in refused("query", path, "--user-id", "seven")
+    assert "--exclude takes ids; -1 stands for a missing one" in refused(
+        "query", path, "--user-id", 7, "--exclude=1,-1"
+    )
+    assert "must fit 64 bits with a sign" in refused("query", path, "--user-id", 2**63)
+    assert run("query", path, "--user-id", 7, "--exclude", f"1, {2**40}")["unknown"] == {
+        "exclude": [2**40]
+    }
     answer = run("query", path, "--item-id", 7, "-k", 3, "--exclude", "1,2")
     assert (
         answer["item_id"] == 7

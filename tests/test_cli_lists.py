@@ -66,6 +66,17 @@ def test_the_users_of_a_file_each_once(model, tmp_path, suffix):
     assert Lists.load(tmp_path / "l.parquet").ids.tolist() == users[[0, 1, 3]].tolist()
 
 
+def test_users_that_are_unknown_are_told(model, tmp_path):
+    kind = load(model).id_types["user_id"]
+    known, unknown = (["3", "4"], "9\0") if kind == "string" else ([3, 4], 999)
+    pd.DataFrame({"user_id": [*known, unknown]}).to_parquet(tmp_path / "users.parquet")
+    answer = run(
+        model, "--out", tmp_path / "l.parquet", "-k", 5, "--users", tmp_path / "users.parquet"
+    )
+    assert answer["users"] == 3 and answer["unknown_users"] == 1
+    assert Lists.load(tmp_path / "l.parquet").ids.tolist() == [*known, unknown]
+
+
 def test_on_to_redis(model, tmp_path, monkeypatch):
     loads = []
     monkeypatch.setattr(redis_store, "connect", lambda url: loads.append(url))
@@ -108,3 +119,27 @@ def test_mistakes_are_one_line_and_come_before_the_work(model, tmp_path, free_po
         )
     assert "k must be a whole number from 1 to" in refused(model, *out, "-k", 5000)
     assert not (tmp_path / "l.parquet").exists()
+
+
+def test_files_of_users_that_cannot_be_read_are_one_line(model, tmp_path):
+    out = ("--out", tmp_path / "l.parquet", "--users")
+    for name, ids in (("fractions", [1.5]), ("flags", [True])):
+        pd.DataFrame({"user_id": ids}).to_parquet(tmp_path / f"{name}.parquet")
+        told = refused(model, *out, tmp_path / f"{name}.parquet")
+        assert f"{name}.parquet: user_id must be all strings or all integers" in told
+        assert told.count("\n") == 1
+    (tmp_path / "users.csv").write_text("user_id,age\nann,30,1\n")
+    assert "users.csv cannot be read as CSV: line 2 has 3" in refused(
+        model, *out, tmp_path / "users.csv"
+    )
+    (tmp_path / "users.csv.gz").write_bytes(b"\x1f\x8b\x08")
+    told = refused(model, *out, tmp_path / "users.csv.gz")
+    assert "users.csv.gz cannot be read as CSV: it is damaged" in told and told.count("\n") == 1
+
+
+def test_a_user_without_an_id_is_none_and_one_called_na_is_one(model, tmp_path):
+    number = load(model).id_types["user_id"] == "int64"
+    (tmp_path / "users.csv").write_text(f"age,user_id\n1,\n2,{7 if number else 'NA'}\n")
+    run(model, "--out", tmp_path / "l.parquet", "-k", 3, "--users", tmp_path / "users.csv")
+    ids = Lists.load(tmp_path / "l.parquet").ids.tolist()
+    assert ids == [7 if number else "NA"]

@@ -14,6 +14,8 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 LONG = {
     "airbnb_stays",
     "fm_movielens",
+    "graph_movielens",
+    "online_retail_baskets",
     "temperature_and_log_q",
 }
 

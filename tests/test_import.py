@@ -15,6 +15,12 @@ def test_importing_the_package_loads_nothing_heavy():
     assert python(code).stdout.strip() == "[]"
 
 
+def test_the_command_line_loads_nothing_heavy_for_its_help():
+    heavy = "('tensorflow', 'keras', 'pandas', 'numpy', 'pydantic')"
+    code = f"import sys, tf_recall.cli; print([m for m in {heavy} if m in sys.modules])"
+    assert python(code).stdout.strip() == "[]"
+
+
 def test_importing_the_package_leaves_tf_keras_alone():
     code = """
 import os, tf_recall as tr, tensorflow as tf

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-import yaml
 
-from tf_recall.config import Config, Loader, part
+from tf_recall.config import Config, part
+from tf_recall.data import notation
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
@@ -23,7 +23,7 @@ from tf_recall.features import Id
 from tf_recall.registry import REGISTRY, described, find, keywords, make
 from tf_recall.towers.features import FeatureTower
 
-PARTS = yaml.load((Path(__file__).parent / "parts.yaml").read_text(), Loader)
+PARTS = notation.read((Path(__file__).parent / "parts.yaml").read_text(), "parts.yaml")
 ALL = [(kind, name) for kind in REGISTRY for name in REGISTRY[kind]]
 FUNCTIONS = ("data", "split", "strategy")  # what they make is no part of their own
 GIVEN = {"split": {"interactions"}, "tower": {"entity", "item_tower"}, "feature": {"items"}}
@@ -57,7 +57,7 @@ def own_keywords(kind, name):
 
 def from_yaml(kind, values, *given):
     """The part that a config of these values makes, once written and read."""
-    values = yaml.load(yaml.safe_dump(values), Loader)
+    values = notation.read(notation.write(values), "a config")
     if kind == "model":
         config = {"data": {"name": "synthetic"}, "split": {"name": "random"}, "model": values}
         return Config.from_dict(config).make_model()

@@ -61,6 +61,7 @@ def test_the_correction_and_hard_negatives_help_on_movielens(shared_data, tmp_pa
     assert recall["corrected"] > 1.3 * recall["uncorrected"]
 
 
+@pytest.mark.slow
 def test_baskets_beat_popularity_and_answer(shared_data, tmp_path):
     sets = [f"data.path={shared_data / 'online-retail'}", "train.epochs=5"]
     trained = tr.train(Config.load("item2vec_online_retail", sets), tmp_path)
@@ -104,6 +105,7 @@ def test_graphs_of_films_beat_popularity(shared_data, tmp_path, name, epochs):
     assert len(set(found[0])) == 10
 
 
+@pytest.mark.slow
 def test_counted_channels_beat_popularity_and_say_why(shared_data, tmp_path):
     films = movielens("latest-small", manual_dir=shared_data / "movielens", data_dir=tmp_path)
     split = tr.leave_last_out(films)

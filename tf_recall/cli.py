@@ -28,6 +28,9 @@ OUT = click.option(
 )
 
 
+IDS = {"multiple": True, "metavar": "ID,ID"}
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tf_recall")
 def main() -> None:
@@ -47,8 +50,13 @@ def answers_json(command: Callable[..., dict]) -> Callable[..., None]:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 result = command(*args, **kwargs)
-        except (ValueError, OSError, ImportError) as error:
-            raise click.ClickException(str(error)) from error
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            line = " ".join(str(error).split("\n")) or type(error).__name__
+            raise click.ClickException(line) from error
+        except KeyboardInterrupt as stop:
+            stopped = click.ClickException(str(stop) or "interrupted")
+            stopped.exit_code = 130  # as shells have it
+            raise stopped from None
         click.echo(json.dumps(result, default=str))
 
     return wrapped
@@ -65,7 +73,8 @@ def quickstart(out: str, sets: Sequence[str]) -> dict:
     trained = _train("two_tower_quickstart", sets, out)
     catalog = trained.service.catalog
     user = "u1"
-    items, scores = load(trained.path).recommend([user], k=5, exclude_seen=True)
+    recommender = load(trained.path)
+    items, scores = recommender.recommend([user], k=min(5, recommender.k_max), exclude_seen=True)
     titles = catalog.item_table["title"][catalog.items.encode(items[0]) - 1]
     click.echo(f"{user} has not seen, and may like:")
     for item, title in zip(items[0], titles, strict=True):
@@ -142,28 +151,13 @@ def export(model: str, name: str, out: str, sets: Sequence[str]) -> dict:
 
 @main.command()
 @click.argument("model")
+@click.option("--user-id", "users", **IDS, help="Users to query for.")
+@click.option("--item-id", "items", **IDS, help="Or: items to find similar items of.")
+@click.option("-k", type=int, help="How many items; by default 10, or all where there are fewer.")
+@click.option("--exclude", **IDS, help="Items to filter out.")
+@click.option("--allow", **IDS, help="The only items to choose from.")
 @click.option(
-    "--user-id",
-    "users",
-    multiple=True,
-    metavar="ID",
-    help="A user to query for; may be repeated.",
-)
-@click.option(
-    "--item-id",
-    "items",
-    multiple=True,
-    metavar="ID",
-    help="Or: an item to find similar items of; may be repeated.",
-)
-@click.option("-k", default=10, show_default=True, help="How many items.")
-@click.option("--exclude", default="", metavar="ID,ID", help="Items to filter out.")
-@click.option("--allow", default="", metavar="ID,ID", help="The only items to choose from.")
-@click.option(
-    "--history",
-    default="",
-    metavar="ID,ID",
-    help="Items the user interacted with, where the model takes a history.",
+    "--history", **IDS, help="Items the user interacted with, where the model takes a history."
 )
 @click.option(
     "--seen/--no-seen",
@@ -182,15 +176,18 @@ def query(
     model: str,
     users: Sequence[str],
     items: Sequence[str],
-    k: int,
-    exclude: str,
-    allow: str,
-    history: str,
+    k: int | None,
     seen: bool | None,
     features: Sequence[str],
+    **lists: Sequence[str],
 ) -> dict:
-    """Get recommendations for users from the exported MODEL, and why; or similar items."""
+    """Get recommendations for users from the exported MODEL, and why; or similar items.
+
+    Options of ids may be repeated, and take several with commas between them; an id with a comma
+    stands in double quotes: --exclude '"a,b",c'. Ids that the model does not know are reported.
+    """
     from tf_recall.export.load import load
+    from tf_recall.recommend.typed import typed_features, typed_ids, unknown_of
 
     if bool(users) == bool(items):
         raise ValueError("query takes --user-id or --item-id, one of the two and not both")
@@ -198,25 +195,29 @@ def query(
         raise ValueError(
             "--seen and --no-seen are for users: they go with --user-id, not with --item-id"
         )
+    request = typed_features(features)
     recommender = load(model)
     if items and not recommender.answers_items:
         raise ValueError(f"{model} answers users, not items: give --user-id")
-    request = dict(map(_pair, features))
-    lists = {"exclude": exclude, "allow": allow, "history": history}
-    for name, text in lists.items():
-        if text:
-            request[name] = _ids(recommender, "item_id", text.split(","))
+    k = min(10, recommender.k_max) if k is None else k
+    for name, texts in lists.items():
+        if texts:
+            request[name] = typed_ids(f"--{name}", texts, recommender.id_types["item_id"])
     if items:
-        ids = _ids(recommender, "item_id", items)
+        ids = typed_ids("--item-id", items, recommender.id_types["item_id"])
+        unknown = unknown_of(recommender.request_for_items, ids, request)
         answers = recommender.similar(ids, k, **request)
         key = "item_id"
         column = "similar"
     else:
-        ids = _ids(recommender, "user_id", users)
+        ids = typed_ids("--user-id", users, recommender.id_types["user_id"])
         request["exclude_seen"] = not seen
+        unknown = unknown_of(recommender.request_for_users, ids, request)
         answers = recommender.recommend(ids, k, **request)
         key = "user_id"
         column = "item_id"
+    for name, values in unknown.items():
+        click.echo(f"{name} is unknown to the model: {', '.join(map(str, values))}")
     answers = [
         {key: one, **_kept(column, *answer)} for one, *answer in zip(ids, *answers, strict=True)
     ]
@@ -226,13 +227,16 @@ def query(
             answer["why"] = [
                 recommender.explain(user, item, **request) for item in answer["item_id"]
             ]
-    return answers[0] if len(answers) == 1 else {"answers": answers}
+    answer = answers[0] if len(answers) == 1 else {"answers": answers}
+    return {**answer, "unknown": unknown} if unknown else answer
 
 
 @main.command()
 @click.argument("model")
 @click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
-@click.option("-k", default=100, show_default=True, help="How many items, at most.")
+@click.option(
+    "-k", type=int, help="How many items at most; by default 100, or all where there are fewer."
+)
 @click.option(
     "--seen/--no-seen",
     default=False,
@@ -258,7 +262,7 @@ def query(
 def lists(
     model: str,
     out: str,
-    k: int,
+    k: int | None,
     seen: bool,
     users: str,
     url: str | None,
@@ -269,6 +273,7 @@ def lists(
 
     They are for all its users, or for those of a file.
     """
+    from tf_recall.data.names import check_name
     from tf_recall.export.load import load
     from tf_recall.lists.redis_load import to_redis
     from tf_recall.lists.redis_store import connect
@@ -279,8 +284,10 @@ def lists(
     if url is not None and name is None:
         raise ValueError("--redis needs a --name for the lists")
     if url is not None:
+        check_name("--name", name)
         connect(url)  # fails before the work
     recommender = load(model)
+    k = min(100, recommender.k_max) if k is None else k
     if users == "all" and recommender.catalog is None:
         raise ValueError(f"{model} was exported without its users: give --users FILE")
     ids = recommender.catalog.users.ids if users == "all" else _users(recommender, users)
@@ -292,6 +299,13 @@ def lists(
         "k": k,
         "users_per_second": _rate(len(ids), start),
     }
+    known = recommender.knows("user_id", ids)
+    if known is not None and not known.all():
+        answer["unknown_users"] = int((~known).sum())
+        click.echo(
+            f"{answer['unknown_users']} of {len(ids)} users are unknown to the model, the first: "
+            f"{ids[~known][0]}"
+        )
     if url is not None:
         start = time.perf_counter()
         count = to_redis(path, url, name, ttl)
@@ -315,23 +329,6 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
-def _pair(text):
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--feature takes NAME=VALUE, not {text!r}")
-    return name, value
-
-
-def _ids(recommender, name, texts):
-    """Ids in the type of the model's ids: text as it was typed, or whole numbers."""
-    if recommender.id_types[name] == "string":
-        return list(texts)
-    try:
-        return [int(text) for text in texts]
-    except ValueError:
-        raise ValueError(f"this model's {name} are whole numbers, not {', '.join(texts)}") from None
-
-
 def _users(recommender, path):
     """The users of a file, each once, in the type of the model's ids."""
     from tf_recall.data.ids import is_missing, kind_of, raw_ids
@@ -340,13 +337,16 @@ def _users(recommender, path):
     table = read(path, {"user_id"})
     if "user_id" not in table:
         raise ValueError(f"{path} has no column user_id; it has {', '.join(map(str, table))}")
-    ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
+    try:
+        ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
     ids = ids[~is_missing(ids)]
-    if recommender.id_types["user_id"] == "string":
-        return ids.astype(str).astype(object)
+    if recommender.id_types["user_id"] == kind_of(ids):
+        return ids
     if kind_of(ids) == "string":
         raise ValueError(f"this model's user_id are whole numbers, and those of {path} are text")
-    return ids
+    return ids.astype(str).astype(object)
 
 
 def _rate(count, start):

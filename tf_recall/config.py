@@ -4,16 +4,18 @@ Each default has one home: a constructor's signature, or a dataclass here.
 """
 
 import dataclasses
-import difflib
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
-from tf_recall.registry import find, keywords, make, part, take_name
+from tf_recall.data import notation
+from tf_recall.data.arguments import check, meant, shown
+from tf_recall.data.names import check_name
+from tf_recall.data.ranges import Part, Seed, WholeFrom1
+from tf_recall.registry import as_mapping, find, keywords, part, recipe
 
 if TYPE_CHECKING:
     import keras
@@ -26,27 +28,6 @@ HERE = Path(__file__).parent
 MODELS = "saved_models"  # the model repository, where none is named
 
 
-class Loader(yaml.SafeLoader):
-    """Reads YAML, and 1e-3 as a number, which plain PyYAML reads as a string."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _check_count(key, value, optional=False):
-    if optional and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{key} must be a whole number of at least 1, not {value!r}")
-
-
-def _check_name(key, name):
-    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\"):
-        raise ValueError(f"{key}: a name must be valid for a folder, and {name!r} is not")
-
-
 @dataclass(frozen=True)
 class Train:
     """How to train.
@@ -54,7 +35,7 @@ class Train:
     Args:
         epochs: how many epochs at most.
         batch_size: rows in a batch.
-        optimizer: `{name: ..., **its arguments}`; None: the model's default.
+        optimizer: a part, its name or `{name: ..., **its arguments}`; None: the model's default.
         monitor: the metric on the validation part by which the best epoch is chosen and early
             stopping decides, higher is better: `recall@20`.
         patience: epochs without a better `monitor` after which training stops (needs a validation
@@ -68,28 +49,29 @@ class Train:
             negatives come from the whole batch.
 
     Raises:
-        ValueError: a monitor that is not of the form metric@k, a number below 1.
+        ValueError: a monitor that is not of the form metric@k, a value of another type or out of
+            its range.
     """
 
-    epochs: int = 10
-    batch_size: int = 2048
-    optimizer: dict | None = None
+    epochs: WholeFrom1 = 10
+    batch_size: WholeFrom1 = 2048
+    optimizer: Part | None = None
     monitor: str = "recall@20"
-    patience: int | None = None
-    seed: int = 0
+    patience: WholeFrom1 | None = None
+    seed: Seed = 0
     jit_compile: bool = False
-    precision: str = "float32"
-    strategy: str = "one_device"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    strategy: Part = "one_device"
 
     def __post_init__(self):
-        if not re.fullmatch(r"[a-z_]+@[1-9]\d*", str(self.monitor)):
+        _check_fields(self, "train.", parts=["optimizer", "strategy"])
+        if set(self.strategy) == {"name"}:  # none takes arguments
+            object.__setattr__(self, "strategy", self.strategy["name"])
+        if not re.fullmatch(r"[a-z_]+@[1-9][0-9]{0,9}", self.monitor):
             raise ValueError(
                 "train.monitor is a metric at a list length of at least 1, such as recall@20, not "
-                f"{self.monitor!r}"
+                f"{shown(self.monitor)}"
             )
-        _check_count("train.epochs", self.epochs)
-        _check_count("train.batch_size", self.batch_size)
-        _check_count("train.patience", self.patience, optional=True)
 
 
 @dataclass(frozen=True)
@@ -106,17 +88,14 @@ class Evaluate:
         ValueError: unknown cases, no list length, or one below 1.
     """
 
-    ks: tuple = (10, 20, 100)
-    cases: str = "by_user"
+    ks: Sequence[WholeFrom1] = (10, 20, 100)
+    cases: Literal["by_user", "by_row"] = "by_user"
     exclude_seen: bool = True
 
     def __post_init__(self):
-        if self.cases not in ("by_user", "by_row"):
-            raise ValueError(f"evaluate.cases is 'by_user' or 'by_row', not {self.cases!r}")
-        if not isinstance(self.ks, list | tuple) or not self.ks:
+        _check_fields(self, "evaluate.")
+        if not self.ks:
             raise ValueError(f"evaluate.ks is a list of list lengths, [10, 20], not {self.ks!r}")
-        for k in self.ks:
-            _check_count("evaluate.ks", k)
         object.__setattr__(self, "ks", tuple(self.ks))
 
 
@@ -145,35 +124,28 @@ class Config:
         3
     """
 
-    data: dict
-    split: dict
-    model: dict | None = None
+    data: Part
+    split: Part
+    model: Part | None = None
     channels: dict | None = None
-    merge: dict | str = "round_robin"
-    depth: int | None = None
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
-    index: dict | None = None
-    k_max: int | None = None
+    merge: Part = "round_robin"
+    depth: WholeFrom1 | None = None
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    index: Part | None = None
+    k_max: WholeFrom1 | None = None
     name: str = "model"
 
     def __post_init__(self):
+        check_name("name", self.name)
         if (self.model is None) == (self.channels is None):
             raise ValueError(
                 "the config needs either a section `model:` or a section `channels:`, one of the "
                 "two"
             )
         if self.channels is not None:
-            if not isinstance(self.channels, dict) or not self.channels:
-                raise ValueError(
-                    "channels holds recommenders by name, `{popular: popularity}`, not "
-                    f"{self.channels!r}"
-                )
-            for name in self.channels:
-                _check_name("channels", name)
-        _check_count("k_max", self.k_max, optional=True)
-        _check_count("depth", self.depth, optional=True)
-        _check_name("name", self.name)
+            object.__setattr__(self, "channels", _channels(self.channels))
+        _check_fields(self, "", parts=["data", "split", "model", "merge", "index"])
 
     @classmethod
     def from_dict(cls, values: dict) -> "Config":
@@ -184,8 +156,7 @@ class Config:
         """
         values = dict(values)
         for key, kind in (("train", Train), ("evaluate", Evaluate)):
-            if key in values:
-                values[key] = _construct(kind, values[key], key)
+            values[key] = _construct(kind, {} if values.get(key) is None else values[key], key)
         return _construct(cls, values, "the config")
 
     @classmethod
@@ -202,13 +173,13 @@ class Config:
         """
         path = find_config(path)
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from None
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no text in UTF-8: {error}") from None
+        values = notation.read(text, str(path))
+        values = {} if values is None else values
         if not isinstance(values, dict):
-            raise ValueError(
-                f"{path} must hold sections such as `data:`, not {type(values).__name__}"
-            )
+            raise ValueError(f"{path} must hold sections such as `data:`, not {shown(values)}")
         for change in sets:
             apply(values, change)
         values.setdefault("name", path.stem)
@@ -222,7 +193,7 @@ class Config:
 
     def save(self, path: str | Path) -> None:
         """Writes the config as YAML, which `load` reads."""
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+        Path(path).write_text(notation.write(self.to_dict()), encoding="utf-8")
 
     def make_data(self) -> "Interactions":
         """Reads the `Interactions`."""
@@ -230,33 +201,41 @@ class Config:
 
     def make_split(self) -> "Split":
         """Reads the interactions and splits them: a `Split`."""
-        arguments = dict(self.split)
-        name = take_name(arguments, "split")
-        # the held-out file is a part of the same log
-        if name == "files" and "columns" in self.data:
-            arguments.setdefault("columns", self.data["columns"])
-        return make("split", name, self.make_data(), **arguments)
+        values = dict(as_mapping(self.split, "split"))
+        if values["name"] == "files":  # the held-out file is a part of the same log
+            same = {"columns", "missing", "time_unit"} & set(self.data)
+            values = {key: self.data[key] for key in same} | values
+        split = recipe("split", values, num_positional=1)  # checked before the data are read
+        return split(self.make_data())
 
     def make_model(self) -> Any:
         """Makes the model, a `Retriever`, of its parts; it is not adapted yet."""
-        arguments = dict(self.model)
-        towers = find("model", take_name(dict(arguments), "model")).towers
+        arguments = dict(as_mapping(self.model, "model"))
+        towers = find("model", arguments["name"]).towers
         # the item tower first: a query tower over histories contains it
         for key in sorted(towers, key=lambda key: key != "item_tower"):
             kind, entity = towers[key]
             values = arguments.get(key)
+            if isinstance(values, str):
+                values = {"name": values}
             if not isinstance(values, dict):
-                raise ValueError(f"model needs {key}: {{features: [...]}}, and has {values!r}")
-            kind = values.get("name", kind)
-            if "item_tower" in keywords(find("tower", kind)):
-                arguments[key] = part("tower", {"name": kind, **values}, arguments["item_tower"])
+                raise ValueError(
+                    f"model needs {key}: {{features: [...]}}, and has {key}: {shown(values)}"
+                )
+            values = {"name": kind, **values}
+            at = f"model.{key}"
+            if "item_tower" in keywords(find("tower", values["name"], at)):
+                arguments[key] = part("tower", values, arguments["item_tower"], at=at)
             else:
-                arguments[key] = part("tower", {"name": kind, "features": [], **values}, entity)
+                arguments[key] = part("tower", {"features": [], **values}, entity, at=at)
         return part("model", arguments)
 
     def make_channels(self) -> dict:
         """Makes the channels by name, not fitted yet."""
-        return {name: part("channel", values) for name, values in self.channels.items()}
+        return {
+            name: part("channel", values, at=f"channels.{name}")
+            for name, values in self.channels.items()
+        }
 
     def make_merge(self) -> Any:
         """Makes the part that merges the channels' lists."""
@@ -264,15 +243,16 @@ class Config:
 
     def make_index(self) -> Any:
         """Makes the index, without items; None where the config names none."""
-        return self.index and part("index", self.index)
+        return None if self.index is None else part("index", self.index)
 
     def make_strategy(self) -> "tf.distribute.Strategy":
         """Makes the `tf.distribute` strategy."""
-        return make("strategy", self.train.strategy)
+        return part("strategy", self.train.strategy, at="train.strategy")
 
     def make_optimizer(self) -> "keras.optimizers.Optimizer | None":
         """Makes a new optimizer; None where the config names none."""
-        return self.train.optimizer and part("optimizer", self.train.optimizer)
+        optimizer = self.train.optimizer
+        return None if optimizer is None else part("optimizer", optimizer, at="train.optimizer")
 
 
 def find_config(path: str | Path) -> Path:
@@ -285,22 +265,43 @@ def find_config(path: str | Path) -> Path:
     folders = [HERE / "configs", HERE.parent / "configs"]
     candidates = [path, *(folder / f"{path}.yaml" for folder in folders)]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # a name that no file can have is none either
             return candidate
     names = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
     raise FileNotFoundError(
-        f"there is no config {str(path)!r}: give a YAML file, or one of {', '.join(names)}"
+        f"there is no config {shown(str(path))}: give a YAML file, or one of {', '.join(names)}"
     )
+
+
+def _check_fields(config, prefix, parts=()):
+    """Checks the fields of a dataclass against their types, and writes out parts that are names."""
+    for each in dataclasses.fields(config):
+        value = getattr(config, each.name)
+        check(prefix + each.name, each.type, value)
+        if each.name in parts and isinstance(value, str):
+            object.__setattr__(config, each.name, {"name": value})
+
+
+def _channels(channels):
+    """The channels, checked, each written out."""
+    if not isinstance(channels, dict) or not channels:
+        raise ValueError(
+            f"channels holds recommenders by name, `{{popular: popularity}}`, not {shown(channels)}"
+        )
+    for name in channels:
+        check_name("channels", name)
+    return {name: as_mapping(values, f"channels.{name}") for name, values in channels.items()}
 
 
 def _construct(kind, values, where):
     if not isinstance(values, dict):
-        raise ValueError(f"{where} must hold keys and values, not {values!r}")
+        raise ValueError(f"{where} must hold keys and values, not {shown(values)}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
-    if unknown := [key for key in values if key not in fields]:
-        near = difflib.get_close_matches(str(unknown[0]), fields, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{where} has no {unknown[0]!r}; {hint}there are: {', '.join(fields)}")
+    for key in values:
+        if key not in fields:
+            raise ValueError(
+                f"{where} has no {key!r}; {meant(key, fields)}there are: {', '.join(fields)}"
+            )
     required = [
         f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING
     ]
@@ -312,16 +313,30 @@ def _construct(kind, values, where):
 def apply(values: dict, change: str) -> None:
     """Changes one of several nested values: "train.epochs=3".
 
+    Args:
+        values: the values; a part that is a name becomes a mapping where an argument is set.
+        change: the names of the sections and the key, `=`, and the value as YAML.
+
     Raises:
-        ValueError: the change is not of the form a.b=c, or a name before the last is not a section.
+        ValueError: the change is not of the form a.b=c, a name before the last is not a section, or
+            the value is not valid YAML.
+
+    Example:
+        >>> values = {"split": "by_time"}
+        >>> apply(values, "split.test=0.2")
+        >>> values
+        {'split': {'name': 'by_time', 'test': 0.2}}
     """
     path, equals, text = change.partition("=")
-    if not equals or not path:
-        raise ValueError(f"--set takes a.b=c, as in train.epochs=3, not {change!r}")
     *sections, last = path.split(".")
+    if not equals or not all([*sections, last]):
+        raise ValueError(f"--set takes a.b=c, as in train.epochs=3, not {shown(change)}")
     for section in sections:
-        values[section] = values.get(section) or {}
+        inner = values.get(section)
+        if isinstance(inner, str):
+            inner = {"name": inner}
+        values[section] = {} if inner is None else inner
         values = values[section]
         if not isinstance(values, dict):
             raise ValueError(f"--set {change!r}: {section!r} is not a section")
-    values[last] = yaml.load(text, Loader)
+    values[last] = notation.read(text, f"--set {change!r}: the value")

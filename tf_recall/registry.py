@@ -1,10 +1,12 @@
 """The names that a config can use: each is a class or function, imported when it is needed."""
 
-import difflib
+import functools
 import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
+
+from tf_recall.data.arguments import check, meant, members, shown, types_of, with_parts
 
 REGISTRY = {
     "data": {
@@ -102,10 +104,10 @@ REGISTRY = {
     },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",
-        "exponential_decay": "keras.optimizers.schedules:ExponentialDecay",
-        "polynomial_decay": "keras.optimizers.schedules:PolynomialDecay",
-        "cosine_decay": "keras.optimizers.schedules:CosineDecay",
-        "piecewise_constant_decay": "keras.optimizers.schedules:PiecewiseConstantDecay",
+        "exponential_decay": "tf_recall.losses.schedules:ExponentialDecay",
+        "polynomial_decay": "tf_recall.losses.schedules:PolynomialDecay",
+        "cosine_decay": "tf_recall.losses.schedules:CosineDecay",
+        "piecewise_constant_decay": "tf_recall.losses.schedules:PiecewiseConstantDecay",
     },
     "model": {
         "two_tower": "tf_recall.models.two_tower:TwoTower",
@@ -171,6 +173,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "hard": "negatives",
     "frequency": "frequency",
     "temperature": "temperature",
+    "learning_rate": "temperature",
     "features": "feature",
     "positives": "positives",
     "sessions": "sessions",
@@ -181,11 +184,18 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "similarity": "similarity",
     "metric": "metric",
     "pooling": "pooling",
+    "query_tower": "tower",
+    "item_tower": "tower",
 }
 
 
-def find(kind: str, name: str) -> Callable:
+def find(kind: str, name: str, at: str | None = None) -> Callable:
     """Imports the class or function that is registered as `name` among the parts of `kind`.
+
+    Args:
+        kind: a key of `REGISTRY`.
+        name: a name of that kind.
+        at: where a config names it, as in `model.loss`; by default the kind.
 
     Raises:
         ValueError: no such name; the message lists the valid ones.
@@ -195,10 +205,11 @@ def find(kind: str, name: str) -> Callable:
         <class 'tf_recall.negatives.from_catalog.Uniform'>
     """
     names = REGISTRY[kind]
-    if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{kind} {name!r} is unknown; {hint}there are: {', '.join(names)}")
+    if not isinstance(name, str) or name not in names:
+        raise ValueError(
+            f"{_title(kind, name, at or kind)} is unknown; {meant(name, names)}there are: "
+            f"{', '.join(names)}"
+        )
     module, attribute = names[name].split(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -223,59 +234,125 @@ def make(kind: str, name: str, *positional, **arguments) -> Any:
         **arguments: those of a config.
 
     Raises:
-        ValueError: an unknown name, an unknown or a missing argument; the message lists the valid
-            ones.
+        ValueError: as `part`.
     """
-    maker = find(kind, name)
-    known = list(keywords(maker))[len(positional) :]
-    if unknown := [key for key in arguments if key not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"{kind} {name!r} takes no {unknown[0]!r}; {hint}it takes: {', '.join(known)}"
-        )
-    try:
-        inspect.signature(maker).bind(*positional, **arguments)
-    except TypeError as error:
-        raise ValueError(f"{kind} {name!r}: {error}; it takes: {', '.join(known)}") from None
-    return maker(*positional, **arguments)
+    return part(kind, {**arguments, "name": name}, *positional)
 
 
-def take_name(arguments: dict, section: str) -> str:
-    """Removes the name from a part's arguments, and returns it.
+def as_mapping(values: dict | str, at: str) -> dict:
+    """A part as a mapping: its name alone, "exact", stands for `{"name": "exact"}`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: neither a mapping nor a name, or a mapping without a name.
     """
-    if "name" not in arguments:
+    if isinstance(values, str):
+        return {"name": values}
+    if not isinstance(values, dict):
         raise ValueError(
-            f"{section} needs a name, as in `{section}: {{name: ...}}`, and has {arguments}"
+            f"{at} must be a part, its name or {{name: ..., its arguments}}, not {shown(values)}"
         )
-    return arguments.pop("name")
+    if "name" not in values:
+        key = at.rpartition(".")[2]
+        raise ValueError(
+            f"{at} needs a name, as in `{key}: {{name: ...}}`, and has {shown(values)}"
+        )
+    return values
 
 
-def part(kind: str, values: dict | str, *positional) -> Any:
+def part(kind: str, values: dict | str, *positional, at: str | None = None) -> Any:
     """Makes the part that a config names, with the parts among its arguments.
 
     Args:
         kind: a key of `REGISTRY`.
         values: `{"name": ..., **arguments}`, or the name alone; not changed.
         *positional: arguments that do not come from a config.
+        at: where the config has it, as in `model.loss`; errors begin with it.
 
     Raises:
-        ValueError: an unknown name or argument; the message lists the valid ones.
+        ValueError: an unknown name or argument, or a value that is not of the argument's type or
+            out of its range; the message names what came and what is allowed.
+
+    Example:
+        >>> part("loss", {"name": "hinge", "margin": "wide"}, at="model.loss")
+        Traceback (most recent call last):
+        ValueError: model.loss.margin must be a number above 0, not 'wide'
     """
-    if not isinstance(values, dict):
-        values = {"name": values}
-    arguments = dict(values)
-    name = take_name(arguments, kind)
-    for key, inner in PARTS.items():
-        value = arguments.get(key)
-        if isinstance(value, list):
-            arguments[key] = [part(inner, each) for each in value]
-        elif isinstance(value, dict | str):
-            arguments[key] = part(inner, value)
-    return make(kind, name, *positional, **arguments)
+    return recipe(kind, values, len(positional), at)(*positional)
+
+
+def recipe(
+    kind: str, values: dict | str, num_positional: int = 0, at: str | None = None
+) -> Callable[..., Any]:
+    """What makes a part as `part` does, once it is given the arguments that no config gives.
+
+    All that the config gives is checked here, before it is made.
+
+    Args:
+        kind, values, at: as in `part`.
+        num_positional: how many arguments do not come from a config.
+
+    Raises:
+        ValueError: as `part`.
+    """
+    at = at or kind
+    arguments = dict(as_mapping(values, at))
+    name = arguments.pop("name")
+    maker = find(kind, name, at)
+    title = _title(kind, name, at)
+    known = dict(list(keywords(maker).items())[num_positional:])
+    takes = f"it takes: {', '.join(known) or 'nothing'}"
+    for key in arguments:
+        if key not in known:
+            raise ValueError(f"{title} takes no {key!r}; {meant(key, known)}{takes}")
+    if missing := [
+        key for key, each in known.items() if each.default is each.empty and key not in arguments
+    ]:
+        raise ValueError(f"{title}: missing {', '.join(missing)}; {takes}")
+    types = types_of(maker)
+    made = {
+        key: _argument(key, types.get(key, Any), value, f"{at}.{key}")
+        for key, value in arguments.items()
+    }
+    return functools.partial(_made, maker, at, made)
+
+
+def _made(maker, at, arguments, *positional):
+    try:
+        return maker(*positional, **arguments)
+    except ValueError as error:
+        if "." not in at:  # a section of its own, or no config's
+            raise
+        raise ValueError(f"{at}: {error}") from error
+
+
+def _title(kind, name, at):
+    """A part in an error: where it is, what it is, and its name."""
+    where = at if at.rpartition(".")[2] == kind else f"{at}: {kind}"
+    return f"{where} {shown(name)}"
+
+
+def _argument(key, type_, value, at):
+    """An argument as the constructor takes it, checked, the parts in it made."""
+    kind = PARTS.get(key)
+    made = value
+    # where a number would do too, a text that names no part is a wrong number
+    is_number = isinstance(value, str) and float in members(type_)
+    if kind and not (is_number and value not in REGISTRY[kind]):
+        made = with_parts(type_, value, at, functools.partial(_part_at, kind))
+    check(at, type_, made, value, functools.partial(_names, kind))
+    return made
+
+
+def _part_at(kind, values, at):
+    return part(kind, values, at=at)
+
+
+def _names(kind, class_, many=False):
+    """What a config may give for a class: the registered parts that are of it."""
+    parts = [name for name in REGISTRY.get(kind, ()) if issubclass(find(kind, name), class_)]
+    if not parts:
+        return ""  # an object that Python alone can give
+    return f"{'parts' if many else 'a part'} ({', '.join(parts)})"
 
 
 def described(kind: str, part: Any) -> dict:

@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import tf_recall as tr
 from tf_recall.data.interactions import Interactions
@@ -167,6 +168,31 @@ def test_what_is_damaged_or_missing_is_named(name, fitted, world, tmp_path):
     file.unlink()
     with pytest.raises(FileNotFoundError, match=file.stem):
         make("channel", name, **GIVEN.get(name, {})).load(tmp_path, channel.catalog)
+
+
+def test_indices_that_lead_nowhere_are_refused(name, fitted, tmp_path):
+    """Compiled code follows them, and a process would end."""
+    channel = fitted(name)
+    channel.save(tmp_path)
+    for file in tmp_path.glob("*.npz"):
+        content = file.read_bytes()
+        matrix = sparse.load_npz(file)
+        for place, wrong in (("indices", 10**6), ("indices", -1), ("indptr", 10**6)):
+            edited = matrix.copy()
+            getattr(edited, place)[1] = wrong
+            sparse.save_npz(file, edited, compressed=False)
+            with pytest.raises(ValueError, match=f"{file.name} is damaged") as caught:
+                make("channel", name, **GIVEN.get(name, {})).load(tmp_path, channel.catalog)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(content)
+    for file in tmp_path.glob("order.npy"):
+        order = np.load(file)
+        for wrong in (np.roll(order, 1), order - 1, order + 1, order[:, None], order.astype(str)):
+            np.save(file, wrong)
+            with pytest.raises(ValueError, match=r"order.npy is damaged"):
+                make("channel", name, **GIVEN.get(name, {})).load(tmp_path, channel.catalog)
+        np.save(file, order)
+    make("channel", name, **GIVEN.get(name, {})).load(tmp_path, channel.catalog)
 
 
 def test_it_forgets_what_it_was_fitted_on_before(name, world):

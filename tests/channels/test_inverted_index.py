@@ -229,6 +229,23 @@ def test_bad_attributes(attributes):
         InvertedIndex(attributes)
 
 
+def test_values_are_known_by_their_text():
+    items = ITEMS.assign(
+        genres=[[40.0, "é"], ["e\u0301", None], [38.5], ["40"], None],
+        year=pd.Series([2001, "2001", 2001.0, True, np.nan], dtype=object),
+    )
+    channel = fitted(items=items, attributes=["genres", "year"])
+    assert channel.values == ["genres=38.5", "genres=40", "genres=é", "year=2001", "year=True"]
+    rows = dict(zip(channel.catalog.items.ids, channel.members.toarray()[1:].tolist(), strict=True))
+    assert rows == {
+        "a": [0, 1, 1, 1, 0],
+        "b": [0, 0, 1, 1, 0],
+        "c": [1, 0, 0, 1, 0],
+        "d": [0, 1, 0, 0, 1],
+        "e": [0, 0, 0, 0, 0],
+    }
+
+
 def test_errors():
     with pytest.raises(ValueError, match="each attribute is named once, got genres, genres"):
         InvertedIndex(["genres", GENRES])

@@ -121,6 +121,8 @@ def test_similar():
     item_id, score = channel.similar(["i1", "unheard of"], k=6)
     assert item_id.shape == (2, 6) and "i1" not in item_id[0] and (np.diff(score[0][:5]) <= 0).all()
     assert item_id[0, 5] == "" and set(item_id[1]) == {""} and (score[1] == -np.inf).all()
+    with pytest.raises(ValueError, match="item 'unheard of' is unknown"):
+        channel.similar("unheard of", k=6)
     assert channel.similar("i1", k=2)[0].tolist() == [item_id[0, :2].tolist()]
     with pytest.raises(ValueError, match="k must be a whole number from 1 to"):
         channel.similar(["i1"], k=1000)

@@ -84,3 +84,84 @@ def test_a_catalog_grows_behind_its_rows():
     assert sorted(grown.seen.of(grown.users.encode(["w"])[0])) == sorted(
         grown.items.encode(["b", "c"])
     )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A catalog's folder: 3 users take 4 items at rising times; the fifth item is new."""
+    users, items = ["u", "u", "u", "v", "v", "w"], ["a", "b", "c", "a", "d", "b"]
+    train = Interactions.from_columns(
+        user_id=users,
+        item_id=items,
+        timestamp=1_600_000_000 + np.array([1, 2, 3, 2, 9, 4]),
+        items=pd.DataFrame({"item_id": ["a", "new"]}),
+    )
+    Catalog.fit(train).save(tmp_path / "catalog")
+    assert Catalog.load(tmp_path / "catalog").num_items == 5
+    return tmp_path / "catalog"
+
+
+def changed(name, place, value):
+    def change(folder):
+        path = folder / f"history_{name}.npy"
+        array = np.load(path)
+        array[place] = value
+        np.save(path, array)
+
+    return change
+
+
+def written(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def saved(name, array):
+    return lambda folder: np.save(folder / name, array, allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (changed("items", 0, 6), "history_items.npy holds rows from 1 to 6, .* go from 1 to 5"),
+        (changed("items", 5, 0), "history_items.npy holds rows from 0"),
+        (changed("items", 3, -2), "history_items.npy holds rows from -2"),
+        (changed("offsets", 2, 9), "history_offsets.npy falls"),
+        (changed("offsets", 1, 1), "history_offsets.npy falls, or gives the unknown user"),
+        (changed("offsets", -1, 7), "history_offsets.npy does not go from 0 to 6"),
+        (changed("offsets", 0, -1), "history_offsets.npy does not go from 0 to 6"),
+        (changed("times", 1, 0), "history_times.npy falls within the history of a user"),
+        (saved("history_times.npy", np.arange(5)), "history_times.npy holds 5 times of 6 events"),
+        (saved("history_items.npy", np.ones(6)), r"history_items.npy is damaged: .* float64 \(6,"),
+        (saved("history_items.npy", np.ones((6, 1), int)), r"items.npy is damaged: .* \(6, 1\)"),
+        (saved("history_items.npy", np.array([{}] * 6)), "history_items.npy is damaged: Object"),
+        (written("history_items.npy", b""), "history_items.npy is damaged: EOF"),
+        (written("history_items.npy", b"what"), "history_items.npy is damaged"),
+        (written("history_times.npy", b"PK\3\4" + b"\0" * 100), "history_times.npy is damaged"),
+        (written("catalog.json", b"{"), "catalog.json is damaged"),
+        (written("catalog.json", b"[]"), "catalog.json is damaged"),
+        (written("catalog.json", b"7"), "catalog.json is damaged"),
+        (written("catalog.json", b'{"users": 4}'), "catalog.json is damaged: 'timestamps'"),
+        (written("catalog.json", b'{"timestamps": true}'), "should hold {'timestamps': True}"),
+        (written("catalog.json", b"\xff\xfe"), "catalog.json is damaged"),
+        (written("catalog.json", b"[" * 100_000), "catalog.json is damaged"),
+        (written("items.tsv", b"\xff\xfe\n"), "items.tsv is not a vocabulary"),
+        (written("users.tsv", b""), "users.tsv is not a vocabulary"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_the_name_of_the_file(folder, damage, message):
+    damage(folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        Catalog.load(folder)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_catalog_that_was_written_over_in_part_does_not_load(folder, monkeypatch):
+    def full(path, array):
+        raise OSError(f"No space left on device: {path}")
+
+    catalog = Catalog.load(folder)
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        catalog.save(folder)
+    with pytest.raises(FileNotFoundError, match="lacks catalog.json"):
+        Catalog.load(folder)

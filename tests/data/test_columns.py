@@ -186,7 +186,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 
 def test_what_an_interrupted_write_left_is_replaced(tmp_path):
-    left = tmp_path / ".store.0123abcd.part"
+    left = tmp_path / f".store.{'a' * 32}.part"
     left.mkdir()
     (left / "old.npy").write_bytes(b"cut")
     write_columns(tmp_path / "store", [block(0, 5)])

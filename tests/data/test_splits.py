@@ -262,3 +262,34 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
 def test_what_cannot_be_split_is_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (
+            lambda: splits.leave_last_out(events(range(1000), range(1000))),
+            "test part .*: a user needs two events for a test, .* and none has over 1",
+        ),
+        (
+            lambda: splits.leave_last_out(events([1, 1, 2, 2], [1, 2, 3, 4]), validation=True),
+            "validation part .*: a user needs .* three for a validation, and none has over 2",
+        ),
+        (
+            lambda: splits.leave_last_session_out(events(range(9), range(9)), "item_id"),
+            "test part .*: a user needs two sessions for a test, .* and none has over 1",
+        ),
+        (
+            lambda: splits.by_user(events([1] * 500 + [2] * 500, range(1000)), test=0.1),
+            "test part .*: 2 users are too few",
+        ),
+        (
+            lambda: splits.random(events([1, 2], [1, 2]), test=0.1),
+            "test part .*: 2 interactions are too few",
+        ),
+    ],
+    ids=range(5),
+)
+def test_an_empty_part_has_its_true_reason(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()

@@ -1,12 +1,16 @@
 import collections
+import gc
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tf_recall.data.ids import is_missing, kind_of, raw_ids
 from tf_recall.data.vocabulary import Vocabulary
@@ -249,6 +253,12 @@ def test_an_empty_vocabulary_of_integers_keeps_its_dtype(tmp_path):
         lambda text: text.replace("b\t1", "b 1"),
         lambda text: text.replace("b\t1", "b\t-1"),
         lambda text: text.replace("b\t1", "a\t1"),
+        lambda text: text.replace("b\t1", "b\t01"),
+        lambda text: text.replace("b\t1", "b\t 1"),
+        lambda text: text.replace("b\t1", "b\t1_0"),
+        lambda text: text.replace("b\t1", "b\t9223372036854775808"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
         lambda text: text.replace("a\t2", "a\t2\t3"),
         lambda text: text.replace("string", "float"),
         lambda text: text.replace("string", "int64"),
@@ -259,9 +269,55 @@ def test_an_empty_vocabulary_of_integers_keeps_its_dtype(tmp_path):
 def test_a_damaged_file_is_refused(damage, tmp_path):
     path = tmp_path / "v.txt"
     Vocabulary.fit(["a", "a", "b"]).save(path)
-    path.write_text(damage(path.read_text()))
+    path.write_bytes(damage(path.read_text()).encode())
     with pytest.raises(ValueError, match="v.txt is not a vocabulary"):
         Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("other", ["07", "+7", " 7", "7_0", "7.0", "x", str(2**63)])
+def test_an_integer_is_read_only_as_it_is_written(other, tmp_path):
+    path = tmp_path / "v.txt"
+    Vocabulary.fit([7, 5]).save(path)
+    path.write_text(path.read_text().replace("7\t", f"{other}\t"))
+    with pytest.raises(ValueError, match="v.txt is not a vocabulary"):
+        Vocabulary.load(path)
+
+
+TEXT_IDS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r"), min_size=1
+)
+INTEGER_IDS = st.integers(-(2**63), 2**63 - 1).filter(lambda number: number != -1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TEXT_IDS, max_size=8) | st.lists(INTEGER_IDS, max_size=8))
+@example(["e\u0301", "é", "\x85", "\u2028", "a\0", "\ufeff", "\U0010ffff", " "])
+@example([2**63 - 1, -(2**63), 0])
+def test_any_ids_make_the_round_trip(ids):
+    vocabulary = Vocabulary.fit(ids)
+    assert sorted(vocabulary.ids.tolist()) == sorted(set(ids))
+    assert vocabulary.decode(vocabulary.encode(ids)).tolist() == ids
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary.save(f"{folder}/v.txt")
+        again = Vocabulary.load(f"{folder}/v.txt")
+    assert again.ids.tolist() == vocabulary.ids.tolist() and again.dtype == vocabulary.dtype
+    assert again.counts.tolist() == vocabulary.counts.tolist()
+    assert again.encode(ids).tolist() == vocabulary.encode(ids).tolist()
+    if ids:
+        looked_up = again.lookup(tf.constant(np.array(ids, again.ids.dtype)))
+        assert looked_up.numpy().tolist() == vocabulary.encode(ids).tolist()
+
+
+def test_a_table_is_no_file_on_disk_and_leaves_memory_with_the_vocabulary(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gc.collect()
+    before = set(tf.io.gfile.glob("ram://vocabulary-*/*"))
+    vocabulary = Vocabulary.fit(["a", "b"])
+    assert vocabulary.table() is vocabulary.table() and not list(tmp_path.iterdir())
+    assert len(set(tf.io.gfile.glob("ram://vocabulary-*/*")) - before) == 1
+    del vocabulary
+    gc.collect()
+    assert set(tf.io.gfile.glob("ram://vocabulary-*/*")) <= before
 
 
 def test_bytes_that_are_no_text_and_no_file_are_refused(tmp_path):

@@ -244,8 +244,7 @@ def test_refused(catalog, cases):
     for arguments, message in [
         (({}, one, cases, catalog), "one channel or more"),
         (({"merged": one}, one, cases, catalog), "none of them called 'merged'"),
-        (({"one": one}, one, cases, catalog, 9), "k is 9; the catalog allows 1 to 8"),
-        (({"one": one}, one, cases, catalog, 0), "k is 0"),
+        (({"one": one}, one, cases, catalog, 0), r"ks are \[0\]; give list lengths"),
         (({"one": one}, one, seen, catalog, 2), "in its user's training part already"),
         (
             ({"one": Lists(catalog, {}, k_max=5)}, one, cases, catalog, 5),
@@ -254,3 +253,10 @@ def test_refused(catalog, cases):
     ]:
         with pytest.raises(ValueError, match=message):
             compare(*arguments)
+
+
+def test_a_k_beyond_the_catalog_means_all_of_it_and_keeps_its_name(catalog, cases):
+    channels = {"one": Lists(catalog, {"ann": "abcdefgh", "bob": "d"})}
+    report = compare(channels, channels["one"], cases, catalog, k=100)
+    assert report.k == 100 and "recall@100" in str(report)
+    assert report.lines["one"]["recall"] == (3 / 4 + 1) / 2  # one of ann's four is unknown

@@ -446,10 +446,8 @@ def test_errors(world):
     catalog, test = world
     cases = cases_by_user(test, catalog)
     model = Scores(catalog, random_scores(catalog))
-    for ks in ([0, 5], [5, catalog.num_items + 1], []):
-        with pytest.raises(
-            ValueError, match=f"each k must lie between 1 and the {catalog.num_items} items"
-        ):
+    for ks in ([0, 5], [-1], [], [2.5], [True], ["10"], "10", 10, None):
+        with pytest.raises(ValueError, match=r"give list lengths, whole numbers of at least 1"):
             evaluate(model, cases, catalog, ks=ks)
     none = np.zeros(0, np.int64)
     with pytest.raises(ValueError, match="there are no cases"):
@@ -473,3 +471,49 @@ def test_errors(world):
     ):
         evaluate(model, cases, catalog, ks=[20])
     evaluate(model, cases, catalog, ks=[19])
+
+
+def test_ks_in_any_order_and_beyond_the_catalog_keep_their_names(world):
+    catalog, test = world
+    model, cases = Scores(catalog, random_scores(catalog)), cases_by_user(test, catalog)
+    whole = catalog.num_items
+    plain = evaluate(model, cases, catalog, ks=(5, 20, whole))
+    report = evaluate(model, cases, catalog, ks=np.array([1000, 20, 5, 20, 500]))
+    assert list(report.metrics)[::9] == ["recall@5", "recall@20", "recall@500", "recall@1000"]
+    assert set(report.metrics) == set(report.baseline)
+    for figures, others in [
+        (report.metrics, plain.metrics),
+        (report.baseline, plain.baseline),
+        (report.slices["head_items"]["metrics"], plain.slices["head_items"]["metrics"]),
+    ]:
+        for name in ("recall", "ndcg", "precision"):
+            assert figures[f"{name}@1000"] == figures[f"{name}@500"] == others[f"{name}@{whole}"]
+            assert figures[f"{name}@5"] == others[f"{name}@5"]
+
+
+@pytest.mark.parametrize("num_items", [1, 2, 3, 10])
+def test_small_catalogs_by_hand(num_items):
+    """Each user is asked for the one item, of the largest score, that they have not had."""
+    items = np.arange(num_items)
+    table = pd.DataFrame({"item_id": items})
+    train = Interactions.from_columns(user_id=[100] * 2, item_id=[0, 0], items=table)
+    catalog = Catalog.fit(train)
+    cases = cases_by_user(Interactions.from_columns(user_id=items, item_id=items), catalog)
+    scores = np.zeros((catalog.users.size, num_items))
+    scores[0] = np.arange(num_items, 0, -1)  # nobody is known: to each item 0 is the best
+    report = evaluate(Scores(catalog, scores), cases, catalog)
+    assert set(report.metrics) == set(report.baseline)
+    assert report.metrics["recall@100"] == report.metrics["recall@10"] == 1
+    assert report.metrics["mrr@20"] == pytest.approx(np.mean(1 / (1 + items)))
+    assert report.metrics["precision@10"] == 1 / num_items  # of the items that there are
+
+
+def test_all_that_is_held_out_is_unknown():
+    catalog = Catalog.fit(Interactions.from_columns(user_id=["u", "v"], item_id=["a", "b"]))
+    test = Interactions.from_columns(user_id=["u", "w", "w"], item_id=["x", "x", "y"])
+    for cases in (cases_by_user(test, catalog), cases_by_row(test, catalog)):
+        report = evaluate(Popularity().fit(None, catalog), cases, catalog, ks=[1, 9])
+        assert report.counts["unreachable_share"] == 1 and report.counts["pairs"] == 3
+        assert {report.metrics[f"{name}@{k}"] for name in NAMES for k in (1, 9)} == {0}
+        assert report.metrics["popularity_lift@9"] is None
+        assert json.loads(json.dumps(report.to_dict(), allow_nan=False))

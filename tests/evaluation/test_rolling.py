@@ -43,6 +43,14 @@ def test_without_times_lines_follow_one_another():
     assert pasts(cases) == ["abc", "", "a", "ab", "c", "c", "abcc"]
 
 
+@pytest.mark.parametrize("timed", ["train", "earlier", "test"])
+def test_where_a_part_lacks_times_parts_and_lines_follow_one_another(timed):
+    catalog = Catalog.fit(frame(TRAIN, times=timed == "train"))
+    earlier = frame([("eve", "c", 5), ("ann", "a", 22)], times=timed == "earlier")
+    cases = cases_by_row(frame(TEST, times=timed == "test"), catalog, earlier=earlier)
+    assert pasts(cases) == ["abca", "c", "ca", "cab", "c", "c", "abcac"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_no_event_sees_itself_or_what_came_later(seed):
     """Against a loop over all events, with ties, strangers and unknown items."""

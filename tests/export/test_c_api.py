@@ -2,6 +2,7 @@
 beside each other.
 """
 
+import gc
 import importlib.util
 import json
 import subprocess
@@ -21,6 +22,7 @@ from tf_recall.export.load import load
 from tf_recall.export.write import save
 from tf_recall.features import Categorical, Pretrained
 from tf_recall.index import IVF, Exact, ScaNN
+from tf_recall.index import scann as module
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
@@ -168,6 +170,26 @@ def test_two_scann_exports_in_one_process_do_not_mix(scann):
         service.recommend(service.catalog.users.ids[:3], k=20)[0].tolist() for service, _ in scann
     )
     assert first != second
+
+
+def test_what_a_scann_export_searches_with_goes_when_it_is_dropped(scann, monkeypatch):
+    """Each load has a searcher of its own; that of another, of the same folder too, stays."""
+    released, release = [], module._release
+    monkeypatch.setattr(module, "_release", lambda name: released.append(name) or release(name))
+    service, folder = scann[0]
+    given = requests(service)["serving_default"][1]
+    expected = service.recommend(k=20, **given)[0].tolist()
+    stays = load(folder)
+    assert stays.recommend(k=20, **given)[0].tolist() == expected
+    for number in range(2):
+        dropped = load(folder)
+        assert dropped.recommend(k=20, **given)[0].tolist() == expected
+        del dropped
+        gc.collect()
+        assert len(set(released)) == number + 1
+        assert stays.recommend(k=20, **given)[0].tolist() == expected
+    assert load(folder).recommend(k=20, **given)[0].tolist() == expected
+    assert service.recommend(k=20, **given)[0].tolist() == expected
 
 
 def test_a_scann_export_names_the_extra_that_is_missing(scann, monkeypatch):

@@ -5,6 +5,7 @@ half-written.
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import tf_recall as tr
@@ -14,6 +15,7 @@ from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.rank_fusion import ReciprocalRank
 from tf_recall.channels.similarity import Pearson
 from tf_recall.config import Config
+from tf_recall.export.channels import read_channels, write_channels
 from tf_recall.export.load import load
 from tf_recall.export.write import save
 from tf_recall.registry import REGISTRY, described
@@ -194,3 +196,21 @@ def test_a_trained_channel_goes_by_another_config():
         ValueError, match="a trained channel needs a config to start from, or a model"
     ):
         TrainedChannel()
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "..", "", "a/b", "a\nb"])
+def test_a_channel_is_named_as_one_folder(name, tmp_path):
+    folder = tmp_path / "in" / "1"
+    folder.mkdir(parents=True)
+    channels = {name: {"name": "trained"}}
+    settings = {"channels": channels, "merge": {"name": "round_robin"}, "depth": None}
+    (folder / "channels.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="channels.json: a name must be valid for a folder"):
+        read_channels(folder, lambda home: pytest.fail(f"{home} was read"))
+    frame = pd.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "y"]})
+    log = tr.Interactions.from_frame(frame)
+    catalog = tr.Catalog.fit(log)
+    multi = MultiChannel({name: ItemCF().fit(log, catalog)}, catalog)
+    with pytest.raises(ValueError, match="^channels: a name must be valid for a folder"):
+        write_channels(multi, tmp_path / "out", lambda *each: pytest.fail("written"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", "1", "channels.json"]

@@ -4,7 +4,6 @@ service's own answers.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 
@@ -14,15 +13,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 import yaml
-from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
-from tensorflow_serving.config import model_server_config_pb2
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import raw_ids
 from tf_recall.data.interactions import Interactions
 from tf_recall.export.load import load, restore
-from tf_recall.export.versions import versions
 from tf_recall.export.write import save
 from tf_recall.features import Categorical, Id, MultiValued, Numeric, Pretrained, Text, Timestamp
 from tf_recall.index import Exact
@@ -157,6 +153,34 @@ def test_the_same_answers_after_a_reload(service, exported):
         served.recommend(users, k=51)
 
 
+def test_numbers_that_float32_cannot_hold_are_missing(service, exported):
+    users, items, served = users_of(service.catalog), service.catalog.items.ids, load(exported)
+    for asked in (service, served):
+        plain, other = asked.recommend(users, k=25), asked.embed_item(items[:2])
+        for number in (1e40, -1e40, np.inf, 1e308, 10**400):
+            given = {"age": number, "timestamp": [number, None, number]}
+            for one, expected in zip(asked.recommend(users, k=25, **given), plain, strict=True):
+                np.testing.assert_array_equal(one, expected)
+        for broken in ([1e40, 0, 0], [np.nan, 0, 0], [2e19, 0, 0]):
+            np.testing.assert_array_equal(asked.embed_item(items[:2], picture=broken), other)
+        _, score = asked.recommend(users, k=25, age=[3e38, -3e38, 1e20], timestamp=-3e38)
+        assert np.isfinite(score).all()
+
+
+def test_a_text_is_one_however_it_is_encoded(service, exported):
+    items = service.catalog.items.ids[:1]
+    for asked in (service, load(exported)):
+        vectors = [
+            asked.embed_item(items, title=title, genres=genres)
+            for title, genres in (
+                ("The c returns", "Drama"),
+                ("THE\u00ad C returns", " Drama |"),
+                ("the c; Returns\u200d", "Drama| |"),
+            )
+        ]
+        np.testing.assert_allclose(vectors[1:], [vectors[0]] * 2, atol=1e-6)
+
+
 CLEAN = """
 import sys
 import numpy as np
@@ -258,106 +282,6 @@ def test_warm_up_requests_run(service, exported):
 def test_notes_lie_beside_the_model(exported):
     assert yaml.safe_load((exported / "config.yaml").read_text()) == {"k_max": 50}
     assert json.loads((exported / "metrics.json").read_text()) == {"recall@20": 0.5}
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A service that is quick to export."""
-    items = [f"i{at}" for at in range(10)]
-    log = Interactions.from_columns(user_id=["u1", "u2"] * 5, item_id=items)
-    catalog = Catalog.fit(log)
-    query, item = FeatureTower("user", [Id(2)]), FeatureTower("item", [Id(2)])
-    query.adapt(log, catalog)
-    item.adapt(log, catalog)
-    return Service(
-        query, item, Exact().build(np.random.default_rng(0).normal(size=(10, 2))), catalog, k_max=5
-    )
-
-
-def models_in(path):
-    return text_format.Parse(
-        path.read_text(), model_server_config_pb2.ModelServerConfig()
-    ).model_config_list.config
-
-
-def test_versions_rise_and_the_newest_is_loaded(small, tmp_path):
-    assert save(small, tmp_path / "a") == tmp_path / "a" / "1"
-    assert save(small, tmp_path / "a", version=9) == tmp_path / "a" / "9"
-    assert save(small, tmp_path / "a") == tmp_path / "a" / "10"
-    (tmp_path / "a" / "11").mkdir()  # no model in it
-    assert versions(tmp_path / "a") == [1, 9, 10]
-    assert load(tmp_path / "a").recommend(["u1"], k=5)[0].shape == (1, 5)
-    with pytest.raises(FileExistsError, match="9 exists"):
-        save(small, tmp_path / "a", version=9)
-    with pytest.raises(ValueError, match="whole number from 1"):
-        save(small, tmp_path / "a", version=0)
-
-
-def test_the_servers_list_of_models(small, tmp_path):
-    save(small, tmp_path / "a")
-    save(small, tmp_path / "b")
-    listed = models_in(tmp_path / "models.config")
-    assert [(model.name, model.base_path) for model in listed] == [
-        (name, str(tmp_path / name)) for name in "ab"
-    ]
-    listed[0].base_path = "/models/a"
-    config = model_server_config_pb2.ModelServerConfig()
-    config.model_config_list.config.extend(listed)
-    (tmp_path / "models.config").write_text(text_format.MessageToString(config))
-    save(small, tmp_path / "a")
-    assert [model.base_path for model in models_in(tmp_path / "models.config")] == [
-        "/models/a",
-        str(tmp_path / "b"),
-    ]
-
-
-def test_a_broken_list_of_models_is_named_before_anything_is_written(small, tmp_path):
-    (tmp_path / "models.config").write_text("model_config_list { nonsense }")
-    with pytest.raises(ValueError, match="models.config is no ModelServerConfig"):
-        save(small, tmp_path / "a")
-    assert not (tmp_path / "a").exists()
-
-
-def check_nothing_is_left(directory):
-    assert not list(directory.iterdir())
-    with pytest.raises(FileNotFoundError, match="no export at"):
-        load(directory)
-
-
-def test_an_interrupted_export_leaves_nothing(small, tmp_path, monkeypatch):
-    write = tf.saved_model.save
-
-    def interrupted(module, path, **settings):
-        write(module, path, **settings)
-        assert not versions(tmp_path / "a"), "a server that polls now would find half a model"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tf.saved_model, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save(small, tmp_path / "a")
-    monkeypatch.undo()
-    check_nothing_is_left(tmp_path / "a")
-    assert save(small, tmp_path / "a").name == "1"
-
-
-@pytest.mark.parametrize("limit", [0, 100, 20_000])
-def test_a_full_disk_leaves_nothing(small, tmp_path, limit):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # writing more than this to one file fails
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        with pytest.raises((OSError, tf.errors.OpError)):
-            save(small, tmp_path / "a")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    check_nothing_is_left(tmp_path / "a")
-
-
-def test_two_exports_at_once_take_two_numbers(small, tmp_path, monkeypatch):
-    save(small, tmp_path / "a")
-    looks = iter([[], [1]])  # the first look was before the other export had its number
-    monkeypatch.setattr("tf_recall.export.versions.versions", lambda directory: next(looks))
-    assert save(small, tmp_path / "a").name == "2"
 
 
 def test_a_large_catalog_stays_out_of_the_graph(tmp_path):

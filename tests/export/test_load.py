@@ -60,24 +60,8 @@ def test_what_is_missing_or_truncated_is_named(service, tmp_path):
             load(folder)
         path.write_bytes(content)
     assert load(folder)
-    graph = (folder / "saved_model.pb").read_bytes()
-    (folder / "saved_model.pb").write_bytes(b"\xff" * len(graph))
-    with pytest.raises(ValueError, match="saved_model.pb is damaged"):
-        load(folder)
-    (folder / "saved_model.pb").write_bytes(graph)
-    weights = folder / "variables" / "variables.data-00000-of-00001"
-    weights.write_bytes(bytes(len(weights.read_bytes())))
-    with pytest.raises(ValueError, match="is damaged, export or copy it again"):
-        load(folder)
-    (folder / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="manifest.json is damaged"):
-        load(folder)
-    (folder / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match="manifest.json is missing"):
-        load(folder)
-    with pytest.raises(
-        FileNotFoundError, match="holds no model: the export was written without model="
-    ):
+    message = "holds no model: the export was written without model="
+    with pytest.raises(FileNotFoundError, match=message):
         restore(folder)
     with pytest.raises(FileNotFoundError, match="no export at .*nowhere"):
         load(tmp_path / "nowhere")

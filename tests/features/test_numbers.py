@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tf_recall.features import Buckets, LogNumeric, Numeric, Pretrained, Timestamp
+from tf_recall.features import Buckets, ExampleAge, LogNumeric, Numeric, Pretrained, Timestamp
 
 
 def adapted(feature, values):
@@ -76,6 +76,90 @@ def test_pretrained_passes_vectors_on():
     assert feature.dim == 2
     assert feature.missing(raw).numpy().tolist() == [False, True]
     assert feature(feature.encode(tf.constant(raw))).numpy().tolist() == [[1, 2], [0, 0]]
+
+
+BEYOND = [np.nan, np.inf, -np.inf, 1e40, -1e308, 3.5e38]  # what float32 does not hold
+
+
+@pytest.mark.parametrize(
+    "feature", [Numeric("x"), LogNumeric("x"), Buckets("x", 3, 4), Timestamp("x"), ExampleAge("x")]
+)
+def test_what_float32_cannot_hold_is_missing(feature):
+    known = [1.0, 2.0, 4.0, 9.0]
+    adapted(feature, [*known, *BEYOND])
+    alone = adapted(type(feature).from_config(feature.get_config()), known)
+    asked = float64([np.nan, *BEYOND, *known])
+    codes = tf.function(feature.encode)(asked).numpy()
+    # nothing is learned from them, and each has the code of a missing value
+    np.testing.assert_array_equal(codes, alone.encode(asked))
+    assert (codes[: 1 + len(BEYOND)] == codes[0]).all() and np.isfinite(codes).all()
+    vectors = feature(tf.constant(codes)).numpy()
+    assert np.isfinite(vectors).all()
+    if not isinstance(feature, ExampleAge):
+        assert feature.missing(asked).numpy().tolist() == [True] * 7 + [False] * 4
+    with pytest.raises(ValueError, match="column 'x' holds no .* in the training part"):
+        adapted(type(feature).from_config(feature.get_config()), BEYOND)
+
+
+def test_values_that_float32_just_holds():
+    largest = float(np.finfo(np.float32).max)
+    feature = adapted(Numeric("x"), [largest, -largest])  # mean 0, deviation the largest
+    codes = feature.encode(float64([largest, -largest, 0, np.nextafter(largest, np.inf)])).numpy()
+    assert codes[:, 0].tolist() == [1, -1, 0, 1]  # the next float64 is rounded to the largest
+    assert np.isfinite(adapted(Buckets("x"), [largest, -largest]).boundaries.numpy()).all()
+    assert adapted(Numeric("x"), [1e38] * 3).deviation.numpy() == 1
+
+
+def test_numbers_far_from_the_training_part_stay_finite():
+    """Deviation 1: 3e38 would be 3e38, and its square no float32. Deviation 5e-21 likewise."""
+    feature = adapted(Numeric("x"), [1, 3])
+    assert feature.encode(float64([3e38, -3e38, 1e6])).numpy()[:, 0].tolist() == [
+        1e9,
+        -1e9,
+        999_998,
+    ]
+    feature = adapted(Numeric("x"), [0, 1e-20])
+    assert feature.encode(float64([1.0])).numpy().tolist() == [[1e9]]
+
+
+def test_equal_numbers_have_no_deviation():
+    for values in (
+        [0.1] * 3,
+        [1e38] * 3,
+        [0, 5e-324],
+    ):  # of a mean that is rounded; that underflows
+        feature = adapted(Numeric("x"), values)
+        codes = feature.encode(float64([values[0], values[0] + 1])).numpy()[:, 0]
+        np.testing.assert_allclose(codes[0], 0, atol=1e-6)
+        assert feature.deviation.numpy() == 1
+
+
+def test_pretrained_vectors_that_float32_cannot_hold_are_missing():
+    broken = [[1.0, None], [np.nan, 1.0], [np.inf, 1.0], [1e40, 0], [-1e39, 0.0], [2e19, 0.0]]
+    feature = adapted(Pretrained("v"), [*broken, [3.0, 4.0], (5, 6), np.array([7, 8])])
+    raw = feature.to_raw([*broken, None, [3.0, 4.0]])
+    assert feature.missing(raw).numpy().tolist() == [True] * 7 + [False]
+    codes = feature.encode(tf.constant(raw)).numpy()
+    assert codes.tolist() == [[0, 0]] * 7 + [[3, 4]]
+    assert feature.known(tf.constant(codes)).numpy().tolist() == [False] * 7 + [True]
+
+
+def test_a_column_of_missing_vectors():
+    feature = adapted(Pretrained("v"), [[1.0, 2.0], None])
+    assert np.isnan(feature.to_raw([None])).all() and feature.to_raw([None]).shape == (1, 2)
+    assert feature.to_raw([]).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"lengths \[2, 3\]"):
+        feature.to_raw([[1.0, 2.0, 3.0]])
+    with pytest.raises(ValueError, match="must hold lists of numbers, got '1 2'"):
+        feature.to_raw([None, "1 2"])
+    with pytest.raises(ValueError, match=r"one length, and holds lengths \[\]"):
+        Pretrained("v").to_raw([None])
+
+
+def test_a_zone_moves_a_time_to_utc():
+    times = pd.to_datetime(["1970-01-02 01:00"]).tz_localize("Europe/Berlin")
+    for column in (times, list(times), pd.Series(times), [times[0].to_pydatetime()]):
+        assert Timestamp("t").to_raw(column).tolist() == [86_400]
 
 
 def test_errors():

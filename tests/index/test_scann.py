@@ -1,5 +1,7 @@
 """ScaNN in its three sizes, made small; two searchers that must not mix."""
 
+import gc
+import os
 import sys
 
 import numpy as np
@@ -90,3 +92,42 @@ def test_no_variable_holds_what_was_never_set(drawn):
         each.numpy() for each in index.state if each.shape.rank == 0 and each.dtype != tf.string
     ]
     assert numbers and not any(numbers)
+
+
+@pytest.mark.parametrize("sizes", [(1000, 10_000), (1000, 2000)], ids=["compressed", "partitioned"])
+def test_recall_is_kept_at_any_k_and_with_the_best_excluded(sizes, drawn, monkeypatch):
+    monkeypatch.setattr(module, "FEW", sizes[0])
+    monkeypatch.setattr(module, "MANY", sizes[1])
+    vectors, like, queries = drawn[:6000], drawn[6000:6100], drawn[6100:]
+    index = ScaNN().build(vectors, like)
+    exact = Exact().build(vectors)
+    order = exact.search(queries, 2000)[1].numpy()
+    for k in (10, 100, 1000, 2000):
+        for excluded in (0, 100, 500, 2000):
+            best = order[:, :excluded]
+            found = index.search(queries, k, best)[0].numpy()
+            true = exact.search(queries, k, best)[0].numpy()
+            least = 0.92 if k <= 100 and not excluded else 0.95
+            assert np.mean(found >= true[:, -1:] - 1e-5) >= least, (k, excluded)
+    assert index.sizes.numpy()[0, 0].tolist() == [index.probes, 0]  # a plain search is as before
+
+
+def threads():
+    gc.collect()
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_a_searcher_goes_with_its_index(drawn, monkeypatch):
+    """Each has a thread; another index's searcher, and one that was never made, do not matter."""
+    monkeypatch.setattr(module, "FEW", 1000)  # compressed: then a searcher has a thread
+    other = ScaNN().build(drawn[:3000])
+    expected = [part.numpy() for part in other.search(drawn[6000:6003], 10)]
+    module._release("a name that nobody has")
+    before = threads()
+    for _ in range(4):
+        index = ScaNN().build(drawn[3000:6000])
+        index.search(drawn[:2], 10)
+        del index
+    assert threads() < before + 4
+    for one, again in zip(expected, other.search(drawn[6000:6003], 10), strict=True):
+        np.testing.assert_array_equal(again, one)

@@ -2,6 +2,8 @@
 nothing by halves.
 """
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +20,7 @@ from tf_recall.export.write import save
 from tf_recall.features import Id
 from tf_recall.index import Exact
 from tf_recall.lists.read import ItemLists, Lists
-from tf_recall.lists.write import write_lists, write_similar
+from tf_recall.lists.write import FORM, write_lists, write_similar
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 from tf_recall.recommend.service import Service
@@ -248,11 +250,38 @@ def test_what_is_damaged_is_named(small, tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"l.parquet is damaged"):
             Lists.load(path)
+    for name, other in (("key_type", "int64"), ("k", 0), ("column", "score"), ("key", "x")):
+        table = pq.read_table(pa.BufferReader(whole))
+        form = {**json.loads(table.schema.metadata[FORM]), name: other}
+        pq.write_table(table.replace_schema_metadata({FORM: json.dumps(form)}), path)
+        with pytest.raises(ValueError, match=r"l.parquet holds no lists that write_lists"):
+            Lists.load(path)
     with pytest.raises(FileNotFoundError, match="no file .*other.parquet"):
         Lists.load(tmp_path / "other.parquet")
     pq.write_table(pa.table({"user_id": ["ann"], "item_id": [["a"]], "score": [[1.0]]}), path)
     with pytest.raises(ValueError, match="holds no lists that write_lists or write_similar wrote"):
         Lists.load(path)
+
+
+def test_a_bit_that_flips_changes_no_answer(small, tmp_path):
+    users = [f"user {at}" for at in range(300)]
+    path = write_lists(Popularity().fit(None, small), users, tmp_path / "l.parquet", 8)
+    whole, refused = path.read_bytes(), 0
+    expected = Lists.load(path).recommend(users, k=8)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(whole), size=150):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        try:
+            answer = Lists.load(path).recommend(users, k=8)
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            for one, other in zip(answer, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert refused > 75
 
 
 def test_against_a_loop(tmp_path):

@@ -68,6 +68,23 @@ def test_several_groups_by_hand():
     np.testing.assert_allclose(np.exp(sampler.log_q([1, 2, 3])), [1 / 2, 1 / 4, 1 / 4], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "values, like",
+    [
+        ([40.0, 40, "40", 38.5], "aaab"),
+        (["é", "e\u0301", "E", None], "aab "),
+        ([1, True, 1.0, np.nan], "aba "),
+        ([[1.0, "x"], [1], ["x", None], []], ["a|b", "a", "b", ""]),
+    ],
+)
+def test_groups_are_known_by_the_text_of_a_value(values, like):
+    tables = [pd.DataFrame({"g": pd.Series(each, dtype=object)}) for each in (values, [*like])]
+    samplers = [SameGroup("g", separator="|"), SameGroup("g", separator="|")]
+    for sampler, table in zip(samplers, tables, strict=True):
+        sampler.adapt([0, 4, 3, 2, 1], table)
+    np.testing.assert_array_equal(*[sampler.log_q([1, 2, 3, 4]) for sampler in samplers])
+
+
 def test_draws_match_log_q(case, batch_of, assert_drawn):
     sampler, _ = case
     share = np.maximum(COUNTS, 1) * (np.arange(9) > 0)

@@ -1,6 +1,7 @@
 """What everything that recommends keeps to; a member is known by name only to be made."""
 
 import inspect
+import itertools
 import json
 from dataclasses import asdict
 
@@ -213,7 +214,7 @@ def test_a_user_gets_the_same_alone_as_among_others(for_users, world):
     assert [part.shape for part in for_users.recommend([], 5)] == [(0, 5)] * 2
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.5, 1000, None])
+@pytest.mark.parametrize("k", [0, -1, 2.5, 5.0, 1000, None, True, "5", [5]])
 def test_an_impossible_k_is_refused(made, world, k):
     ask, some = (made.recommend, world.users) if made.answers_users else (made.similar, world.items)
     with pytest.raises(ValueError, match=f"k must be a whole number from 1 to {made.k_max}, "):
@@ -249,6 +250,59 @@ def test_what_is_allowed(for_users, world):
     found, _ = for_users.recommend(world.users[:2], 3, allow=[["nowhere"], []])
     assert set(found[0]) == {""}
     np.testing.assert_array_equal(found[1], for_users.recommend(world.users[1], 3)[0][0])
+
+
+CHOICES = {  # of each row
+    "exclude": [["i1", "i2", "nowhere"], [], ["nowhere"], ["i3"], ["i1"], []],
+    "allow": [["i1", "i2", "i3", "i4", "i5"], ["nowhere"], [], ["i6", "i7"], [], ["i1", "i2"]],
+    "exclude_seen": [True, False, True, True, False, True],
+    "history": [[], ["i3", "i4"], ["nowhere"], [], ["i1", "i5"], []],
+}
+
+
+def test_unknown_users_among_known_ones_whatever_is_asked(for_users, world):
+    users = ["nobody", "u1", "nobody else", "u2", "u1", "u1\0"]
+    taken = [name for name in CHOICES if name in for_users.inputs_of("user_id")]
+    pairs = itertools.combinations(taken, 2)
+    for names in (
+        (),
+        *zip(taken, strict=True),
+        *(pair for pair in pairs if "allow" in pair),
+        taken,
+    ):
+        given = {name: CHOICES[name] for name in names}
+        item_id, score = for_users.recommend(users, 6, **given)
+        check(item_id, score, 6)
+        for row, user in enumerate(users):
+            one = {name: values[row] for name, values in given.items()}
+            alone, its_score = for_users.recommend(user, 6, **one)
+            np.testing.assert_array_equal(alone[0], item_id[row])
+            np.testing.assert_allclose(its_score[0], score[row], rtol=1e-5)
+            allow, exclude = one.get("allow"), one.get("exclude", [])
+            assert not allow or set(item_id[row]) <= {*allow, ""}
+            assert not set(item_id[row]) & set(exclude)
+
+
+def test_a_request_from_json_is_the_same(for_users, world):
+    taken = for_users.inputs_of("user_id")
+    given = {name: values for name, values in CHOICES.items() if name in taken}
+    users = ["u1", None, "u2", "nobody", "u3", "u4"]
+    expected = for_users.recommend(np.array(users, object), 6, **given)
+    request = json.loads(json.dumps({"user_id": users, "k": 6, **given}))
+    for one, other in zip(for_users.recommend(**request), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_unknown_ids_are_told(for_users, world):
+    taken = for_users.inputs_of("user_id")
+    given = {name: ["nowhere", "i1", "i1\0", ""] for name in CHOICES if name in taken}
+    given.pop("exclude_seen", None)
+    found = for_users.request_for_users(["u1", "nobody", "", "nobody"], **given).unknown()
+    expected = {"user_id": ["nobody"], **dict.fromkeys(given, ["nowhere", "i1\0"])}
+    if for_users.catalog is None:  # users cannot be told
+        del expected["user_id"]
+    assert found == expected
+    assert for_users.request_for_users("u1").unknown() == {}
 
 
 def test_what_is_seen(for_users, world):
@@ -290,11 +344,24 @@ def test_the_context_that_it_declares(for_users, world):
 def test_mistakes_are_named(for_users, world):
     with pytest.raises(TypeError, match="user_id must hold string ids"):
         for_users.recommend([7], 3)
+    with pytest.raises(TypeError, match="user_id must be an id, or a flat list of ids; got"):
+        for_users.recommend([["u1"], ["u2"]], 3)
+    if "exclude_seen" in for_users.filters:
+        for flags in ("false", 0, [1, 0], [True, None], [[True], [False]]):
+            with pytest.raises(TypeError, match="exclude_seen must hold True or False, or one"):
+                for_users.recommend(["u1", "u2"], 3, exclude_seen=flags)
+    if for_users.takes_history:
+        with pytest.raises(TypeError, match="history must be a list of ids, or a list of such"):
+            for_users.recommend(["u1", "u2"], 3, history=[["i1"], "i2"])
     if "exclude" in for_users.filters:
         with pytest.raises(TypeError, match="exclude must hold string ids"):
             for_users.recommend(["u1"], 3, exclude=[[1]])
         with pytest.raises(ValueError, match="exclude must have one list for each"):
             for_users.recommend(["u1"], 3, exclude=[["i1"], ["i2"]])
+        with pytest.raises(TypeError, match="exclude must be a list of ids, or a list of such"):
+            for_users.recommend(["u1", "u2"], 3, exclude=[["i1"], "i2"])
+        with pytest.raises(ValueError, match="exclude holds a missing id"):
+            for_users.recommend(["u1"], 3, exclude=[None])
 
 
 def test_similar_items(made, world):
@@ -302,7 +369,7 @@ def test_similar_items(made, world):
         with pytest.raises(ValueError, match=f"{type(made).__name__} answers users, not items"):
             made.similar(world.items, 5)
         return
-    items = [*world.items, "nowhere"]
+    items = [*world.items]
     found, score = made.similar(items, 10)
     check(found, score, 10)
     assert not (found == np.array(items, object)[:, None]).any()
@@ -314,13 +381,21 @@ def test_similar_items(made, world):
         check(less, score, 8)
         np.testing.assert_array_equal(less, found[:, 2:])
         only, _ = made.similar(items, 4, allow=[line[[3, 1]].tolist() for line in found])
-        np.testing.assert_array_equal(only[:-1, :2], found[:-1, [1, 3]])
-        assert set(only[:-1, 2:].ravel()) == {""}
+        np.testing.assert_array_equal(only[:, :2], found[:, [1, 3]])
+        assert set(only[:, 2:].ravel()) == {""}
     else:
         with pytest.raises(ValueError, match="takes no allow; it takes item_id"):
             made.similar(items, 5, allow=["i1"])
     with pytest.raises(ValueError, match="takes no weather; it takes .*item_id"):
         made.similar(items, 5, weather="rain")
+    strangers = ["nowhere", None, items[0] + "\0"]
+    for unknown in (*strangers, strangers):
+        with pytest.raises(ValueError, match="item .* is unknown, and the request brings no"):
+            made.similar(unknown, 5)
+    found, score = made.similar([*strangers, items[0]], 5)  # among others they have nothing
+    assert (found[:3] == "").all() and (score[:3] == -np.inf).all()
+    np.testing.assert_array_equal(found[3], made.similar(items[0], 5)[0][0])
+    assert [part.shape for part in made.similar([], 5)] == [(0, 5)] * 2
 
 
 def test_what_does_not_answer_users_says_so(made, world):
@@ -353,6 +428,15 @@ def test_explanations_have_one_form(made, world):
     assert some
     with pytest.raises(ValueError, match="item 'nowhere' is unknown: it is not among the 60"):
         made.explain(user, "nowhere")
+    for num in (-1, 0, True, 1.5, None):
+        with pytest.raises(ValueError, match="num must be a whole number of at least 1; got"):
+            made.explain(user, "i1", num)
+    with pytest.raises(TypeError, match="item_id must be an id"):
+        made.explain(user, ["i1"])
+    with pytest.raises(TypeError, match="user_id must be an id"):
+        made.explain(["u1"], "i1")
+    with pytest.raises(ValueError, match="item '' is unknown"):
+        made.explain(user, None)
     if made.takes_history:
         assert made.explain("nobody", world.items[0], history=world.items[1:4].tolist())
     else:

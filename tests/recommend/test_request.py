@@ -140,7 +140,7 @@ def test_mistakes_are_named(given, error, says):
         batch(INPUTS, "user_id", given)
 
 
-@pytest.mark.parametrize("k", [0, -1, 21, 2.5, "3", None])
+@pytest.mark.parametrize("k", [0, -1, 21, 2.5, 3.0, "3", None, True, np.bool_(True), [3], 2**70])
 def test_an_impossible_k_is_refused(k):
     check_k(20, 20)
     with pytest.raises(ValueError, match="k must be a whole number from 1 to 20"):

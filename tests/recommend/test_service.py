@@ -5,11 +5,14 @@ change.
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
+from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Pretrained
 from tf_recall.index import Exact
+from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
@@ -162,8 +165,55 @@ def test_items_like_an_item_within_the_lists(hand):
 def test_an_unknown_item_is_answered_from_the_features_given(hand):
     answer = hand.similar(["new", "c"], k=3, vector=[[0, 1], [np.nan] * 2])
     check(answer, [["c", "d", "b"], ["d", "b", "a"]], [[1, 0.5, 0.25], [0.5, 0.25, 0]])
-    item_id, score = hand.similar(["new"], k=4)  # nothing is known: some answer, all scores alike
-    assert sorted(item_id[0]) == list("abcd") and not score.any()
+    # of nothing known there is no answer
+    check(hand.similar(["new", "a"], k=2), [["", ""], ["b", "d"]], [[-INF, -INF], [0.75, 0.5]])
+    for asked, given in (("new", {}), (["new"] * 2, {}), (["new"], {"vector": [1, np.nan]})):
+        with pytest.raises(ValueError, match="item 'new' is unknown, and the request brings no"):
+            hand.similar(asked, k=4, **given)
+    # what is known has an answer, be it empty
+    check(hand.similar(["new"], k=1, vector=[1, 0], allow=["x"]), [[""]], [[-INF]])
+    check(hand.similar(["a"], k=1, allow=["x"]), [[""]], [[-INF]])
+
+
+def test_the_graph_answers_nothing_to_an_item_of_which_nothing_is_known(hand):
+    given = {"item_id": ["new", "new", "a", "new"], "vector": [[0, 1], None, None, [1e40, 1]]}
+    arrays = batch(hand.inputs["similar_items"], "item_id", given)
+    arrays["vector"][3] = [np.inf, 1]  # a server's client sends what it likes
+    rows, score = hand.similar_items(arrays, tf.constant(2))
+    items = hand.catalog.items.decode(rows.numpy())
+    check(
+        (items, score),
+        [["c", "d"], ["", ""], ["b", "d"], ["", ""]],
+        [[1, 0.5], [-INF, -INF], [0.75, 0.5], [-INF, -INF]],
+    )
+
+
+def test_scores_that_are_nan_are_no_answer(hand):
+    class Broken(FeatureTower):
+        def call(self, inputs, training=False):
+            return super().call(inputs) * np.nan
+
+    towers = []
+    for entity, column in (("user", "taste"), ("item", "vector")):
+        towers.append(Broken(entity, [Pretrained(column)], normalize=False))
+        towers[-1].adapt(None, hand.catalog)  # the side table has all of its columns
+    service = Service(*towers, hand.index, hand.catalog)
+    for ask in (service.recommend, service.recommend_rows, service.recommend_sources):
+        with pytest.raises(ValueError, match="the scores are NaN: the model has diverged"):
+            ask(["u1"], k=2)
+        with pytest.raises(ValueError, match="the scores are NaN"):
+            ask(["u1"], k=2, allow=["a", "b"])
+    with pytest.raises(ValueError, match="the scores are NaN"):
+        service.similar(["a"], k=2)
+    merged = MultiChannel({"one": hand, "broken": service}, hand.catalog)
+    with pytest.raises(ValueError, match="the scores are NaN"):
+        merged.recommend(["u1"], k=2)
+
+
+def test_numbers_beyond_float32_are_missing(hand):
+    same = hand.recommend(["u1"], k=2)
+    for taste in ([1e40, 0], [[np.inf, 0]], [0, -1e39], [None, 1], [[np.nan, 1]]):
+        check(hand.recommend(["u1"], k=2, taste=taste), *same)
 
 
 def test_a_tower_may_tell_items_as_queries_from_items_as_answers(hand):

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.features.embedding import RowEmbedding
-from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad, check_each_occurrence
+from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad, prepare
 
 # where ours starts by default
 Adagrad = partial(keras.optimizers.Adagrad, initial_accumulator_value=1e-6)
@@ -261,7 +261,7 @@ def test_loss_scale_divides_rows_and_skips_what_is_not_finite(ours):
 def test_loss_scale_sees_each_gradient_of_a_row(ours):
     variable = table()
     scaled = keras.optimizers.LossScaleOptimizer(ours(0.1), initial_scale=8.0)
-    check_each_occurrence(scaled)
+    prepare(scaled)
     infinite_before = np.ones((3, 3))
     infinite_before[0] = np.inf  # Keras alone looks at the row's last gradient
     scaled.apply([slices([1, 1, 2], infinite_before)], [variable])
@@ -269,6 +269,80 @@ def test_loss_scale_sees_each_gradient_of_a_row(ours):
     assert float(scaled.dynamic_scale) == 4
     scaled.apply([slices([1, 1, 2], np.ones((3, 3)))], [variable])
     assert np.isfinite(variable.numpy()).all() and np.any(variable.numpy() != table().numpy())
+
+
+def of_keras():
+    """The optimizers of Keras itself; those that hold others are tested by name."""
+    found = [getattr(keras.optimizers, name) for name in dir(keras.optimizers)]
+    optimizer = keras.optimizers.Optimizer
+    found = [each for each in found if isinstance(each, type) and issubclass(each, optimizer)]
+    return set(found) - {
+        optimizer,
+        keras.optimizers.LossScaleOptimizer,
+        keras.optimizers.MultiOptimizer,
+    }
+
+
+OPTIONS = [
+    {"clipnorm": 0.5},
+    {"clipvalue": 0.3},
+    {"global_clipnorm": 0.5},
+    {"use_ema": True, "ema_overwrite_frequency": 2},
+    {"gradient_accumulation_steps": 2},
+    {"weight_decay": 0.1},
+    {"loss_scale_factor": 2.0},
+]
+PLAIN = [(kind, {}) for kind in sorted(of_keras(), key=lambda kind: kind.__name__)]
+FEW = [(kind, each) for kind in (keras.optimizers.Adam, keras.optimizers.SGD) for each in OPTIONS]
+ALL = [(kind, each) for kind, _ in PLAIN for each in OPTIONS if (kind, each) not in FEW]
+
+
+def same_by_rows(make):
+    """Whether rows, of which some repeat, move a table and a matrix as whole gradients do."""
+    generator = np.random.default_rng(9)
+    by_row, whole = make(), make()
+    prepare(by_row)
+    results = []
+    batches = [
+        (generator.integers(0, 6, 9), generator.normal(size=[9, 3]), generator.normal(size=[3, 3]))
+        for _ in range(4)
+    ]
+    for optimizer in (by_row, whole):
+        variables = [
+            keras.Variable(np.ones([6, 3], "float32"), name="embeddings"),
+            keras.Variable(np.ones([3, 3], "float32"), name="kernel"),
+        ]
+        optimizer.build(variables)
+        for rows, values, kernel in batches:
+            gradient = slices(rows, values)
+            if optimizer is whole:
+                gradient = tf.convert_to_tensor(gradient)
+            optimizer.apply([gradient, tf.constant(kernel, tf.float32)], variables)
+        results.append([variable.numpy() for variable in variables])
+    for one, other in zip(*results, strict=True):
+        assert (one != 1).any()
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind, option", PLAIN + FEW, ids=str)
+def test_an_optimizer_of_keras_sees_the_sum_of_a_row(kind, option):
+    same_by_rows(lambda: kind(learning_rate=0.1, **option))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, option", ALL, ids=str)
+def test_every_option_of_every_optimizer_of_keras_sees_the_sum_of_a_row(kind, option):
+    same_by_rows(lambda: kind(learning_rate=0.1, **option))
+
+
+def test_optimizers_inside_of_others_see_it_too():
+    adam, sgd, adagrad = (getattr(keras.optimizers, name) for name in ("Adam", "SGD", "Adagrad"))
+    same_by_rows(lambda: keras.optimizers.LossScaleOptimizer(adagrad(0.1)))
+    split = keras.optimizers.OptimizerMap
+    same_by_rows(lambda: keras.optimizers.MultiOptimizer(split(adam(0.1), {"kernel": sgd(0.1)})))
+    outer = keras.optimizers.LossScaleOptimizer(LazyAdam(0.1, use_ema=True))
+    with pytest.raises(ValueError, match="leave use_ema=True out of LazyAdam"):
+        prepare(outer)
 
 
 @all_ours

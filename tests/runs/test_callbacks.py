@@ -66,9 +66,13 @@ def weights(model):
 
 
 @pytest.mark.parametrize(
-    "model", [{}, {"negatives": STATEFUL, "loss": LEARNED}], ids=["plain", "stateful"]
+    "model",
+    [pytest.param({}, marks=pytest.mark.slow), {"negatives": STATEFUL, "loss": LEARNED}],
+    ids=["plain", "stateful"],
 )
-@pytest.mark.parametrize("optimizer", ["lazy_adam", "sparse_adagrad"])
+@pytest.mark.parametrize(
+    "optimizer", ["lazy_adam", pytest.param("sparse_adagrad", marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     world, tmp_path, monkeypatch, optimizer, model
 ):
@@ -169,7 +173,7 @@ def test_a_list_length_beyond_the_catalog_means_all_of_it(world):
 def test_a_metric_that_is_not_defined_is_not_logged(world, monkeypatch):
     split, catalog = world
     figures = SimpleNamespace(metrics={"recall@5": 0.5, "popularity_lift@5": None})
-    monkeypatch.setattr(callbacks, "evaluate_cut", lambda *arguments: figures)
+    monkeypatch.setattr(callbacks, "evaluate", lambda *arguments: figures)
     recall = CatalogRecall(split.validation, catalog, ks=(5,))
     recall.set_model(config().make_model().adapt(split.train, catalog))
     logs = {"loss": 1.0}

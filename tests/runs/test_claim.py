@@ -6,11 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tf_recall.config import Config
-from tf_recall.runs.claim import LOCK, begin, claimed, remove
+from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.data.splits import Split
+from tf_recall.runs.callbacks import STATE
+from tf_recall.runs.claim import LOCK, SETTINGS, begin, claimed, remove
+from tf_recall.runs.fingerprint import fingerprint
 
 HOLD = """
 import sys, time
@@ -50,22 +56,78 @@ def test_a_killed_process_holds_nothing(tmp_path, holder):
         assert (tmp_path / "run" / "3").is_dir()  # to resume from
 
 
+def test_a_paused_process_holds_the_folder(tmp_path, holder):
+    (tmp_path / "run" / "3").mkdir()
+    holder.send_signal(signal.SIGSTOP)
+    with pytest.raises(ValueError, match=f"in use by another run, process {holder.pid}"):
+        claimed(tmp_path / "run").__enter__()
+    assert (tmp_path / "run" / "3").is_dir()
+    holder.send_signal(signal.SIGCONT)
+    assert holder.poll() is None
+
+
+def test_a_number_that_another_process_has_by_now_holds_nothing(tmp_path):
+    (tmp_path / "run").mkdir()
+    living = {"pid": os.getppid(), "host": socket.gethostname()}  # it runs, and holds no lock
+    (tmp_path / "run" / LOCK).write_text(json.dumps(living))
+    with claimed(tmp_path / "run", resume=True) as folder:
+        assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_runs_of_other_names_do_not_wait(tmp_path, holder):
+    with claimed(tmp_path / "other"), claimed(tmp_path / "third"):
+        assert holder.poll() is None
+
+
 def test_of_two_that_come_at_once_one_holds_the_folder(tmp_path):
     code = HOLD.replace("time.sleep(60)", "time.sleep(3)")
-    commands = [[sys.executable, "-c", code, str(tmp_path / "run")]] * 4
+    commands = [[sys.executable, "-c", code, str(tmp_path / "run")]] * 2
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, **pipes) for command in commands]
     results = [process.communicate(timeout=60) for process in processes]
-    assert sorted(out for out, _ in results) == ["", "", "", "held\n"]
-    assert sum("in use by another run" in error for _, error in results) == 3
+    assert sorted(out for out, _ in results) == ["", "held\n"]
+    assert sum("in use by another run" in error for _, error in results) == 1
 
 
 def test_a_lock_of_another_host_is_respected(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK).write_text(json.dumps({"pid": 7, "host": "elsewhere"}))
+    (tmp_path / "run" / SETTINGS).write_text("")
     refusal = f"process 7 on elsewhere.*remove .*{LOCK}"
     with pytest.raises(ValueError, match=refusal), claimed(tmp_path / "run"):
         pytest.fail("the other host may still write")
+    (tmp_path / "run" / LOCK).unlink()  # as the message says
+    with claimed(tmp_path / "run", resume=True):
+        assert (tmp_path / "run" / SETTINGS).is_file()
+
+
+@pytest.mark.parametrize("text", ["", "7", "null", "{}", '{"pid": "x", "host": 1}', "\0\0", "{"])
+def test_a_damaged_lock_is_taken_over(tmp_path, text):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).write_text(text)
+    with claimed(tmp_path / "run", resume=True) as folder:
+        assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    for home in (tmp_path / "run", tmp_path / "run" / "towers"):
+        for name in ("3", ".4.0123abcd.part", ".run.yaml.0123abcd.part"):
+            (home / name).mkdir(parents=True)
+        (home / ".4.0123abcd.part" / "weights").write_text("half")
+        (home / ".5.0123abcd.part").write_text("a file")
+    (tmp_path / "run" / LOCK).write_text("")
+    with claimed(tmp_path / "run", resume=True) as folder:
+        left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    assert left == ["3", LOCK, "towers", "towers/3"]
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch, caplog):
+    def flock(*arguments):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with claimed(tmp_path / "run"):
+        assert "start no second run of its name" in caplog.text
 
 
 def test_a_failed_run_can_be_resumed_or_begun_anew(tmp_path):
@@ -114,11 +176,88 @@ SECTIONS = {"data": {"name": "a"}, "split": {"name": "b"}, "model": {"name": "c"
     ],
 )
 def test_a_run_is_the_same_if_its_weights_are(tmp_path, change, different):
-    begin(tmp_path, Config.from_dict(SECTIONS))
+    begin(tmp_path, Config.from_dict(SECTIONS), "data")
+    write_checkpoint(tmp_path)
     changed = Config.from_dict({**SECTIONS, **change})
     if different is None:
-        begin(tmp_path, changed)
+        begin(tmp_path, changed, "data")
         return
     with pytest.raises(ValueError, match=rf"another config \({different} differ\)"):
-        begin(tmp_path, changed)
-    begin(tmp_path, Config.from_dict(SECTIONS))  # the note is as it was
+        begin(tmp_path, changed, "data")
+    begin(tmp_path, Config.from_dict(SECTIONS), "data")  # the note is as it was
+
+
+def write_checkpoint(folder):
+    (folder / "0").mkdir()
+    (folder / "0" / STATE).write_text("[{}]")
+
+
+def test_other_data_under_the_same_config_are_another_run(tmp_path):
+    begin(tmp_path, Config.from_dict(SECTIONS), "data")
+    write_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match=r"another config \(the data's content differ\)"):
+        begin(tmp_path, Config.from_dict(SECTIONS), "other data")
+
+
+def test_without_a_checkpoint_any_run_may_begin(tmp_path):
+    begin(tmp_path, Config.from_dict(SECTIONS), "data")
+    corrected = Config.from_dict({**SECTIONS, "model": {"name": "d"}})
+    begin(tmp_path, corrected, "data")
+    write_checkpoint(tmp_path)
+    begin(tmp_path, corrected, "data")
+
+
+def test_epochs_that_are_measured_in_another_way(tmp_path, caplog):
+    begin(tmp_path, Config.from_dict(SECTIONS), "data")
+    write_checkpoint(tmp_path)
+    begin(tmp_path, Config.from_dict({**SECTIONS, "evaluate": {"exclude_seen": False}}), "data")
+    assert "were measured by {'cases': 'by_user', 'exclude_seen': True}" in caplog.text
+
+
+@pytest.mark.parametrize("text", [None, "", "- a", "a: [", "\x00"])
+def test_a_damaged_note(tmp_path, text):
+    write_checkpoint(tmp_path)
+    if text is not None:
+        (tmp_path / SETTINGS).write_text(text)
+    with pytest.raises(ValueError, match=f"{SETTINGS} is missing or damaged: train without"):
+        begin(tmp_path, Config.from_dict(SECTIONS), "data")
+
+
+class TestFingerprint:
+    def split(self, change=lambda log: log, **parts):
+        log = change(synthetic(20, 15, 100).interactions)
+        return Split(log, log, **parts)
+
+    def test_equal_data_have_one(self):
+        assert fingerprint(self.split()) == fingerprint(self.split())
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda log: log.select(range(99)),
+            lambda log: log.select([1, 0, *range(2, 100)]),  # other rows in a batch
+            lambda log: replace(log, frame=log.frame.assign(device="pc")),
+            lambda log: replace(log, frame=log.frame.rename(columns={"timestamp": "time"})),
+            lambda log: replace(log, items=log.items.assign(title="tea")),
+            lambda log: replace(log, items=None),
+            lambda log: replace(log, users=log.users.iloc[::-1]),
+        ],
+    )
+    def test_other_data_have_another(self, change):
+        assert fingerprint(self.split()) != fingerprint(self.split(change))
+
+    def test_the_test_part_changes_nothing_and_the_validation_part_does(self):
+        plain = self.split()
+        part = plain.train.select(range(9))
+        assert fingerprint(replace(plain, test=part)) == fingerprint(plain)
+        assert fingerprint(replace(plain, validation=part)) != fingerprint(plain)
+
+    def test_columns_of_lists_and_vectors(self):
+        def with_lists(last):
+            lists = [[1, 2], [], *[[3]] * 97, last]
+            vectors = [np.full(2000, n) for n in range(100)]
+            return lambda log: replace(log, frame=log.frame.assign(tags=lists, vector=vectors))
+
+        one = fingerprint(self.split(with_lists([4])))
+        assert one == fingerprint(self.split(with_lists([4])))
+        assert one != fingerprint(self.split(with_lists([5])))

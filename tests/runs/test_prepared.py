@@ -49,7 +49,12 @@ def untrained(monkeypatch):
     [
         (values(index={"name": "ivff"}), "index 'ivff' is unknown; did you mean 'ivf'"),
         (values(index={"name": "ivf", "lists": 3}), "takes no 'lists'.*it takes: num_lists"),
-        (values(index={"name": "ivf", "min_recall": 2}), "min_recall must be between 0 and 1"),
+        (
+            values(index={"name": "ivf", "min_recall": 2}),
+            "index.min_recall must be a number from 0 to 1",
+        ),
+        (values(index={"name": "ivf", "seed": -1}), "index.seed must be a whole number"),
+        (values(index={"name": "ivf", "seed": 1 << 32}), "index.seed must be a whole number"),
         (values(index="ivf", train={"optimizer": {"name": "adamm"}}), "optimizer 'adamm'"),
         (values(train={"strategy": "mirrord"}), "strategy 'mirrord' is unknown"),
         (values(train={"precision": "float23"}), "float23"),
@@ -57,11 +62,12 @@ def untrained(monkeypatch):
         (values(train={"monitor": "gini@20"}), "monitor is 'gini@20'; the metrics are"),
         (values(train={"monitor": "recall@0"}), "length of at least 1, .*not 'recall@0'"),
         (values(split=NO_VALIDATION, train={"patience": 2}), "split.validation=0.1"),
-        (values(evaluate={"ks": [0]}), "evaluate.ks must be a whole number of at least 1, not 0"),
+        (values(evaluate={"ks": [0]}), r"ks must be a list of whole numbers .* 1, not \[0\]"),
         (values(evaluate={"ks": []}), "evaluate.ks is a list of list lengths"),
-        (values(k_max=0), "k_max must be a whole number of at least 1, not 0"),
+        (values(k_max=0), "k_max must be a whole number of at least 1 or null, not 0"),
         (values(k_max=5), "k_max is 5, and evaluate.ks up to 5 ask for lists of 6"),
         (values(k_max=49, evaluate={"ks": [100]}), "k_max is 49, .* up to 100 .* lists of 50"),
+        ({**values(k_max=20), "evaluate": {}}, "k_max is 20, and evaluate.ks up to 100 .* of 50"),
         (values(name="a/b"), "name: a name must be valid for a folder, and 'a/b' is not"),
         (values(model={**MODEL, "loss": "bprr"}), "loss 'bprr' is unknown"),
         (channels(merge="marginal_rank", split=NO_VALIDATION), "marginal_rank learns on a valid"),
@@ -107,6 +113,53 @@ def test_a_test_part_that_users_have_seen_whole(split):
             Prepared.of(Config.from_dict(VALUES), seen)
         again = {"ks": [5], "exclude_seen": False}
         assert Prepared.of(Config.from_dict(values(evaluate=again)), seen)
+
+
+def test_a_test_part_that_the_validation_part_holds_whole(split):
+    """Events asked one by one: what was held out just before is seen too."""
+    pairs = split.train.frame.iloc[::-1].drop_duplicates(["user_id", "item_id"])[:9]
+    users = pairs["user_id"].to_numpy()[::-1]  # of others, so that they are new
+    frame = pairs.assign(user_id=users)
+    known = split.train.frame.set_index(["user_id", "item_id"]).index
+    frame = frame[~frame.set_index(["user_id", "item_id"]).index.isin(known)]
+    late = int(split.train.frame["timestamp"].max())
+    parts = {
+        name: Interactions.from_frame(frame.assign(timestamp=late + day))
+        for day, name in enumerate(["validation", "test"], start=1)
+    }
+    repeated = replace(split, **parts)
+    by_row = {"ks": [5], "cases": "by_row"}
+    with pytest.raises(ValueError, match="filters out every pair of the test part"):
+        Prepared.of(Config.from_dict(values(evaluate=by_row)), repeated)
+    assert Prepared.of(Config.from_dict(values(evaluate={"ks": [5]})), repeated)
+    again = {**by_row, "exclude_seen": False}
+    assert Prepared.of(Config.from_dict(values(evaluate=again)), repeated)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"weight": np.float32(0)}, "nothing to learn: the weights of all .* are 0"),
+        ({"item_id": "tea"}, "nothing to learn: the catalog holds one item"),
+    ],
+)
+def test_nothing_to_learn(split, columns, message):
+    frame = split.train.frame.assign(**columns)
+    nothing = replace(split, train=replace(split.train, frame=frame, items=None))
+    with pytest.raises(ValueError, match=message):
+        Prepared.of(Config.from_dict(values()), nothing)
+    with pytest.raises(ValueError, match=f"channels.towers: there is {message}"):
+        Prepared.of(Config.from_dict(channels()), nothing)
+    counted = {**values(), "model": None, "channels": {"popular": "popularity"}}
+    assert Prepared.of(Config.from_dict(counted), nothing)
+
+
+def test_some_weights_of_0(split):
+    weight = np.zeros(len(split.train), np.float32)
+    weight[-1] = 1
+    frame = split.train.frame.assign(weight=weight)
+    some = replace(split, train=replace(split.train, frame=frame))
+    assert Prepared.of(Config.from_dict(values()), some)
 
 
 def test_an_empty_part(split):

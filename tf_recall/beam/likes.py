@@ -130,7 +130,9 @@ class Read(beam.DoFn):
         line, block = element
         for batch in block.batches(self._columns, ROWS_AT_ONCE):
             try:
-                frame = Interactions.from_frame(batch.to_pandas()).frame
+                # a relative clock may look like dates in one block, but not in the first
+                unit = "s" if line else None
+                frame = Interactions.from_frame(batch.to_pandas(), time_unit=unit).frame
             except (ValueError, TypeError) as error:
                 raise ValueError(
                     f"{block.path}: {error} Rows are counted from line {line} of all files."
@@ -140,7 +142,8 @@ class Read(beam.DoFn):
             line += len(frame)
             defaults = {"timestamp": 0, "weight": 1.0}
             frame = frame.assign(**{name: frame.get(name, defaults[name]) for name in defaults})
-            frame = frame[frame["weight"] > 0].astype({"weight": np.float64})
+            frame = frame[frame["weight"] > 0]
+            frame = frame.astype({"weight": np.float64, "timestamp": np.float64})
             interactions = pa.Table.from_pandas(frame, preserve_index=False)
             for shard, at in _by_id(frame["user_id"].to_numpy(), self._num_shards):
                 yield shard, interactions.take(at)

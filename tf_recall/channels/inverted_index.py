@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.channels.metrics import Count, Metric
 from tf_recall.data.likes import Likes, binary
-from tf_recall.features.words import MultiValued, as_words
+from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom1
+from tf_recall.features.bags import WHOLE, values_of
 from tf_recall.recommend.products import first, ordered
 from tf_recall.recommend.sparse import SparseChannel
 
-WHOLE = "\x1f"  # a separator that occurs in no text
 VALUES = "values.json"
 
 
@@ -71,11 +70,11 @@ class InvertedIndex(SparseChannel):
         self,
         attributes: str | dict | list[str | dict],
         metric: Metric | None = None,
-        top: int = 500,
-        last: int | None = None,
-        half_life: float | None = None,
-        weight: str = "weight",
-        strength: float = 10.0,
+        top: WholeFrom1 = 500,
+        last: WholeFrom1 | None = None,
+        half_life: NumberAbove0 | None = None,
+        weight: Column = "weight",
+        strength: NumberAbove0 = 10.0,
     ):
         check_counts(top=top, last=last)
         if not strength > 0:
@@ -158,13 +157,10 @@ def _members(catalog, column, separator) -> tuple[sparse.csr_matrix, list[str]]:
     if column not in catalog.item_table:
         known = ", ".join(map(str, catalog.item_table)) or "no columns"
         raise ValueError(f"the item table has no column {column!r}; it has {known}")
-    several = MultiValued(None, separator=separator)
-    words = several.split(tf.constant(several.to_raw(catalog.item_table[column])))
-    codes, values = pd.factorize(as_words(words.flat_values), sort=True)
+    lines, values = values_of(catalog.item_table[column], separator)
+    codes, values = pd.factorize(values, sort=True)
     if not len(values):
         raise ValueError(f"column {column!r} of the item table is empty")
     shape = (catalog.items.size, len(values))
-    members = sparse.csr_matrix(
-        (np.ones(len(codes), np.float32), (words.value_rowids().numpy() + 1, codes)), shape
-    )
+    members = sparse.csr_matrix((np.ones(len(codes), np.float32), (lines + 1, codes)), shape)
     return binary(members), [f"{column}={value}" for value in values]

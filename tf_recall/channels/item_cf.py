@@ -4,6 +4,7 @@ import numpy as np
 
 from tf_recall.channels.similarity import Cosine, Similarity
 from tf_recall.data.likes import Likes
+from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom1
 from tf_recall.recommend.filters import Filter
 from tf_recall.recommend.products import first
 from tf_recall.recommend.sparse import SparseChannel, padded
@@ -58,11 +59,11 @@ class ItemCF(ItemToItem):
     def __init__(
         self,
         similarity: Similarity | None = None,
-        top: int = 100,
-        last: int | None = None,
-        user_limit: int | None = None,
-        half_life: float | None = None,
-        weight: str = "weight",
+        top: WholeFrom1 = 100,
+        last: WholeFrom1 | None = None,
+        user_limit: WholeFrom1 | None = None,
+        half_life: NumberAbove0 | None = None,
+        weight: Column = "weight",
     ):
         check_counts(top=top, last=last, user_limit=user_limit)
         self.similarity = similarity or Cosine()

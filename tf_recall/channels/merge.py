@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tf_recall.data.ranges import WholeFrom0
+
 BLOCK = 1024  # lists merged at once
 
 
@@ -146,7 +148,7 @@ class Quotas(Merge):
         >>> Quotas({"item_cf": 60, "popular": 10}).merge(lists, k=100)
     """
 
-    def __init__(self, quotas: dict[str, int]):
+    def __init__(self, quotas: dict[str, WholeFrom0]):
         if wrong := {
             name: quota for name, quota in quotas.items() if not isinstance(quota, int) or quota < 0
         }:

@@ -4,6 +4,7 @@ import numpy as np
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.values import column_of, numbers_of
 
 
@@ -50,7 +51,7 @@ class Rate(Metric):
         >>> InvertedIndex(["author"], metric=Rate("clicks", "showings", strength=100))
     """
 
-    def __init__(self, successes: str, trials: str, strength: float = 20.0):
+    def __init__(self, successes: Column, trials: Column, strength: NumberAbove0 = 20.0):
         self.successes, self.trials, self.strength = successes, trials, _strength(strength)
 
     def __call__(self, train, catalog):
@@ -96,7 +97,7 @@ class MeanWeight(Metric):
             anything but numbers of at least 0.
     """
 
-    def __init__(self, weight: str = "weight", strength: float = 20.0):
+    def __init__(self, weight: Column = "weight", strength: NumberAbove0 = 20.0):
         self.weight, self.strength = weight, _strength(strength)
 
     def __call__(self, train, catalog):

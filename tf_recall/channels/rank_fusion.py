@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from tf_recall.channels.merge import Merge
+from tf_recall.data.ranges import NumberAbove0, NumberFrom0
 from tf_recall.evaluation.channel_report import ChannelReport
 
 
@@ -29,7 +30,7 @@ class ReciprocalRank(Merge):
         Learning Methods", section 2.
     """
 
-    def __init__(self, constant: float = 60, weights: dict[str, float] | None = None):
+    def __init__(self, constant: NumberFrom0 = 60, weights: dict[str, NumberAbove0] | None = None):
         if not isinstance(constant, numbers.Real) or not 0 <= constant < np.inf:
             raise ValueError(f"constant is a number of at least 0, got {constant!r}")
         weights = dict(weights or {})

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from tf_recall.data.likes import binary
+from tf_recall.data.ranges import NumberFrom0
 from tf_recall.recommend.products import top, top_changed, without_diagonal
 
 
@@ -82,7 +83,7 @@ class Pearson(Similarity):
             two users interacted with are at 1 or -1, and rare items come first.
     """
 
-    def __init__(self, shrinkage: float = 10.0):
+    def __init__(self, shrinkage: NumberFrom0 = 10.0):
         if not shrinkage >= 0:
             raise ValueError(f"shrinkage is a number of at least 0, got {shrinkage!r}")
         self.shrinkage = shrinkage

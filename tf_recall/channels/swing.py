@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from tf_recall.channels.item_cf import ItemToItem, check_counts
 from tf_recall.data.likes import Likes, binary
+from tf_recall.data.ranges import Column, NumberAbove0, NumberFrom0, WholeFrom1
 from tf_recall.recommend.products import THREADS, top
 
 MANY = 100  # users of an item that is summed by itself
@@ -65,13 +66,13 @@ class Swing(ItemToItem):
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        top: int = 100,
-        last: int | None = None,
-        user_limit: int | None = None,
-        item_limit: int | None = None,
-        half_life: float | None = None,
-        weight: str = "weight",
+        alpha: NumberFrom0 = 1.0,
+        top: WholeFrom1 = 100,
+        last: WholeFrom1 | None = None,
+        user_limit: WholeFrom1 | None = None,
+        item_limit: WholeFrom1 | None = None,
+        half_life: NumberAbove0 | None = None,
+        weight: Column = "weight",
     ):
         check_counts(top=top, last=last, user_limit=user_limit, item_limit=item_limit)
         if not 0 <= alpha < np.inf:

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.data.likes import Likes
+from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom1
 from tf_recall.recommend.products import together, top, without_diagonal
 from tf_recall.recommend.sparse import SparseChannel
 
@@ -40,11 +41,11 @@ class UserCF(SparseChannel):
 
     def __init__(
         self,
-        top: int = 100,
-        last: int | None = None,
-        item_limit: int | None = None,
-        half_life: float | None = None,
-        weight: str = "weight",
+        top: WholeFrom1 = 100,
+        last: WholeFrom1 | None = None,
+        item_limit: WholeFrom1 | None = None,
+        half_life: NumberAbove0 | None = None,
+        weight: Column = "weight",
     ):
         check_counts(top=top, last=last, item_limit=item_limit)
         self.top, self.last, self.item_limit = top, last, item_limit

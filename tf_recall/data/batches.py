@@ -1,11 +1,15 @@
 """Training batches of columns: shuffled in each epoch, and resumable at any step."""
 
+import logging
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+logger = logging.getLogger("tf_recall")
 
 # What one call gathers: enough that the call itself costs little, and few enough bytes for the
 # processor's cache.
@@ -33,7 +37,8 @@ class Batches:
     Args:
         columns: a dict of numeric arrays or memory maps `[num_rows, ...]`, nested as the model's
             batches are.
-        batch_size: rows in a batch; a number above `num_rows` becomes `num_rows`.
+        batch_size: rows in a batch. A number above those of an epoch becomes theirs, and a warning
+            is logged.
         seed: same seed, same batches.
         run: how many neighboring rows are read together: 1 in memory, some hundreds for columns
             larger than memory.
@@ -55,7 +60,7 @@ class Batches:
 
         `fit` starts every dataset at its first batch. To go on training a model:
 
-        >>> rest = batches.dataset(start=int(model.optimizer.iterations.numpy()))
+        >>> rest = batches.dataset(start=int(model.step.numpy()))
     """
 
     def __init__(
@@ -69,8 +74,7 @@ class Batches:
         self._columns = columns
         self._leaves = dict(_leaves(columns))
         self.num_rows = _num_rows(self._leaves)
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        check_batch_size(batch_size)
         if not 1 <= run <= self.num_rows:
             raise ValueError(
                 f"run is {run}; it must lie between 1 and the number of rows, {self.num_rows}."
@@ -79,7 +83,7 @@ class Batches:
             keep = _checked(keep, self.num_rows, run)
         self.seed = seed
         self._order = _Order(self.num_rows, seed, run, keep)
-        self.batch_size = min(int(batch_size), self._order.num_rows)
+        self.batch_size = at_most(batch_size, self._order.num_rows)
         self.steps_per_epoch = self._order.num_rows // self.batch_size
 
     def __len__(self) -> int:
@@ -125,7 +129,8 @@ class Batches:
         options = tf.data.Options()
         # there is nothing to tune, and the tuning thread holds up the end of `fit` for seconds
         options.autotune.enabled = False
-        return blocks.unbatch().skip(skipped).prefetch(4).with_options(options)
+        batches = blocks.unbatch().skip(skipped).prefetch(4).with_options(options)
+        return batches.repeat()  # known to have no end: `fit` then asks for `steps_per_epoch`
 
     def _gather(self, step: int, count: int) -> list[np.ndarray]:
         """The leaves of `count` batches of one epoch, each `[count, batch_size, ...]`."""
@@ -201,6 +206,24 @@ class _Order:
             np.random.default_rng([self._seed, epoch, 1 + pool]).shuffle(slots)
             self._slots = ((epoch, pool), slots)
         return slots
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises a ValueError where a number of rows is not a whole number, 1 or more."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number, 1 or more.")
+
+
+def at_most(batch_size: int, num_rows: int, unit: str = "rows") -> int:
+    """The size of a batch where an epoch has `num_rows`; a warning says where it is less."""
+    if batch_size > num_rows:
+        logger.warning(
+            "an epoch has %d %s, fewer than the %d of a batch: an epoch is one step",
+            num_rows,
+            unit,
+            batch_size,
+        )
+    return min(int(batch_size), num_rows)
 
 
 def _checked(keep, num_rows, run):

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tf_recall.data.atomic import atomic_file
 from tf_recall.data.histories import Histories, Seen
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.npy import read_array
 from tf_recall.data.vocabulary import Vocabulary
+
+SIZES = "catalog.json"
 
 
 @dataclass(frozen=True)
@@ -127,19 +131,23 @@ class Catalog:
         """Writes vocabularies and histories. A trained model holds the side tables encoded."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / SIZES).unlink(missing_ok=True)  # half an old and half a new one do not load
         self.users.save(directory / "users.tsv")
         self.items.save(directory / "items.tsv")
         for name, array in vars(self.histories).items():
             if array is not None:
                 np.save(directory / f"history_{name}.npy", array)
-        sizes = {
+        with atomic_file(directory / SIZES) as aside:
+            aside.write_text(json.dumps(self._sizes()))
+
+    def _sizes(self):
+        return {
             "users": self.users.size,
             "items": self.items.size,
             "interactions": len(self.histories.items),
             "timestamps": self.histories.times is not None,
             "identity": self.identity,
         }
-        (directory / "catalog.json").write_text(json.dumps(sizes))
 
     @classmethod
     def load(cls, directory: str | Path) -> "Catalog":
@@ -147,37 +155,62 @@ class Catalog:
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: the files disagree (a truncated copy).
+            ValueError: a file is damaged, or the files disagree (a truncated copy).
         """
         directory = Path(directory)
-        names = ["catalog.json", "users.tsv", "items.tsv", *_histories(["offsets", "items"])]
-        _check_there(directory, names)
-        sizes = json.loads((directory / "catalog.json").read_text())
-        arrays = ["offsets", "items", *["times"] * sizes["timestamps"]]
+        _check_there(
+            directory, [SIZES, "users.tsv", "items.tsv", *_histories(["offsets", "items"])]
+        )
+        try:
+            sizes = json.loads((directory / SIZES).read_text(encoding="utf-8"))
+            arrays = ["offsets", "items", *["times"] * bool(sizes["timestamps"])]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{directory / SIZES} is damaged: {error}") from error
         _check_there(directory, _histories(arrays))
         users = Vocabulary.load(directory / "users.tsv")
         items = Vocabulary.load(directory / "items.tsv")
-        histories = Histories(*(np.load(directory / name) for name in _histories(arrays)))
-        found = {
-            "users": users.size,
-            "items": items.size,
-            "interactions": len(histories.items),
-            "timestamps": histories.times is not None,
-            "identity": {"users": users.digest, "items": items.digest},
-        }
-        lengths = {len(array) for array in (histories.items, histories.times) if array is not None}
-        if found != sizes or len(histories) != users.size or len(lengths) > 1:
+        kinds = {"history_times.npy": "if"}  # the others hold whole numbers
+        histories = Histories(
+            *(read_array(directory / name, kinds.get(name, "i")) for name in _histories(arrays))
+        )
+        catalog = cls(users, items, _blank(users), _blank(items), histories)
+        if (found := catalog._sizes()) != sizes:
             raise ValueError(f"{directory} is damaged: it should hold {sizes}, and holds {found}")
-        return cls(users, items, _blank(users), _blank(items), histories)
+        if wrong := _wrong(histories, users.size, items.size):
+            raise ValueError(f"{directory} is damaged: {wrong}")
+        return catalog
 
 
 def times_of(frame: pd.DataFrame) -> np.ndarray | None:
-    """The times of interactions, int64 `[n]`; None where they have no timestamp."""
+    """The times of interactions in seconds, `[n]`; None where they have no timestamp."""
     return frame["timestamp"].to_numpy() if "timestamp" in frame else None
 
 
 def _histories(arrays):
     return [f"history_{name}.npy" for name in arrays]
+
+
+def _wrong(histories, num_users, num_items) -> str | None:
+    """Which file names users, items or an order that cannot be, and how; None where none does."""
+    offsets, items, times = histories.offsets, histories.items, histories.times
+    num = len(items)
+    if len(histories) != num_users or (offsets[0], offsets[-1]) != (0, num):
+        return f"history_offsets.npy does not go from 0 to {num} in {num_users} users"
+    if (np.diff(offsets) < 0).any() or offsets[1]:
+        return "history_offsets.npy falls, or gives the unknown user a history"
+    if num and not (items.min() > 0 and items.max() < num_items):
+        return (
+            f"history_items.npy holds rows from {items.min()} to {items.max()}, and those of items "
+            f"go from 1 to {num_items - 1}"
+        )
+    if times is None:
+        return None
+    if len(times) != num:
+        return f"history_times.npy holds {len(times)} times of {num} events"
+    falls = np.flatnonzero(np.diff(times) < 0) + 1  # the events after which time goes back
+    if not np.isin(falls, offsets).all():
+        return "history_times.npy falls within the history of a user"
+    return None
 
 
 def _check_there(directory, names):

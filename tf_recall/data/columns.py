@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
+from tf_recall.data import tables
 from tf_recall.data.atomic import atomic_folder
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
@@ -18,7 +20,10 @@ BLOCK_ROWS = 2**18
 
 
 def encode_parquet(
-    path: str | Path, store: str | Path, columns: dict | None = None
+    path: str | Path,
+    store: str | Path,
+    columns: dict | None = None,
+    time_unit: str | None = None,
 ) -> tuple[dict[str, Any], Vocabulary, Vocabulary]:
     """Fits both vocabularies to a Parquet file and encodes it, one block of rows at a time.
 
@@ -28,6 +33,7 @@ def encode_parquet(
         path: a Parquet file, or a folder of them read in the order of their names.
         store: folder to make for the columns; it must not exist yet.
         columns: `{our name: the file's}` where they differ, such as `{"user_id": "customer"}`.
+        time_unit: what numbers in `timestamp` count, as in `Interactions.from_frame`.
 
     Returns:
         `{"query": {"user": [n] int32}, "item": {"item": [n] int32}}` as memory maps, and
@@ -45,7 +51,7 @@ def encode_parquet(
         Later runs read the store with `open_columns("train.columns")`; each vocabulary has `save`
         and `load`.
     """
-    users, items = fit_vocabularies(read_blocks(path, columns))
+    users, items = fit_vocabularies(read_blocks(path, columns, time_unit=time_unit))
 
     def encode(block):
         encoded = {
@@ -56,12 +62,16 @@ def encode_parquet(
             encoded["weight"] = block.frame["weight"].to_numpy()
         return encoded
 
-    write_columns(store, (encode(block) for block in read_blocks(path, columns)))
+    blocks = read_blocks(path, columns, time_unit=time_unit)
+    write_columns(store, (encode(block) for block in blocks))
     return open_columns(store), users, items
 
 
 def read_blocks(
-    path: str | Path, columns: dict | None = None, context: Iterable[str] = ()
+    path: str | Path,
+    columns: dict | None = None,
+    context: Iterable[str] = (),
+    time_unit: str | None = None,
 ) -> Iterator[Interactions]:
     """Reads the interactions of a Parquet file block by block, in the file's order.
 
@@ -72,27 +82,27 @@ def read_blocks(
         path: a Parquet file, or a folder of them read in the order of their names.
         columns: `{our name: the file's}` where they differ.
         context: our names of further columns.
+        time_unit: what numbers in `timestamp` count, as in `Interactions.from_frame`.
 
     Raises:
         FileNotFoundError: no such file, or a folder without `.parquet` files.
-        TypeError, ValueError: a block that `Interactions` refuses; the error names its rows.
+        ValueError: a file that is damaged; a block that `Interactions` refuses: the error names its
+            rows.
 
     Example:
         >>> blocks = read_blocks("train.parquet")
         >>> encoded = (user_item(block, catalog, model.needs()) for block in blocks)
         >>> write_columns("train.columns", encoded)
     """
-    import pyarrow.parquet as pq
-
     path = Path(path)
-    columns = columns or {}
+    columns = tables.checked_names(columns)
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not path.exists():
         raise FileNotFoundError(
             f"There is no Parquet file at {path}; give a file, or a folder with *.parquet in it."
         )
     for file in files:
-        with pq.ParquetFile(file) as parquet:
+        with tables.reading_parquet(file), pq.ParquetFile(file) as parquet:
             there = set(parquet.schema_arrow.names)
             optional = [name for name in ("timestamp", "weight") if name in there]
             wanted = ["user_id", "item_id", *optional, *context]
@@ -106,13 +116,16 @@ def read_blocks(
                 if not batch.num_rows:
                     continue
                 try:
-                    yield Interactions.from_frame(batch, names)
+                    block = Interactions.from_frame(batch, names, time_unit=time_unit)
                 except (TypeError, ValueError) as error:
                     rows = f"{row} to {row + batch.num_rows - 1}"
-                    raise type(error)(
+                    raise ValueError(
                         f"In {file}, block of rows {rows} (counted from 0): {error}"
                     ) from error
+                yield block
                 row += batch.num_rows
+                # a relative clock may look like dates in one block, but not in the first
+                time_unit = time_unit or "s"
 
 
 def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabulary]:

@@ -49,7 +49,7 @@ class Histories:
     Args:
         offsets: `[U + 1]` int64, U the number of user rows; row 0, the unknown user, has nothing.
         items: `[N]` int32 item rows, above 0.
-        times: `[N]` int64 seconds; or None where interactions have no timestamp.
+        times: `[N]` seconds, int64 or float64; or None where interactions have no timestamp.
 
     Example:
         >>> catalog.histories.last(3).shape == (catalog.users.size, 3)
@@ -81,7 +81,7 @@ class Histories:
         lines = by_user(users, times, num_users)
         lines = lines[(users[lines] > 0) & (items[lines] > 0)]
         offsets = offsets_of(np.bincount(users[lines], minlength=num_users))
-        ordered = None if times is None else times[lines].astype(np.int64)
+        ordered = None if times is None else times[lines]
         return cls(offsets, items[lines].astype(np.int32), ordered), lines
 
     def __len__(self) -> int:
@@ -165,7 +165,7 @@ def by_user(users: np.ndarray, times: np.ndarray | None, num_users: int) -> np.n
     """
     if times is not None and (times[1:] < times[:-1]).any():
         start, span = int(times.min()), int(times.max()) - int(times.min()) + 1
-        if num_users * span < 2**63:
+        if times.dtype.kind == "i" and num_users * span < 2**63:
             return _stable_order(users.astype(np.int64) * span + (times - start))
         lines = np.argsort(times, kind="stable")
     else:

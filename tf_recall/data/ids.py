@@ -28,9 +28,13 @@ def raw_ids(values: Any, name: str = "id") -> np.ndarray:
         >>> raw_ids([b"ann", None])
         array(['ann', ''], dtype=object)
     """
-    array = (
-        np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
+    if isinstance(values, (str, bytes)):  # an array of fixed width drops NULs at the end
+        values = np.array(values, dtype=object)
+    # as objects, integers with a missing one stay what they are; as floats, large ones do not
+    exact = isinstance(values, (list, tuple)) or isinstance(
+        getattr(values, "dtype", None), pd.api.extensions.ExtensionDtype
     )
+    array = np.asarray(values, dtype=object if exact else None)
     kind = array.dtype.kind
     if kind in "OUST":
         array = array.astype(object)
@@ -44,12 +48,16 @@ def raw_ids(values: Any, name: str = "id") -> np.ndarray:
         return _int64(np.where(pd.isna(array), -1, array) if array.dtype == object else array, name)
     if kind in ("floating", "mixed-integer-float", "f"):
         array = array.astype(np.float64)
-        array = np.where(np.isnan(array), -1, array)
-        if (array == np.floor(array)).all() and (np.abs(array) < 2**53).all():
-            return array.astype(np.int64)
+        missing = np.flatnonzero(np.isnan(array))
+        whole = np.where(np.isnan(array), -1, array)
+        if (whole == np.floor(whole)).all() and (np.abs(whole) < 2**53).all():
+            return whole.astype(np.int64)
         kind = "fractions, or too large to be exact"
+        if missing.size and (whole == np.floor(whole)).all():
+            kind += f"; integers become floats where one is missing, as in row {missing[0]}"
     raise TypeError(
-        f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} ({kind})."
+        f"{name} must be all strings or all integers, got {array.ravel()[:3].tolist()} "
+        f"({kind if len(kind) > 1 else array.dtype})."
     )
 
 

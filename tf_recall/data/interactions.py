@@ -1,5 +1,6 @@
 """Interactions: which user chose which item, when and how much, with side tables of both."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,7 @@ import pandas as pd
 
 from tf_recall.data import tables
 from tf_recall.data.ids import is_missing, kind_of, raw_ids
-
-LAST_SECOND = 253_402_300_799  # of the year 9999
+from tf_recall.data.times import to_seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,11 @@ class Interactions:
     strings.
 
     Attributes:
-        frame: columns `user_id`, `item_id`, and where known `timestamp` (int64, seconds since 1970
-            UTC) and `weight` (float32, at least 0). Any further column is *context*: what was known
-            at the time of the interaction.
+        frame: columns `user_id`, `item_id`, and where known `timestamp` (seconds since 1970 UTC to
+            their full precision: int64 where all are whole, else float64) and `weight` (float32, at
+            least 0). Any further column is *context*: what was known at the time of the
+            interaction. The rows are as given, but for times that float64 does not tell apart
+            (within about 200 ns): those rows are in order of time.
         items: `item_id` and the columns of each item, or None. It may hold items without
             interactions.
         users: `user_id` and the columns of each user, or None.
@@ -43,25 +45,37 @@ class Interactions:
 
     @classmethod
     def from_frame(
-        cls, frame: Any, columns: dict | None = None, items: Any = None, users: Any = None
+        cls,
+        frame: Any,
+        columns: dict | None = None,
+        items: Any = None,
+        users: Any = None,
+        missing: Iterable[str] = (),
+        time_unit: str | None = None,
     ) -> "Interactions":
         """Interactions of a dataframe.
 
         Args:
             frame: pandas, polars, Arrow or any table that has `to_pandas`.
             columns: `{our name: the frame's}` where they differ, such as
-                `{"user_id": "customer", "timestamp": "date"}`.
+                `{"user_id": "customer", "timestamp": "date"}`; context columns may be renamed too.
             items: a table (or the path of a CSV or Parquet file) with `item_id`, under that name or
                 the one in `columns`.
             users: the same for users, with `user_id`.
+            missing: texts that stand for a missing value in CSV files, such as `["NA"]`; without
+                them only an empty field does.
+            time_unit: what numbers in `timestamp` count: s, ms, us, ns, min, h or D (days) since
+                1970, or `spreadsheet` days; or, as a format of `strptime`, which digits of a date
+                they are: `%Y%m%d` for 20240131. None: seconds, unless they look like another.
 
         Raises:
             TypeError: something that is not a table, or ids that are neither strings nor integers.
-            ValueError: no rows; a column that is missing or there twice; a missing id; a time that
-                cannot be read or is not in seconds; a weight that is negative or not a number; an
-                id twice in a side table, or a side table that shares no id with the interactions.
+            ValueError: no rows; a column that is missing or there twice; a misspelt name in
+                `columns`; a missing id; a time that cannot be read or is not in `time_unit`; a
+                weight that is negative or not a number; an id twice in a side table, or a side
+                table that shares no id with the interactions.
         """
-        columns = columns or {}
+        columns = tables.checked_names(columns)
         frame = tables.renamed(tables.as_pandas(frame, "interactions"), columns)
         if frame.empty:
             raise ValueError(
@@ -70,15 +84,18 @@ class Interactions:
             )
         user_id = _ids(frame, "user_id", "interactions")
         item_id = _ids(frame, "item_id", "interactions")
+        items, users = (_opened(table, columns, missing) for table in (items, users))
         users, user_id = _side_table(users, "users", "user_id", columns, user_id)
         items, item_id = _side_table(items, "items", "item_id", columns, item_id)
         checked = {"user_id": user_id, "item_id": item_id}
+        order = None
         if "timestamp" in frame:
-            checked["timestamp"] = _seconds(frame["timestamp"])
+            checked["timestamp"], order = to_seconds(frame["timestamp"], time_unit)
         if "weight" in frame:
             checked["weight"] = _weights(frame["weight"])
         context = {name: frame[name] for name in frame if name not in checked}
-        return cls(tables.of_columns(checked | context), items, users)
+        interactions = cls(tables.of_columns(checked | context), items, users)
+        return interactions if order is None else interactions.select(order)
 
     @classmethod
     def from_columns(
@@ -89,6 +106,7 @@ class Interactions:
         weight: Any = None,
         items: Any = None,
         users: Any = None,
+        time_unit: str | None = None,
         **context: Any,
     ) -> "Interactions":
         """Interactions of arrays of one length; every further keyword is a context column.
@@ -107,34 +125,78 @@ class Interactions:
         lengths = {name: len(values) for name, values in given.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Columns must have one length, got {lengths}.")
-        return cls.from_frame(tables.of_columns(given), items=items, users=users)
+        return cls.from_frame(
+            tables.of_columns(given), items=items, users=users, time_unit=time_unit
+        )
 
     @classmethod
     def from_csv(
-        cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
+        cls,
+        path: str | Path,
+        columns: dict | None = None,
+        items: Any = None,
+        users: Any = None,
+        missing: Iterable[str] = (),
+        time_unit: str | None = None,
     ) -> "Interactions":
-        """Interactions of a CSV file, compressed or not; arguments and errors as `from_frame`.
+        """Interactions of a CSV file, compressed or not; arguments as `from_frame`.
 
-        It is tab separated where its name holds `.tsv`.
+        It is tab separated where its name holds `.tsv`. Every line must have one field for each
+        column that the header names, and only an empty field is missing: "NA" is a word.
+
+        Raises:
+            OSError: no such file, or a folder.
+            ValueError: a file that cannot be read, or what `from_frame` refuses; the message names
+                the file.
         """
-        return cls.from_frame(tables.read_csv(path, _keys(columns)), columns, items, users)
+        columns = tables.checked_names(columns)
+        frame = tables.read_csv(path, _keys(columns), missing)
+        return cls._of_file(path, frame, columns, items, users, missing, time_unit)
 
     @classmethod
     def from_parquet(
-        cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
+        cls,
+        path: str | Path,
+        columns: dict | None = None,
+        items: Any = None,
+        users: Any = None,
+        missing: Iterable[str] = (),
+        time_unit: str | None = None,
     ) -> "Interactions":
-        """Interactions of a Parquet file or a folder of them, as `from_frame`."""
-        return cls.from_frame(pd.read_parquet(path), columns, items, users)
+        """Interactions of a Parquet file or a folder of them; arguments and errors as `from_csv`.
+
+        `missing` is for side tables that are CSV files.
+        """
+        frame = tables.read_parquet(path)
+        return cls._of_file(path, frame, columns, items, users, missing, time_unit)
 
     @classmethod
     def from_file(
-        cls, path: str | Path, columns: dict | None = None, items: Any = None, users: Any = None
+        cls,
+        path: str | Path,
+        columns: dict | None = None,
+        items: Any = None,
+        users: Any = None,
+        missing: Iterable[str] = (),
+        time_unit: str | None = None,
     ) -> "Interactions":
-        """Interactions of a CSV or Parquet file, by its suffix, as `from_frame`.
+        """Interactions of a CSV or Parquet file, by its suffix; arguments and errors as `from_csv`.
 
         The suffixes are `.csv` and `.tsv`, also compressed, and `.parquet`.
         """
-        return cls.from_frame(tables.read(path, _keys(columns)), columns, items, users)
+        columns = tables.checked_names(columns)
+        frame = tables.read(path, _keys(columns), missing)
+        return cls._of_file(path, frame, columns, items, users, missing, time_unit)
+
+    @classmethod
+    def _of_file(cls, path, frame, columns, items, users, missing, time_unit):
+        items, users = (
+            _opened(table, tables.checked_names(columns), missing) for table in (items, users)
+        )
+        try:
+            return cls.from_frame(frame, columns, items, users, time_unit=time_unit)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -159,10 +221,14 @@ class Interactions:
         return replace(self, **changed)
 
 
-def _keys(columns: dict | None) -> set[str]:
-    return {"user_id", "item_id"} | {
-        (columns or {}).get(key, key) for key in ("user_id", "item_id")
-    }
+def _keys(columns: dict) -> set[str]:
+    return {"user_id", "item_id", *(columns.get(key, key) for key in ("user_id", "item_id"))}
+
+
+def _opened(table, columns: dict, missing):
+    """A side table; one that is a path is read."""
+    is_path = isinstance(table, (str, Path))
+    return tables.read(table, _keys(columns), missing) if is_path else table
 
 
 def _strings(ids) -> pd.Series:
@@ -175,12 +241,18 @@ def _ids(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
             f"{what} has no column {name!r}, only {list(frame.columns)}: "
             f"name the right one with columns={{{name!r}: '<its name>'}}."
         )
-    ids = raw_ids(frame[name], f"{name} of {what}")
-    missing = np.flatnonzero(is_missing(ids))
-    if missing.size:
+    missing = frame[name].isna()
+    if missing.any():  # then integers may have come as floats, which are no ids
+        other = [isinstance(each, (str, int)) and each in ("", -1) for each in frame[name]]
+        missing |= np.array(other)
+    else:
+        ids = raw_ids(frame[name], f"{name} of {what}")
+        missing = is_missing(ids)
+    rows = np.flatnonzero(missing)
+    if rows.size:
         raise ValueError(
-            f"{missing.size} of {len(ids)} {name} in {what} are missing (null, NaN, '' or -1), "
-            f"the first in row {missing[0]}: drop those rows."
+            f"{rows.size} of {len(missing)} {name} in {what} are missing (null, NaN, '' or -1), "
+            f"the first in row {rows[0]}: drop those rows."
         )
     return ids
 
@@ -189,11 +261,7 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
     """The checked side table, and the interactions' ids in the dtype that both now share."""
     if table is None:
         return None, ids
-    table = (
-        tables.read(table, _keys(columns))
-        if isinstance(table, (str, Path))
-        else tables.as_pandas(table, what)
-    )
+    table = tables.as_pandas(table, what)
     if key not in table and columns.get(key) in table:
         table = table.rename(columns={columns[key]: key})
     own = _ids(table, key, what)
@@ -212,49 +280,6 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
             "interactions."
         )
     return tables.of_columns({key: own} | {name: table[name] for name in table if name != key}), ids
-
-
-def _seconds(column: pd.Series) -> np.ndarray:
-    """A column of times as seconds since 1970: int64 `[n]`.
-
-    Numbers, also as text, are seconds already. Datetimes and other text are UTC unless they have a
-    time zone.
-    """
-    missing = np.flatnonzero(column.isna())
-    if missing.size:
-        raise ValueError(
-            f"{missing.size} of {len(column)} timestamp are missing, the first in row {missing[0]}."
-        )
-    if column.dtype.kind in "bmc" or isinstance(column.dtype, pd.PeriodDtype):
-        raise TypeError(
-            f"timestamp must be seconds since 1970, datetimes or text, got {column.dtype}."
-        )
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        numbers = pd.to_numeric(column, errors="coerce")
-        if numbers.notna().all():
-            return _whole_seconds(numbers)
-    times = pd.to_datetime(column, errors="coerce", utc=True)
-    unread = np.flatnonzero(times.isna())
-    if unread.size:  # so far only text in the format of the first row was read
-        times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    if times.isna().any():
-        raise ValueError(
-            f"timestamp '{column.iloc[unread[0]]}' in row {unread[0]} cannot be read in the format "
-            f"of the first one, '{column.iloc[0]}': give seconds since 1970, datetimes, or text "
-            "such as 2024-03-31 18:05:00."
-        )
-    return times.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
-
-
-def _whole_seconds(numbers: pd.Series) -> np.ndarray:
-    seconds = np.floor(numbers.to_numpy(np.float64))
-    wrong = np.flatnonzero(~(np.abs(seconds) <= LAST_SECOND))
-    if wrong.size:
-        raise ValueError(
-            f"timestamp must be seconds since 1970, got {numbers.iloc[wrong[0]]} in row "
-            f"{wrong[0]}, past the year 9999: divide milliseconds by 1000."
-        )
-    return seconds.astype(np.int64)
 
 
 def _weights(column: pd.Series) -> np.ndarray:

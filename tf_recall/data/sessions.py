@@ -11,6 +11,7 @@ from tf_recall.data import tables
 from tf_recall.data.catalog import Catalog, times_of
 from tf_recall.data.histories import by_user
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, NumberFrom0
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ class ByGap(Recipe):
         >>> sessions = ByGap(gap=3600)(split.train, catalog)
     """
 
-    def __init__(self, gap: float = 1800) -> None:
+    def __init__(self, gap: NumberFrom0 = 1800) -> None:
         if isinstance(gap, bool) or not isinstance(gap, Real) or not gap >= 0:
             raise ValueError(f"gap must be a number of seconds, at least 0, got {gap!r}.")
         self.gap = gap
@@ -155,7 +156,7 @@ class ByColumn(Recipe):
         >>> sessions = ByColumn("invoice")(split.train, catalog)
     """
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: Column) -> None:
         self.column = column
 
     def cut(self, frame):
@@ -186,7 +187,7 @@ class WithConversion(Recipe):
         Airbnb", section 3.1.
     """
 
-    def __init__(self, sessions: Recipe, column: str) -> None:
+    def __init__(self, sessions: Recipe, column: Column) -> None:
         self.sessions = sessions
         self.column = column
 

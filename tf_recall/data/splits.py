@@ -3,6 +3,7 @@
 Split first: then nothing is fitted to what is held out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, Seed, Share, ShareAbove0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +29,13 @@ class Split:
     validation: Interactions | None = None
 
 
-def by_time(interactions: Interactions, test: float = 0.1, validation: float = 0.0) -> Split:
+def by_time(interactions: Interactions, test: ShareAbove0 = 0.1, validation: Share = 0.0) -> Split:
     """Splits by time: the latest events are the test, those just before them the validation.
 
         train < cut_1 <= validation < cut_2 <= test      (times)
 
     This is the situation of serving. No event of train is later than one of test: events of the
-    same second stay in one part, so the shares are met as nearly as the times allow.
+    same time stay in one part, so the shares are met as nearly as the times allow.
 
     Args:
         interactions: with timestamps.
@@ -52,7 +54,8 @@ def by_time(interactions: Interactions, test: float = 0.1, validation: float = 0
     if not validation:
         return _split(interactions, times >= last_cut)
     first_cut = _cut(times[times < last_cut], validation * len(times))
-    return _split(interactions, times >= last_cut, (times >= first_cut) & (times < last_cut))
+    validated = (times >= first_cut) & (times < last_cut)
+    return _split(interactions, times >= last_cut, validated)
 
 
 def leave_last_out(interactions: Interactions, validation: bool = False) -> Split:
@@ -66,10 +69,6 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
         interactions: with timestamps.
         validation: whether to validate on the events before the last.
 
-    Args:
-      interactions: with timestamps.
-      validation: whether to validate on the events before the last.
-
     Raises:
         ValueError: no timestamps, or a part that would be empty.
 
@@ -82,13 +81,11 @@ def leave_last_out(interactions: Interactions, validation: bool = False) -> Spli
     histories = users.iloc[order].groupby(users, sort=False)
     later = histories.cumcount().sort_index().to_numpy() > 0
     from_last = histories.cumcount(ascending=False).sort_index().to_numpy()
-    return _split(
-        interactions, later & (from_last == 0), later & (from_last == 1) if validation else None
-    )
+    return _split_last(interactions, later, from_last, validation, "events")
 
 
 def leave_last_session_out(
-    interactions: Interactions, column: str, validation: bool = False
+    interactions: Interactions, column: Column, validation: bool = False
 ) -> Split:
     """Splits off each user's last session as the test, and with `validation` the one before it.
 
@@ -126,13 +123,11 @@ def leave_last_session_out(
     end = position.groupby([frame["user_id"], frame[column]]).transform("max")
     from_last = end.groupby(frame["user_id"]).rank(method="dense", ascending=False).to_numpy() - 1
     later = (end > end.groupby(frame["user_id"]).transform("min")).to_numpy()
-    return _split(
-        interactions, later & (from_last == 0), later & (from_last == 1) if validation else None
-    )
+    return _split_last(interactions, later, from_last, validation, "sessions")
 
 
 def random(
-    interactions: Interactions, test: float = 0.2, validation: float = 0.0, seed: int = 0
+    interactions: Interactions, test: ShareAbove0 = 0.2, validation: Share = 0.0, seed: Seed = 0
 ) -> Split:
     """Splits events at random.
 
@@ -150,11 +145,12 @@ def random(
     """
     _check_shares(test, validation)
     rank = np.random.default_rng(seed).permutation(len(interactions))
-    return _split(interactions, *_first_shares(rank, len(interactions), test, validation))
+    masks = _first_shares(rank, len(interactions), test, validation)
+    return _split(interactions, *masks, f"{len(interactions)} interactions are too few")
 
 
 def by_user(
-    interactions: Interactions, test: float = 0.1, validation: float = 0.0, seed: int = 0
+    interactions: Interactions, test: ShareAbove0 = 0.1, validation: Share = 0.0, seed: Seed = 0
 ) -> Split:
     """Splits users at random, each with all events: measures users that training has not seen.
 
@@ -173,14 +169,17 @@ def by_user(
     _check_shares(test, validation)
     users, known = pd.factorize(interactions.frame["user_id"], sort=True)
     rank = np.random.default_rng(seed).permutation(len(known))[users]
-    return _split(interactions, *_first_shares(rank, len(known), test, validation))
+    masks = _first_shares(rank, len(known), test, validation)
+    return _split(interactions, *masks, f"{len(known)} users are too few")
 
 
 def files(
     interactions: Interactions,
     test: str | Path | Interactions,
     validation: str | Path | Interactions | None = None,
-    columns: dict | None = None,
+    columns: dict[str, Column] | None = None,
+    missing: Sequence[str] = (),
+    time_unit: str | None = None,
 ) -> Split:
     """A split that was made before: `interactions` are the train part, the others are files.
 
@@ -188,16 +187,16 @@ def files(
         interactions: the train part; its side tables serve the other parts too.
         test: path of a CSV or Parquet file, or Interactions.
         validation: the same, or None.
-        columns: `{our name: the files'}`, as in `Interactions.from_frame`.
+        columns, missing, time_unit: of the files, as in `Interactions.from_frame`.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError, TypeError: a file that `Interactions` refuses.
+        OSError: no such file, or a folder.
+        ValueError: a file that is damaged, or that `Interactions` refuses.
     """
     parts = [interactions]
     for part in (test, validation):
         if isinstance(part, (str, Path)):
-            part = Interactions.from_file(part, columns)
+            part = Interactions.from_file(part, columns, missing=missing, time_unit=time_unit)
         if part is not None:
             parts.append(part)
     for key in ("user_id", "item_id"):
@@ -243,16 +242,23 @@ def _first_shares(rank: np.ndarray, size: int, test: float, validation: float):
     return rank < tested, (rank >= tested) & (rank < validated) if validation else None
 
 
+def _split_last(interactions, later, from_last, validation: bool, what: str) -> Split:
+    """Splits off what is last of each user, and before it, but for the first that they have."""
+    validated = later & (from_last == 1) if validation else None
+    most = int(from_last.max()) + 1
+    reason = f"a user needs two {what} for a test, three for a validation, and none has over {most}"
+    return _split(interactions, later & (from_last == 0), validated, reason)
+
+
 def _split(
-    interactions: Interactions, held_out: np.ndarray, validated: np.ndarray | None = None
+    interactions: Interactions,
+    held_out: np.ndarray,
+    validated: np.ndarray | None = None,
+    reason: str = "",
 ) -> Split:
     parts = {"test": held_out, "train": ~held_out}
     if validated is not None:
         parts |= {"train": ~(held_out | validated), "validation": validated}
-    empty = [name for name, mask in parts.items() if not mask.any()]
-    if empty:
-        raise ValueError(
-            f"The {' and '.join(empty)} part would be empty: {len(interactions)} interactions are "
-            "too few."
-        )
+    if empty := [name for name, mask in parts.items() if not mask.any()]:
+        raise ValueError(f"The {' and '.join(empty)} part would be empty: {reason}.")
     return Split(**{name: interactions.select(mask) for name, mask in parts.items()})

@@ -1,10 +1,20 @@
 """Dataframes and files of any kind, read as pandas dataframes."""
 
+import difflib
+import re
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+
+from tf_recall.data import delimited
+
+OURS = ("user_id", "item_id", "timestamp", "weight")
+ALIKE = 0.9  # how much a misspelt name is like the right one, at least
 
 
 def as_pandas(table: Any, what: str) -> pd.DataFrame:
@@ -33,13 +43,54 @@ def as_pandas(table: Any, what: str) -> pd.DataFrame:
 
 
 def of_columns(columns: dict) -> pd.DataFrame:
-    """Makes a frame of columns of one length; arrays of Python strings stay as they are."""
+    """Makes a frame of columns of one length; arrays of Python strings stay as they are.
+
+    Raises:
+        ValueError: a name that is no text.
+    """
     series = {}
     for name, values in columns.items():
+        if not isinstance(name, str):
+            raise ValueError(f"Columns have names of text, got {name!r}: rename it.")
         as_given = isinstance(values, np.ndarray) and values.dtype.kind == "O"
         values = values.to_pandas() if hasattr(values, "to_pandas") else values
         series[name] = pd.Series(values, dtype=object if as_given else None).reset_index(drop=True)
     return pd.DataFrame(series)
+
+
+def checked_names(columns: dict | None) -> dict:
+    """Checks `{our name: the table's}` of interactions; None is `{}`.
+
+    Other names than ours are of context columns. One that is nearly one of ours is refused, for it
+    would leave out the column that it means.
+
+    Raises:
+        ValueError: something else than such a dict, or a name that is nearly ours.
+    """
+    columns = {} if columns is None else columns
+    fits = isinstance(columns, dict) and all(isinstance(name, str) for name in columns)
+    if not fits or not all(isinstance(theirs, Hashable) for theirs in columns.values()):
+        raise ValueError(
+            f"columns holds the table's names of our columns, {{our name: the table's}}, of "
+            f"{', '.join(OURS)} and of context columns; got {columns!r}."
+        )
+    for name, theirs in columns.items():
+        if name != theirs and name not in OURS and (meant := _nearly(name)):
+            raise ValueError(
+                f"columns names {name!r}, which is no column of ours: do you mean {meant!r}? Ours "
+                f"are {', '.join(OURS)}; give a context column a name less like them."
+            )
+    return columns
+
+
+def _nearly(name: str) -> str | None:
+    """Which of our names a name is nearly: with other marks, a letter more or less, two swapped."""
+    plain = {re.sub("[^a-z]", "", ours): ours for ours in OURS}
+    given = re.sub("[^a-z]", "", name.lower())
+    for letters, ours in plain.items():
+        if sorted(letters) == sorted(given):
+            return ours
+    return next((plain[near] for near in difflib.get_close_matches(given, plain, 1, ALIKE)), None)
 
 
 def renamed(frame: pd.DataFrame, columns: dict) -> pd.DataFrame:
@@ -63,57 +114,86 @@ def renamed(frame: pd.DataFrame, columns: dict) -> pd.DataFrame:
     return chosen.set_axis([*columns, *kept], axis=1)
 
 
-def read(path: str | Path, keys: set[str]) -> pd.DataFrame:
+def read(path: str | Path, keys: Iterable[str], missing: Iterable[str] = ()) -> pd.DataFrame:
     """Reads a CSV or Parquet file, by its suffix.
 
     Args:
         path: the file; `.csv` and `.tsv` may be compressed.
         keys: the columns that hold ids.
+        missing: as `read_csv`; a Parquet file says itself which values are missing.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another suffix, or a file that cannot be read.
+        OSError, ValueError: another suffix, or as `read_csv` and `read_parquet`.
     """
     path = Path(path)
-    if {".csv", ".tsv"} & set(path.suffixes):
-        return read_csv(path, keys)
-    if path.is_dir() or path.suffix in (".parquet", ".pq"):
-        return pd.read_parquet(path)
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] in ([".parquet"], [".pq"]):
+        return read_parquet(path)
+    if {".csv", ".tsv"} & set(suffixes):
+        return read_csv(path, keys, missing)
+    if path.is_dir():
+        return read_parquet(path)
     raise ValueError(f"{path} must end in .csv, .tsv (or those compressed) or .parquet.")
 
 
-def read_csv(path: str | Path, keys: set[str]) -> pd.DataFrame:
+def read_csv(path: str | Path, keys: Iterable[str], missing: Iterable[str] = ()) -> pd.DataFrame:
     """Reads a CSV file, tab separated where its name holds `.tsv`.
 
+    A column is of numbers or of booleans where every field is; else it is text. Only an empty field
+    is missing: "NA", "null" and "None" are words like any others.
+
     Args:
-        path: the file.
+        path: the file, perhaps compressed (.gz, .bz2, .xz, .zst, .zip).
         keys: the columns that hold ids: integers where every one is written as a plain integer
             ("7", not "007"), else text.
+        missing: further texts that stand for a missing value, in every column: `["NA", "null"]`.
 
     Raises:
-        ValueError: the file cannot be read.
+        OSError: no such file, or a folder.
+        ValueError: the file cannot be read: it is damaged, empty or not UTF-8, two columns have one
+            name, or a line has more or fewer fields than the header.
     """
-    separator = "\t" if ".tsv" in Path(path).suffixes else ","
+    table = delimited.read(path, missing)
+    return pd.DataFrame(
+        {
+            name: (delimited.plain_integers if name in keys else delimited.typed)(table[name])
+            for name in table.column_names
+        }
+    )
+
+
+def read_parquet(path: str | Path) -> pd.DataFrame:
+    """Reads a Parquet file, or a folder of them.
+
+    Raises:
+        OSError: no such file, or a folder without one.
+        ValueError: the file cannot be read: it is damaged, or of another kind.
+    """
+    path = Path(path)
+    if path.is_dir() and not any(path.rglob("*.parquet")):
+        raise FileNotFoundError(f"{path} is a folder without *.parquet in it.")
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    with reading_parquet(path):
+        return pd.read_parquet(path)
+
+
+@contextmanager
+def reading_parquet(path: str | Path) -> Iterator[None]:
+    """Says of what Arrow cannot read, in one line, which file it is.
+
+    Raises:
+        ValueError: the file is damaged, or of another kind.
+    """
     try:
-        frame = pd.read_csv(
-            path, sep=separator, dtype=dict.fromkeys(keys, object), low_memory=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as CSV: {error}") from error
-    return frame.assign(**{key: _integers_if_plain(frame[key]) for key in keys if key in frame})
-
-
-def _integers_if_plain(text: pd.Series) -> pd.Series:
-    """The ids as int64 where every one is written as a plain integer: "7", never "007"."""
-    codes, known = pd.factorize(text)
-    numbers = pd.to_numeric(pd.Series(known, dtype=object), errors="coerce")
-    if (
-        (codes < 0).any()
-        or numbers.dtype != np.int64
-        or (numbers.astype(str).to_numpy(object) != known).any()
-    ):
-        return text
-    return pd.Series(numbers.to_numpy()[codes], index=text.index)
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it names the file: there is none, or it may not be read
+        what = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path} cannot be read as Parquet; it is damaged, or of another kind: {what}"
+        ) from error
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series:

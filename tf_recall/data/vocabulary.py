@@ -1,11 +1,8 @@
 """Vocabularies: the row number of each raw id."""
 
-import atexit
 import functools
 import itertools
-import os
-import shutil
-import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +12,13 @@ import pandas as pd
 from tf_recall.data.atomic import atomic_file
 from tf_recall.data.identity import digest
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
+from tf_recall.data.positions import Integers, Strings
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+_NUMBERS = itertools.count()  # of the tables of this process
 
 
 class Vocabulary:
@@ -62,7 +63,7 @@ class Vocabulary:
             )
         if self.dtype == "string":
             _check_text(self.ids)
-        self._positions = _Integers(self.ids) if self.dtype == "int64" else _Strings(self.ids)
+        self._positions = Integers(self.ids) if self.dtype == "int64" else Strings(self.ids)
 
     @classmethod
     def fit(cls, ids: Any, extra: Any = ()) -> "Vocabulary":
@@ -159,9 +160,12 @@ class Vocabulary:
         Line 0, of the unknown row, holds the dtype and the number of ids.
         """
         with atomic_file(path) as aside, open(aside, "w", encoding="utf-8", newline="\n") as file:
-            file.write(f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n")
-            rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
-            file.writelines(f"{name}\t{count}\n" for name, count in rows)
+            file.writelines(self._lines())
+
+    def _lines(self):
+        yield f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n"
+        rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
+        yield from (f"{name}\t{count}\n" for name, count in rows)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
@@ -172,7 +176,7 @@ class Vocabulary:
             ValueError: a file that is truncated or not a vocabulary.
         """
         try:
-            header, *lines = Path(path).read_text(encoding="utf-8").split("\n")
+            header, *lines = Path(path).read_bytes().decode("utf-8").split("\n")
             headers = {f"{_unknown(dtype)}\t0\t{len(lines) - 1}": dtype for dtype in MISSING}
             dtype = headers.get(header)
             if dtype is None or lines.pop() != "":
@@ -180,9 +184,9 @@ class Vocabulary:
                     f"truncated, or another file: {len(lines)} lines after {header[:80]!r}"
                 )
             pairs = [line.split("\t") for line in lines]
-            ids, counts = zip(*pairs, strict=True) if pairs else ((), ())
-            ids = np.array(ids, dtype=np.int64 if dtype == "int64" else object)
-            return cls(ids, np.array(counts, dtype=np.int64))
+            names, counts = zip(*pairs, strict=True) if pairs else ((), ())
+            ids = _integers(names) if dtype == "int64" else np.array(names, dtype=object)
+            return cls(ids, _integers(counts))
         except ValueError as error:
             raise ValueError(
                 f"{path} is not a vocabulary, `id<TAB>count` a line: {error}"
@@ -191,8 +195,9 @@ class Vocabulary:
     def table(self) -> "tf.lookup.StaticHashTable":
         """The vocabulary as a table of a TensorFlow graph: string ids to int64 rows, else 0.
 
-        It reads a text file, which is an asset of a SavedModel where the table is an attribute of
-        what is saved. Integer ids are looked up as decimal text. Every call gives the same table.
+        It is an asset of a SavedModel, a text file, where the table is an attribute of what is
+        saved; until then the file is in memory. Integer ids are looked up as decimal text. Every
+        call gives the same table.
         """
         return self._table
 
@@ -200,17 +205,19 @@ class Vocabulary:
     def _table(self):
         import tensorflow as tf
 
-        folder = tempfile.mkdtemp(prefix="vocabulary-")
-        # kept until the process ends: a SavedModel may be written at any time
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        path = os.path.join(folder, "vocabulary.txt")
-        self.save(path)
+        # TensorFlow's file system of this process's memory
+        path = f"ram://vocabulary-{next(_NUMBERS)}/vocabulary.txt"
+        with tf.io.gfile.GFile(path, "w") as file:
+            file.write("".join(self._lines()))
         with tf.init_scope():
             line = tf.lookup.TextFileIndex.LINE_NUMBER
             initializer = tf.lookup.TextFileInitializer(
                 path, tf.string, 0, tf.int64, line, delimiter="\t"
             )
-            return tf.lookup.StaticHashTable(initializer, default_value=0)
+            table = tf.lookup.StaticHashTable(initializer, default_value=0)
+        # as long as the table lives, it may be saved
+        weakref.finalize(table, tf.io.gfile.remove, path).atexit = False
+        return table
 
     def lookup(self, ids: "tf.Tensor") -> "tf.Tensor":
         """`encode` in a TensorFlow graph: raw ids to int32 rows of the same shape.
@@ -230,6 +237,18 @@ def _unknown(dtype: str) -> str:
     return f"<unknown:{dtype}>"
 
 
+def _integers(texts) -> np.ndarray:
+    """Reads whole numbers as `save` writes them."""
+    numbers = [int(text) for text in texts]
+    wrong = [text for text, number in zip(texts, numbers, strict=True) if str(number) != text]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is not how a whole number is written")
+    try:
+        return np.array(numbers, dtype=np.int64)
+    except OverflowError:
+        raise ValueError("a number that 64 bits do not hold") from None
+
+
 def _check_text(ids: np.ndarray) -> None:
     text = "\n".join(ids)
     if text.count("\n") >= max(len(ids), 1) or "\t" in text or "\r" in text:
@@ -245,58 +264,3 @@ def _check_text(ids: np.ndarray) -> None:
         raise ValueError(
             f"An id must be valid Unicode, got {error.object[error.start - 5 : error.end]!r}."
         ) from error
-
-
-class _Integers:
-    """The positions of integers among `ids`, -1 for others."""
-
-    def __init__(self, ids: np.ndarray):
-        self.index = pd.Index(ids)
-        if not self.index.is_unique:
-            _refuse_repeats(ids)
-
-    def of(self, ids: np.ndarray) -> np.ndarray:
-        return self.index.get_indexer(ids)
-
-
-class _Strings:
-    """The positions of strings among `ids`, -1 for others.
-
-        position(id) = position of hash(id) among the hashes, if ids[position] == id
-
-    A table of 64-bit hashes is faster than one of string objects, which are scattered in memory.
-    The result is exact: if two of the `ids` have one hash, another hash key is used, and each id
-    found is compared with the id given.
-    """
-
-    def __init__(self, ids: np.ndarray):
-        self.ids = ids
-        for number in itertools.count():
-            self.key = f"{number:016d}"
-            self.hashes = pd.Index(self._hash(ids))
-            if self.hashes.is_unique:
-                break
-            _refuse_repeats(ids)
-
-    def _hash(self, ids: np.ndarray) -> np.ndarray:
-        try:
-            return pd.util.hash_array(ids, hash_key=self.key, categorize=False)
-        # half a surrogate pair: no vocabulary holds it, so its hash does not matter
-        except UnicodeEncodeError:
-            text = [name.encode("utf-8", "replace").decode() for name in ids]
-            return pd.util.hash_array(
-                np.array(text, dtype=object), hash_key=self.key, categorize=False
-            )
-
-    def of(self, ids: np.ndarray) -> np.ndarray:
-        found = self.hashes.get_indexer(self._hash(ids))
-        if len(self.ids):
-            # a position of -1 compares with the last id, and differs
-            found[self.ids[found] != ids] = -1
-        return found
-
-
-def _refuse_repeats(ids: np.ndarray) -> None:
-    twice = pd.Series(ids).duplicated()
-    if twice.any():
-        raise ValueError(f"The ids of a vocabulary must differ, got '{ids[twice.argmax()]}' twice.")

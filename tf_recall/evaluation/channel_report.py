@@ -12,7 +12,7 @@ class ChannelReport:
     """Figures of channels and of their merge, all at the same k; `compare` makes one.
 
     Args:
-        k: the length of the lists.
+        k: the length of the lists, as it was asked for; at most the catalog's size was.
         cases: how many were asked.
         lines: by channel, and `merged`: `recall`; `marginal`, the recall that only this channel
             brings, which the union loses without it (None for the merge); `coverage`, the share of

@@ -10,6 +10,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.asking import Asker
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.channel_report import ChannelReport
+from tf_recall.evaluation.protocol import checked_ks
 from tf_recall.recommend.base import Recommender
 
 MERGED = "merged"  # the line of the merge
@@ -39,7 +40,7 @@ def compare(
         merged: the recommender that merges them, such as a `MultiChannel`; its time includes
             theirs.
         cases, catalog, exclude_seen, batch_size: as for `evaluate`.
-        k: the length of the lists.
+        k: the length of the lists; one beyond the catalog means the whole catalog.
 
     Raises:
         ValueError: no channels, or one called "merged"; no cases, or none left without the seen
@@ -53,8 +54,8 @@ def compare(
         raise ValueError(
             f"give one channel or more, none of them called {MERGED!r}; got {list(channels)}"
         )
-    if not 1 <= k <= catalog.num_items:
-        raise ValueError(f"k is {k}; the catalog allows 1 to {catalog.num_items}")
+    (k,) = checked_ks([k])
+    width = min(k, catalog.num_items)
     asked = cases.without_seen(catalog) if exclude_seen else cases
     if not len(asked):
         raise ValueError(
@@ -62,7 +63,7 @@ def compare(
             "Hold out more."
         )
     askers = {
-        name: Asker(name, recommender, asked, catalog, k, exclude_seen)
+        name: Asker(name, recommender, asked, catalog, width, exclude_seen)
         for name, recommender in {**channels, MERGED: merged}.items()
     }
     alone = {name: _seconds_alone(asker, len(asked)) for name, asker in askers.items()}
@@ -78,8 +79,8 @@ def compare(
             rows, scores = asker.lists(start, batch_size)
             spent[number] += time.perf_counter() - begun
             pair, rank = asker.hits(start, rows, scores)
-            hits[number, pair[rank < k]] = True
-            lists.append(rows[:, :k])
+            hits[number, pair[rank < width]] = True
+            lists.append(rows[:, :width])
         contents.add(lists)
     of_channels = hits[:-1].sum(axis=0)
     lines = {

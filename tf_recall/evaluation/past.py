@@ -72,8 +72,8 @@ class Past:
 def past_of(test: Interactions, catalog: Catalog, earlier: Interactions | None = None) -> Past:
     """What the users of held-out events did before each: in training, `earlier`, and `test`.
 
-    An event of the very same time does not count as before. Without timestamps the lines of
-    `earlier` follow the training part, and those of `test` follow them.
+    An event of the very same time does not count as before. Where any part has no timestamps, the
+    lines of `earlier` follow the training part, and those of `test` follow them.
 
     Args:
         test: the held-out events, one case each.
@@ -87,9 +87,10 @@ def past_of(test: Interactions, catalog: Catalog, earlier: Interactions | None =
     strangers, _ = pd.factorize(frame["user_id"].where(users == 0))
     users = np.where(users > 0, users, catalog.users.size + strangers)
     items = catalog.items.encode(frame["item_id"])
-    times = times_of(frame)
     before = known.times
-    if times is None or before is None:
+    if before is not None and all("timestamp" in part for part in parts):
+        times = times_of(frame)
+    else:
         before = np.zeros(len(known.items), np.int64)
         times = 1 + np.arange(len(frame))
     num_users = int(users.max(initial=0)) + catalog.users.size

@@ -1,6 +1,7 @@
 """The protocol of evaluation: every case asked over the whole catalog, beside popularity."""
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,25 +38,22 @@ def evaluate(
             its `query_columns`.
         cases: from `cases_by_user` or `cases_by_row`.
         catalog: fitted on the training part; its counts define the slices.
-        ks: cut-offs of the metrics.
+        ks: cut-offs of the metrics; one beyond the catalog means the whole catalog, and its figures
+            keep the name that it gives them.
         exclude_seen: leave items of the user's training part out of the lists, and out of the
             relevant items.
         batch_size: queries asked at once.
 
     Raises:
-        ValueError: no cases, or none left without the seen items; a k below 1, beyond the catalog,
-            or not below the recommender's `k_max`; malformed lists.
+        ValueError: no cases, or none left without the seen items; no k, or one that is no whole
+            number of at least 1, or not below the recommender's `k_max`; malformed lists.
 
     Example:
         >>> report = evaluate(service, cases_by_user(split.test, catalog), catalog, ks=(20, 100))
         >>> report.metrics["recall@20"], report.baseline["recall@20"]
     """
-    ks = sorted(set(ks))
-    if not ks or ks[0] < 1 or ks[-1] > catalog.num_items:
-        raise ValueError(
-            f"ks are {ks}; each k must lie between 1 and the {catalog.num_items} items of the "
-            "catalog"
-        )
+    cut = _cut(ks, catalog.num_items)
+    ks = sorted(set(cut.values()))
     if not len(cases):
         raise ValueError("there are no cases to evaluate. Hold out more in the split.")
     asked = cases.without_seen(catalog) if exclude_seen else cases
@@ -72,12 +70,13 @@ def evaluate(
     metrics, slices = {}, {}
     every = np.ones(len(asked.rows), bool)
     for name, lists in found.items():
-        metrics[name] = _ranking(asked, lists, every, asked.num_unknown, ks)
-        metrics[name] |= list_metrics(lists.recommended, catalog.items.counts, asked.rows, ks)
+        figures = _ranking(asked, lists, every, asked.num_unknown, ks)
+        figures |= list_metrics(lists.recommended, catalog.items.counts, asked.rows, ks)
+        metrics[name] = _named(figures, cut)
     for name, (pairs, num_unknown) in _slices(asked, catalog).items():
         num_relevant = _num_relevant(asked, pairs, num_unknown)
         model, baseline = (
-            _ranking(asked, lists, pairs, num_unknown, ks) for lists in found.values()
+            _named(_ranking(asked, lists, pairs, num_unknown, ks), cut) for lists in found.values()
         )
         slices[name] = {
             "cases": int(np.count_nonzero(num_relevant)),
@@ -87,6 +86,38 @@ def evaluate(
     return Report(
         metrics["model"], metrics["popularity"], slices, _counts(cases, asked, catalog.num_items)
     )
+
+
+def checked_ks(ks: Sequence[int]) -> list[int]:
+    """List lengths, rising and each once.
+
+    Raises:
+        ValueError: there is none, or one is no whole number of at least 1.
+    """
+    given = list(ks) if isinstance(ks, Iterable) and not isinstance(ks, str) else []
+    if not given or not all(map(_is_length, given)):
+        raise ValueError(f"ks are {ks!r}; give list lengths, whole numbers of at least 1: [10, 20]")
+    return sorted({int(k) for k in given})
+
+
+def _is_length(k):
+    return isinstance(k, numbers.Integral) and not isinstance(k, bool) and k >= 1
+
+
+def _cut(ks, num_items):
+    """The list length that is measured for each k."""
+    return {k: min(k, num_items) for k in checked_ks(ks)}
+
+
+def _named(figures: dict[str, float | None], cut: dict[int, int]) -> dict[str, float | None]:
+    """The figures under the ks that were asked for: `{"recall@50": ...}` as `recall@100` too."""
+    named = {}
+    for k, measured in cut.items():
+        for key, value in figures.items():
+            name, _, at = key.partition("@")
+            if int(at) == measured:
+                named[f"{name}@{k}"] = value
+    return named
 
 
 class _Lists(NamedTuple):

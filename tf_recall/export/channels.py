@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.names import check_name
 from tf_recall.export.versions import CHANNELS
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.sparse import SparseChannel
@@ -29,8 +30,10 @@ def write_channels(
             not counted.
 
     Raises:
-        ValueError: a counted channel, or a merge, of a class that is not registered.
+        ValueError: a counted channel, or a merge, of a class that is not registered; a channel
+            whose name is not a plain name of one folder.
     """
+    _check_names(multi.channels, "channels")
     settings = {"channels": {}, "merge": described("merge", multi.merge), "depth": multi.depth}
     for name, channel in multi.channels.items():
         home = folder / "channels" / name
@@ -42,7 +45,7 @@ def write_channels(
             write_trained(name, channel, home)
             settings["channels"][name] = {"name": "trained"}
     multi.catalog.save(folder / "catalog")
-    (folder / CHANNELS).write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / CHANNELS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> MultiChannel:
@@ -54,15 +57,26 @@ def read_channels(folder: Path, read_trained: Callable[[Path], Recommender]) -> 
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: one is damaged.
+        ValueError: one is damaged, or a channel's name is not a plain name of one folder.
     """
-    settings = json.loads((folder / CHANNELS).read_text())
+    try:
+        settings = json.loads((folder / CHANNELS).read_text(encoding="utf-8"))
+        _check_names(settings["channels"], str(folder / CHANNELS))
+        merge, depth = part("merge", settings["merge"]), settings["depth"]
+        made = {
+            name: None if values["name"] == "trained" else part("channel", values)
+            for name, values in settings["channels"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{folder / CHANNELS} is damaged: {error}") from error
     catalog = Catalog.load(folder / "catalog")
     channels = {}
-    for name, values in settings["channels"].items():
+    for name, channel in made.items():
         home = folder / "channels" / name
-        if values["name"] == "trained":
-            channels[name] = read_trained(home)
-        else:
-            channels[name] = part("channel", values).load(home, catalog)
-    return MultiChannel(channels, catalog, part("merge", settings["merge"]), settings["depth"])
+        channels[name] = read_trained(home) if channel is None else channel.load(home, catalog)
+    return MultiChannel(channels, catalog, merge, depth)
+
+
+def _check_names(names, where):
+    for name in names:
+        check_name(where, name)

@@ -1,13 +1,14 @@
 """Exports, loaded again: a model through its signatures alone, as a client of a server asks."""
 
+import contextlib
 import functools
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_recall.channels.multi import MultiChannel
@@ -16,58 +17,54 @@ from tf_recall.data.identity import check_same, digest
 from tf_recall.data.ids import raw_ids
 from tf_recall.export.channels import read_channels
 from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
+from tf_recall.index.scann import release_with
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
 
 if TYPE_CHECKING:
     import keras
 
+FEW = 8  # answers whose texts are sooner made objects of Python than cut to k in TensorFlow
 
-def load(path: str | Path) -> "LoadedService | MultiChannel":
-    """Loads an export, checked for completeness.
+
+def load(path: str | Path, verify: bool = True) -> "LoadedService | MultiChannel":
+    """Loads an export, checked to be as it was written.
 
     Args:
         path: `saved_models/<name>/<version>`, or `saved_models/<name>` for its newest version.
+        verify: read every file once and compare its SHA-256 (about a second per GB), and refuse
+            files that were added; else names and sizes are checked only.
 
     Returns:
         A `LoadedService`, or the `MultiChannel` of several channels.
 
     Raises:
         FileNotFoundError: there is no export, or one of its files is missing.
-        ValueError: a file is truncated or damaged.
+        ValueError: a file is truncated, damaged, edited or foreign.
         ImportError: the export holds ScaNN's ops and ScaNN is not installed.
 
     Example:
         >>> item_id, score = load("saved_models/two_tower").recommend(["u17"], k=10)
     """
     path = version_folder(path)
-    check_manifest(path)
-    if (path / CHANNELS).is_file():
-        return read_channels(path, load)
-    if any(op.startswith("Scann>") for op in _ops(path)):
-        try:
-            from scann.scann_ops.py import scann_ops  # noqa: F401  registers the ops
-        except ImportError as error:
-            raise ImportError(
-                f"{path} searches with ScaNN: pip install 'tf-recall[scann]'"
-            ) from error
-    try:
-        return LoadedService(tf.saved_model.load(str(path)), path)
-    except (tf.errors.OpError, OSError) as error:
-        raise ValueError(f"{path} is damaged, export or copy it again: {error}") from error
+    check_manifest(path, verify)
+    return _loaded(path)
 
 
-def restore(path: str | Path) -> "tuple[keras.Model, Catalog]":
+def restore(path: str | Path, verify: bool = True) -> "tuple[keras.Model, Catalog]":
     """The trained model and its catalog, as `save(..., model=model)` kept them.
 
     Args:
-        path: as for `load`.
+        path, verify: as for `load`.
 
     Returns:
         `(model, catalog)`; the catalog's side tables are empty, the model holds them encoded.
 
     Raises:
-        FileNotFoundError: there is no export, or it was written without its model.
+        FileNotFoundError: there is no export, it was written without its model, or a file is
+            missing.
+        ValueError: as `load`; or Keras cannot read the model, such as one with a class of your own
+            that was not imported.
 
     Example:
         >>> service = Service.build(*restore("saved_models/two_tower"), index=ScaNN())
@@ -79,12 +76,16 @@ def restore(path: str | Path) -> "tuple[keras.Model, Catalog]":
         raise FileNotFoundError(
             f"{path} holds several channels, no model: trained ones are in {path / 'channels'}"
         )
-    training = path / "training"
-    if not (training / "model.keras").is_file():
-        raise FileNotFoundError(f"{training} holds no model: the export was written without model=")
-    model = keras.models.load_model(training / "model.keras")
-    catalog = Catalog.load(training / "catalog")
-    check_same(f"the model in {training}", model.item_tower.identity, catalog.identity)
+    file = path / "training" / "model.keras"
+    check_manifest(path, verify)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file.parent} holds no model: the export was written without model="
+        )
+    with _one_line(file):
+        model = keras.models.load_model(file)
+    catalog = Catalog.load(file.parent / "catalog")
+    check_same(f"the model in {file.parent}", model.item_tower.identity, catalog.identity)
     return model, catalog
 
 
@@ -144,6 +145,10 @@ class LoadedService(EmbeddingRecommender):
     def identity(self) -> dict[str, str]:
         return {"items": digest(self._ids[1:])}  # row 0 is the unknown item
 
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """As `Recommender.knows`; items are found through the exported ids."""
+        return self._index.get_indexer(ids) > 0 if key == "item_id" else super().knows(key, ids)
+
     def _recommend(self, request, k):
         return self._best("serving_default", request.arrays, k)
 
@@ -151,7 +156,7 @@ class LoadedService(EmbeddingRecommender):
         return self._best("similar_items", request.arrays, k)
 
     def _vectors(self, endpoint, arrays):
-        return self._ask(endpoint, arrays)["embedding"]
+        return self._ask(endpoint, arrays)["embedding"].numpy()
 
     def _as_ids(self, items):
         return items
@@ -162,14 +167,16 @@ class LoadedService(EmbeddingRecommender):
 
     def _best(self, endpoint, arrays, k):
         answer = self._ask(endpoint, arrays)
-        return raw_ids(answer["item_id"][:, :k]), answer["score"][:, :k]
+        items = answer["item_id"]
+        if len(items) > FEW:
+            items = tf.slice(items, [0, 0], [-1, k])
+        return raw_ids(items.numpy()[:, :k]), answer["score"].numpy()[:, :k]
 
     def _ask(self, endpoint, arrays):
         specs = self._specs(endpoint)
-        answer = self._signatures[endpoint](
+        return self._signatures[endpoint](
             **{name: tf.constant(arrays[name], spec.dtype) for name, spec in specs.items()}
         )
-        return {name: tensor.numpy() for name, tensor in answer.items()}
 
     def _specs(self, endpoint):
         return self._signatures[endpoint].structured_input_signature[1]
@@ -179,15 +186,62 @@ class LoadedService(EmbeddingRecommender):
         return {name: spec for name, spec in specs.items() if name != key and not is_list(spec)}
 
 
-def _ops(path) -> set[str]:
+def _loaded(path):
+    """What `load` gives, of a folder that is checked."""
+    if (path / CHANNELS).is_file():
+        return read_channels(path, _loaded)
+    with _one_line(path / "saved_model.pb"):
+        content = (path / "saved_model.pb").read_bytes()
+        graph = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
+        scann = any(node.op.startswith("Scann>") for node in _nodes(graph))
+    if scann:
+        try:
+            from scann.scann_ops.py import scann_ops  # noqa: F401  registers the ops
+        except ImportError as error:
+            raise ImportError(
+                f"{path} searches with ScaNN: pip install 'tf-recall[scann]'"
+            ) from error
+    with _one_line(path), _without_patterns(path) as readable:
+        model = tf.saved_model.load(str(readable))
+        if scann:
+            _release_searchers_with(model)
+        return LoadedService(model, path)
+
+
+def _nodes(graph):
+    """All operations of a graph, those of its functions too."""
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def _release_searchers_with(model):
+    """TensorFlow gives each load searchers of its own, and would keep them for good."""
+    nodes = _nodes(model.signatures["serving_default"].graph.as_graph_def())
+    searchers = [node for node in nodes if node.op == "Scann>TensorsToScann"]
+    for name in {node.attr["shared_name"].s.decode() for node in searchers}:
+        release_with(model, name)
+
+
+@contextlib.contextmanager
+def _without_patterns(path):
+    """A path to the same folder that TensorFlow does not take for a pattern, as it does `[`."""
+    if not set("[\\") & set(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tf_recall-") as folder:
+        link = Path(folder) / "export"
+        link.symlink_to(path.absolute())
+        yield link
+
+
+@contextlib.contextmanager
+def _one_line(path):
+    """Names the file of which TensorFlow or Keras cannot make anything, whatever they raise."""
     try:
-        model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    except DecodeError as error:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500]
         raise ValueError(
-            f"{path / 'saved_model.pb'} is damaged, export or copy it again: {error}"
-        ) from None
-    return {
-        node.op
-        for function in model.meta_graphs[0].graph_def.library.function
-        for node in function.node_def
-    }
+            f"{path} cannot be read, export or copy it again: {type(error).__name__}: {reason}"
+        ) from error

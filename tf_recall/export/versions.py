@@ -1,15 +1,25 @@
 """Version folders `<name>/<version>/`: published whole, found again, checked by a manifest."""
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
-from tf_recall.data.atomic import folder_aside, rename_folder
+from tf_recall.data import manifest, notation
+from tf_recall.data.atomic import (
+    clear_asides,
+    folder_aside,
+    rename_folder,
+    translated_disk_errors,
+)
 
 CHANNELS = "channels.json"
 MARKS = ("saved_model.pb", CHANNELS)  # what a version's folder holds, one or the other
+MANIFEST = "manifest.json"
+ASIDE = "export"
+LARGEST = 2**63 - 1  # what the server reads as a version
+TRIES = 100
 
 
 def publish(directory: Path, version: int | None, write: Callable[[Path], None]) -> Path:
@@ -20,7 +30,7 @@ def publish(directory: Path, version: int | None, write: Callable[[Path], None])
 
     Args:
         directory: the model's folder.
-        version: its number, or None for the next one.
+        version: its number, or None for one above all that are taken, whatever has them.
         write: a function of the folder to write into.
 
     Returns:
@@ -28,51 +38,62 @@ def publish(directory: Path, version: int | None, write: Callable[[Path], None])
 
     Raises:
         FileExistsError: the version is there already.
-        ValueError: a version that is no whole number from 1.
+        OSError: the disk is full or refuses; nothing of the version is left.
+        ValueError: a version that is no whole number from 1 to 2**63 - 1.
     """
-    if version is not None and (not isinstance(version, int) or version < 1):
+    check_version(directory, version)
+    aim = directory if version is None else directory / str(version)
+    with (
+        translated_disk_errors(aim, "nothing of this version is left, earlier ones stay"),
+        folder_aside(directory, ASIDE) as aside,
+    ):
+        write(aside)
+        manifest.write(aside, MANIFEST)
+        if version is not None:
+            return rename_folder(aside, directory / str(version))
+        return _renamed_to_next(aside, directory)
+
+
+def check_version(directory: Path, version: int | None) -> None:
+    """Refuses what `publish` could not write, before the work.
+
+    Raises:
+        FileExistsError, ValueError: as `publish`.
+        NotADirectoryError: `directory` is a file.
+    """
+    if version is not None and (type(version) is not int or not 1 <= version <= LARGEST):
         raise ValueError(
             f"a version is a whole number from 1, as the server wants it; got {version!r}"
         )
-    if version is not None and (directory / str(version)).exists():
+    if os.path.lexists(directory) and not directory.is_dir():
+        raise NotADirectoryError(f"{directory} is a file: versions go into a folder of this name")
+    if version is not None and os.path.lexists(directory / str(version)):
         raise FileExistsError(
             f"{directory / str(version)} exists: choose another version, or none for the next one"
         )
-    with folder_aside(directory, "export") as aside:
-        write(aside)
-        write_manifest(aside)
-        number = version or max(versions(directory), default=0) + 1
-        while True:
-            try:
-                return rename_folder(aside, directory / str(number))
-            except FileExistsError:
-                if version is not None:
-                    raise
-                # another export took the number meanwhile
-                number = max(number, *versions(directory)) + 1
+
+
+def clear(directory: Path) -> None:
+    """Removes what killed processes left of exports to `directory`."""
+    clear_asides(directory, ASIDE)
 
 
 def write_notes(folder: Path, config: dict | None, metrics: dict | None) -> None:
     """Writes how a model was made and how good it is."""
-    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
+    (folder / "config.yaml").write_text(notation.write(dict(config or {})), encoding="utf-8")
     figures = json.dumps(dict(metrics or {}), indent=2, default=float)
-    (folder / "metrics.json").write_text(figures + "\n")
+    (folder / "metrics.json").write_text(figures + "\n", encoding="utf-8")
 
 
 def write_manifest(folder: Path) -> None:
-    """Writes the sizes of all files, by which a truncated copy is found out."""
-    sizes = {
-        str(path.relative_to(folder)): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    (folder / "manifest.json").write_text(json.dumps({"bytes": sizes}, indent=2) + "\n")
+    """Writes what the folder holds, by which `check_manifest` finds out damage."""
+    manifest.write(folder, MANIFEST)
 
 
 def versions(directory: str | Path) -> list[int]:
     """The versions in `<directory>/<version>/`, of a model or of several channels, rising."""
     names = {path.parent.name for mark in MARKS for path in Path(directory).glob(f"*/{mark}")}
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(number for name in names if str(number := _number(name)) == name)
 
 
 def version_folder(path: str | Path) -> Path:
@@ -91,27 +112,42 @@ def version_folder(path: str | Path) -> Path:
     )
 
 
-def check_manifest(path: Path) -> None:
-    """Refuses a version's folder from which something is missing, or that was not copied whole.
+def check_manifest(path: Path, verify: bool = True) -> None:
+    """Refuses a version's folder that is not as it was written.
+
+    Args:
+        path: the folder.
+        verify: compare every byte, by digests; else names and sizes only, which a file that was
+            edited or damaged may pass.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file has another size than it was written with.
+        ValueError: a file differs from what was written, or is one too many.
     """
-    manifest = path / "manifest.json"
-    if not manifest.is_file():
+    if not (path / MANIFEST).is_file():
         raise FileNotFoundError(
-            f"{manifest} is missing: {path} is incomplete, or was not exported by tf_recall"
+            f"{path / MANIFEST} is missing: {path} is incomplete, or was not exported by tf_recall"
         )
-    try:
-        sizes = json.loads(manifest.read_text())["bytes"]
-    except ValueError as error:
-        raise ValueError(f"{manifest} is damaged, export or copy {path} again: {error}") from None
-    if missing := [name for name in sizes if not (path / name).is_file()]:
-        raise FileNotFoundError(f"{path} lacks {', '.join(missing)}: copy the whole folder")
-    for name, size in sizes.items():
-        if (found := (path / name).stat().st_size) != size:
-            raise ValueError(
-                f"{path / name} is damaged: it has {found} bytes and should have {size}; copy it "
-                "again"
-            )
+    manifest.check(path, manifest.read(path, MANIFEST)["files"], MANIFEST, verify)
+
+
+def _renamed_to_next(aside, directory):
+    number = 0
+    for _ in range(TRIES):
+        number = max(number, _highest(directory)) + 1
+        try:
+            return rename_folder(aside, directory / str(number))
+        except FileExistsError:  # another export took the number just now
+            continue
+    raise FileExistsError(f"{directory}: other exports took all of {TRIES} numbers up to {number}")
+
+
+def _highest(directory):
+    """The highest number that an entry has, be it a version, a broken copy or a file."""
+    return max((_number(path.name) for path in directory.iterdir()), default=0)
+
+
+def _number(name):
+    """The version that the server reads in a name; 0 where it reads none."""
+    number = int(name) if re.fullmatch("[0-9]{1,30}", name) else 0
+    return number if number <= LARGEST else 0

@@ -1,17 +1,19 @@
 """Exports: what recommends, as `<directory>/<version>/`, for TensorFlow Serving and for `load`."""
 
+import logging
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
-from google.protobuf import text_format
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-from tensorflow_serving.config import model_server_config_pb2
 
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.data.atomic import atomic_file
+from tf_recall.export import models_config
 from tf_recall.export.channels import write_channels
-from tf_recall.export.versions import publish, write_manifest, write_notes
+from tf_recall.export.versions import check_version, publish, write_manifest, write_notes
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.service import Service
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
+log = logging.getLogger("tf_recall")
 
 
 def save(
@@ -28,6 +31,7 @@ def save(
     config: dict | None = None,
     metrics: dict | None = None,
     model: "keras.Model | None" = None,
+    extra: Callable[[Path], None] | None = None,
 ) -> Path:
     """Writes a service, or several channels, to `<directory>/<version>/`, whole or not at all.
 
@@ -39,8 +43,8 @@ def save(
                                                     request
         config.yaml  metrics.json                   how it was made, how good it is
         training/model.keras  training/catalog/     to build another service from (`restore`)
-        manifest.json                               sizes of the files, by which a truncated copy is
-                                                    found out
+        manifest.json                               sizes and digests of all files, by which damage
+                                                    and edits are found out
 
     Of several channels there are, in place of the model, `channels.json`, `channels/<name>/` and
     `catalog/`. A service is named in the `models.config` beside `directory`, which a server reads.
@@ -53,24 +57,26 @@ def save(
         config, metrics: mappings to keep beside the model.
         model: the trained Keras model, to keep for `restore` and for explanations; of several
             channels a mapping by channel.
+        extra: a function of the folder that writes further files into it, such as a plot. Files
+            that are added later are refused by `load`.
 
     Returns:
         The folder of the new version.
 
     Raises:
         FileExistsError: the version is there already.
+        OSError: the disk is full or refuses; nothing of the version is left.
         TypeError: what is neither a `Service` nor a `MultiChannel`.
         ValueError: a version that is no whole number from 1, a `models.config` that does not parse,
-            a channel of a class that is not registered.
+            a directory that is none of this machine, a channel of a class that is not registered.
 
     Example:
         >>> save(Service.build(model, catalog), "saved_models/first", model=model)
         PosixPath('.../saved_models/first/1')
     """
-    directory = Path(directory).absolute()
+    directory = check_place(directory)
+    check_version(directory, version)
     several = isinstance(recommender, MultiChannel)
-    if not several:
-        _models(directory.parent / "models.config")
 
     def write(folder):
         if several:
@@ -83,11 +89,36 @@ def save(
         else:
             write_service(recommender, folder, directory.name, model)
         write_notes(folder, config, metrics)
+        if extra is not None:
+            extra(folder)
 
     path = publish(directory, version, write)
     if not several:
-        _announce(directory)
+        models_config.add(directory)
     return path
+
+
+def check_place(directory: str | Path) -> Path:
+    """Refuses a directory that `save` could not export to, before the work; returns it in full.
+
+    Raises:
+        NotADirectoryError: a file has its name.
+        ValueError: a place that is no folder of this machine, or beside it a `models.config` that
+            does not parse.
+    """
+    if re.match("[a-z0-9]+:/", str(directory)):  # `Path` makes one slash of two
+        raise ValueError(
+            f"an export goes to a folder of this machine, got {str(directory)!r}: export to one, "
+            "and copy it there"
+        )
+    directory = Path(os.path.abspath(directory))
+    if not directory.name or any("\ud800" <= each <= "\udfff" for each in str(directory)):
+        raise ValueError(f"an export goes to a folder with a name in Unicode, got {directory!r}")
+    if set("[\\") & set(str(directory)):
+        log.warning("TensorFlow Serving cannot read from %s: it takes [ for a pattern", directory)
+    check_version(directory, None)
+    models_config.read(directory.parent / models_config.NAME)
+    return directory
 
 
 def write_service(
@@ -189,31 +220,3 @@ def _write_warmup(service, path, name):
                 )
             log = prediction_log_pb2.PredictLog(request=request)
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
-
-
-def _models(path):
-    """The server's list of models, empty where there is no such file."""
-    config = model_server_config_pb2.ModelServerConfig()
-    if path.exists():
-        try:
-            text_format.Parse(path.read_text(), config)
-        except text_format.ParseError as error:
-            raise ValueError(
-                f"{path} is no ModelServerConfig, correct or remove it: {error}"
-            ) from None
-    return config
-
-
-def _announce(directory):
-    """Adds the model to `models.config`; an entry that is there stays as it is, its version policy
-    too.
-    """
-    path = directory.parent / "models.config"
-    models = _models(path)
-    if directory.name in (model.name for model in models.model_config_list.config):
-        return
-    models.model_config_list.config.add(
-        name=directory.name, base_path=str(directory), model_platform="tensorflow"
-    )
-    with atomic_file(path) as aside:
-        aside.write_text(text_format.MessageToString(models))

@@ -1,11 +1,11 @@
 """The age of a training example."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.values import to_number
-from tf_recall.features.base import Feature
+from tf_recall.features.base import Feature, InputColumn
+from tf_recall.features.numbers import beyond
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -19,12 +19,12 @@ class ExampleAge(Feature):
     at age 0 it answers as of the end of the training part instead of its mean.
 
     Args:
-        column: the time of each interaction, in seconds.
+        column: the time of each interaction, in seconds; a missing one is as of now.
 
     Call: ages `[B, 1]` float32 -> `[B, 3]`.
 
     Raises:
-        ValueError: at `adapt`, the interactions have no such column.
+        ValueError: at `adapt`, the interactions have no such column, or it holds no times.
 
     Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.3.
     """
@@ -33,7 +33,7 @@ class ExampleAge(Feature):
     raw_dtype = tf.float64
     raw_specs: dict = {}  # a request brings no age
 
-    def __init__(self, column: str = "timestamp", name: str = "example_age", **kwargs):
+    def __init__(self, column: InputColumn = "timestamp", name: str = "example_age", **kwargs):
         super().__init__(column, name=name, **kwargs)
 
     @property
@@ -48,9 +48,12 @@ class ExampleAge(Feature):
         return to_number(values, self.column)
 
     def adapt(self, raw):
+        known = raw[~beyond(raw).numpy()]
+        if not len(known):
+            raise ValueError(f"column {self.column!r} holds no time in the training part")
         self.build_from_config({})
-        self.earliest.assign(np.nanmin(raw))
-        self.latest.assign(np.nanmax(raw))
+        self.earliest.assign(known.min())
+        self.latest.assign(known.max())
 
     def build_from_config(self, config):
         for name in ("earliest", "latest"):
@@ -64,7 +67,8 @@ class ExampleAge(Feature):
     def encode(self, raw):
         earliest, latest = self.earliest.value, self.latest.value
         age = (latest - raw) / tf.maximum(latest - earliest, 1.0)
-        return tf.cast(tf.clip_by_value(age, 0.0, 1.0), tf.float32)[:, None]  # [B, 1]
+        age = tf.where(~beyond(raw), tf.clip_by_value(age, 0.0, 1.0), 0.0)
+        return tf.cast(age, tf.float32)[:, None]  # [B, 1]
 
     def given(self, inputs):
         if self.name in inputs:

@@ -1,22 +1,44 @@
 """The base of all features: a column's raw values become codes, and the codes vectors."""
 
+import keyword
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from annotated_types import Predicate
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.draws import unit_of
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Seed, Share, WholeFrom1, Words
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
 
 BLOCK = 100_000  # values encoded at once
-# a request's other arguments
-RESERVED = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history", "k")
+INPUTS = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history")  # of an export
+RESERVED = (*INPUTS, "k", "num", "self", "row")  # other arguments of requests too
+
+
+def is_input(name: str) -> bool:
+    """Whether a request can carry a column of this name, see `check_column`."""
+    try:
+        check_column(name)
+    except ValueError:
+        return False
+    return True
+
+
+InputColumn = Annotated[
+    str,
+    Predicate(is_input),
+    Words(
+        "the name of a column that a request can carry (letters, digits and underscores, a letter "
+        f"first, none of {', '.join(RESERVED)})"
+    ),
+]
 
 
 class Feature(keras.layers.Layer):
@@ -47,10 +69,10 @@ class Feature(keras.layers.Layer):
     history_length = 0
     width: int | None = None
 
-    def __init__(self, column: str | None, name: str | None = None, **kwargs) -> None:
-        super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
+    def __init__(self, column: InputColumn | None, name: str | None = None, **kwargs) -> None:
         if column is not None:
             check_column(column)
+        super().__init__(name=name or f"{type(self).__name__.lower()}_{column}", **kwargs)
         self.column = column
 
     @property
@@ -78,7 +100,12 @@ class Feature(keras.layers.Layer):
 
     def to_raw(self, values: Any) -> np.ndarray:
         """A column as the array that `encode` takes: text, "" for missing; or numbers, NaN."""
-        return to_text(pd.Series(values))
+        try:
+            return to_text(values)
+        except TypeError as error:
+            raise TypeError(
+                f"column {self.column!r}: {error}. For lists use MultiValued."
+            ) from None
 
     def adapt(self, raw: np.ndarray) -> None:
         """Learns the state from raw values `[n, *raw_shape]` of the training part."""
@@ -207,14 +234,23 @@ class Feature(keras.layers.Layer):
         """`encode` over a long array `[n, *raw_shape]`, by blocks: `[n, *code_shape]`."""
         if not len(raw):
             return np.zeros((0, *self.code_shape), self.code_dtype)
+        codes, known = distinct(raw)
         blocks = [
-            self.encode(tf.constant(raw[at : at + BLOCK])).numpy()
-            for at in range(0, len(raw), BLOCK)
+            self.encode(tf.constant(known[at : at + BLOCK], self.raw_dtype)).numpy()
+            for at in range(0, len(known), BLOCK)
         ]
-        return np.concatenate(blocks)
+        return np.concatenate(blocks)[codes]
 
     def get_config(self) -> dict:
         return {**super().get_config(), "column": self.column}
+
+
+def distinct(raw: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
+    """The different texts of an array, and where each of its own is among them.
+
+    Numbers are cheap to encode, and are given back as they are.
+    """
+    return pd.factorize(raw) if raw.dtype == object else (slice(None), raw)
 
 
 class SeenFeature(Feature):
@@ -237,10 +273,10 @@ class SeenFeature(Feature):
 
     def __init__(
         self,
-        column: str | None,
-        dim: int = 32,
-        unknown_rate: float = 0.01,
-        seed: int = 0,
+        column: InputColumn | None,
+        dim: WholeFrom1 = 32,
+        unknown_rate: Share = 0.01,
+        seed: Seed = 0,
         **kwargs,
     ) -> None:
         super().__init__(column, **kwargs)
@@ -310,8 +346,15 @@ def check_column(name: str) -> None:
         ValueError: the name has another meaning in a request, or an input of a TensorFlow graph
             cannot have it.
     """
-    if name in RESERVED or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+    if (
+        not isinstance(name, str)
+        or name in RESERVED
+        or name.lower() in INPUTS  # the inputs of a graph cannot differ in case alone
+        or keyword.iskeyword(name)
+        or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name)
+    ):
         raise ValueError(
             f"a request cannot carry a column {name!r}: rename it to letters, digits and "
-            f"underscores, a letter first, and to none of {', '.join(RESERVED)}"
+            f"underscores, a letter first, and to none of {', '.join(RESERVED)}, nor a word of "
+            "Python's own"
         )

@@ -1,15 +1,37 @@
 """Several columns crossed into one feature: the type of a user or an item."""
 
 from numbers import Real
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from annotated_types import Predicate
 
+from tf_recall.data.ranges import MOST, Filled, Seed, Share, WholeFrom1, Words
 from tf_recall.features.base import SeenFeature
 from tf_recall.features.numbers import Buckets
 from tf_recall.features.words import Categorical
+
+
+def is_rule(value: Any) -> bool:
+    """Whether a value is a part of a crossed feature, see `Crossed`."""
+    try:
+        _part(value)
+    except ValueError:
+        return False
+    return True
+
+
+Rule = Annotated[
+    str | dict,
+    Predicate(is_rule),
+    Words(
+        "columns, {column, edges} with rising numbers, or {column, quantiles} with a number of at "
+        "least 2"
+    ),
+]
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -47,10 +69,10 @@ class Crossed(SeenFeature):
 
     def __init__(
         self,
-        parts: list,
-        dim: int = 32,
-        unknown_rate: float = 0.01,
-        seed: int = 0,
+        parts: Filled[Rule],
+        dim: WholeFrom1 = 32,
+        unknown_rate: Share = 0.01,
+        seed: Seed = 0,
         name: str | None = None,
         **kwargs,
     ):
@@ -148,10 +170,10 @@ def _part(rule):
     match rule:
         case str():
             return Values(rule)
-        case {"column": column, "edges": [_, *_] as edges, **rest} if not rest and _rise(edges):
+        case {"column": str(column), "edges": [_, *_] as edges} if len(rule) == 2 and _rise(edges):
             return Edges(column, edges)
-        case {"column": column, "quantiles": int(number), **rest} if not rest and number > 1:
-            return Quantiles(column, num_buckets=number)
+        case {"column": str(column), "quantiles": int(n)} if len(rule) == 2 and 1 < n <= MOST:
+            return Quantiles(column, num_buckets=n)
     raise ValueError(
         "a part of a crossed feature is a column, {column, edges} with rising numbers, or "
         f"{{column, quantiles}} with a number of at least 2, not {rule!r}"
@@ -159,7 +181,8 @@ def _part(rule):
 
 
 def _rise(edges):
-    return all(isinstance(edge, Real) for edge in edges) and list(edges) == sorted(set(edges))
+    numbers = all(isinstance(edge, Real) and not isinstance(edge, bool) for edge in edges)
+    return numbers and list(edges) == sorted(set(edges))
 
 
 def _strides(sizes):

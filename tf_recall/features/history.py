@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding, each_once
 from tf_recall.features.pooling import MeanPooling, Pooling
@@ -41,8 +42,8 @@ class History(Feature):
 
     def __init__(
         self,
-        dim: int = 32,
-        length: int = LENGTH,
+        dim: WholeFrom1 = 32,
+        length: WholeFrom1 = LENGTH,
         pooling: Pooling | None = None,
         items: keras.layers.Layer | None = None,
         name: str = "history",

@@ -4,35 +4,44 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from tf_recall.data.values import to_number
-from tf_recall.features.base import Feature
+from tf_recall.data.ranges import WholeFrom1, WholeFrom2
+from tf_recall.data.values import as_series, is_list, to_number
+from tf_recall.features.base import Feature, InputColumn
 from tf_recall.features.embedding import RowEmbedding
 
 DAY = 86_400.0
 WEEK = 7 * DAY
+FAR = 1e9  # deviations from the mean: the squares of what a layer makes of them are float32 still
+
+
+def beyond(raw: tf.Tensor) -> tf.Tensor:
+    """Which numbers count as missing: NaN, and what is not finite in float32."""
+    return ~tf.math.is_finite(tf.cast(raw, tf.float32))
 
 
 class NumberFeature(Feature):
-    """The base of features whose raw values are float64, NaN for missing."""
+    """The base of features whose raw values are float64; see `beyond` for what is missing."""
 
     raw_dtype = tf.float64
 
+    def __init__(self, column: InputColumn, name: str | None = None, **kwargs) -> None:
+        super().__init__(column, name, **kwargs)
+
     def to_raw(self, values: Any) -> np.ndarray:
-        return to_number(pd.Series(values), self.column)
+        return to_number(values, self.column)
 
     def missing(self, raw: tf.Tensor) -> tf.Tensor:
-        return tf.math.is_nan(raw)
+        return beyond(raw)
 
     def finite(self, values: np.ndarray) -> np.ndarray:
-        """The finite ones of the training part's values.
+        """Those of the training part's values that are not missing.
 
         Raises:
             ValueError: there are none.
         """
-        values = values[np.isfinite(values)]
+        values = values[~beyond(values).numpy()]
         if len(values) == 0:
             raise ValueError(f"column {self.column!r} holds no number in the training part")
         return values
@@ -45,7 +54,7 @@ class NumberFeature(Feature):
 class Numeric(NumberFeature):
     """A number, standardized by the training part; 0 where missing.
 
-    output = (x - mean) / deviation
+    output = (x - mean) / deviation,  at most 1e9 from 0
 
     Args:
         column: a column of numbers, or of dates (as seconds since 1970).
@@ -81,13 +90,14 @@ class Numeric(NumberFeature):
 
     def adapt(self, raw: np.ndarray) -> None:
         self.build_from_config({})
-        values = self.finite(self.scale(tf.constant(raw)).numpy())
+        values = self.scale(tf.constant(self.finite(raw))).numpy()
         self.mean.assign(values.mean())
-        self.deviation.assign(values.std() or 1.0)
+        # rounding gives equal values a deviation
+        self.deviation.assign(values.std() if np.ptp(values) and values.std() else 1.0)
 
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         scaled = (self.scale(raw) - self.mean.value) / self.deviation.value
-        scaled = tf.where(tf.math.is_finite(scaled), scaled, 0.0)
+        scaled = tf.where(~self.missing(raw), tf.clip_by_value(scaled, -FAR, FAR), 0.0)
         return tf.cast(scaled, tf.float32)[:, None]  # [B, 1]
 
     def known(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -137,7 +147,9 @@ class Buckets(NumberFeature):
         >>> FeatureTower("user", [Id(), Buckets("age", num_buckets=10)])
     """
 
-    def __init__(self, column: str, dim: int = 8, num_buckets: int = 100, **kwargs):
+    def __init__(
+        self, column: InputColumn, dim: WholeFrom1 = 8, num_buckets: WholeFrom2 = 100, **kwargs
+    ):
         super().__init__(column, **kwargs)
         if num_buckets < 2:
             raise ValueError(f"num_buckets must be at least 2, not {num_buckets}")
@@ -170,7 +182,7 @@ class Buckets(NumberFeature):
 
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         bucket = 1 + tf.searchsorted(self.boundaries.value, raw, side="right")
-        return tf.where(tf.math.is_nan(raw), 0, bucket)
+        return tf.where(self.missing(raw), 0, bucket)
 
     def call(self, buckets: tf.Tensor) -> tf.Tensor:
         return self.table(buckets)
@@ -207,7 +219,7 @@ class Timestamp(Numeric):
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         turns = tf.math.floormod(raw[:, None], [DAY, WEEK]) / [DAY, WEEK] * (2 * np.pi)  # [B, 2]
         circles = tf.cast(tf.concat([tf.sin(turns), tf.cos(turns)], axis=1), tf.float32)  # [B, 4]
-        circles = tf.where(tf.math.is_nan(raw)[:, None], 0.0, circles)
+        circles = tf.where(self.missing(raw)[:, None], 0.0, circles)
         return tf.concat([super().encode(raw), circles], axis=1)  # [B, 5]
 
 
@@ -218,10 +230,11 @@ class Pretrained(Feature):
     Args:
         column: a column with a list of numbers in every line, all of one length.
 
-    Call: `[B, d]` float32 -> the same; zeros where missing.
+    Call: `[B, d]` float32 -> the same; zeros where missing, or where the vector's length is not
+        finite in float32.
 
     Raises:
-        ValueError: at `adapt`, the lists differ in length, or there are none.
+        ValueError: the lists differ in length, or a value is no list; at `adapt`, there are none.
 
     Example:
         >>> FeatureTower("item", [Id(), Pretrained("image")])
@@ -229,6 +242,9 @@ class Pretrained(Feature):
 
     raw_dtype = tf.float32
     code_dtype = "float32"
+
+    def __init__(self, column: InputColumn, name: str | None = None, **kwargs) -> None:
+        super().__init__(column, name, **kwargs)
 
     @property
     def raw_shape(self) -> tuple:
@@ -243,16 +259,23 @@ class Pretrained(Feature):
         return self.length
 
     def to_raw(self, values: Any) -> np.ndarray:
-        series = pd.Series(values)
-        given = (series.map(np.ndim) == 1).to_numpy()
-        vectors = [np.asarray(value, np.float32) for value in series[given]]
-        lengths = sorted({len(vector) for vector in vectors})
+        series = as_series(values)
+        given = np.fromiter(map(is_list, series), bool, len(series))
+        if (wrong := ~given & series.notna().to_numpy()).any():
+            raise ValueError(
+                f"column {self.column!r} must hold lists of numbers, got {series[wrong].iloc[0]!r}"
+            )
+        with np.errstate(over="ignore"):  # beyond float32 is missing
+            vectors = [np.asarray(list(value), np.float32) for value in series[given]]
+        lengths = {len(vector) for vector in vectors} | ({self.length} if self.built else set())
         if len(lengths) != 1:
             raise ValueError(
-                f"column {self.column!r} must hold lists of one length, and holds lengths {lengths}"
+                f"column {self.column!r} must hold lists of one length, and holds lengths "
+                f"{sorted(lengths)}"
             )
-        table = np.full((len(series), len(vectors[0])), np.nan, np.float32)
-        table[given] = np.stack(vectors)
+        table = np.full((len(series), *lengths), np.nan, np.float32)
+        if vectors:
+            table[given] = np.stack(vectors)
         return table
 
     def adapt(self, raw: np.ndarray) -> None:
@@ -266,7 +289,8 @@ class Pretrained(Feature):
         return {"length": self.length} if self.built else None
 
     def missing(self, raw: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_any(tf.math.is_nan(raw), axis=1)
+        # a vector whose length is not finite in float32
+        return ~tf.math.is_finite(tf.reduce_sum(tf.square(raw), axis=1))
 
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.where(self.missing(raw)[:, None], 0.0, raw)

@@ -192,14 +192,20 @@ class Graph:
                     files["tables"].append(block)
 
     @classmethod
-    def load(cls, directory: str | Path) -> "Graph":
+    def load(cls, directory: str | Path, verify: bool = True) -> "Graph":
         """The graph that `save` wrote, as read-only memory maps.
+
+        Args:
+            directory: the graph's folder.
+            verify: read it all once, block by block, and compare it with what was written (about a
+                second per GB). Compiled code follows the edges unchecked: one that leads out of the
+                graph could end the process.
 
         Raises:
             FileNotFoundError: no graph there.
-            ValueError: a file is missing, cut short, or of another kind than it should be.
+            ValueError: a file is missing, damaged, or of another kind than it should be.
         """
-        return cls(**folder.read(directory))
+        return cls(**folder.read(directory, verify))
 
     def reverse(self) -> "Graph":
         """Every edge turned round, in memory; `graph.build.reverse` does it on disk."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
+from tf_recall.data import delimited, tables
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.graph.csr import Graph
 
@@ -164,33 +166,21 @@ def _names(file, there, columns) -> dict[str, str]:
 
 
 def _csv(file: Path, columns: dict) -> Iterator[Edges]:
-    separator = "\t" if ".tsv" in file.suffixes else ","
-    row = 0
-    try:
-        names = _names(file, list(pd.read_csv(file, sep=separator, nrows=0)), columns)
-        ids = {names["source"]: object, names["target"]: object}
-        for frame in pd.read_csv(
-            file, sep=separator, usecols=[*names.values()], dtype=ids, chunksize=BLOCK_ROWS
-        ):
-            yield _chunk(frame, names, f"{file}, line", row + 2)
-            row += len(frame)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read as CSV: {error}") from error
+    line = 2
+    for batch in delimited.batches(file):
+        names = _names(file, batch.schema.names, columns)
+        chosen = batch.select([*dict.fromkeys(names.values())])
+        yield _chunk(chosen.to_pandas(), names, f"{file}, line", line)
+        line += batch.num_rows
 
 
 def _parquet(file: Path, columns: dict) -> Iterator[Edges]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as parquet:
-            names = _names(file, parquet.schema_arrow.names, columns)
-            row = 0
-            for batch in parquet.iter_batches(BLOCK_ROWS, columns=[*names.values()]):
-                yield _chunk(batch.to_pandas(), names, f"{file}, row", row)
-                row += batch.num_rows
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{file} cannot be read as Parquet: {error}") from error
+    with tables.reading_parquet(file), pq.ParquetFile(file) as parquet:
+        names = _names(file, parquet.schema_arrow.names, columns)
+        row = 0
+        for batch in parquet.iter_batches(BLOCK_ROWS, columns=[*names.values()]):
+            yield _chunk(batch.to_pandas(), names, f"{file}, row", row)
+            row += batch.num_rows
 
 
 def _chunk(frame, names, origin, first):

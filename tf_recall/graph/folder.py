@@ -1,6 +1,5 @@
 """A graph on disk: its arrays are appended to when written, and memory maps when read."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from tf_recall.data import manifest
 from tf_recall.data.atomic import atomic_folder
+from tf_recall.data.npy import read_array
 from tf_recall.graph.tables import EDGE
+from tf_recall.graph.verify import check_lengths, check_values
 
 MANIFEST = "graph.json"
-KIND = "tf_recall graph 1"
+KIND = "tf_recall graph 2"
 DTYPES = {
     "offsets": np.dtype(np.int64),
     "targets": np.dtype(np.int32),
@@ -104,20 +106,21 @@ def making(directory: str | Path, num_targets: int) -> Iterator[Files]:
     with atomic_folder(directory) as aside:
         with closing(Files(aside)) as files:
             yield files
-        manifest = {
-            "kind": KIND,
-            "num_targets": int(num_targets),
-            **{name: file.length for name, file in files.items()},
-        }
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        lengths = {name: file.length for name, file in files.items()}
+        values = {"kind": KIND, "num_targets": int(num_targets), "lengths": lengths}
+        manifest.write(aside, MANIFEST, values)
 
 
-def read(directory: str | Path) -> dict[str, Any]:
+def read(directory: str | Path, verify: bool = True) -> dict[str, Any]:
     """A graph's arrays by name, read-only memory maps, and its `num_targets`.
+
+    Args:
+        directory: where the graph is.
+        verify: read it all, and refuse what was not written so or leads out of the graph.
 
     Raises:
         FileNotFoundError: no graph there.
-        ValueError: a file is missing, cut short, or of another kind than it should be.
+        ValueError: a file is missing, damaged, or of another kind than it should be.
     """
     directory = Path(directory)
     if not (directory / MANIFEST).is_file():
@@ -125,28 +128,26 @@ def read(directory: str | Path) -> dict[str, Any]:
             f"{directory} is no graph: it has no {MANIFEST}. Graph.save or graph.build makes one."
         )
     try:
-        manifest = json.loads((directory / MANIFEST).read_text())
-        if (kind := manifest.pop("kind", None)) != KIND:
+        values = manifest.read(directory, MANIFEST)
+        if (kind := values.get("kind")) != KIND:
             raise ValueError(f"Its {MANIFEST} is of kind {kind!r}, not {KIND!r}.")
-        num_targets = manifest.pop("num_targets")
         arrays = {
             name: _map(directory / f"{name}.npy", DTYPES[name], length)
-            for name, length in manifest.items()
+            for name, length in values["lengths"].items()
         }
-        if arrays["offsets"][0] != 0 or arrays["offsets"][-1] != len(arrays["targets"]):
-            raise ValueError(
-                f"Its offsets do not go from 0 to {len(arrays['targets'])}, the number of edges."
-            )
-    except (OSError, KeyError, ValueError, AttributeError) as error:
+        num_targets = values["num_targets"]
+        check_lengths(**arrays)
+        if verify:
+            check_values(num_targets, **arrays)
+        manifest.check(directory, values["files"], MANIFEST, verify)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{directory} is damaged, write it again: {error}") from error
     return {**arrays, "num_targets": num_targets}
 
 
 def _map(path, dtype, length):
-    try:
-        array = np.load(path, mmap_mode="r" if length else None)  # an empty file cannot be mapped
-    except ValueError as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
+    # an empty file cannot be mapped
+    array = read_array(path, dtype.kind, mapped=length > 0)
     if array.dtype != dtype or array.shape != (length,):
         raise ValueError(
             f"{path.name} holds {array.dtype} {array.shape}, and should hold {dtype} {(length,)}."

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 MEASURED_QUERIES = 256
 MOST_SCORES = 1 << 26  # in memory at a time: 256 MB
+LEVELS = 2 ** np.arange(31)  # rows are searched together that exclude up to 1, 2, 4, ... items
 
 
 class Index(tf.Module):
@@ -15,8 +16,9 @@ class Index(tf.Module):
         score[b, v] = sum_d(queries[b, d] * vectors[v, d]);  the k highest of a row, best first
 
     A subclass stores the vectors in `_store` and finds candidates in `_nearest`. Exclusions are
-    filtered out of as many more candidates, so they hold for approximate indexes too. What is built
-    are variables: they are saved beside the graph of a SavedModel, never in it.
+    filtered out of as many more candidates, so they hold for approximate indexes too, and so does
+    `min_recall`: it is the share of the best k that are not excluded. What is built are variables:
+    they are saved beside the graph of a SavedModel, never in it.
 
     Attributes:
         num_items, dim: shape of the vectors; None before `build`.
@@ -133,21 +135,51 @@ class Index(tf.Module):
         """Stores the vectors and sets `recall`, measured with `queries` where it is not known."""
         raise NotImplementedError
 
-    def _nearest(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions, [B, up to k], best first; score -inf where there is none."""
+    def _nearest(
+        self, queries: tf.Tensor, k: tf.Tensor, spare: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and positions, [B, up to k + spare], best first; score -inf where there is none.
+
+        Up to `spare` of them are filtered out: they hold `min_recall` of the k that then remain.
+        """
         raise NotImplementedError
 
     def find(
         self, queries: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions, [B, k]: of k + E candidates the k best that are not excluded."""
-        wanted = k if exclude is None else k + tf.shape(exclude)[1]
+        """Scores and positions, [B, k]: the best that are not excluded.
+
+        Rows are searched together that exclude about as many: how many candidates a row needs, and
+        where, depends on its own exclusions alone.
+        """
         rows = tf.shape(queries)[0]
         # `_nearest` may rely on one row
-        queries = tf.pad(queries, [[0, tf.maximum(1 - rows, 0)], [0, 0]])
-        scores, positions = (
-            part[:rows] for part in self._nearest(queries, tf.minimum(wanted, self.num_items))
-        )
+        lacking = [[0, tf.maximum(1 - rows, 0)], [0, 0]]
+        queries = tf.pad(queries, lacking)
+        if exclude is None:
+            found = self._kept(queries, k, None, tf.constant(0))
+            return found[0][:rows], found[1][:rows]
+        exclude = tf.sort(tf.pad(exclude, lacking, constant_values=-1), axis=1)
+        repeated = tf.pad(exclude[:, 1:] == exclude[:, :-1], [[0, 0], [1, 0]])
+        repeated = repeated[:, : tf.shape(exclude)[1]]  # nothing precedes in no columns
+        distinct = tf.reduce_sum(tf.cast((exclude >= 0) & ~repeated, tf.int32), axis=1)  # [B]
+        level = tf.searchsorted(tf.constant(LEVELS, tf.int32), distinct)  # [B]
+
+        def kept(own, level):
+            spare = tf.gather(tf.constant(LEVELS, tf.int32), level)
+            return self._kept(tf.gather(queries, own), k, tf.gather(exclude, own), spare)
+
+        found = in_groups(kept, level)
+        return found[0][:rows], found[1][:rows]
+
+    def _wanted(self, k, spare):
+        """`k + spare`, at most all items: no overflow where both are large."""
+        spare = tf.minimum(spare, self.num_items)
+        return tf.minimum(k, self.num_items - spare) + spare
+
+    def _kept(self, queries, k, exclude, spare):
+        """As `find`, of rows that exclude up to `spare` items; `exclude` is sorted."""
+        scores, positions = self._nearest(queries, k, spare)
         if exclude is not None:
             scores = tf.where(_contained(positions, exclude), -np.inf, scores)
         short = tf.maximum(k - tf.shape(scores)[1], 0)
@@ -163,14 +195,40 @@ def in_parts(
     """The answers of `find(queries, exclude)`, [B, columns] each, to `rows` queries at a time."""
     parts = tf.maximum(-(-tf.shape(queries)[0] // rows), 1)
 
-    def step(i, scores, positions):
+    def part(i):
         own = slice(i * rows, (i + 1) * rows)
-        found = find(queries[own], None if exclude is None else exclude[own])
+        return find(queries[own], None if exclude is None else exclude[own])
+
+    return _one_after_another(part, parts)
+
+
+def in_groups(find: Callable, group: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The answers of `find(rows, group)`, [B, columns] each, to the rows of one group at a time.
+
+    Args:
+        find: from the numbers of some rows, and their group, to their answers.
+        group: int32 [B], one row or more.
+    """
+    order = tf.argsort(group, stable=True)
+    groups, _, sizes = tf.unique_with_counts(tf.gather(group, order))
+    ends = tf.cumsum(sizes)
+
+    def part(i):
+        return find(order[ends[i] - sizes[i] : ends[i]], groups[i])
+
+    back = tf.math.invert_permutation(order)
+    scores, positions = _one_after_another(part, tf.size(groups))
+    return tf.gather(scores, back), tf.gather(positions, back)
+
+
+def _one_after_another(part, number):
+    def step(i, scores, positions):
+        found = part(i)
         return i + 1, scores.write(i, found[0]), positions.write(i, found[1])
 
-    arrays = [tf.TensorArray(kind, parts, infer_shape=False) for kind in (tf.float32, tf.int32)]
+    arrays = [tf.TensorArray(kind, number, infer_shape=False) for kind in (tf.float32, tf.int32)]
     _, scores, positions = tf.while_loop(
-        lambda i, *_: i < parts, step, [0, *arrays], parallel_iterations=1
+        lambda i, *_: i < number, step, [0, *arrays], parallel_iterations=1
     )
     return scores.concat(), positions.concat()
 
@@ -187,11 +245,11 @@ def checked_settings(min_recall: float, **numbers: int | None) -> None:
 
 
 def _contained(positions: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
-    """Whether positions [B, M] are among the row's `exclude` [B, E]: bool [B, M].
+    """Whether positions [B, M] are among the row's sorted `exclude` [B, E]: bool [B, M].
 
     A binary search: nothing of B x M x E comes up.
     """
-    exclude = tf.pad(tf.sort(exclude, axis=1), [[0, 0], [0, 1]], constant_values=tf.int32.max)
+    exclude = tf.pad(exclude, [[0, 0], [0, 1]], constant_values=tf.int32.max)
     # tf.searchsorted fails on no rows
     at = tf.raw_ops.LowerBound(sorted_inputs=exclude, values=positions)
     found = tf.gather(exclude, at, batch_dims=1)

@@ -3,7 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ranges import Seed, ShareTo1, WholeFrom1
 from tf_recall.index.base import MOST_SCORES, Index, checked_settings, in_parts
+from tf_recall.index.depths import DEPTHS, SPARES, Ranking, looked_up, probe_table
 from tf_recall.index.lists import directions, partition
 from tf_recall.index.recall import Truth
 
@@ -26,9 +28,11 @@ class IVF(Index):
     Args:
         num_lists: about how many lists; sqrt(V) by default.
         num_probes: how many lists a query visits; by default the fewest that find `min_recall` of
-            the true nearest 100. A search for more items than the smallest such lists hold visits
-            more.
-        min_recall: the recall to reach; a warning is logged where a fixed `num_probes` misses it.
+            the true nearest 100, and more for searches that ask for more or exclude items, as
+            measured at the build. With a number of its own every search visits so many, and more
+            only where they hold too few items.
+        min_recall: the recall to reach, at any k and with any exclusions; a warning is logged where
+            a fixed `num_probes` misses it.
         seed: of the k-means.
 
     Example:
@@ -44,13 +48,15 @@ class IVF(Index):
 
     def __init__(
         self,
-        num_lists: int | None = None,
-        num_probes: int | None = None,
-        min_recall: float = 0.95,
-        seed: int = 0,
+        num_lists: WholeFrom1 | None = None,
+        num_probes: WholeFrom1 | None = None,
+        min_recall: ShareTo1 = 0.95,
+        seed: Seed = 0,
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes)
+        if not 0 <= seed < 1 << 32:
+            raise ValueError(f"seed must be between 0 and {(1 << 32) - 1}, got {seed}")
         self.num_lists = num_lists
         self.num_probes = num_probes
         self.min_recall = min_recall
@@ -73,28 +79,36 @@ class IVF(Index):
         self.vectors = _constant(vectors[order], "vectors")  # [V, D], list after list
         self.positions = _constant(order, "positions")  # [V] of each slot
         self.slots = _constant(np.argsort(order), "slots")  # [V] of each position
-        truth = Truth(vectors, queries)
-        self.probes = min(self.num_probes or self._enough(truth), len(members))
-        self.recall = truth.measure(self)
+        if self.num_probes:
+            table = np.full([len(SPARES) + 1, len(DEPTHS) + 1], min(self.num_probes, len(members)))
+        else:
+            table = self._table(vectors, queries)
+        self.probes = int(table[0, 0])
+        self.table = _constant(table, "probes")
+        self.recall = Truth(vectors, queries).measure(self)
 
-    def _enough(self, truth: Truth) -> int:
-        """The fewest lists that hold `min_recall` of the true nearest items."""
-        scores = truth.queries @ self.centroids.numpy().T  # [Q, C]
+    def _table(self, vectors, queries):
+        """The fewest lists that hold `min_recall` of what searches ask for, as `probe_table`."""
+        ranking = Ranking(vectors, queries)
+        scores = queries @ self.centroids.numpy().T  # [Q, C]
         rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-        slots = self.slots.numpy()[truth.positions]
-        lists = np.searchsorted(self.starts, slots, side="right") - 1  # [Q, depth]
+        slots = self.slots.numpy()[ranking.positions]
+        lists = np.searchsorted(self.starts, slots, side="right") - 1  # [Q, N]
         ranks = np.take_along_axis(rank, lists, 1)
-        return int(np.quantile(ranks, self.min_recall, method="higher")) + 1
+        plain = int(np.quantile(ranks[:, : DEPTHS[0]], self.min_recall, method="higher")) + 1
+        return probe_table(ranking, ranks, self.centroids.shape[0], plain, self.min_recall)
 
     def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         slots = tf.gather(self.slots.value(), tf.maximum(positions, 0))
         return tf.gather(self.vectors.value(), slots)
 
-    def _nearest(self, queries, k):
-        probes = tf.maximum(self.probes, 1 + tf.searchsorted(self.held.value(), k[None])[0])
+    def _nearest(self, queries, k, spare):
+        wanted = self._wanted(k, spare)
+        hold = 1 + tf.searchsorted(self.held.value(), wanted[None])[0]
+        probes = tf.maximum(looked_up(self.table.value(), SPARES, DEPTHS, spare, k), hold)
         probes = tf.minimum(probes, self.centroids.shape[0])
         rows = tf.maximum(MOST_SCORES // (probes * self.width), 1)
-        return in_parts(lambda queries, _: self._visit(queries, k, probes), rows, queries)
+        return in_parts(lambda queries, _: self._visit(queries, wanted, probes), rows, queries)
 
     def _visit(self, queries, k, probes):
         """The k best, [B, k], of the `probes` lists whose centroids score highest for a query."""

@@ -1,15 +1,24 @@
 """Approximate search by ScaNN: the fastest index, for servers that have its op."""
 
+import contextlib
+import functools
 import uuid
+import weakref
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ranges import ShareTo1, WholeFrom1
 from tf_recall.index.base import Index, checked_settings
+from tf_recall.index.depths import Ranking, looked_up, surely
 from tf_recall.index.recall import DEPTH, Truth
 
 FEW = 20_000  # vectors from which on they are compressed
 MANY = 100_000  # and from which on they are partitioned
+DEPTHS = 100 * 4 ** np.arange(4)  # up to so many items asked for: 100, ..., 6,400
+SPARES = 2 * 4 ** np.arange(7)  # and so many filtered out: 2, 8, ..., 8,192
+DEEP_QUERIES = 128  # by which those searches are tuned
 LIST_OF_EACH = 2  # which of the searcher's tensors holds the list of each vector
 
 
@@ -29,10 +38,11 @@ class ScaNN(Index):
     Args:
         num_lists: how many lists; sqrt(V) by default. Below 100,000 vectors there are none.
         num_probes: how many of them a query visits.
-        reorder: how many candidates of a search for 100 are scored exactly; in proportion for other
-            numbers.
+        reorder: how many candidates of a search for 100 are scored exactly; for other numbers as
+            many more in proportion.
         min_recall: num_probes and reorder, where None, grow from 0.5 % of the lists and 150 until
-            this share of the true nearest 100 is found; a warning is logged where it is not.
+            this share of the true nearest 100 is found; a warning is logged where it is not. For
+            searches that ask for more or exclude items they are tuned by themselves.
 
     Raises:
         ImportError: when the package scann is not installed.
@@ -48,10 +58,10 @@ class ScaNN(Index):
 
     def __init__(
         self,
-        num_lists: int | None = None,
-        num_probes: int | None = None,
-        reorder: int | None = None,
-        min_recall: float = 0.95,
+        num_lists: WholeFrom1 | None = None,
+        num_probes: WholeFrom1 | None = None,
+        reorder: WholeFrom1 | None = None,
+        min_recall: ShareTo1 = 0.95,
     ):
         super().__init__()
         checked_settings(min_recall, num_lists=num_lists, num_probes=num_probes, reorder=reorder)
@@ -75,6 +85,7 @@ class ScaNN(Index):
         if partitioned:
             self.lists = min(self.num_lists or round(len(vectors) ** 0.5), len(vectors))
         self._shared_name = f"tf_recall-{uuid.uuid4()}"
+        release_with(self, self._shared_name)
         builder = _scann_ops().builder(vectors, min(DEPTH, len(vectors)), "dot_product")
         if partitioned:
             unit = np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
@@ -95,10 +106,15 @@ class ScaNN(Index):
             lengths = np.bincount(state[LIST_OF_EACH], minlength=self.lists)
         held = np.cumsum(np.sort(lengths))  # [lists], by any 1, 2, ... lists, at least
         self.held = tf.Variable(held, dtype=tf.int32, trainable=False, name="held")
-        self._tune(Truth(vectors, queries))
+        truth = Truth(vectors, queries)
+        self.probes, self.rescored = self._plain(truth)
+        sizes = [len(SPARES) + 1, len(DEPTHS) + 1, 2]
+        self.sizes = tf.Variable(tf.zeros(sizes, tf.int32), trainable=False, name="sizes")
+        self.sizes.assign(self._deeper(vectors, queries))
+        self.recall = truth.measure(self)
 
-    def _tune(self, truth: Truth) -> None:
-        """Raises `num_probes` or `reorder`, whichever helps more, until `min_recall` is reached."""
+    def _plain(self, truth: Truth) -> tuple[int, int]:
+        """What a search for up to 100 without exclusions visits and rescores."""
 
         @tf.function
         def search(probes, rescored):
@@ -108,9 +124,48 @@ class ScaNN(Index):
             return truth.recall(search(*map(tf.constant, sizes)), truth.depth)
 
         sizes = self.num_probes or max(1, self.lists // 200), self.reorder or 150
+        return self._tuned(recall, sizes, 100 * DEPTH)
+
+    def _deeper(self, vectors, queries):
+        """What other searches visit and rescore: `[len(SPARES) + 1, len(DEPTHS) + 1, 2]`."""
+        everything = self.num_probes or self.lists, 0 if self.reorder else self.num_items
+        table = np.zeros([len(SPARES) + 1, len(DEPTHS) + 1, 2], np.int32)
+        table[:] = everything
+        table[0, 0] = self.probes, 0
+        if self.num_items < FEW or (self.num_probes and self.reorder):
+            table[:] = table[0, 0]
+            return table
+        queries = queries[:DEEP_QUERIES]
+        ranking = Ranking(vectors, queries)
+        search = tf.function(lambda *sizes: self._candidates(queries, *sizes)[0])
+        for at in np.ndindex(len(SPARES), len(DEPTHS)):
+            ranks = ranking.ranks(SPARES, DEPTHS, at)
+            if at == (0, 0) or ranks is None:
+                continue
+            ends = [ranks.start - 1, ranks.stop - 1]
+            least = ranking.scores[:, ends] - ranking.rounding[:, None]  # [Q, 2]
+            # of the cells before it, those of fewer exclusions and of fewer items
+            begin = table[: at[0] + 1, : at[1] + 1].reshape(-1, 2)[:-1].max(0)
+            begin = int(begin[0]), max(int(begin[1]), self._in_proportion(ranks.stop))
+
+            def recall(sizes, ranks=ranks, least=least):
+                scores = search(*map(tf.constant, (ranks.stop, *sizes))).numpy()
+                excluded, found = ((scores >= each[:, None]).sum(1) for each in least.T)
+                excluded = np.minimum(excluded, ranks.start)
+                return surely(np.clip(found - excluded, 0, len(ranks)) / len(ranks))
+
+            table[at] = self._tuned(recall, begin, self.num_items)
+        return table
+
+    def _in_proportion(self, wanted):
+        """How many are rescored at the ratio of a plain search."""
+        return -(-wanted * self.rescored // DEPTH)
+
+    def _tuned(self, recall, sizes, most: int):
+        """Raises lists or `rescored`, whichever helps more, until `min_recall` is reached."""
         limits = (
             0 if self.num_probes else self.lists,
-            0 if self.reorder else min(self.num_items, 100 * DEPTH),
+            0 if self.reorder else min(self.num_items, most),
         )
         while recall(sizes) < self.min_recall:
             probes, rescored = (
@@ -124,22 +179,56 @@ class ScaNN(Index):
             if not tries:
                 break
             sizes = max(tries, key=recall)
-        self.probes, self.rescored = sizes
-        self.recall = truth.measure(self)
+        return sizes
 
     def vectors_at(self, positions: np.ndarray | tf.Tensor) -> tf.Tensor:
         return tf.gather(self.state[-1].value(), tf.maximum(positions, 0))
 
-    def _nearest(self, queries, k):
-        probes = tf.maximum(self.probes, 1 + tf.searchsorted(self.held.value(), k[None])[0])
-        rescored = tf.maximum(self.rescored, -(-k * self.rescored // DEPTH))
-        return self._candidates(queries, k, tf.minimum(probes, self.lists), rescored)
+    def _nearest(self, queries, k, spare):
+        wanted = self._wanted(k, spare)
+        sizes = looked_up(self.sizes.value(), SPARES, DEPTHS, spare, k)
+        probes = tf.maximum(sizes[0], 1 + tf.searchsorted(self.held.value(), wanted[None])[0])
+        rescored = self._in_proportion(tf.cast(wanted, tf.int64))  # beyond int32, of many items
+        rescored = tf.cast(tf.minimum(rescored, self.num_items), tf.int32)
+        rescored = tf.maximum(tf.maximum(rescored, sizes[1]), self.rescored)
+        return self._candidates(queries, wanted, tf.minimum(probes, self.lists), rescored)
 
     def _candidates(self, queries, k, probes, rescored):
         *rest, vectors = [tensor.value() for tensor in self.state]
         searcher = _scann_ops().tensors_to_scann(vectors, *rest, shared_name=self._shared_name)
         found = _scann_ops().scann_search_batched(searcher, queries, k, rescored, probes, True)
         return tf.where(tf.math.is_nan(found.distances), -np.inf, found.distances), found.indices
+
+
+def release_with(owner: Any, shared_name: str) -> None:
+    """Frees the searcher of this name once `owner` is gone.
+
+    TensorFlow keeps what has a name until the process ends: here the compressed vectors and a
+    thread.
+
+    Args:
+        owner: whose graphs search with it, and nobody else's.
+        shared_name: as `tensors_to_scann` was given it.
+    """
+    weakref.finalize(owner, _release, shared_name).atexit = False
+
+
+def _release(shared_name):
+    with tf.init_scope(), tf.device("cpu"), contextlib.suppress(tf.errors.OpError):
+        # one that is there is found by its name; else one is made, and must be of something
+        vectors, *rest = _smallest()
+        handle = _scann_ops().tensors_to_scann(vectors, *rest, shared_name=shared_name)
+        tf.raw_ops.DestroyResourceOp(resource=handle)
+
+
+@functools.cache
+def _smallest():
+    """What a searcher over one vector is made of."""
+    builder = _scann_ops().builder(np.ones([1, 1], np.float32), 1, "dot_product")
+    searcher = builder.score_brute_force().build().searcher_handle
+    *rest, vectors = _scann_ops().scann_to_tensors(searcher)
+    tf.raw_ops.DestroyResourceOp(resource=searcher)
+    return vectors, *(each if each.shape.rank else tf.zeros_like(each) for each in rest)
 
 
 def _scann_ops():

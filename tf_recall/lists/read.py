@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.lists.base import Form, PrecomputedLists, empty_lists
-from tf_recall.lists.write import FORM
+from tf_recall.lists.write import FORM, TYPES
 
 
 class MemoryLists(PrecomputedLists):
@@ -73,6 +73,10 @@ class MemoryLists(PrecomputedLists):
     def ids(self) -> np.ndarray:
         return self._ids.ids
 
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """As `Recommender.knows`; whom lists are for is known by having one."""
+        return self._ids.encode(ids) > 0 if key == self.key else super().knows(key, ids)
+
     def _best(self, ids, k):
         rows = self._ids.encode(ids)
         there = np.arange(k) < self._lengths[rows][:, None]
@@ -115,12 +119,25 @@ def read(path: str | Path) -> tuple[Form, Iterator[pa.RecordBatch]]:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or no Parquet file: {error}") from None
+        raise ValueError(f"{path} is damaged, or no Parquet file: {_line(error)}") from None
+    return _form(file.schema_arrow, path), _batches(file, path)
+
+
+def _form(schema, path):
+    """What the lists are of, which the columns must fit."""
     try:
-        form = Form(**json.loads(file.schema_arrow.metadata[FORM]))
+        form = Form(**json.loads(schema.metadata[FORM]))
+        types = TYPES[form.key_type], pa.list_(TYPES[form.column_type]), pa.list_(pa.float32())
+        found = [schema.field(name).type for name in (form.key, form.column, "score")]
+        if found != list(types) or type(form.k) is not int or form.k < 1:
+            raise ValueError
     except (KeyError, TypeError, ValueError):  # metadata is None, lacks the form, or holds another
         raise ValueError(f"{path} holds no lists that write_lists or write_similar wrote") from None
-    return form, _batches(file, path)
+    return form
+
+
+def _line(error):
+    return " ".join(str(error).split())
 
 
 def _batches(file, path):
@@ -128,4 +145,4 @@ def _batches(file, path):
         with file:
             yield from file.iter_batches(batch_size=1024)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{path} is damaged: {_line(error)}") from None

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import time
 import uuid
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from tf_recall.data.names import check_name
 from tf_recall.lists.base import Form
 from tf_recall.lists.read import read
 from tf_recall.lists.redis_store import connect, current, translated
@@ -42,7 +42,7 @@ def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) ->
         path: what `write_lists` or `write_similar` wrote.
         url: `redis://[[user]:password@]host[:port][/database]`, `rediss://...` or `unix://...`; one
             server, no cluster.
-        name: what to call the lists there: letters, digits, `_`, `.` and `-`.
+        name: what to call the lists there, a plain name as a folder may have.
         ttl: seconds from the start of the load after which Redis deletes all lists; None: never.
 
     Returns: the number of lists.
@@ -54,10 +54,7 @@ def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) ->
         ImportError: redis is not installed.
         OSError: the server is not reached, refuses, or another load took over.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-        raise ValueError(
-            f"a name of lists in Redis has letters, digits, '_', '.' and '-', got {name!r}"
-        )
+    check_name("name", name)
     if ttl is not None and not ttl > 0:
         raise ValueError(f"ttl is a number of seconds above 0, or None, got {ttl!r}")
     form, batches = read(path)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tf_recall.data.catalog import Catalog
 from tf_recall.lists.base import Form, PrecomputedLists, empty_lists
 from tf_recall.recommend.request import check_k
@@ -49,10 +51,22 @@ class StoredLists(PrecomputedLists):
         self._check(found[1], f"{self._name!r} in Redis at {masked(self._url)}", self.catalog)
         self._pointer, (self._version, self.form) = pointer, found
 
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """As `Recommender.knows`; whom lists are for is known by having one."""
+        if key != self.key:
+            return super().knows(key, ids)
+        return np.array([text is not None for text in self._texts(ids)], bool)
+
     def _best(self, ids, k):
+        texts = self._texts(ids)
+        check_k(k, self.k_max)  # other lists may have come
+        return self._padded(texts, k)
+
+    def _texts(self, ids):
+        """Each id's list as it is stored, None where there is none."""
         one_by_one = ids.tolist()
         if not one_by_one:
-            return empty_lists(self.form, 0, k)
+            return []
         while True:
             with translated(self._url):
                 # one transaction: the version is current as its keys are read
@@ -61,9 +75,8 @@ class StoredLists(PrecomputedLists):
                 pipe.mget([f"{self._name}:{self._version}:{one}" for one in one_by_one])
                 pointer, texts = pipe.execute()
             if pointer == self._pointer:
-                return self._padded(texts, k)
+                return texts
             self._take(pointer)
-            check_k(k, self.k_max)
 
     def _padded(self, texts, k):
         items, score = empty_lists(self.form, len(texts), k)

@@ -117,7 +117,7 @@ def _write(ask, key, ids, column, path, k, batch_size, items):
             range(0, len(ids), batch_size), "writing lists", unit="batch", delay=3, leave=False
         ):
             block = ids[start : start + batch_size]
-            table = pa.table({key: pa.array(block, _TYPES[kind_of(ids)]), **ask(block)})
+            table = pa.table({key: pa.array(block, TYPES[kind_of(ids)]), **ask(block)})
             if writer is None:
                 of_column = str(table.schema.field(column).type.value_type)
                 form = Form(key, kind_of(ids), column, of_column, k, items)
@@ -129,7 +129,7 @@ def _write(ask, key, ids, column, path, k, batch_size, items):
     return path
 
 
-_TYPES = {"string": pa.string(), "int64": pa.int64()}
+TYPES = {"string": pa.string(), "int64": pa.int64()}
 
 
 def _distinct(ids, key):
@@ -148,7 +148,7 @@ def _columns(name, items, score):
     """Items `[B, k]` and their scores as columns of lists, without the padding."""
     there = score > -np.inf
     starts = offsets(there.sum(axis=1))
-    items = pa.array(items[there], _TYPES[kind_of(items)])
+    items = pa.array(items[there], TYPES[kind_of(items)])
     score = pa.array(score[there], pa.float32())
     return {
         name: pa.ListArray.from_arrays(starts, items),

@@ -6,6 +6,7 @@ from numbers import Real
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import NumberAbove0
 from tf_recall.losses.scores import Scores
 from tf_recall.losses.temperature import LearnedTemperature
 from tf_recall.negatives.base import Candidates, Sampler
@@ -14,7 +15,7 @@ LOWEST = 1e-3  # the lowest temperature of a schedule: some end at 0
 
 
 # a number, a schedule or a learned one
-Temperature = float | keras.optimizers.schedules.LearningRateSchedule | LearnedTemperature
+Temperature = NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule | LearnedTemperature
 
 
 class Loss:

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import NumberAbove0
 from tf_recall.losses.base import ScoreLoss, Temperature, check, mean
 
 
@@ -38,7 +39,7 @@ class Hinge(_Pairwise):
         Systems", section 3.3.
     """
 
-    def __init__(self, margin: float = 0.1, temperature: Temperature = 1.0) -> None:
+    def __init__(self, margin: NumberAbove0 = 0.1, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("margin", margin)
         self.margin = margin
@@ -97,7 +98,7 @@ class TripletLogistic(_Logistic):
         >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
 
-    def __init__(self, sigma: float = 10.0, temperature: Temperature = 1.0) -> None:
+    def __init__(self, sigma: NumberAbove0 = 10.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("sigma", sigma)
         self.sigma = sigma

@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import NumberAbove0
 from tf_recall.losses.base import ScoreLoss, Temperature, check, check_fresh, mean, weighted_mean
 from tf_recall.losses.window_scores import WindowScores
 
@@ -26,7 +27,7 @@ class PointwiseCrossEntropy(ScoreLoss):
         >>> TwoTower(users, items, negatives=Uniform(num=512), loss=PointwiseCrossEntropy(ratio=3))
     """
 
-    def __init__(self, ratio: float = 3.0, temperature: Temperature = 1.0) -> None:
+    def __init__(self, ratio: NumberAbove0 = 3.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("ratio", ratio)
         self.ratio = ratio
@@ -69,7 +70,7 @@ class NEG(ScoreLoss):
 
     several_positives = True
 
-    def __init__(self, negatives: float = 5.0, temperature: Temperature = 1.0) -> None:
+    def __init__(self, negatives: NumberAbove0 = 5.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("negatives", negatives)
         self.negatives = negatives

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ranges import NumberAbove0
+
 
 @keras.saving.register_keras_serializable("tf_recall")
 class LearnedTemperature(keras.layers.Layer):
@@ -27,7 +29,7 @@ class LearnedTemperature(keras.layers.Layer):
         Supervision", section 2.4.
     """
 
-    def __init__(self, initial: float = 0.1, lowest: float = 0.01, **kwargs) -> None:
+    def __init__(self, initial: NumberAbove0 = 0.1, lowest: NumberAbove0 = 0.01, **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0 < lowest < initial < float("inf"):
             raise ValueError(

@@ -3,6 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import Column, WholeFrom1
 from tf_recall.losses.base import Loss
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.negatives import EasyHard, Popularity, SameGroup
@@ -50,12 +51,12 @@ class AirbnbI2I(Item2Vec):
 
     def __init__(
         self,
-        group: str,
+        group: Column,
         positives: Positives,
-        dim: int = 32,
+        dim: WholeFrom1 = 32,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
-        history_length: int = LENGTH,
+        history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
         negatives = negatives or EasyHard(Popularity(num=64), SameGroup(group), ratio=64)

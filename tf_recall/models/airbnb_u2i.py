@@ -2,7 +2,9 @@
 
 import keras
 
+from tf_recall.data.ranges import Filled, WholeFrom1
 from tf_recall.features import Crossed
+from tf_recall.features.crossed import Rule
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import Uniform
@@ -54,9 +56,9 @@ class AirbnbU2I(Retriever):
 
     def __init__(
         self,
-        user_type: list,
-        item_type: list,
-        dim: int = 32,
+        user_type: Filled[Rule],
+        item_type: Filled[Rule],
+        dim: WholeFrom1 = 32,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,

@@ -3,6 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import Popularity
@@ -50,7 +51,7 @@ class EGES(SkipGram):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
-        history_length: int = LENGTH,
+        history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
         super().__init__(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
@@ -61,8 +62,8 @@ class GraphSAGE(GraphRetriever):
         self,
         query_tower: FeatureTower,
         item_tower: FeatureTower,
-        dim: int = 64,
-        fan_outs: Sequence[int] = (10, 5),
+        dim: WholeFrom1 = 64,
+        fan_outs: Sequence[WholeFrom1] = (10, 5),
         aggregator: Aggregator | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,

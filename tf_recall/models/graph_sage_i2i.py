@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
@@ -62,13 +63,13 @@ class GraphSAGEI2I(GraphRetriever):
         self,
         item_tower: FeatureTower,
         sessions: Recipe | None = None,
-        dim: int = 64,
-        fan_outs: Sequence[int] = (10, 5),
+        dim: WholeFrom1 = 64,
+        fan_outs: Sequence[WholeFrom1] = (10, 5),
         aggregator: Aggregator | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
-        history_length: int = LENGTH,
+        history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
         aggregator = aggregator or Mean()

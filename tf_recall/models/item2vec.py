@@ -3,6 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
@@ -49,11 +50,11 @@ class Item2Vec(SkipGram):
 
     def __init__(
         self,
-        dim: int = 64,
+        dim: WholeFrom1 = 64,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
-        history_length: int = LENGTH,
+        history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
         super().__init__(

@@ -3,6 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import ShareTo1, WholeFrom1
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
@@ -63,17 +64,17 @@ class PinSage(GraphRetriever):
     def __init__(
         self,
         item_tower: FeatureTower,
-        dim: int = 64,
-        units: int = 128,
-        num_layers: int = 2,
-        num_neighbors: int = 10,
-        num_walks: int = 100,
-        length: int = 5,
-        restart: float = 0.3,
+        dim: WholeFrom1 = 64,
+        units: WholeFrom1 = 128,
+        num_layers: WholeFrom1 = 2,
+        num_neighbors: WholeFrom1 = 10,
+        num_walks: WholeFrom1 = 100,
+        length: WholeFrom1 = 5,
+        restart: ShareTo1 = 0.3,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
-        history_length: int = LENGTH,
+        history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
         layers = [{"item": PinSageConvolution(dim, units)} for _ in range(num_layers)]

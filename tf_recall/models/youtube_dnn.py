@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import ExampleAge, History, Id
 from tf_recall.features.base import Feature
-from tf_recall.features.pooling import MeanPooling
+from tf_recall.features.pooling import MeanPooling, Pooling
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import InBatch, Mixture, Uniform
@@ -61,11 +62,11 @@ class YouTubeDNN(Retriever):
 
     def __init__(
         self,
-        dim: int = 64,
-        units: Sequence[int] = (128,),
+        dim: WholeFrom1 = 64,
+        units: Sequence[WholeFrom1] = (128,),
         features: Sequence[Feature] | None = None,
-        length: int = LENGTH,
-        pooling: keras.layers.Layer | None = None,
+        length: WholeFrom1 = LENGTH,
+        pooling: Pooling | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,

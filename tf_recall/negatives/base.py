@@ -90,6 +90,8 @@ class Sampler(keras.layers.Layer):
 
     num_given = 0  # how many of the batch's `negatives` it reads
     from_batch = False  # whether it draws the items of a batch
+    other_rows_only = False  # whether it draws nothing but the other rows' items of the same batch
+    starts_empty = False  # whether it draws nothing in the first steps or epochs
     gives_own = False  # whether it draws some for each row alone, not shared
     stale = False  # whether all vectors are from earlier steps, so that they get no gradient
 

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ranges import Rate, Seed, WholeFrom1
+
 PRIME = 2**31 - 1  # above any row id; the product of two numbers below it fits an int64
 
 
@@ -142,10 +144,10 @@ class Streaming(Frequency):
 
     def __init__(
         self,
-        num_buckets: int = 2**20,
-        num_hashes: int = 2,
-        rate: float = 0.01,
-        seed: int = 0,
+        num_buckets: WholeFrom1 = 2**20,
+        num_hashes: WholeFrom1 = 2,
+        rate: Rate = 0.01,
+        seed: Seed = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)

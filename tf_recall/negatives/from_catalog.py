@@ -6,6 +6,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tf_recall.data.draws import unit
+from tf_recall.data.ranges import NumberFrom0, Seed, WholeFrom1
 from tf_recall.negatives.alias_table import alias_draw, alias_table
 from tf_recall.negatives.base import Batch, Candidates, Sampler, UniformShare
 from tf_recall.negatives.frequency import check_counts
@@ -22,7 +23,7 @@ class _FromCatalog(Sampler):
         ValueError: `num` is not positive.
     """
 
-    def __init__(self, num: int, seed: int = 0, **kwargs):
+    def __init__(self, num: WholeFrom1, seed: Seed = 0, **kwargs):
         super().__init__(**kwargs)
         if num < 1:
             raise ValueError(f"{type(self).__name__} must draw at least 1 item, not num={num}")
@@ -132,7 +133,7 @@ class Popularity(_FromCatalog):
         Distributions".
     """
 
-    def __init__(self, num: int, power: float = 0.75, seed: int = 0, **kwargs):
+    def __init__(self, num: WholeFrom1, power: NumberFrom0 = 0.75, seed: Seed = 0, **kwargs):
         super().__init__(num, seed, **kwargs)
         if not 0 <= power < np.inf:
             raise ValueError(f"power must be a number of at least 0, not {power}")

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import WholeFrom0, WholeFrom1
 from tf_recall.negatives.base import Batch, Candidates, Sampler, UniformShare
 from tf_recall.negatives.frequency import Counts
 
@@ -21,7 +22,7 @@ class HardSampler(Sampler):
 
     gives_own = True
 
-    def __init__(self, num: int = 1, **kwargs):
+    def __init__(self, num: WholeFrom1 = 1, **kwargs):
         super().__init__(**kwargs)
         if num < 1:
             raise ValueError(
@@ -110,7 +111,7 @@ class RankWindow(Given):
         Systems", section 3.3.
     """
 
-    def __init__(self, num: int = 1, low: int = 50, high: int = 200, **kwargs):
+    def __init__(self, num: WholeFrom1 = 1, low: WholeFrom0 = 50, high: WholeFrom1 = 200, **kwargs):
         super().__init__(num, **kwargs)
         if not 0 <= low < high:
             raise ValueError(f"the window must have 0 <= low < high, not low={low} and high={high}")
@@ -140,8 +141,9 @@ class HighestInBatch(HardSampler):
     """
 
     from_batch = True
+    other_rows_only = True
 
-    def __init__(self, num: int = 1, **kwargs):
+    def __init__(self, num: WholeFrom1 = 1, **kwargs):
         super().__init__(num, **kwargs)
         self.frequency = Counts()
 
@@ -195,7 +197,7 @@ class Curriculum(HardSampler):
         Systems", section 3.3.
     """
 
-    def __init__(self, hard: HardSampler, wait: int = 1, grow: int = 1, **kwargs):
+    def __init__(self, hard: HardSampler, wait: WholeFrom0 = 1, grow: WholeFrom1 = 1, **kwargs):
         super().__init__(hard.num, **kwargs)
         if wait < 0 or grow < 1:
             raise ValueError(f"wait must be at least 0 and grow at least 1, not {wait} and {grow}")
@@ -210,6 +212,14 @@ class Curriculum(HardSampler):
     @property
     def from_batch(self) -> bool:
         return self.hard.from_batch
+
+    @property
+    def other_rows_only(self) -> bool:
+        return self.hard.other_rows_only
+
+    @property
+    def starts_empty(self) -> bool:
+        return self.wait > 0 or self.hard.starts_empty
 
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None

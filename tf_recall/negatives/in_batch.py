@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import WholeFrom0, WholeFrom1
 from tf_recall.negatives.base import Batch, Candidates, Sampler
 from tf_recall.negatives.frequency import Counts, Frequency
 
@@ -69,6 +70,8 @@ class InBatch(_Positives):
         Recommendations", section 3.
     """
 
+    other_rows_only = True
+
     def draw(self, batch: Batch) -> list[Candidates]:
         if batch.training:
             self.frequency.update(batch.positives)
@@ -111,9 +114,16 @@ class CrossBatch(_Positives):
         section 3.2.
     """
 
+    starts_empty = True  # before the warm-up is over, and until something is in the cache
     stale = True
 
-    def __init__(self, size: int, warm_up: int = 100, frequency: Frequency | None = None, **kwargs):
+    def __init__(
+        self,
+        size: WholeFrom1,
+        warm_up: WholeFrom0 = 100,
+        frequency: Frequency | None = None,
+        **kwargs,
+    ):
         super().__init__(frequency, **kwargs)
         if size < 1 or warm_up < 0:
             raise ValueError(

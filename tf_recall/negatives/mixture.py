@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_recall.data.ranges import Filled, NumberAbove0
 from tf_recall.negatives.base import Batch, Candidates, Sampler
 from tf_recall.negatives.hard import HardSampler
 
@@ -30,7 +31,7 @@ class Mixture(Sampler):
         Recommendations", section 3.3.
     """
 
-    def __init__(self, samplers: list[Sampler], **kwargs):
+    def __init__(self, samplers: Filled[Sampler], **kwargs):
         super().__init__(**kwargs)
         if not samplers:
             raise ValueError("a mixture needs at least one sampler")
@@ -47,6 +48,14 @@ class Mixture(Sampler):
     @property
     def from_batch(self) -> bool:
         return any(sampler.from_batch for sampler in self.samplers)
+
+    @property
+    def other_rows_only(self) -> bool:
+        return all(sampler.other_rows_only for sampler in self.samplers)
+
+    @property
+    def starts_empty(self) -> bool:
+        return all(sampler.starts_empty for sampler in self.samplers)
 
     @property
     def stale(self) -> bool:
@@ -123,7 +132,7 @@ class EasyHard(Sampler):
 
     gives_own = True
 
-    def __init__(self, easy: Sampler, hard: HardSampler, ratio: float = 100, **kwargs):
+    def __init__(self, easy: Sampler, hard: HardSampler, ratio: NumberAbove0 = 100, **kwargs):
         super().__init__(**kwargs)
         if not 0 < ratio < float("inf"):
             raise ValueError(f"ratio must be a number above 0, not {ratio!r}")
@@ -142,6 +151,14 @@ class EasyHard(Sampler):
     @property
     def from_batch(self) -> bool:
         return self.easy.from_batch or self.hard.from_batch
+
+    @property
+    def other_rows_only(self) -> bool:
+        return self.easy.other_rows_only and self.hard.other_rows_only
+
+    @property
+    def starts_empty(self) -> bool:
+        return self.easy.starts_empty and self.hard.starts_empty
 
     def adapt(
         self, counts: np.ndarray, table: pd.DataFrame | None = None, dim: int | None = None

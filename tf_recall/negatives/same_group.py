@@ -7,6 +7,8 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.draws import unit
+from tf_recall.data.ranges import Column, Seed, WholeFrom1
+from tf_recall.features.bags import WHOLE, values_of
 from tf_recall.negatives.base import Batch, Candidates
 from tf_recall.negatives.frequency import check_counts
 from tf_recall.negatives.hard import HardSampler, own_vectors
@@ -30,7 +32,8 @@ class SameGroup(HardSampler):
         seed: same seed and step, same draws.
 
     Raises:
-        ValueError: at `adapt`, the side table does not have the column.
+        ValueError: at `adapt`, the side table does not have the column, or each item has a value of
+            its own there.
 
     Example:
         >>> EasyHard(InBatch(), SameGroup("genres", separator="|"))
@@ -40,7 +43,12 @@ class SameGroup(HardSampler):
     """
 
     def __init__(
-        self, column: str, num: int = 1, separator: str | None = None, seed: int = 0, **kwargs
+        self,
+        column: Column,
+        num: WholeFrom1 = 1,
+        separator: str | None = None,
+        seed: Seed = 0,
+        **kwargs,
     ):
         super().__init__(num, **kwargs)
         self.column = column
@@ -56,15 +64,21 @@ class SameGroup(HardSampler):
             raise ValueError(
                 f"SameGroup needs column {self.column!r} of the items; there are {known}"
             )
-        values = table[self.column].map(self._values).explode()
-        groups = 1 + pd.factorize(values)[0]  # group 0: items without a value
-        items = 1 + values.index.to_numpy()
+        lines, values = values_of(table[self.column], self.separator or WHOLE)
+        without = np.setdiff1d(np.arange(len(table)), lines)
+        items = 1 + np.concatenate([lines, without])
+        groups = np.zeros(len(items), np.int64)  # group 0: items without a value
+        groups[: len(lines)] = 1 + pd.factorize(values)[0]
         member = sparse.csr_array(
             (np.ones(len(items)), (items, groups)), shape=(len(counts), groups.max() + 1)
         )
         member.data[:] = 1  # a value twice counts once
         degree = member.sum(1)  # [V]
         size = member.sum(0)  # [G]
+        if len(size) and size.max() < 2:
+            raise ValueError(
+                f"SameGroup has no negatives: no two items share a value of {self.column!r}"
+            )
         share = counts / counts[1:].sum()
         picked = member.T @ (share / np.maximum(degree, 1))  # [G], P(g)
         mass = member @ (picked / np.maximum(size, 1))  # [V]
@@ -80,15 +94,6 @@ class SameGroup(HardSampler):
         self.item_offsets.assign(by_group.indptr)
         self.items.assign(by_group.indices)
         self.log_probability.assign(np.log(mass))
-
-    def _values(self, value):
-        if isinstance(value, list | tuple | set | np.ndarray):
-            return list(value)
-        if pd.isna(value) or value == "":
-            return [None]
-        if not self.separator:
-            return [value]
-        return [part.strip() for part in value.split(self.separator) if part.strip()]
 
     def _draw(self, batch, num):
         shape = [batch.size, num]

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom0, WholeFrom1
 from tf_recall.positives.user_item import UserItem, pasts
 
 
@@ -33,10 +34,10 @@ class NextItem(UserItem):
 
     def __init__(
         self,
-        alpha: float | None = None,
-        where: str | None = None,
-        per_user: int | None = None,
-        min_history: int = 1,
+        alpha: NumberAbove0 | None = None,
+        where: Column | None = None,
+        per_user: WholeFrom1 | None = None,
+        min_history: WholeFrom0 = 1,
     ) -> None:
         super().__init__(alpha, where)
         if per_user is not None and not per_user > 0:

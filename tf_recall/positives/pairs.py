@@ -5,6 +5,7 @@ import numpy as np
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import WholeTo1000
 from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.data.stepwise import StepBatches
 from tf_recall.features.needs import Needs
@@ -27,7 +28,7 @@ class ItemPairs(Positives):
         window: how many positions away the other item may be.
 
     Raises:
-        ValueError: an argument out of range; at `batches`, no session has two items.
+        ValueError: an argument out of range; at `batches`, no session has two items that differ.
 
     Example:
         >>> model = PinSage(items, positives=ItemPairs(ByGap(1800), window=2))
@@ -38,7 +39,7 @@ class ItemPairs(Positives):
 
     query = "item"
 
-    def __init__(self, sessions: Recipe | None = None, window: int = 1) -> None:
+    def __init__(self, sessions: Recipe | None = None, window: WholeTo1000 = 1) -> None:
         check_whole(window=window)
         self.sessions = ByUser() if sessions is None else sessions
         self.window = window
@@ -54,8 +55,10 @@ class ItemPairs(Positives):
         before = np.minimum(position, self.window).astype(np.int32)
         behind = np.minimum(left, self.window).astype(np.int32)
         at = np.flatnonzero(before + behind)
-        if not len(at):
-            raise ValueError("There is no pair to train on: no session has two items.")
+        # a session of one item, repeated, has pairs of weight 0 only
+        other = (items[1:] != items[:-1]) & (behind[:-1] > 0)
+        if not other.any():
+            raise ValueError("There is no pair to train on: no session has two items that differ.")
 
         def draw(part, rng):
             at = part["at"]
@@ -99,7 +102,7 @@ class WalkPairs(Positives):
         length: steps of a walk.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range; at `batches`, no node has an edge.
 
     Example:
         >>> model = GraphSAGE(users, items, positives=WalkPairs(num_walks=10, length=5))
@@ -111,7 +114,7 @@ class WalkPairs(Positives):
     query = None
     walks = True
 
-    def __init__(self, num_walks: int = 10, length: int = 5) -> None:
+    def __init__(self, num_walks: WholeTo1000 = 10, length: WholeTo1000 = 5) -> None:
         check_whole(num_walks=num_walks, length=length)
         self.num_walks = num_walks
         self.length = length
@@ -122,6 +125,8 @@ class WalkPairs(Positives):
         graph = needs.graph
         start = needs.query
         starts = np.flatnonzero(graph.over(start)[1].degrees).astype(np.int32)
+        if not len(starts):
+            raise ValueError(f"There is no pair to train on: no {start} of the graph has an edge.")
 
         def draw(part, rng):
             node = part["start"]

@@ -1,14 +1,19 @@
 """Training batches of centers and contexts, made from sequences of items block by block."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tf_recall.data.batches import at_most, check_batch_size
+
 if TYPE_CHECKING:
     import tensorflow as tf
+
+logger = logging.getLogger("tf_recall")
 
 BLOCK_EVENTS = 2**17  # read at a time; their segments are shuffled together
 # centers in a segment: many enough that the positions beside them cost little
@@ -52,7 +57,7 @@ class Stream:
         expand: from a `Block` and the generator to its rows in random order, in parts, each as
             `windows.segments` returns it.
         batch_size: centers in a batch, rounded down to whole segments, at least one and at most an
-            epoch's.
+            epoch's; a warning says where it is another number.
         seed: same seed, same batches.
 
     Batches:
@@ -70,13 +75,16 @@ class Stream:
         batch_size: int,
         seed: int = 0,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        check_batch_size(batch_size)
         self._blocks = blocks
         self._expand = expand
         self.seed = seed
         self.num_events, num_rows, self._empty = self._dry_run()
-        self._rows = min(max(1, int(batch_size) // SIZE), num_rows)  # in a batch
+        if batch_size < SIZE:
+            logger.warning(
+                "a batch has %d centers, a segment, not the %d of batch_size", SIZE, batch_size
+            )
+        self._rows = at_most(max(1, int(batch_size) // SIZE), num_rows, "segments")  # in a batch
         self.batch_size = self._rows * SIZE
         self.steps_per_epoch = num_rows // self._rows
 
@@ -113,7 +121,8 @@ class Stream:
         options = tf.data.Options()
         # there is nothing to tune, and its thread delays the end of `fit` by seconds
         options.autotune.enabled = False
-        return batches.skip(skipped).prefetch(4).with_options(options)
+        batches = batches.skip(skipped).prefetch(4).with_options(options)
+        return batches.repeat()  # known to have no end: `fit` then asks for `steps_per_epoch`
 
     def _dry_run(self):
         """Events and rows of an epoch, by its first blocks, and columns without rows."""

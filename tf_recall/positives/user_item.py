@@ -7,6 +7,7 @@ from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog, times_of
 from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.stepwise import StepBatches
 from tf_recall.data.tables import flags
 from tf_recall.features.needs import Needs
@@ -29,7 +30,9 @@ class UserItem(Positives):
 
     Raises:
         ValueError: `alpha` is not above 0; at `batches`, the log lacks the column, or it is no
-            number, or true nowhere.
+            number, or true nowhere; or nothing can be learned: the catalog knows none of the users
+            or items, all weights are 0, all histories are empty, or no negative that the log names
+            is another item.
 
     Example:
         >>> model = TwoTower(query_tower, item_tower, positives=UserItem(alpha=1e-3))
@@ -37,7 +40,7 @@ class UserItem(Positives):
 
     gives_history = True
 
-    def __init__(self, alpha: float | None = None, where: str | None = None):
+    def __init__(self, alpha: NumberAbove0 | None = None, where: Column | None = None):
         check_alpha(alpha)
         self.alpha = alpha
         self.where = where
@@ -64,9 +67,11 @@ class UserItem(Positives):
             histories, past = pasts(train, catalog)
             columns["past"] = past if lines is None else _select(past, lines)
         known = columns["item"]["item"] > 0
+        _check_known(columns, known)
         if not known.all():
             columns = _select(columns, known)
             keep = None if keep is None else keep[known]
+        check_learnable(columns)
         if not needs.history:
             return Batches(columns, batch_size, seed, keep=keep)
 
@@ -122,6 +127,55 @@ def user_item(interactions: Interactions, catalog: Catalog, needs: Needs) -> dic
     """
     columns = _columns(interactions, catalog, needs)
     return _select(columns, columns["item"]["item"] > 0)
+
+
+def check_learnable(columns: dict) -> None:
+    """Checks that the columns of training batches hold something to learn from.
+
+    Args:
+        columns: as `user_item` returns them, with `"past"` where rows have histories.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0; all histories are empty; or no
+            row names a negative other than its positive.
+    """
+    weight = columns.get("weight")
+    if weight is not None:
+        bad = weight[~(np.isfinite(weight) & (weight >= 0))]
+        if len(bad):
+            raise ValueError(
+                f"column 'weight' must hold finite numbers, 0 or more; {len(bad)} are not, such as "
+                f"{bad[0]}"
+            )
+        if not weight.any():
+            raise ValueError("there is nothing to learn: all weights of the positives are 0")
+    past = columns.get("past")
+    if past is not None and (past["cut"] == past["begin"]).all():
+        raise ValueError(
+            "there is nothing to learn from histories: no positive has an earlier event of its "
+            "user. Look at the timestamps, or take a query tower without histories"
+        )
+    negatives = columns.get("negatives")
+    if negatives is not None:
+        others = (negatives > 0) & (negatives != columns["item"]["item"][:, None])
+        if not others.any():
+            raise ValueError(
+                "there is nothing to learn from column 'negatives': no row names an item of the "
+                "catalog other than its positive"
+            )
+
+
+def _check_known(columns, known):
+    if not known.any():
+        raise ValueError(
+            f"there is no positive to learn from: the catalog knows none of the {len(known)} "
+            "interactions' items; take Catalog.fit(train) of the same train"
+        )
+    if not columns["query"]["user"].any():
+        raise ValueError(
+            f"there is no positive to learn from: the catalog knows none of the {len(known)} "
+            "interactions' users; take Catalog.fit(train) of the same train"
+        )
 
 
 def pasts(train: Interactions, catalog: Catalog) -> tuple[Histories, dict[str, np.ndarray]]:

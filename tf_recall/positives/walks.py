@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from tf_recall.data.ranges import NumberAbove0, WholeTo1000
 from tf_recall.data.sessions import Recipe
 from tf_recall.graph.csr import Graph
 from tf_recall.positives.stream import Block
@@ -45,10 +46,10 @@ class Walks(Windows):
     def __init__(
         self,
         sessions: Recipe | None = None,
-        num_walks: int = 10,
-        length: int = 10,
-        window: int = 5,
-        alpha: float | None = None,
+        num_walks: WholeTo1000 = 10,
+        length: WholeTo1000 = 10,
+        window: WholeTo1000 = 5,
+        alpha: NumberAbove0 | None = None,
     ) -> None:
         super().__init__(sessions, window, alpha)
         check_whole(num_walks=num_walks, length=length)

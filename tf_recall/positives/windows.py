@@ -9,6 +9,7 @@ import numpy as np
 import tf_recall.positives.stream as stream
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import NumberAbove0, WholeTo1000
 from tf_recall.data.sessions import ByUser, Recipe, Sessions
 from tf_recall.features.needs import Needs
 from tf_recall.positives.base import Positives
@@ -59,7 +60,10 @@ class Windows(Positives):
     windows = True
 
     def __init__(
-        self, sessions: Recipe | None = None, window: int = 5, alpha: float | None = None
+        self,
+        sessions: Recipe | None = None,
+        window: WholeTo1000 = 5,
+        alpha: NumberAbove0 | None = None,
     ) -> None:
         check_whole(window=window)
         check_alpha(alpha)

@@ -1,11 +1,35 @@
-"""Python values to arrays: a request's arguments become the batch that an endpoint takes."""
+"""Python values to arrays: the one parser of what a request holds.
+
+A request comes from Python or from JSON. Each argument has one of these forms; everything else is
+refused by a sentence, so that nothing is read as what it is not.
+
+    a list      a list, tuple or range; a NumPy array; a pandas, polars or Arrow column, in its
+                order, whatever its index; an eager tensor. Never text, a mapping, a generator
+    an id       text (str, or bytes in UTF-8), or a whole number, as in the training data; a whole
+                float too, which pandas makes of integers with gaps
+
+    user_id, item_id          an id, or a flat list of ids, one for each row; a missing one (None,
+                              NaN, "", -1) is unknown
+    exclude, allow, history   a flat list of ids for all rows, or a list of ids for each row, be it
+                              a 2-d array; a set too, but not as a history, which has an order. ""
+                              and -1 are padding and count for nothing; None and NaN are refused
+    exclude_seen              True or False, or a list of them, one for each row
+    a column of text          a value, or a list of them, one for each row: text, a number, a bool,
+                              a date; None, NaN and "" are missing
+    a column of numbers       the same; text is read as a number, a date as seconds since 1970. What
+                              float32 cannot hold (1e40, infinity) is missing
+    a column of vectors       a list of D numbers, or one for each row, be it a 2-d array; None is
+                              missing, and so is a vector that lacks a number
+"""
+
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
-from tf_recall.data.values import to_number, to_text
+from tf_recall.data.ids import MISSING
+from tf_recall.recommend.columns import flags, numbers, texts, vectors
+from tf_recall.recommend.id_lists import item_lists, row_ids
 
 
 def batch(
@@ -20,18 +44,19 @@ def batch(
     Args:
         inputs: what the endpoint takes, by name.
         key: the input that sets the size of the batch, "user_id" or "item_id".
-        given: values by input name; None for not given.
+        given: values by input name, in the forms that this module lists; None for not given.
         name: what the endpoint is called in an error.
 
     Raises:
-        ValueError: an input that the endpoint does not have, or a length that is not the batch's.
-        TypeError: ids of the wrong type.
+        ValueError: an input that the endpoint does not have, a length that is not the batch's, a
+            missing id in a list, text that is not Unicode, no number where one is needed.
+        TypeError: a value of another form, ids of the wrong type.
     """
     if unknown := sorted(each for each in set(given) - set(inputs) if given[each] is not None):
         raise ValueError(
             f"{name} takes no {', '.join(unknown)}; it takes {', '.join(sorted(inputs))}"
         )
-    ids = _ids(key, given[key], inputs[key].dtype).reshape(-1)
+    ids = row_ids(key, given[key], inputs[key].dtype)
     others = {each: spec for each, spec in inputs.items() if each != key}
     arrays = {each: _array(each, spec, given.get(each), len(ids)) for each, spec in others.items()}
     return {key: ids, **arrays}
@@ -45,68 +70,24 @@ def is_list(spec: tf.TensorSpec) -> bool:
     return spec.shape.rank == 2 and spec.shape[1] is None
 
 
-def _array(name: str, spec: tf.TensorSpec, value, rows: int) -> np.ndarray:
+def _array(name: str, spec: tf.TensorSpec, value: Any, rows: int) -> np.ndarray:
     if value is None:
-        nothing = {tf.string: "", tf.bool: False}.get(
-            spec.dtype, np.nan if spec.dtype.is_floating else -1
-        )
-        shape = (rows, *(size or 0 for size in spec.shape[1:]))
-        return np.full(
-            shape, nothing, object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
-        )
+        return _padding(spec, rows)
     if is_list(spec):
-        return _lists(name, value, spec.dtype, rows)
+        return item_lists(name, value, spec.dtype, rows)
+    if spec.dtype == tf.bool:
+        return flags(name, value, rows)
+    if spec.dtype == tf.string:
+        return texts(name, value, rows)
     if spec.shape.rank > 1:
-        column = np.asarray(list(value), spec.dtype.as_numpy_dtype)
-        single = column.ndim < spec.shape.rank
+        return vectors(name, value, rows, spec.shape[1]).astype(spec.dtype.as_numpy_dtype)
+    return numbers(name, value, rows).astype(spec.dtype.as_numpy_dtype)
+
+
+def _padding(spec, rows):
+    if spec.dtype.is_floating:
+        nothing = np.nan
     else:
-        single = np.ndim(value) == 0
-        column = pd.Series([value] if single else value)
-        if spec.dtype == tf.string:
-            column = to_text(column)
-        elif spec.dtype == tf.bool:
-            column = column.to_numpy(bool)
-        else:
-            column = to_number(column, name).astype(spec.dtype.as_numpy_dtype)
-        column = column[0] if single else column
-    shape = (rows, *spec.shape[1:])
-    if np.shape(column) != (shape[1:] if single else shape):
-        raise ValueError(
-            f"{name} must hold one value, or one for each of the {rows} rows; got "
-            f"{np.shape(column)}"
-        )
-    return np.broadcast_to(column, shape)
-
-
-def _ids(name: str, values, dtype: tf.DType) -> np.ndarray:
-    ids = raw_ids(values, name)
-    if is_missing(ids).all():
-        return np.full(ids.shape, MISSING[dtype.name], object if dtype == tf.string else np.int64)
-    if kind_of(ids) != dtype.name:
-        raise TypeError(
-            f"{name} must hold {dtype.name} ids, as the training data did; got "
-            f"{ids.ravel()[:3].tolist()}"
-        )
-    return ids
-
-
-def _lists(name: str, values, dtype: tf.DType, rows: int) -> np.ndarray:
-    """A list of ids per row, or one for all, as `[rows, longest]`, padded."""
-    if np.ndim(values) == 0 if isinstance(values, (str, bytes)) else not np.iterable(values):
-        raise TypeError(
-            f"{name} must be a list of ids, or a list of such lists, one per row; got {values!r}"
-        )
-    lists = list(values)
-    if not any(isinstance(one, (list, tuple, set, np.ndarray, pd.Series)) for one in lists):
-        lists = [lists] * rows
-    if len(lists) != rows:
-        raise ValueError(f"{name} must have one list for each of the {rows} rows, got {len(lists)}")
-    lists = [_ids(name, list(one), dtype) for one in lists]
-    padded = np.full(
-        (rows, max(map(len, lists), default=0)),
-        MISSING[dtype.name],
-        lists[0].dtype if lists else object,
-    )
-    for row, ids in zip(padded, lists, strict=True):
-        row[: len(ids)] = ids
-    return padded
+        nothing = False if spec.dtype == tf.bool else MISSING[spec.dtype.name]
+    shape = (rows, *(size or 0 for size in spec.shape[1:]))
+    return np.full(shape, nothing, object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.recommend.request import Request, check_k
+from tf_recall.recommend.id_lists import row_ids
+from tf_recall.recommend.request import Request, check_k, check_num
 
 
 class Recommender:
@@ -82,6 +83,9 @@ class Recommender:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items for each user, as raw ids.
 
+        `recommend/arrays.py` lists the forms that arguments may have. Which of their ids are
+        unknown, `request_for_users(...).unknown()` tells.
+
         Args:
             user_id: raw ids `[B]`, or one. Of an unknown user nothing is known but what the request
                 brings.
@@ -103,8 +107,9 @@ class Recommender:
 
         Raises:
             ValueError: k beyond `k_max`, an argument that the recommender does not take, lengths
-                that differ, a recommender that answers items alone.
-            TypeError: integer ids where strings were trained on, or the reverse.
+                that differ, a recommender that answers items alone, scores that are NaN.
+            TypeError: integer ids where strings were trained on, or the reverse; an argument of
+                another form.
         """
         given = {"exclude": exclude, "allow": allow, "history": history, **context}
         items, score = self._checked(
@@ -151,6 +156,7 @@ class Recommender:
         parsed = self.request_for_users(user_id, **request)
         check_k(k, self.k_max)
         items, score, ranks = self._ranked(parsed, k)
+        _check_scores(score)
         return self._as_ids(items), score, ranks
 
     def similar(
@@ -160,18 +166,23 @@ class Recommender:
 
         Args:
             item_id: raw ids `[B]`, or one. Of an unknown item nothing is known but the features
-                given.
+                given; without any it has an empty row, and where all items are such they are
+                refused.
             k, exclude, allow: as for `recommend`.
             **context: raw values `[B]` by column of `item_columns`, or one for all. They override
                 what is stored of a known item.
 
-        Returns and raises as `recommend`.
+        Returns: as `recommend`.
+
+        Raises:
+            ValueError: as `recommend`; all items are unknown, and the request brings no feature.
+            TypeError: as `recommend`.
         """
-        self._refuse_unless(self.answers_items, "users, not items")
-        given = {"exclude": exclude, "allow": allow, **context}
-        request = Request.parse(self, "item_id", item_id, given)
+        request = self.request_for_items(item_id, exclude=exclude, allow=allow, **context)
         check_k(k, self.k_max)
         items, score = self._similar(request, k)
+        _check_scores(score)
+        self._refuse_unknown(request, score)
         return self._as_ids(items), score
 
     def explain(
@@ -200,12 +211,14 @@ class Recommender:
             "reasons": [...]}, ...]`. Empty where nothing speaks for the item.
 
         Raises:
-            ValueError: an unknown item; a recommender that does not explain.
+            ValueError: an unknown item, a num below 1, a recommender that does not explain.
+            TypeError: as `recommend`.
         """
         self._refuse_unless(self.explains, "without explanations")
         given = {"exclude": exclude, "allow": allow, "history": history, **context}
         request = self.request_for_users([user_id], exclude_seen=exclude_seen, **given)
-        return self.answer_reasons(request, self.catalog.known_item(item_id), num)
+        item = row_ids("item_id", [item_id], tf.as_dtype(self.id_types["item_id"]))[0]
+        return self.answer_reasons(request, self.catalog.known_item(item), num)
 
     def request_for_users(
         self, user_id: Any, *, exclude_seen: bool | Sequence[bool] | np.ndarray = False, **given
@@ -214,6 +227,26 @@ class Recommender:
         self._refuse_unless(self.answers_users, "items, not users")
         asked = None if exclude_seen is False else exclude_seen
         return Request.parse(self, "user_id", user_id, {"exclude_seen": asked, **given})
+
+    def request_for_items(self, item_id: Any, **given) -> Request:
+        """The arguments of `similar`, parsed and checked."""
+        self._refuse_unless(self.answers_items, "users, not items")
+        return Request.parse(self, "item_id", item_id, given)
+
+    def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
+        """Which users or items the recommender knows.
+
+        Args:
+            key: "user_id" or "item_id".
+            ids: raw ids `[n]`.
+
+        Returns:
+            bool `[n]`; None where it cannot tell, as of users where an export lacks its model.
+        """
+        if self.catalog is None:
+            return None
+        side = self.catalog.users if key == "user_id" else self.catalog.items
+        return side.encode(ids) > 0
 
     def answer_rows(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         """`recommend_rows` of a parsed request: what a merge asks of its channels."""
@@ -225,6 +258,7 @@ class Recommender:
 
         Empty where the recommender does not explain.
         """
+        check_num(num)
         return self._explain(request, item, num) if self.explains else []
 
     def inputs_of(self, key: str) -> dict[str, tf.TensorSpec]:
@@ -263,8 +297,27 @@ class Recommender:
 
     def _checked(self, request, k):
         check_k(k, self.k_max)
-        return self._recommend(request, k)
+        items, score = self._recommend(request, k)
+        _check_scores(score)
+        return items, score
+
+    def _refuse_unknown(self, request, score):
+        """Refuses a request of items of none of which anything is known."""
+        if not len(request) or (score[:, 0] > -np.inf).any() or request.described.any():
+            return
+        known = self.knows("item_id", request.ids)
+        if known is not None and not known.any():
+            some = ", ".join(map(repr, dict.fromkeys(request.ids[:3].tolist())))
+            raise ValueError(f"item {some} is unknown, and the request brings no feature of it")
 
     def _refuse_unless(self, does: bool, what: str) -> None:
         if not does:
             raise ValueError(f"{type(self).__name__} answers {what}")
+
+
+def _check_scores(score):
+    """Refuses NaN, in whose order nothing can be said of items."""
+    if np.isnan(score).any():
+        raise ValueError(
+            "the scores are NaN: the model has diverged, or a feature of the request is NaN"
+        )

@@ -16,12 +16,12 @@ def left_out(request: Request) -> tuple[np.ndarray, np.ndarray]:
         distinct.
     """
     wanted = request.exclude_seen
-    pairs = [
+    parts = [
         seen_pairs(request.catalog.seen, np.where(wanted, request.rows, 0)),
         flat(request.exclude),
         flat(np.where(wanted[:, None], request.history, 0)),
     ]
-    pair = np.concatenate([_pairs(position, rows) for position, rows in pairs])
+    pair = np.concatenate([pairs(position, rows) for position, rows in parts])
     pair = np.sort(pair, kind="stable")  # sorted and distinct, sooner than np.unique
     pair = pair[np.diff(pair, prepend=-1) > 0]
     return pair >> 32, pair & 0xFFFFFFFF
@@ -38,14 +38,14 @@ class Filter:
     """
 
     def __init__(self, request: Request):
-        self._left_out = _pairs(*left_out(request))
-        self._allowed = np.unique(_pairs(*flat(request.allow)))
+        self._left_out = pairs(*left_out(request))
+        self._allowed = np.unique(pairs(*flat(request.allow)))
         self._restricted = request.restricted
 
     def __call__(self, position: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        pair = _pairs(position, rows)
-        allowed = _among(pair, self._allowed) | ~self._restricted[position]
-        return allowed & ~_among(pair, self._left_out)
+        pair = pairs(position, rows)
+        allowed = among(pair, self._allowed) | ~self._restricted[position]
+        return allowed & ~among(pair, self._left_out)
 
 
 def seen_pairs(seen: Seen, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,12 +67,12 @@ def flat(lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return position, lists[lists > 0]
 
 
-def _pairs(position, rows):
-    """A position and a row as one number."""
+def pairs(position: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A position and a row as one number, int64."""
     return np.asarray(position, np.int64) << 32 | np.asarray(rows, np.int64)
 
 
-def _among(values, rising):
+def among(values: np.ndarray, rising: np.ndarray) -> np.ndarray:
     """Which of the values are among others, which rise."""
     if not len(rising):
         return np.zeros(values.shape, bool)

@@ -3,10 +3,13 @@
 The column is one of the item table.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.likes import decay
+from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.values import column_of
 from tf_recall.recommend.filters import left_out
 from tf_recall.recommend.sparse import SparseChannel
@@ -40,6 +43,10 @@ class Ranking(SparseChannel):
     def load(self, directory, catalog):
         """As `SparseChannel.load`."""
         super().load(directory, catalog)
+        listed = self.order[self.order != 0]
+        within = (listed > 0) & (listed < len(self.order))
+        if not within.all() or len(np.unique(listed)) < len(listed) or self.order[-1] != 0:
+            raise ValueError(f"{Path(directory) / 'order.npy'} is damaged: it is no order of items")
         self._set(self.order)
         return self
 
@@ -157,7 +164,7 @@ class Trending(Ranking):
 
     kind = "trending"
 
-    def __init__(self, half_life: float = 7):
+    def __init__(self, half_life: NumberAbove0 = 7):
         if not half_life > 0:
             raise ValueError(f"half_life is a number of days above 0, got {half_life!r}")
         self.half_life = half_life
@@ -184,7 +191,7 @@ class Recent(Ranking):
 
     kind = "recent"
 
-    def __init__(self, column: str | None = None):
+    def __init__(self, column: Column | None = None):
         self.column = column
 
     def values(self, train):
@@ -222,7 +229,7 @@ class Operational(Ranking):
 
     kind = "operational"
 
-    def __init__(self, column: str):
+    def __init__(self, column: Column):
         self.column = column
 
     def values(self, train):

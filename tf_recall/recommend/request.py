@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import MISSING
 from tf_recall.recommend.arrays import batch
+from tf_recall.recommend.forms import shown
 
 
 class Request:
@@ -77,6 +79,33 @@ class Request:
         return (self.arrays["allow"] != self._missing).any(axis=1)
 
     @property
+    def described(self) -> np.ndarray:
+        """`[B]` bool, whether the request brings a feature of the user, or item."""
+        of_users = self.key == "user_id"
+        columns = self._recommender.query_columns if of_users else self._recommender.item_columns
+        described = np.zeros(len(self), bool)
+        for name in columns:
+            array = self.arrays[name]
+            given = array != "" if array.dtype == object else ~np.isnan(array)
+            described |= given if given.ndim == 1 else given.all(axis=1)
+        return described
+
+    def unknown(self) -> dict[str, list]:
+        """The ids that the recommender does not know: by argument, each once, without padding.
+
+        Arguments of known ids alone are not in it, nor those of which it cannot tell.
+        """
+        found = {}
+        for name in (self.key, "exclude", "allow", "history"):
+            key = self.key if name == self.key else "item_id"
+            ids = pd.unique(self.arrays.get(name, np.empty(0, object)).ravel())
+            ids = ids[ids != MISSING[self._recommender.id_types[key]]]
+            known = self._recommender.knows(key, ids) if len(ids) else None
+            if known is not None and not known.all():
+                found[name] = ids[~known].tolist()
+        return found
+
+    @property
     def exclude_seen(self) -> np.ndarray:
         return self.arrays.get("exclude_seen", np.zeros(len(self), bool))
 
@@ -118,7 +147,22 @@ def check_k(k: int, k_max: int) -> None:
     Raises:
         ValueError: k is no whole number from 1 to k_max.
     """
-    if not isinstance(k, (int, np.integer)) or not 1 <= k <= k_max:
+    if not _whole(k) or not 1 <= k <= k_max:
         raise ValueError(
-            f"k must be a whole number from 1 to {k_max}, the most items in one answer; got {k!r}"
+            f"k must be a whole number from 1 to {k_max}, the most items in one answer; got "
+            f"{shown(k)}"
         )
+
+
+def check_num(num: int) -> None:
+    """Refuses a number of reasons that is none.
+
+    Raises:
+        ValueError: num is no whole number from 1 on.
+    """
+    if not _whole(num) or num < 1:
+        raise ValueError(f"num must be a whole number of at least 1; got {shown(num)}")
+
+
+def _whole(value):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.timedelta64))

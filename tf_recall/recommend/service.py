@@ -175,11 +175,28 @@ class Service(EmbeddingRecommender):
         return self._nearest(self._query_vectors(inputs), own, inputs, k)
 
     def _similar_items(self, inputs, k):
-        """Item rows and scores, `[B, k]` each, for the inputs of similar_items."""
+        """Item rows and scores, `[B, k]` each, for the inputs of similar_items.
+
+        An item of which nothing is known has none: neither a row nor a feature in the request.
+        """
         vectors = self._item_vectors(inputs)
         query = self.item_tower.as_query(vectors)
-        own = self.catalog.items.lookup(inputs["item_id"])[:, None]  # [B, 1]
-        return self._nearest(query, own, inputs, k)
+        own = self.catalog.items.lookup(inputs["item_id"])  # [B]
+        rows, score = self._nearest(query, own[:, None], inputs, k)
+        something = ((own > 0) | self._described(inputs))[:, None]
+        return tf.where(something, rows, 0), tf.where(something, score, -np.inf)
+
+    def _described(self, inputs):
+        """`[B]` bool, as `Request.described`, of the inputs of similar_items."""
+        described = tf.zeros_like(inputs["item_id"], tf.bool)
+        for name, spec in self.item_tower.raw_columns.items():
+            value = inputs[name]
+            if spec.dtype == tf.string:
+                given = value != ""
+            else:
+                given = tf.math.is_finite(tf.cast(value, tf.float32))
+            described |= given if spec.shape.rank == 1 else tf.reduce_all(given, axis=1)
+        return described
 
     def _nearest(self, query, own, inputs, k):
         """The best k rows and their scores, within the request's lists and without the rows `own`

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ from scipy import sparse
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.npy import read_array
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.explanations import largest_shares
-from tf_recall.recommend.filters import flat, left_out
+from tf_recall.recommend.filters import among, flat, left_out, pairs
 from tf_recall.recommend.products import first, together, top_changed, top_in_order
 
 BLOCK = 4096  # users answered at once
@@ -76,14 +76,8 @@ class SparseChannel(Recommender):
         self._forget(catalog)
         for name in self.arrays:
             path = Path(directory) / f"{name}.npy"
-            read = np.load if path.exists() else sparse.load_npz
-            path = path if path.exists() else path.with_suffix(".npz")
-            try:
-                setattr(self, name, read(path))
-            except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                raise ValueError(f"{path} is damaged: {error}") from None
+            known = read_array(path, "if") if path.exists() else _read(path.with_suffix(".npz"))
+            setattr(self, name, known)
         note = Path(directory) / IDENTITY
         try:
             known = json.loads(note.read_text())
@@ -173,12 +167,24 @@ class SparseChannel(Recommender):
 
     def _among(self, left, allow):
         """The items of positive score among those allowed, `[B, item rows]` CSR, best first."""
-        allowed = _indicator(*flat(allow), (len(allow), self.right.shape[1]))
+        allowed = np.unique(pairs(*flat(allow)))
 
         def only_allowed(values, row, column):
-            return np.where(np.asarray(allowed[row, column]).ravel() > 0, values, 0)
+            return np.where(among(pairs(row, column), allowed), values, 0)
 
         return top_changed(left, self._with_filter, max(1, allow.shape[1]), only_allowed)
+
+
+def _read(path):
+    """A sparse matrix, in which every index leads to a row: compiled code follows them."""
+    try:
+        matrix = sparse.load_npz(path)
+        matrix.check_format(full_check=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what a damaged archive gives may be anything
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    return matrix
 
 
 def padded(best: sparse.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,10 @@ from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
-from tf_recall.retrievers.distribution import ReplicatedModel, gather, rank
-from tf_recall.retrievers.optimizers import SparseAdagrad, check_each_occurrence
+from tf_recall.retrievers.distribution import gather, rank
+from tf_recall.retrievers.fitting import FittedModel
+from tf_recall.retrievers.learnable import check_batches, check_catalog
+from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
 from tf_recall.retrievers.parts import deserialized, serialized
 from tf_recall.retrievers.vectors import Encoded
@@ -32,7 +34,7 @@ BLOCK = 8192  # items encoded at once
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Retriever(ReplicatedModel):
+class Retriever(FittedModel):
     """A Keras model of positives, negatives, a query tower, an item tower and a loss.
 
     A training step is the same for every model: encode the batch, draw negatives, get their
@@ -85,9 +87,6 @@ class Retriever(ReplicatedModel):
         self.item_tower = item_tower
         self.loss_fn = loss
         self.temperature = loss.temperature  # tracked here: it may hold a weight
-        self.epoch = self.add_weight(
-            name="epoch", shape=(), dtype="int32", initializer="zeros", trainable=False
-        )
         check_positives(self)
         check_loss(self)
 
@@ -103,9 +102,11 @@ class Retriever(ReplicatedModel):
             catalog: `Catalog.fit(train)`.
 
         Raises:
-            ValueError: it was adapted before, or a tower lacks a column.
+            ValueError: it was adapted before, or a tower lacks a column; or no negative could ever
+                differ from its positive, such as in a catalog of one item.
         """
         counted = catalog.with_counts(self.positives.counts(train, catalog))
+        check_catalog(self, counted)
         # an item of a history is trained, whether or not it is a positive
         self._adapt_towers(train, catalog if self.needs().history else counted)
         self._adapt_negatives(counted)
@@ -124,22 +125,19 @@ class Retriever(ReplicatedModel):
             seed: same seed, same batches.
 
         Raises:
-            ValueError: the model is not adapted, or on another catalog; or as the positives'
-                `batches`.
+            ValueError: the model is not adapted, or on another catalog; a batch has one row alone
+                and negatives are those of the other rows; or as the positives' `batches`.
         """
         if not self.built:
             raise ValueError("call adapt(train, catalog) before batches(train, catalog)")
         check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog.identity)
-        return self.positives.batches(train, catalog, self.needs(), batch_size, seed)
+        batches = self.positives.batches(train, catalog, self.needs(), batch_size, seed)
+        check_batches(self, batches)
+        return batches
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of a model that is compiled without one."""
         return SparseAdagrad(0.1)
-
-    def compile(self, optimizer=None, **kwargs) -> None:
-        """As `keras.Model.compile`; the model has an optimizer that suits it, and its own loss."""
-        super().compile(optimizer or self.default_optimizer(), **kwargs)
-        check_each_occurrence(self.optimizer)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -166,7 +164,7 @@ class Retriever(ReplicatedModel):
         self.check_replicas(rows)
         query = self.query_tower(batch["query"], training=training)  # [B, D]
         embed = functools.partial(self._embed, training=training)
-        return self._pairs(query, rows, embed, batch.get("weight"), self._step())
+        return self._pairs(query, rows, embed, batch.get("weight"), self.step.value)
 
     def end_step(self) -> None:
         """Ends a training step: the next one makes new random draws."""
@@ -192,11 +190,8 @@ class Retriever(ReplicatedModel):
             loss = encoded.loss(candidates=candidates, log_q=log_q)
         if training:
             self.end_step()
+            self.step.assign_add(1)
         return loss
-
-    def fit(self, *args, callbacks=None, **kwargs) -> keras.callbacks.History:
-        """As `keras.Model.fit`; `epoch` counts the epochs, for negatives that depend on it."""
-        return super().fit(*args, callbacks=[_Epochs(), *(callbacks or [])], **kwargs)
 
     def train(
         self,
@@ -209,7 +204,7 @@ class Retriever(ReplicatedModel):
         """Trains the compiled model on the training part: makes batches and calls `fit`.
 
         A model that is fitted in another way, such as by sweeps, overrides this. Training continues
-        from the optimizer's iteration, so that an interrupted run ends like an uninterrupted one.
+        from the model's `step`, so that an interrupted run ends like an uninterrupted one.
 
         Args:
             train: the training `Interactions`.
@@ -220,7 +215,7 @@ class Retriever(ReplicatedModel):
         """
         batches = self.batches(train, catalog, settings.batch_size, settings.seed)
         return self.fit(
-            batches.dataset(int(self.optimizer.iterations.numpy())),
+            batches.dataset(int(self.step.numpy())),
             steps_per_epoch=batches.steps_per_epoch,
             initial_epoch=initial_epoch,
             epochs=settings.epochs,
@@ -231,14 +226,17 @@ class Retriever(ReplicatedModel):
 
     def embed_query(self, inputs: dict) -> tf.Tensor:
         """Query vectors `[B, D]` for serving: no temperature, no log q."""
+        self._check_adapted()
         return self.query_tower(inputs, training=False)
 
     def embed_item(self, inputs: dict) -> tf.Tensor:
         """Item vectors `[B, D]` for serving."""
+        self._check_adapted()
         return self.item_tower(inputs, training=False)
 
     def embed_catalog(self) -> np.ndarray:
         """The vectors of all items: float32 `[num_items, D]`, line r for row r + 1."""
+        self._check_adapted()
         size = self.item_tower.num_rows
         starts = tqdm(range(1, size, BLOCK), "items", delay=3, leave=False)
         blocks = [self._embed_rows(tf.range(at, min(at + BLOCK, size))).numpy() for at in starts]
@@ -287,18 +285,6 @@ class Retriever(ReplicatedModel):
         key = self.item_tower.entity
         return each_once(lambda rows: self.item_tower({key: rows}, training=training), rows)
 
-    def _step(self):
-        if getattr(self, "optimizer", None) is None:
-            return tf.constant(0, tf.int64)
-        return tf.cast(self.optimizer.iterations.value, tf.int64)
-
     @tf.function(reduce_retracing=True, input_signature=[tf.TensorSpec([None], tf.int32)])
     def _embed_rows(self, rows):
         return self.embed_item({self.item_tower.entity: rows})
-
-
-class _Epochs(keras.callbacks.Callback):
-    """Sets `epoch` of the model."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.model.epoch.assign(epoch)

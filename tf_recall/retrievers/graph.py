@@ -1,6 +1,7 @@
 """The base of the graph models: pairs of nodes, whose vectors are made of neighbors' vectors."""
 
 import functools
+import logging
 from collections.abc import Sequence
 from typing import Self
 
@@ -20,15 +21,19 @@ from tf_recall.graph.visits import important
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import RankWindow
 from tf_recall.negatives.base import Sampler
+from tf_recall.negatives.hard import HardSampler
 from tf_recall.positives.base import Positives
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import num_replicas
 from tf_recall.retrievers.keras_hooks import sublayers
+from tf_recall.retrievers.learnable import check_catalog, check_edges
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.retrievers.parts import deserialized
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.graph import GraphEncoder, GraphTower
 from tf_recall.towers.history import HistoryTower
+
+logger = logging.getLogger("tf_recall")
 
 VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # walks that rank a window's items
 
@@ -129,10 +134,12 @@ class GraphRetriever(Retriever):
             if of_type in ("user", "item"):
                 check_same("the graph", {f"{of_type}s": vocabulary.digest}, catalog.identity)
         counted = catalog.with_counts(self.positives.counts(train, catalog))
+        check_catalog(self, counted)
         self._adapt_towers(train, counted)
         self._adapt_negatives(counted)
         self.negatives.ahead(0)  # raises where the draws are not known before the step
         self.graph = graph or self.make_graph(train, catalog)
+        check_edges(self.graph)
         self._build()
         return self
 
@@ -181,6 +188,14 @@ class GraphRetriever(Retriever):
         (window,) = windows
         hops = self.hops(train, catalog)
         ranked = important(hops, catalog.items.size, window.high, seed=seed, **VISITS)
+        if ranked.degrees.max() <= window.low:
+            none = (
+                f"RankWindow has no negatives: walks from an item reach {ranked.degrees.max()} "
+                f"others at most, and it leaves out the nearest low={window.low}: lower it"
+            )
+            if isinstance(self.negatives, HardSampler):
+                raise ValueError(none)
+            logger.warning("%s; those of the other samplers remain", none)
 
         def negatives(batch, rng):
             nodes = batch["query"].get("item", batch["item"]["item"])
@@ -231,7 +246,7 @@ class GraphRetriever(Retriever):
 
         Example:
             >>> model, catalog = model.attached(interactions, catalog)
-            >>> Service.build(model, catalog).similar(["new item"])
+            >>> Service.build(model, catalog).similar(catalog.items.ids[-1:])  # a new item
         """
         check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog.identity)
         catalog = catalog.grown(interactions)

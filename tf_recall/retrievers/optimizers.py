@@ -9,11 +9,21 @@ static and every operation has an XLA kernel. Of mixed precisions prefer bfloat1
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import (
+    NumberAbove0,
+    NumberFrom0,
+    Share,
+    ShareTo1,
+    WholeFrom1,
+    WholeFrom2,
+)
 from tf_recall.retrievers.keras_hooks import ClippingOptimizer, decays, slot, variables_of
 
 _REFUSED = {
-    "use_ema": "averages every row at every step",
-    "gradient_accumulation_steps": "adds up whole tables at every step",
+    "use_ema": "averages every row at every step; keras.optimizers.Adam takes it",
+    "gradient_accumulation_steps": (
+        "adds up whole tables at every step; take larger batches, or keras.optimizers.Adam"
+    ),
     "loss_scale_factor": (
         "does not reach rows; wrap the optimizer in keras.optimizers.LossScaleOptimizer instead"
     ),
@@ -28,11 +38,8 @@ class _RowwiseOptimizer(ClippingOptimizer, keras.optimizers.Optimizer):
             trainable_variables = list(trainable_variables)
         named = zip(grads, trainable_variables or variables_of(self), strict=False)
         tables = [variable for gradient, variable in named if _by_row(gradient)]
-        for option, why in _REFUSED.items() if tables else ():
-            if getattr(self, option):
-                raise ValueError(
-                    f"{option}={getattr(self, option)} {why}: leave it out of {type(self).__name__}"
-                )
+        if tables:
+            self.check_options()
         for table in tables:
             if self.weight_decay and decays(self, table):
                 raise ValueError(
@@ -41,6 +48,13 @@ class _RowwiseOptimizer(ClippingOptimizer, keras.optimizers.Optimizer):
                     f"exclude_from_weight_decay(var_names=[{table.name!r}]) on the optimizer"
                 )
         super().apply(grads, trainable_variables)
+
+    def check_options(self) -> None:
+        """Raises a ValueError where an option would touch whole tables."""
+        for option, why in _REFUSED.items():
+            if getattr(self, option):
+                value = getattr(self, option)
+                raise ValueError(f"leave {option}={value} out of {type(self).__name__}: it {why}")
 
     def clip(self, grads, clip_dense):
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
@@ -96,9 +110,9 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
         of 0.1 would drown its square for epochs.
 
     Raises:
-        ValueError: at the first step, when an option would touch whole tables: `weight_decay`
-            (unless the table is excluded), `use_ema`, `gradient_accumulation_steps`; and
-            `loss_scale_factor`.
+        ValueError: at `compile`, when an option would touch whole tables: `use_ema`,
+            `gradient_accumulation_steps`; and `loss_scale_factor`. At the first step,
+            `weight_decay` of a table that is not excluded.
 
     Example:
         >>> model.compile(optimizer=SparseAdagrad(learning_rate=0.1))
@@ -109,9 +123,9 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
 
     def __init__(
         self,
-        learning_rate: float = 0.1,
-        initial_accumulator_value: float = 1e-6,
-        epsilon: float = 1e-7,
+        learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.1,
+        initial_accumulator_value: NumberFrom0 = 1e-6,
+        epsilon: NumberFrom0 = 1e-7,
         **kwargs,
     ) -> None:
         super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
@@ -147,6 +161,42 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
     Paper: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 2.
     """
 
+    def __init__(
+        self,
+        learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        beta_1: Share = 0.9,
+        beta_2: Share = 0.999,
+        epsilon: NumberFrom0 = 1e-7,
+        amsgrad: bool = False,
+        weight_decay: NumberFrom0 | None = None,
+        clipnorm: NumberAbove0 | None = None,
+        clipvalue: NumberAbove0 | None = None,
+        global_clipnorm: NumberAbove0 | None = None,
+        use_ema: bool = False,
+        ema_momentum: ShareTo1 = 0.99,
+        ema_overwrite_frequency: WholeFrom1 | None = None,
+        loss_scale_factor: NumberAbove0 | None = None,
+        gradient_accumulation_steps: WholeFrom2 | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            **kwargs,
+        )
+
     def update_rows(self, rows, gradient, variable, learning_rate):
         step = tf.cast(self.iterations + 1, variable.dtype)
         scale = learning_rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
@@ -165,20 +215,54 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
         return self._write(moment, rows, old + (values - old) * share)
 
 
-def check_each_occurrence(optimizer: keras.optimizers.Optimizer) -> None:
-    """Makes a loss scale see every gradient of a row; does nothing to other optimizers.
+def prepare(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes any optimizer of Keras compute with rows what it computes with whole gradients.
 
-    Where a row occurs twice in a batch, `keras.optimizers.LossScaleOptimizer` looks at its last
-    gradient only: an infinite one before that would go into the table.
+    Keras takes the occurrences of a row in a batch for gradients of their own: it squares each by
+    itself, clips each by itself, and its loss scale looks at the last of them only. Here a row's
+    gradient is their sum before any of that. Ours sum rows anyway, and stay as they are.
+
+    Args:
+        optimizer: one that a model is compiled with; its methods are replaced.
+
+    Raises:
+        ValueError: one of ours has an option that would touch whole tables.
     """
+    for inner in getattr(optimizer, "optimizers", ()):  # of a `MultiOptimizer`
+        prepare(inner)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        prepare(optimizer.inner_optimizer)
         check_finite = type(optimizer).check_finite
 
         def of_occurrences(grads):
-            values = [getattr(gradient, "values", gradient) for gradient in grads]
-            return check_finite(optimizer, values)
+            return check_finite(optimizer, [getattr(each, "values", each) for each in grads])
 
         optimizer.check_finite = of_occurrences
+        return
+    if isinstance(optimizer, _RowwiseOptimizer):
+        optimizer.check_options()
+        return
+    apply = optimizer.apply
+    update_step = optimizer.update_step
+
+    def apply_sums(grads, trainable_variables=None):
+        whole = optimizer.loss_scale_factor  # by which Keras cannot divide rows
+        grads = [tf.convert_to_tensor(each) if whole else _summed(each) for each in grads]
+        apply(grads, trainable_variables)
+
+    def update_by_sum(gradient, variable, learning_rate):
+        # a row comes once from each replica
+        update_step(_summed(gradient), variable, learning_rate)
+
+    optimizer.apply = apply_sums
+    optimizer.update_step = update_by_sum
+
+
+def _summed(gradient):
+    """The same gradient, with a row's sum at its first occurrence and 0 at the others."""
+    if not _by_row(gradient):
+        return gradient
+    return tf.IndexedSlices(_sum_once(gradient), gradient.indices, gradient.dense_shape)
 
 
 def _by_row(gradient):

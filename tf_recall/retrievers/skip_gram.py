@@ -12,6 +12,7 @@ from tf_recall.losses.base import Loss
 from tf_recall.negatives.base import Candidates, Sampler
 from tf_recall.positives.base import Positives
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.learnable import check_catalog
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.features import TowerOfFeatures
@@ -79,6 +80,7 @@ class SkipGram(Retriever):
         return Needs(self.item_tower.entity)
 
     def adapt(self, train, catalog):
+        check_catalog(self, catalog)
         self._adapt_towers(train, catalog)
         self._adapt_negatives(catalog)
         towers = {"num_items": catalog.side(self.item_tower.entity).vocabulary.size, "towers": {}}
@@ -105,7 +107,7 @@ class SkipGram(Retriever):
         centers = tf.reshape(items[:, window : window + size], [-1])  # [T]
         vectors = each_once(functools.partial(self._centers, training=training), centers)
         query = tf.reshape(vectors, [-1, size, vectors.shape[1]])  # [G, I, D]
-        step = self._step()
+        step = self.step.value
 
         def loss(candidates, log_q):
             return self.loss_fn.of_windows(

@@ -1,23 +1,26 @@
 """Keras callbacks: metrics over the whole catalog, and checkpoints to resume from exactly."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
-from tf_recall.data.atomic import atomic_folder
+from tf_recall.data.atomic import atomic_folder, translated_disk_errors
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation import cases_by_user
+from tf_recall.evaluation import cases_by_user, evaluate
 from tf_recall.evaluation.cases import Cases
+from tf_recall.evaluation.protocol import checked_ks
 from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
-from tf_recall.runs.measure import evaluate_cut
 
-WEIGHTS = "model.weights.h5"
+WEIGHTS = "weights"
 STATE = "state.json"  # marks an epoch's folder as ours
 
 
@@ -34,8 +37,12 @@ class CatalogRecall(keras.callbacks.Callback):
         cases: makes cases of the held-out rows, `cases_by_user` or `cases_by_row`.
         exclude_seen: filter out the items of the user's training part.
 
+    A figure that is not defined, such as the popularity of held-out items that are all new, is not
+    in the logs.
+
     Raises:
-        ValueError: the held-out rows make no cases.
+        ValueError: the held-out rows make no cases, or with `exclude_seen` none is left; no k, or
+            one below 1.
 
     Example:
         >>> recall = CatalogRecall(split.validation, catalog)
@@ -55,10 +62,19 @@ class CatalogRecall(keras.callbacks.Callback):
     ):
         super().__init__()
         self.cases = cases(validation, catalog)
+        if exclude_seen and not len(self.cases.without_seen(catalog)):
+            raise ValueError(
+                "users have interacted with every held-out item in training already, so nothing is "
+                "left to find: hold out others, or take exclude_seen=False"
+            )
         self.catalog = catalog
-        self.ks = ks
+        self.ks = checked_ks(ks)
         self.exclude_seen = exclude_seen
         self.service = None
+
+    def on_train_begin(self, logs=None):
+        tower = self.model.item_tower
+        check_same(f"this {type(self.model).__name__}", tower.identity, self.catalog.identity)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.service is None:
@@ -67,7 +83,7 @@ class CatalogRecall(keras.callbacks.Callback):
             )
         else:
             self.service.index.vectors.assign(self.model.embed_catalog())
-        report = evaluate_cut(self.service, self.cases, self.catalog, self.ks, self.exclude_seen)
+        report = evaluate(self.service, self.cases, self.catalog, self.ks, self.exclude_seen)
         for name, value in report.metrics.items():
             if value is not None:
                 logs[f"val_{name}"] = value
@@ -89,12 +105,14 @@ class Checkpoint(keras.callbacks.Callback):
         patience: epochs without a better `monitor` after which training stops; None: never.
 
     Raises:
-        ValueError: at the end of an epoch, no callback before this one gave the monitor.
+        ValueError: at the end of an epoch, no callback before this one gave the monitor; a
+            checkpoint to restore is damaged.
+        OSError: the disk is full or refuses; the message says what is kept.
 
     Example:
         >>> checkpoint = Checkpoint("checkpoints", monitor="val_recall@20", patience=3)
         >>> done = checkpoint.restore(model)           # 0 in a new directory
-        >>> start = int(model.optimizer.iterations.numpy())
+        >>> start = int(model.step.numpy())
         >>> model.fit(batches.dataset(start), initial_epoch=done, epochs=20,
         ...           steps_per_epoch=batches.steps_per_epoch, callbacks=[recall, checkpoint])
         >>> checkpoint.restore_best(model)
@@ -132,21 +150,40 @@ class Checkpoint(keras.callbacks.Callback):
         Returns:
             How many epochs the model has been trained for; 0 where there is no checkpoint.
         """
-        epochs = self._epochs()
+        epochs = saved_epochs(self.directory)
         if not epochs:
             return 0
         self._load(model, epochs[-1])
-        self.history = json.loads((self._folder(epochs[-1]) / STATE).read_text())
         return epochs[-1] + 1
 
     def restore_best(self, model: keras.Model) -> None:
-        """Loads the checkpoint of the best epoch."""
+        """Loads the checkpoint of the best epoch.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        history = self.history
         self._load(model, self.best)
+        self.history = history  # of the epochs after the best one too
 
     def _load(self, model, epoch):
+        folder = self._folder(epoch)
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-        model.load_weights(self._folder(epoch) / WEIGHTS)
+        try:
+            self.history = _metrics(folder / STATE, epoch + 1)
+            read = _state(model).read(str(folder / WEIGHTS))
+            read.expect_partial()  # no notes besides the error
+            read.assert_consumed()
+        except Exception as error:  # TensorFlow raises almost anything
+            raise ValueError(self._damaged(epoch, error)) from error
+
+    def _damaged(self, epoch, error):
+        lines = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", str(error)).split("\n")  # TensorFlow's marks
+        reason = lines[0] or type(error).__name__
+        others = [other for other in saved_epochs(self.directory) if other < epoch]
+        cure = f"go on after epoch {others[-1] + 1}" if others else "begin anew"
+        return f"the checkpoint {self._folder(epoch)} is damaged ({reason}): remove it to {cure}"
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor is not None and self.monitor not in logs:
@@ -161,17 +198,38 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self, epoch):
-        with atomic_folder(self._folder(epoch)) as aside:
-            self.model.save_weights(aside / WEIGHTS)
+        last = f"the last whole checkpoint is that of epoch {epoch}" if epoch else "none is whole"
+        kept = f"{last}: free space, then go on with --resume"
+        folder = self._folder(epoch)
+        with translated_disk_errors(folder, kept), atomic_folder(folder) as aside:
+            _state(self.model).write(str(aside / WEIGHTS))
             (aside / STATE).write_text(json.dumps(self.history))
-        for other in self._epochs():
+        for other in saved_epochs(self.directory):
             if other not in (epoch, self.best):
                 shutil.rmtree(self._folder(other))
 
-    def _epochs(self):
-        """The epochs that have a whole checkpoint, rising."""
-        marks = self.directory.glob(f"*/{STATE}")
-        return sorted(int(mark.parent.name) for mark in marks if mark.parent.name.isdecimal())
-
     def _folder(self, epoch):
         return self.directory / str(epoch)
+
+
+def saved_epochs(directory: str | Path) -> list[int]:
+    """The epochs that have a whole checkpoint in a folder, rising, from 0."""
+    marks = Path(directory).glob(f"*/{STATE}")
+    return sorted(int(mark.parent.name) for mark in marks if mark.parent.name.isdecimal())
+
+
+def _metrics(path, num_epochs):
+    history = json.loads(path.read_text())
+    if not isinstance(history, list) or len(history) != num_epochs:
+        raise ValueError(f"{path.name} does not hold the metrics of {num_epochs} epochs")
+    return history
+
+
+def _state(model):
+    """All that the next step needs, as a checkpoint of TensorFlow.
+
+    It has checksums, which a damaged one fails, and a full disk is an error: Keras's own file of
+    weights has none, and HDF5 ends the process where it cannot write.
+    """
+    variables = [*model.variables, *model.optimizer.variables]
+    return tf.train.Checkpoint(variables=[variable.value for variable in variables])

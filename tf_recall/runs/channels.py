@@ -1,5 +1,6 @@
 """A run of several channels: counted or trained, merged, measured and exported."""
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ from tf_recall.evaluation.channel_report import ChannelReport
 from tf_recall.evaluation.compare import compare
 from tf_recall.evaluation.report import Report
 from tf_recall.export.write import save
+from tf_recall.recommend.rankings import Ranking
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.distribution import is_chief
+from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import cases_of, measure
 from tf_recall.runs.model import compiled, fit, serve
 from tf_recall.runs.prepared import Prepared
+from tf_recall.runs.rehearsal import rehearse, untrained
 
 log = logging.getLogger("tf_recall")
 
@@ -55,12 +60,21 @@ def run_channels(
     """
     split, catalog = prepared.split, prepared.catalog
     channels = dict(prepared.channels)
-    for name, channel in channels.items():
-        if name not in prepared.trained:
-            log.info("%s: %s", name, type(channel).__name__)
-            channel.fit(split.train, catalog)
-    # each is compiled before any is trained, which takes long: what is wrong with one shows first
-    models = {name: compiled(alone) for name, alone in prepared.trained.items()}
+    counted = {name: channels[name] for name in channels if name not in prepared.trained}
+    # what takes longer comes later, so that what is wrong with any shows first: lists, other
+    # counts, and models, each of which is compiled before any is trained
+    for name in sorted(counted, key=lambda name: not isinstance(counted[name], Ranking)):
+        log.info("%s: %s", name, type(counted[name]).__name__)
+        with _named(name):
+            counted[name].fit(split.train, catalog)
+    models = {}
+    for name, alone in prepared.trained.items():
+        with _named(name):
+            models[name] = compiled(alone)
+    _rehearse(prepared, channels, models)
+    if is_chief(prepared.strategy):
+        for name, alone in prepared.trained.items():
+            begin(checkpoints / name, alone.config, alone.fingerprint)
     for name, alone in prepared.trained.items():
         log.info("%s: %s", name, type(models[name]).__name__)
         logs = tensorboard and Path(tensorboard) / name
@@ -91,17 +105,41 @@ def save_channels(
     models: dict[str, Retriever],
 ) -> Path:
     """Exports channels with their models, config, figures and a plot; returns the new version."""
-    path = save(multi, directory, config=config.to_dict(), metrics=report.to_dict(), model=models)
+
+    def plot(folder):
+        try:
+            report.channels.plot(folder / "channels.png")
+        except ImportError as error:
+            log.info("no plot of the channels: %s", error)
+
+    return save(multi, directory, None, config.to_dict(), report.to_dict(), models, plot)
+
+
+def _rehearse(prepared, channels, models):
+    """Tries what each model learns from, and what the merge is asked, before any is trained."""
+    for name, alone in prepared.trained.items():
+        settings = alone.config.train
+        with _named(name):
+            models[name].batches(
+                alone.split.train, alone.catalog, settings.batch_size, settings.seed
+            )
+    services = {name: untrained(alone, models[name]) for name, alone in prepared.trained.items()}
+    whole = {name: services.get(name, channel) for name, channel in channels.items()}
+    rehearse(MultiChannel(whole, prepared.catalog, prepared.merge, prepared.config.depth), prepared)
+
+
+@contextlib.contextmanager
+def _named(name):
+    """Names the channel in errors."""
     try:
-        report.channels.plot(path / "channels.png")
-    except ImportError as error:
-        log.info("no plot of the channels: %s", error)
-    return path
+        yield
+    except ValueError as error:
+        raise ValueError(f"channels.{name}: {error}") from error
 
 
 def _compared(multi, settings, part, earlier=None):
     cases = cases_of(settings, part, multi.catalog, earlier)
-    k = min(max(settings.ks), multi.catalog.num_items)
+    k = max(settings.ks)
     return compare(
         multi.channels, multi, cases, multi.catalog, k, exclude_seen=settings.exclude_seen
     )

@@ -3,6 +3,8 @@
 Each check raises a ValueError in one line: the key, what it holds, what is allowed.
 """
 
+import yaml
+
 from tf_recall.channels.merge import Merge
 from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config
@@ -10,6 +12,18 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.evaluation.compare import MERGED
 from tf_recall.runs.measure import cases_of, ranking_names
+
+
+def check_plain(config: Config) -> None:
+    """Whether a config can be written beside the export."""
+    for key, value in config.to_dict().items():
+        try:
+            yaml.safe_dump(value)
+        except yaml.YAMLError:
+            raise ValueError(
+                f"{key} holds {value!r}: a config holds plain values, text, numbers, lists and "
+                "dicts of them"
+            ) from None
 
 
 def check_test(config: Config, split: Split, catalog: Catalog) -> None:
@@ -39,6 +53,7 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
             f"train.batch_size must be a multiple of the replicas, {num_replicas}, "
             f"not {settings.batch_size}"
         )
+    _check_something_to_learn(split, catalog)
     if split.validation is not None:
         _check_unseen(config, split, catalog, "validation")
 
@@ -65,13 +80,28 @@ def check_channels(config: Config, split: Split, catalog: Catalog, merge: Merge)
         _check_unseen(config, split, catalog, "validation")
 
 
+def _check_something_to_learn(split, catalog):
+    if catalog.num_items < 2:
+        raise ValueError(
+            "there is nothing to learn: the catalog holds one item, and a model learns to prefer "
+            "one item to others"
+        )
+    weights = split.train.frame.get("weight")
+    if weights is not None and not weights.any():
+        raise ValueError(
+            "there is nothing to learn: the weights of all interactions of the train part are 0; "
+            "give those that count a weight above 0"
+        )
+
+
 def _check_unseen(config, split, catalog, name):
-    """With `exclude_seen` a part must hold pairs that are not in train."""
+    """With `exclude_seen` a part must hold pairs that users have not had before."""
     if not config.evaluate.exclude_seen:
         return
-    cases = cases_of(config.evaluate, getattr(split, name), catalog)
+    earlier = split.validation if name == "test" else None
+    cases = cases_of(config.evaluate, getattr(split, name), catalog, earlier)
     if not len(cases.without_seen(catalog)):
         raise ValueError(
             f"evaluate.exclude_seen filters out every pair of the {name} part, since all of them "
-            "are in train: split otherwise, or set evaluate.exclude_seen to false"
+            "are in train, or just before: split otherwise, or set evaluate.exclude_seen to false"
         )

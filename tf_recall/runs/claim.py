@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -13,9 +14,15 @@ import yaml
 
 from tf_recall.config import Config
 from tf_recall.data.atomic import atomic_file
+from tf_recall.runs.callbacks import saved_epochs
+
+log = logging.getLogger("tf_recall")
 
 LOCK = "tf_recall.lock"  # marks a folder as ours, and names the process that holds it
 SETTINGS = "run.yaml"
+CONTENT = "the data's content"
+MEASURED = "evaluate"
+PART = ".part"  # how the names of what is still being written end
 # how long, where and how fast a run is trained: a resumed run may change these
 FREE = ("epochs", "patience", "jit_compile", "strategy")
 
@@ -24,12 +31,14 @@ FREE = ("epochs", "patience", "jit_compile", "strategy")
 def claimed(folder: str | Path, resume: bool = False) -> Iterator[Path]:
     """Holds a folder for this process until the `with` block ends; another process is refused.
 
-    The operating system holds the lock, so it ends with the process, `kill -9` included. After a
-    block that fails the folder's content stays, to resume from.
+    The operating system holds the lock, so it ends with the process, `kill -9` included, and a
+    process that is paused keeps it. After a block that fails the folder's content stays, to resume
+    from.
 
     Args:
         folder: the folder, made where it is missing.
-        resume: keep what an earlier run left there; else it is removed.
+        resume: keep what an earlier run left there; else it is removed. What a killed process was
+            just writing is removed in any case.
 
     Raises:
         ValueError: another process holds the folder, or it was not made by a run.
@@ -40,13 +49,14 @@ def claimed(folder: str | Path, resume: bool = False) -> Iterator[Path]:
         ...     pass    # train, and write checkpoints there
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
         raise ValueError(
             f"{folder} holds files that no run of tf_recall wrote: move them away, or choose "
             "another name or --out"
         )
     lock = _locked(folder / LOCK)
     try:
+        _sweep(folder)
         if not resume:
             _empty(folder)
         yield folder
@@ -67,25 +77,37 @@ def remove(folder: str | Path) -> None:
             folder.rmdir()
 
 
-def begin(folder: str | Path, config: Config) -> None:
+def begin(folder: str | Path, config: Config, data: str) -> None:
     """Notes which run a folder keeps, or refuses to go on with another one's checkpoints.
 
-    Two runs are the same if they end with the same weights: data, split, model and train are
-    compared, save for how long, where and how fast it is trained.
+    Where there is no checkpoint yet, any run may begin. Two runs are the same if their weights are:
+    data, split, model and train are compared, save for how long, where and how fast it is trained;
+    and the data's content. Epochs may be measured in another way than those before, which is
+    logged.
+
+    Args:
+        folder: the folder.
+        config: of the run.
+        data: what the run learns from, as `fingerprint` gives it.
 
     Raises:
         ValueError: the folder keeps another run; the message lists what differs.
     """
     note = Path(folder) / SETTINGS
-    text = yaml.safe_dump(weight_settings(config), sort_keys=False)
-    if note.is_file():
-        before = yaml.safe_load(note.read_text(encoding="utf-8"))
-        now = yaml.safe_load(text)
-        if different := [key for key in now if before.get(key) != now[key]]:
+    measured = {"cases": config.evaluate.cases, "exclude_seen": config.evaluate.exclude_seen}
+    now = {**weight_settings(config), CONTENT: data, MEASURED: measured}
+    text = yaml.safe_dump(now, sort_keys=False)
+    if saved_epochs(folder):
+        before, now = _noted(note), yaml.safe_load(text)
+        different = [key for key in now if before.get(key) != now[key] and key != MEASURED]
+        if before.get(MEASURED) != measured:
+            log.warning("%s: epochs before were measured by %s", folder, before.get(MEASURED))
+        if different:
             raise ValueError(
                 f"{folder} keeps the checkpoints of another config ({', '.join(different)} "
                 "differ): train without --resume, or under another name"
             )
+        return
     with atomic_file(note) as aside:
         aside.write_text(text, encoding="utf-8")
 
@@ -95,6 +117,22 @@ def weight_settings(config: Config) -> dict:
     values = config.to_dict()
     train = {f"train.{key}": value for key, value in values["train"].items() if key not in FREE}
     return {key: values[key] for key in ("data", "split", "model")} | train
+
+
+def _noted(note):
+    try:
+        before = yaml.safe_load(note.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, FileNotFoundError):
+        before = None
+    if not isinstance(before, dict):
+        raise ValueError(f"{note} is missing or damaged: train without --resume")
+    return before
+
+
+def _is_ours(folder):
+    """Whether a run made the folder: it has our lock, or where that was removed, a run's note."""
+    marks = (LOCK, SETTINGS, f"*/{SETTINGS}")
+    return any(path.is_file() for mark in marks for path in folder.glob(mark))
 
 
 def _locked(path):
@@ -109,6 +147,8 @@ def _locked(path):
             f"{path.parent} is in use by another run, {_named(holder)}: wait for it to end, or "
             "train under another name"
         ) from None
+    except OSError as error:  # a file system without locks
+        log.warning("%s cannot be locked (%s): start no second run of its name", path.parent, error)
     if not _is_same(lock, path):  # the run that held it has just removed the folder
         os.close(lock)
         return _locked(path)
@@ -132,8 +172,9 @@ def _opened(path):
 
 def _holder(lock):
     try:
-        return json.loads(os.pread(lock, 1000, 0))
-    except ValueError:  # nobody, or written this moment
+        holder = json.loads(os.pread(lock, 1000, 0))
+        return {"pid": int(holder["pid"]), "host": str(holder["host"])}
+    except (ValueError, TypeError, KeyError):  # nobody, or written this moment
         return None
 
 
@@ -150,9 +191,20 @@ def _is_same(lock, path):
         return False
 
 
+def _sweep(folder):
+    """Removes what was being written when a process was killed: nobody else writes here."""
+    for path in [*folder.glob(f".*{PART}"), *folder.glob(f"*/.*{PART}")]:
+        _remove(path)
+
+
 def _empty(folder):
     for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+        if path.name != LOCK:
+            _remove(path)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,8 +1,5 @@
 """How a run measures whatever recommends: the config's cases and list lengths."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 
 from tf_recall.config import Evaluate
@@ -45,50 +42,10 @@ def measure(
         >>> report = measure(service, Evaluate(ks=(10,)), split.test, split.validation)
     """
     cases = cases_of(settings, part, recommender.catalog, earlier)
-    return evaluate_cut(recommender, cases, recommender.catalog, settings.ks, settings.exclude_seen)
-
-
-def evaluate_cut(
-    recommender: Recommender,
-    cases: Cases,
-    catalog: Catalog,
-    ks: Sequence[int],
-    exclude_seen: bool = True,
-) -> Report:
-    """Evaluates with list lengths cut to the catalog.
-
-    A k beyond the catalog means the whole catalog; its figures keep the name that k gives them.
-
-    Args:
-        recommender, cases, catalog, exclude_seen: as for `tf_recall.evaluate`.
-        ks: list lengths, of any size.
-    """
-    cut = {k: min(k, catalog.num_items) for k in sorted(set(ks))}
-    report = evaluate(recommender, cases, catalog, sorted(set(cut.values())), exclude_seen)
-    slices = {}
-    for name, figures in report.slices.items():
-        named = {key: _named(figures[key], cut) for key in ("metrics", "baseline")}
-        slices[name] = {**figures, **named}
-    return replace(
-        report,
-        metrics=_named(report.metrics, cut),
-        baseline=_named(report.baseline, cut),
-        slices=slices,
-    )
+    return evaluate(recommender, cases, recommender.catalog, settings.ks, settings.exclude_seen)
 
 
 def ranking_names() -> list[str]:
     """The names of the ranking metrics, without their k: higher is better for each."""
     none = np.zeros(0, int)
     return [name.partition("@")[0] for name in ranking_metrics(none, none, np.ones(1, int), [1])]
-
-
-def _named(figures, cut):
-    """The figures `{"recall@80": ...}` under the ks that were asked for: `{"recall@100": ...}`."""
-    named = {}
-    for k, measured in cut.items():
-        for key, value in figures.items():
-            name, _, at = key.partition("@")
-            if int(at) == measured:
-                named[f"{name}@{k}"] = value
-    return named

@@ -1,11 +1,14 @@
 """A run of one model: trained, served, measured and exported."""
 
+import contextlib
 import logging
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from tf_recall.config import Config
+from tf_recall.data.atomic import translated_disk_errors
 from tf_recall.evaluation.report import Report
 from tf_recall.export.write import save
 from tf_recall.index import default_index
@@ -16,6 +19,7 @@ from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import CASES
 from tf_recall.runs.prepared import Prepared
+from tf_recall.runs.rehearsal import rehearse, untrained
 
 log = logging.getLogger("tf_recall")
 
@@ -28,7 +32,9 @@ def run_model(
     Returns:
         The service, and the trained model by its name.
     """
-    model = fit(prepared, checkpoints, tensorboard)
+    model = compiled(prepared)
+    rehearse(untrained(prepared, model), prepared)
+    model = fit(prepared, checkpoints, tensorboard, model)
     return serve(prepared, model), {prepared.config.name: model}
 
 
@@ -52,7 +58,9 @@ def fit(
         The trained `Retriever`.
 
     Raises:
-        ValueError: the folder keeps the checkpoints of a run that ends with other weights.
+        ValueError: the folder keeps the checkpoints of a run that ends with other weights, or a
+            damaged one.
+        OSError: the disk is full or refuses; what is trained so far can be resumed.
 
     Example:
         >>> prepared = Prepared.of(Config.load("two_tower_quickstart"))
@@ -61,7 +69,7 @@ def fit(
     config, strategy = prepared.config, prepared.strategy
     model = model or compiled(prepared)
     if is_chief(strategy):
-        begin(checkpoints, config)
+        begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
     callbacks, monitor = _watching(prepared)
     if tensorboard:
@@ -70,9 +78,12 @@ def fit(
     done = checkpoint.restore(model)
     if done:
         log.info("resuming after epoch %d", done)
+    if done > config.train.epochs:
+        log.warning("it has been trained for longer than train.epochs, %d", config.train.epochs)
     if done < config.train.epochs and not checkpoint.finished:
         callbacks.append(checkpoint)
-        model.train(prepared.split.train, prepared.catalog, config.train, callbacks, done)
+        with _disk_errors(tensorboard):
+            model.train(prepared.split.train, prepared.catalog, config.train, callbacks, done)
     wait_for_all(strategy)
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
@@ -103,6 +114,18 @@ def save_model(
         metrics={**report.to_dict(), "index_recall": service.index.recall},
         model=models[config.name],
     )
+
+
+@contextlib.contextmanager
+def _disk_errors(tensorboard):
+    """Makes one line of what TensorBoard's writer says of a disk; a checkpoint does so itself."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if tensorboard is None:
+            raise
+        with translated_disk_errors(tensorboard, "go on with --resume, or without --tensorboard"):
+            raise
 
 
 def _compiled(prepared):

@@ -1,5 +1,6 @@
 """A config, opened once: what can be known to be wrong with it is refused before training."""
 
+import functools
 import logging
 from dataclasses import dataclass, field, replace
 
@@ -8,11 +9,13 @@ import tensorflow as tf
 from tf_recall.channels.merge import Merge
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.ranges import Part
 from tf_recall.data.splits import Split
 from tf_recall.index.base import Index
 from tf_recall.recommend.service import Service
 from tf_recall.registry import keywords
 from tf_recall.runs import checks, doctor
+from tf_recall.runs.fingerprint import fingerprint
 
 log = logging.getLogger("tf_recall")
 
@@ -70,6 +73,7 @@ class Prepared:
             FileNotFoundError: a file of the data is missing.
             ImportError: a part needs a package that is not installed.
         """
+        checks.check_plain(config)
         strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
         parts = _parts(config)  # before the data, which may take long to read
         split = split or _read(config)
@@ -83,6 +87,11 @@ class Prepared:
             return prepared
         checks.check_channels(config, split, catalog, prepared.merge)
         return replace(prepared, trained=prepared._trained())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """That of the data that the run learns from."""
+        return fingerprint(self.split)
 
     def _trained(self):
         trained = {}
@@ -119,9 +128,9 @@ class TrainedChannel:
     def __init__(
         self,
         config: str | None = None,
-        model: dict | None = None,
+        model: Part | None = None,
         train: dict | None = None,
-        index: dict | None = None,
+        index: Part | None = None,
     ):
         if config is None and model is None:
             raise ValueError("a trained channel needs a config to start from, or a model")
@@ -137,9 +146,11 @@ class TrainedChannel:
             ValueError: a setting is wrong, or asks for several worker processes.
         """
         base = {"model": {}, "train": {}, "index": None}
-        if self.config:
+        if self.config is not None:
             base = Config.load(self.config).to_dict()
-        model = dict(self.model or {})
+            if base["model"] is None:
+                raise ValueError(f"config {self.config} has channels, and not one model to train")
+        model = {"name": self.model} if isinstance(self.model, str) else dict(self.model or {})
         if model.get("name", base["model"].get("name")) == base["model"].get("name"):
             model = {**base["model"], **model}
         values = {

@@ -6,21 +6,26 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
 from tf_recall.export.load import load, restore
-from tf_recall.export.versions import version_folder, versions
-from tf_recall.export.write import save
+from tf_recall.export.versions import clear, version_folder, versions
+from tf_recall.export.write import check_place, save
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
+from tf_recall.registry import part
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs import doctor
+from tf_recall.runs.callbacks import saved_epochs
 from tf_recall.runs.channels import MultiReport, measure_channels, run_channels, save_channels
 from tf_recall.runs.claim import claimed, remove
 from tf_recall.runs.measure import measure
 from tf_recall.runs.model import run_model, save_model
 from tf_recall.runs.prepared import Prepared
+from tf_recall.runs.rehearsal import check_writable
 
 log = logging.getLogger("tf_recall")
 
@@ -63,8 +68,9 @@ def train(
 
     Raises:
         ValueError: see `Prepared.of`; another process trains under this name; there is nothing to
-            resume, or its data, split, model or training differ.
-        OSError: a file cannot be read or written.
+            resume, or its data, split, model or training differ; a checkpoint is damaged.
+        OSError: a file cannot be read or written; the message says what is kept.
+        KeyboardInterrupt: it was interrupted; the message says how to go on.
 
     Example:
         >>> trained = train(Config.load("two_tower_movielens"))
@@ -72,13 +78,9 @@ def train(
     """
     directory = Path(out) / config.name
     checkpoints = directory / "checkpoints"
-    if resume and not checkpoints.is_dir():
-        if versions(directory):
-            raise ValueError(
-                f"nothing to resume: {config.name} is finished, its export is "
-                f"{version_folder(directory)}; train without --resume for a new version"
-            )
-        log.warning("nothing to resume in %s: training begins anew", directory)
+    check_place(directory)
+    if resume:
+        _check_resumable(directory, checkpoints)
     prepared = Prepared.of(config)
     if config.channels is None:
         run, report_on, export = run_model, measure, save_model
@@ -86,7 +88,12 @@ def train(
         run, report_on, export = run_channels, measure_channels, save_channels
     chief = is_chief(prepared.strategy)
     path = None
-    with claimed(checkpoints, resume) if chief else contextlib.nullcontext():
+    if chief:
+        _check_outputs(directory, tensorboard)
+    with (
+        claimed(checkpoints, resume) if chief else contextlib.nullcontext(),
+        _going_on(checkpoints),
+    ):
         wait_for_all(prepared.strategy)
         service, models = run(prepared, checkpoints, tensorboard)
         split = prepared.split
@@ -98,6 +105,42 @@ def train(
     return Trained(path, report, service)
 
 
+def _check_resumable(directory, checkpoints):
+    """Refuses to go on with a run that is finished, and says where there is nothing to resume."""
+    if not checkpoints.is_dir() and versions(directory):
+        raise ValueError(
+            f"nothing to resume: {directory.name} is finished, its export is "
+            f"{version_folder(directory)}; train without --resume for a new version"
+        )
+    if not _are_kept(checkpoints):
+        log.warning("nothing to resume in %s: training begins anew", directory)
+
+
+def _are_kept(checkpoints):
+    """Whether there is a checkpoint, of one model or of any channel."""
+    return any(saved_epochs(folder) for folder in (checkpoints, *checkpoints.glob("*/")))
+
+
+def _check_outputs(directory, tensorboard=None):
+    """Whether what is written after training, or meanwhile, can be written; clears what killed
+    processes left of exports.
+    """
+    check_writable(directory)
+    if tensorboard is not None:
+        check_writable(tensorboard)
+    clear(directory)
+
+
+@contextlib.contextmanager
+def _going_on(checkpoints):
+    """Says how to go on with a run that is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "go on with --resume" if _are_kept(checkpoints) else "no epoch was finished"
+        raise KeyboardInterrupt(f"interrupted: {kept}") from None
+
+
 def evaluate(config: Config, path: str | Path) -> Report | MultiReport:
     """Evaluates an export on the test part of a config, beside popularity.
 
@@ -107,12 +150,12 @@ def evaluate(config: Config, path: str | Path) -> Report | MultiReport:
 
     Raises:
         FileNotFoundError: there is no export, or it was written without its training catalog.
+        ValueError: it knows nothing of the config's data.
     """
-    recommender = load(path)
-    if recommender.catalog is None:
-        raise FileNotFoundError(f"{path} was exported without its model, and so without a catalog")
-    report_on = measure_channels if recommender.sources else measure
+    recommender = _loaded(path)
     split = config.make_split()
+    _check_same_data(path, recommender.catalog, split)
+    report_on = measure_channels if recommender.sources else measure
     return report_on(recommender, config.evaluate, split.test, split.validation)
 
 
@@ -122,16 +165,48 @@ def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Find
     Args:
         config: a `Config`.
         path: an export to look at too, as for `load`, or None.
+
+    Raises:
+        FileNotFoundError: there is no export, or it was written without its training catalog.
+        ValueError: the export knows nothing of the config's data.
     """
+    recommender = path and _loaded(path)  # before the data, which may take long to read
     split = config.make_split()
     catalog = Catalog.fit(split.train)
     findings = doctor.check_split(split) + doctor.check_items(split.train.items)
     if config.model is not None:
         model = config.make_model().adapt(split.train, catalog)
         findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
-    if path is not None:
-        findings += doctor.check_answers(load(path), catalog)
+    if recommender:
+        _check_same_data(path, recommender.catalog, split)
+        findings += doctor.check_answers(recommender, catalog)
     return findings
+
+
+def _loaded(path):
+    """An export that knows the catalog that it was trained on."""
+    recommender = load(path)
+    if recommender.catalog is None:
+        raise FileNotFoundError(f"{path} was exported without its model, and so without a catalog")
+    return recommender
+
+
+def _check_same_data(path, catalog, split):
+    """Refuses data of which an export knows nothing; says where they are not its own."""
+    frame = split.test.frame
+    try:
+        known = [catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])]
+    except TypeError as error:
+        raise ValueError(f"{path} was trained on other data than the config's: {error}") from None
+    if not any(rows.any() for rows in known):
+        raise ValueError(
+            f"{path} was trained on other data than the config's: it knows no user and no item of "
+            "the test part"
+        )
+    train = Catalog.fit(split.train)
+    same = np.array_equal(train.histories.items, catalog.histories.items)
+    if train.identity != catalog.identity or not same:
+        log.warning("%s was trained on other data than the train part of this config", path)
 
 
 def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
@@ -146,21 +221,33 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
         The new export, `<out>/<name>_<index>/<version>`.
 
     Raises:
-        ValueError: an unknown index, or an argument it does not take.
+        ValueError: an unknown index, or an argument it does not take; an export without its config.
         FileNotFoundError: there is no export, or it was written without its model.
+        OSError: `out` cannot be written to.
     """
+    made = part("index", index)
     path = version_folder(path)
-    config = replace(Config.load(path / "config.yaml"), index=index)
-    config = replace(config, name=f"{config.name}_{index['name']}")
-    made = config.make_index()
+    config = replace(_config_of(path), index=index)
+    config = replace(config, name=f"{config.name}_{config.index['name']}")
+    directory = Path(out) / config.name
+    check_place(directory)
+    _check_outputs(directory)
     model, catalog = restore(path)
     k_max = {} if config.k_max is None else {"k_max": config.k_max}
     service = Service.build(model, catalog, made, **k_max)
     metrics = json.loads((path / "metrics.json").read_text())
     return save(
         service,
-        Path(out) / config.name,
+        directory,
         config=config.to_dict(),
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
     )
+
+
+def _config_of(path):
+    """The config that an export was made with."""
+    try:
+        return Config.load(path / "config.yaml")
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"{path} was exported without its config: {error}") from None

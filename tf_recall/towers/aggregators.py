@@ -1,9 +1,9 @@
 """Aggregators: the messages of a node's neighbors become one vector, in whatever order."""
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
+
+from tf_recall.data.ranges import Filled, WholeFrom1
 
 
 def weighted_mean(near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -70,7 +70,7 @@ class Aggregator(keras.layers.Layer):
 class _Transformed(Aggregator):
     """Messages by a matrix."""
 
-    def __init__(self, units: int, **kwargs) -> None:
+    def __init__(self, units: WholeFrom1, **kwargs) -> None:
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"units must be at least 1, got {units}")
@@ -135,7 +135,7 @@ class MaxPool(_Transformed):
         equation 3.
     """
 
-    def __init__(self, units: int, **kwargs) -> None:
+    def __init__(self, units: WholeFrom1, **kwargs) -> None:
         super().__init__(units, **kwargs)
         self.transform = keras.layers.Dense(units, "relu", dtype=self.dtype_policy, name="Q")
 
@@ -181,7 +181,7 @@ class Attention(_Transformed):
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.3.
     """
 
-    def __init__(self, units: int, **kwargs) -> None:
+    def __init__(self, units: WholeFrom1, **kwargs) -> None:
         super().__init__(units, **kwargs)
         self.transform = keras.layers.Dense(
             units, use_bias=False, dtype=self.dtype_policy, name="Q"
@@ -232,7 +232,7 @@ class Concat(Aggregator):
         >>> two_heads_and_the_mean = Concat([Attention(16), Attention(16), Mean()])
     """
 
-    def __init__(self, aggregators: Sequence[Aggregator], **kwargs) -> None:
+    def __init__(self, aggregators: Filled[Aggregator], **kwargs) -> None:
         super().__init__(**kwargs)
         self.aggregators = [checked(each) for each in aggregators]
         if not self.aggregators:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.towers.base import Tower
 
@@ -24,8 +25,8 @@ class TowerOfFeatures(Tower):
     Call: as `Tower`.
 
     Raises:
-        ValueError: no features, or two of one name; at `adapt`, a column that neither the side
-            table nor the interactions have.
+        ValueError: no features, or two of one name; columns that differ in case alone; at `adapt`,
+            a column that neither the side table nor the interactions have.
     """
 
     def __init__(self, entity: str, features: Sequence[Feature], **kwargs) -> None:
@@ -35,6 +36,13 @@ class TowerOfFeatures(Tower):
             raise ValueError(
                 f"a tower needs features with distinct names, and has {names}; give one of them a "
                 "`name`"
+            )
+        columns = {column for feature in features for column in feature.columns}
+        lower = [column.lower() for column in columns]
+        if twins := sorted(column for column in columns if lower.count(column.lower()) > 1):
+            raise ValueError(
+                f"a tower's columns are inputs of one graph, which ignores case: rename one of "
+                f"{', '.join(twins)}"
             )
         self.features = list(features)
         self.history_length = max(feature.history_length for feature in self.features)
@@ -185,7 +193,7 @@ class FeatureTower(TowerOfFeatures):
         self,
         entity: str,
         features: Sequence[Feature],
-        units: Sequence[int] = (),
+        units: Sequence[WholeFrom1] = (),
         normalize: bool = True,
         **kwargs,
     ) -> None:

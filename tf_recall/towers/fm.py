@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.towers.features import TowerOfFeatures
 
@@ -28,7 +29,7 @@ class FMTower(TowerOfFeatures):
     """
 
     def __init__(
-        self, entity: str, features: Sequence[Feature], num_factors: int = 32, **kwargs
+        self, entity: str, features: Sequence[Feature], num_factors: WholeFrom1 = 32, **kwargs
     ) -> None:
         super().__init__(entity, features, **kwargs)
         if num_factors < 1:

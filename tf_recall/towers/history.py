@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features.embedding import each_once
 from tf_recall.features.sharing import deserialize, serialize
 from tf_recall.towers.base import Tower
@@ -42,7 +43,7 @@ class HistoryTower(Tower):
     takes_history = True
     normalize = True
 
-    def __init__(self, item_tower: Tower, length: int = LENGTH, **kwargs) -> None:
+    def __init__(self, item_tower: Tower, length: WholeFrom1 = LENGTH, **kwargs) -> None:
         super().__init__("user", **kwargs)
         if length < 1:
             raise ValueError(f"a history must have a length of at least 1, not {length}")

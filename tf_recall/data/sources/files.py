@@ -1,18 +1,22 @@
 """The sources of interactions that need no download: files, and a planted world."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Column, Seed, WholeFrom1
 from tf_recall.data.rejections import with_negatives
 from tf_recall.data.sources.synthetic import synthetic
 
 
 def files(
     interactions: str | Path,
-    columns: dict | None = None,
+    columns: dict[str, Column] | None = None,
     items: str | Path | None = None,
     users: str | Path | None = None,
     rejections: str | Path | None = None,
+    missing: Sequence[str] = (),
+    time_unit: str | None = None,
 ) -> Interactions:
     """Reads interactions and side tables from CSV or Parquet files.
 
@@ -24,23 +28,31 @@ def files(
         users: a file with `user_id` and the users' columns.
         rejections: a file with `user_id` and `item_id`, the items that users did not want: they
             become each row's `negatives`, for the sampler `given`.
+        missing: texts that stand for a missing value in CSV files, in quotes: `["NA", "null"]`;
+            without them only an empty field does.
+        time_unit: what numbers in `timestamp` count, as for `Interactions.from_frame`: `ms`, or
+            `"%Y%m%d"` for 20240131; None: seconds.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another suffix, or content that `Interactions` refuses.
+        OSError: no such file, or a folder.
+        ValueError: another suffix, a file that is damaged, or content that `Interactions` refuses.
 
     Example:
         >>> train = files("train.parquet")
     """
-    log = Interactions.from_file(interactions, columns=columns, items=items, users=users)
+    how = {"missing": missing, "time_unit": time_unit}
+    log = Interactions.from_file(interactions, columns, items, users, **how)
     if rejections is None:
         return log
     keys = {name: columns[name] for name in ("user_id", "item_id") if name in (columns or {})}
-    return with_negatives(log, Interactions.from_file(rejections, columns=keys))
+    return with_negatives(log, Interactions.from_file(rejections, keys, **how))
 
 
 def planted(
-    num_users: int = 1000, num_items: int = 2000, num_interactions: int = 50_000, seed: int = 0
+    num_users: WholeFrom1 = 1000,
+    num_items: WholeFrom1 = 2000,
+    num_interactions: WholeFrom1 = 50_000,
+    seed: Seed = 0,
 ) -> Interactions:
     """The interactions of a planted world, without files or network.
 

@@ -5,20 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tf_recall.data import tables
+from tf_recall.data import delimited, tables
 from tf_recall.data.interactions import Interactions
 
 FILES = ("online_retail.csv.gz", "online_retail.csv")
-DTYPES = {
-    "InvoiceNo": object,
-    "StockCode": object,
-    "Description": object,
-    "Quantity": np.int64,
-    "InvoiceDate": object,
-    "UnitPrice": np.float64,
-    "CustomerID": object,
-    "Country": object,
-}
+NUMBERS = {"Quantity": np.int64, "UnitPrice": np.float64}
+COLUMNS = (
+    *("InvoiceNo", "StockCode", "Description", "Quantity"),
+    *("InvoiceDate", "UnitPrice", "CustomerID", "Country"),
+)
 BANDS = 10
 
 
@@ -60,15 +55,16 @@ def online_retail(path: str | Path) -> Interactions:
     """
     path = _file(Path(path))
     try:
-        lines = pd.read_csv(path, dtype=DTYPES)
-    # pandas' own errors are ValueErrors; a truncated archive ends in EOFError
-    except (ValueError, EOFError) as error:
+        lines = delimited.read(path).to_pandas()
+        lines = lines.astype({name: kind for name, kind in NUMBERS.items() if name in lines})
+    except ValueError as error:
+        what = str(error).removeprefix(f"{path} cannot be read as CSV: ")
         raise ValueError(
-            f"{path} cannot be read as the CSV file of Online Retail: {error}"
+            f"{path} cannot be read as the CSV file of Online Retail: {what}"
         ) from error
-    if absent := [name for name in DTYPES if name not in lines]:
+    if absent := [name for name in COLUMNS if name not in lines]:
         raise ValueError(
-            f"{path} lacks {', '.join(absent)}; Online Retail has the columns {', '.join(DTYPES)}."
+            f"{path} lacks {', '.join(absent)}; Online Retail has the columns {', '.join(COLUMNS)}."
         )
     canceled = lines["InvoiceNo"].str.startswith("C", na=True)
     kept = (

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Seed, WholeFrom1
 
 # kind of home: share of the homes, lowest and highest capacity, factor of the price
 KINDS = {
@@ -172,7 +173,10 @@ def stays(
 
 
 def stays_log(
-    num_users: int = 2000, num_items: int = 600, num_cities: int = 12, seed: int = 0
+    num_users: WholeFrom1 = 2000,
+    num_items: WholeFrom1 = 600,
+    num_cities: WholeFrom1 = 12,
+    seed: Seed = 0,
 ) -> Interactions:
     """The interactions of a planted world of searches and bookings, without files or network.
 

@@ -1,0 +1,42 @@
+"""Arrays of one dimension in .npy files, read with a check."""
+
+from pathlib import Path
+
+import numpy as np
+
+
+def read_array(path: str | Path, kinds: str, mapped: bool = False) -> np.ndarray:
+    """The array of an .npy file.
+
+    Args:
+        path: the file.
+        kinds: NumPy's letters for the kinds of number that it may hold, such as "i" or "if".
+        mapped: as a read-only memory map, of which only what is asked for is read.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged or cut short, or holds something else.
+
+    Example:
+        >>> np.save("counts.npy", np.arange(3))
+        >>> read_array("counts.npy", "i")
+        array([0, 1, 2])
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            np.lib.format.read_magic(file)  # not of an archive, nor a pickle
+            if not mapped:
+                file.seek(0)
+                array = np.lib.format.read_array(file, allow_pickle=False)
+                if file.read(1):
+                    raise ValueError("there is more in it than its array")
+        if mapped:
+            array = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a header may be anything
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if array.ndim != 1 or array.dtype.kind not in kinds:
+        raise ValueError(f"{path} is damaged: it holds {array.dtype} {array.shape}")
+    return array

@@ -1,0 +1,66 @@
+"""Whether there is anything to learn, asked before training: a loss of 0 says nothing by itself."""
+
+import keras
+import numpy as np
+
+from tf_recall.data.catalog import Catalog
+from tf_recall.graph.typed import TypedGraph
+from tf_recall.positives.base import TrainingBatches
+
+
+def check_catalog(model: keras.Model, catalog: Catalog) -> None:
+    """Checks that a negative can differ from its positive.
+
+    Args:
+        model: a `Retriever`.
+        catalog: with the positives' counts.
+
+    Raises:
+        ValueError: there is one item; or one positive, where negatives are positives of the batch.
+    """
+    entity = model.item_tower.entity
+    vocabulary = catalog.side(entity).vocabulary
+    if vocabulary.size - 1 < 2:
+        raise ValueError(
+            f"there is nothing to learn: the catalog has {vocabulary.size - 1} {entity}, and a "
+            "model learns to tell at least 2 apart"
+        )
+    positives = np.count_nonzero(vocabulary.counts[1:])
+    if not positives:
+        raise ValueError(
+            f"there is nothing to learn: no {entity} is ever a positive by "
+            f"{type(model.positives).__name__}{model.positives.get_config()}"
+        )
+    if model.negatives.other_rows_only and positives < 2:
+        raise ValueError(
+            f"there is nothing to learn: {positives} {entity} is ever a positive, and the "
+            f"negatives of {type(model.negatives).__name__} are the other rows': use Uniform"
+        )
+
+
+def check_batches(model: keras.Model, batches: TrainingBatches) -> None:
+    """Checks that the rows of a batch have negatives.
+
+    Raises:
+        ValueError: a batch is one row, and negatives come from the other rows.
+    """
+    if model.negatives.other_rows_only and batches.batch_size < 2:
+        raise ValueError(
+            f"batches of {batches.batch_size} row teach nothing: the negatives of "
+            f"{type(model.negatives).__name__} are the positives of the other rows: give a "
+            "batch_size of 2 or more, and as much data, or use Uniform"
+        )
+
+
+def check_edges(graph: TypedGraph) -> None:
+    """Checks that a graph has edges.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not any(edges.num_edges for edges in graph.edges.values()):
+        kinds = " or ".join(f"from {source} to {target}" for source, target in graph.edges)
+        raise ValueError(
+            f"there is nothing to learn: the graph has no edges {kinds}; no two nodes follow one "
+            "another, or all weights are 0"
+        )
