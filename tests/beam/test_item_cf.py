@@ -24,7 +24,7 @@ pytest.importorskip(
 from apache_beam.utils.shared import Shared  # noqa: E402
 
 from tf_recall.beam import likes, tables  # noqa: E402
-from tf_recall.beam.item_cf import SCALED, AddUp, Multiply, item_cf, main  # noqa: E402
+from tf_recall.beam.item_cf import AddUp, Multiply, item_cf, main  # noqa: E402
 from tf_recall.beam.likes import Read, interactions_table, latest  # noqa: E402
 from tf_recall.beam.similar import Some, Work  # noqa: E402
 
@@ -162,7 +162,7 @@ def test_the_latest_count_by_time_then_by_line():
 
 def test_sums_do_not_depend_on_the_order_of_the_parts(tmp_path):
     rng = np.random.default_rng(0)
-    multiply = Multiply(Work(str(tmp_path / "out"), Shared(), 9, 6, 1), SCALED[WeightedCosine])
+    multiply = Multiply(Work(str(tmp_path / "out"), Shared(), 9, 6, 1), WeightedCosine())
     multiply._items = SimpleNamespace(ids=range(9), square=np.full(9, 7.0))
     shards = [sparse.random(5, 9, 0.6, "csr", rng=rng) for _ in range(6)]
     elements = [(0, [Some(*each.nonzero(), each.data)]) for each in shards]

@@ -37,9 +37,9 @@ class Ranking(SparseChannel):
         """What the list is sorted by: `[V]` numbers, of the item rows from 1 on."""
         raise NotImplementedError
 
-    def load(self, directory, catalog):
-        """As `SparseChannel.load`."""
-        super().load(directory, catalog)
+    def load(self, directory, catalog, mmap=False):
+        """As `CountedChannel.load`."""
+        super().load(directory, catalog, mmap)
         self._set(self.order)
         return self
 
