@@ -1,8 +1,8 @@
 """EASE: the linear model of items that predicts each from all others, in closed form."""
 
 import numpy as np
+from scipy import linalg
 from scipy.linalg import lapack
-from tqdm import tqdm
 
 from tf_recall.channels.item_cf import check_counts
 from tf_recall.data.likes import Likes, binary
@@ -88,20 +88,44 @@ class EASE(ScoredChannel):
 
 
 def _weights(counted, l2):
-    """B, `[item rows, item rows]` float32; one float64 matrix of that size besides is held."""
+    """B, `[item rows, item rows]` float32, by the smaller of the two squares, X' X and X X'."""
+    counted = counted[np.diff(counted.indptr) > 0].astype(np.float64)
+    num_users, num_items = counted.shape
+    weights = (_by_users if num_users < num_items else _by_items)(counted, l2)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def _by_items(counted, l2):
+    """-P(j, i) / P(i, i); one float64 matrix of the items' square is held besides."""
     num, by_item = counted.shape[1], counted.T.tocsr()
     square = np.empty((num, num), order="F")
-    blocks = [slice(start, start + BLOCK) for start in range(0, num, BLOCK)]
-    for block in tqdm(blocks, "items like each item", unit="block", delay=3, leave=False):
+    for block in _blocks(num):
         square[:, block] = (by_item[block] @ counted).toarray().T
     square[np.diag_indices(num)] += l2
     factor, _ = lapack.dpotrf(square, lower=1, clean=0, overwrite_a=1)
     inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    for block in blocks:  # LAPACK fills the lower triangle alone
+    for block in _blocks(num):  # LAPACK fills the lower triangle alone
         inverse[block, block.stop :] = inverse[block.stop :, block].T
         corner = inverse[block, block]
         corner[:] = np.tril(corner) + np.tril(corner, -1).T
     weights = np.empty((num, num), np.float32)
-    np.divide(inverse, -inverse.diagonal(), out=weights, casting="same_kind")
-    np.fill_diagonal(weights, 0)
+    return np.divide(inverse, -inverse.diagonal(), out=weights, casting="same_kind")
+
+
+def _by_users(counted, l2):
+    """H(j, i) / (1 - H(i, i)), the same, for l2 P = I - H with H = X' (X X' + l2 I)^-1 X."""
+    num, num_items = counted.shape
+    square = (counted @ counted.T).toarray()
+    square[np.diag_indices(num)] += l2
+    factor = linalg.cho_factor(square, overwrite_a=True)
+    weights, by_item = np.empty((num_items, num_items), np.float32), counted.T.tocsr()
+    for block in _blocks(num_items):
+        hat = by_item @ linalg.cho_solve(factor, counted[:, block].toarray())  # [V, b]
+        weights[:, block] = hat / (1 - hat[block].diagonal())
     return weights
+
+
+def _blocks(num):
+    """Slices of so many rows or columns; the last may go beyond."""
+    return [slice(start, start + BLOCK) for start in range(0, num, BLOCK)]

@@ -113,17 +113,20 @@ class GraphFilter(ScoredChannel):
         top = self.catalog.num_items if self.top is None else self.top
         normal = _normalized(counted)
         itself = np.bincount(normal.indices, normal.data**2, normal.shape[1])
+        itself = sparse.diags_array(itself.astype(np.float32))
         near = Cosine(user_power=1.0).neighbors(counted, top)
-        self.near = (near + sparse.diags_array(itself)).tocsr().astype(np.float32)
+        self.near = (near + itself).tocsr()
         self.vectors = rounded(leading_vectors(normal, self.dim))
 
     def _queries(self, likes):
-        return rounded(likes @ sparse.diags_array(self._scale) @ self.vectors)
+        values = likes.data * self._scale[likes.indices]
+        scaled = sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)
+        return rounded(scaled @ self.vectors)
 
     @functools.cached_property
     def _scale(self):
-        """`[item rows]` 1 / sqrt(|W_i|), 0 for items that nobody likes."""
-        return _inverse_root(self.users)
+        """`[item rows]` float32, 1 / sqrt(|W_i|); 0 for items that nobody likes."""
+        return _inverse_root(self.users).astype(np.float32)
 
 
 def _normalized(counted):
