@@ -121,7 +121,8 @@ def test_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("similarity", "text", "top"), [(Cosine(), True, 7), (WeightedCosine(), False, 60)]
+    ("similarity", "text", "top"),
+    [(Cosine(), True, 7), (WeightedCosine(), False, 60), (Cosine(user_power=1.0), False, 9)],
 )
 def test_it_is_the_one_of_one_machine(tmp_path, monkeypatch, similarity, text, top):
     monkeypatch.setattr(likes, "ROWS_AT_ONCE", 200)  # a row group of 300 is read in two goes
@@ -306,6 +307,8 @@ def test_on_the_command_line_by_two_workers(tmp_path, capsys):
         "9",
         "--similarity",
         "WeightedCosine",
+        "--user-power",
+        "0.5",
     ]
     main(
         [
@@ -316,7 +319,8 @@ def test_on_the_command_line_by_two_workers(tmp_path, capsys):
         ]
     )
     assert json.loads(capsys.readouterr().out)["counted"]["capped_users"] > 0
-    same(read(tmp_path / "out"), in_memory(frame, similarity=WeightedCosine(), top=5, user_limit=9))
+    expected = in_memory(frame, similarity=WeightedCosine(0.5), top=5, user_limit=9)
+    same(read(tmp_path / "out"), expected)
     with pytest.raises(SystemExit):
         main(["--interactions", str(tmp_path / "nothing"), "--out", str(tmp_path / "other")])
     assert capsys.readouterr().err.startswith("Error: no files ")

@@ -54,7 +54,8 @@ def item_cf(
         out: a folder for the result: `similar/similar-<i>-of-<n>.parquet`, with `item_id`,
             `similar`, a list of ids, and `similarity`, a list of float32, falling; of equal ones
             the smaller id comes first. `likes/` and `items/` beside it are intermediate results.
-        similarity: `Cosine()`, or `WeightedCosine()` of the weights; None: as `ItemCF`.
+        similarity: `Cosine()`, or `WeightedCosine()` of the weights, with or without `user_power`;
+            None: as `ItemCF`.
         top: how many similar items to keep of each.
         user_limit: how many of a user's latest items count, by time and then by line; None: all.
         rows_per_shard: interactions that a worker holds at a time.

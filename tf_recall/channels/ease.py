@@ -55,7 +55,7 @@ class EASE(ScoredChannel):
 
     def __init__(
         self,
-        l2: float = 200.0,
+        l2: float = 500.0,
         last: int | None = None,
         user_limit: int | None = None,
         half_life: float | None = None,

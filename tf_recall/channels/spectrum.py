@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
+from threadpoolctl import threadpool_limits
 
 from tf_recall.recommend.products import THREADS
 
-SMALL = 2000  # rows of a square matrix that is solved whole
+SMALL = 500  # rows of a square matrix that is solved whole
 NOTHING = 1e-10  # of the largest square of a singular value: smaller ones are rounding errors
 TOLERANCE = 1e-6
 
@@ -48,9 +49,12 @@ def _largest(tall, num):
 
 
 def _by_multiplying(tall, num, start):
-    """As `eigsh`, all cores multiplying blocks of rows."""
+    """As `eigsh`, all cores multiplying blocks of rows.
+
+    Between two products ARPACK calls BLAS for work so small that its threads wait for one another.
+    """
     blocks = _blocks(tall, THREADS)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool, threadpool_limits(1, "blas"):
 
         def times(vector):
             return sum(pool.map(lambda rows: rows.T @ (rows @ vector), blocks))

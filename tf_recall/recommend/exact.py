@@ -1,6 +1,7 @@
 """Products of vectors that are the same to the bit on every machine and in any company."""
 
 import numpy as np
+import tensorflow as tf
 
 MANTISSA = 53  # bits of float64
 TILE = 4096  # items multiplied at once: what fits a core's cache
@@ -29,8 +30,9 @@ def exact_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
         product[b, v] = sum_d(left[b, d] * right[v, d])
 
-    BLAS alone adds in another order for one row than for many, so that an answer would depend on
-    which others are asked for beside it.
+    A product of floats is added up in another order for one row than for many, so that an answer
+    would depend on which others are asked for beside it; sums that are exact have no order.
+    TensorFlow multiplies: NumPy's threads spin for each tile where others want the cores too.
 
     Args:
         left: `[B, D]`, as `rounded` returns.
@@ -39,9 +41,11 @@ def exact_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     Returns:
         `[B, V]` float32.
     """
-    left = left.astype(np.float64)
     product = np.empty((len(left), len(right)), np.float32)
-    for start in range(0, len(right), TILE):
-        tile = slice(start, start + TILE)
-        product[:, tile] = left @ right[tile].astype(np.float64).T
+    with tf.device("CPU"):
+        left = tf.constant(left, tf.float64)
+        for start in range(0, len(right), TILE):
+            tile = slice(start, start + TILE)
+            items = tf.cast(right[tile], tf.float64)
+            product[:, tile] = tf.matmul(left, items, transpose_b=True).numpy()
     return product
