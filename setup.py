@@ -42,6 +42,7 @@ setup(
         "scikit-learn>=1.5",
         "scipy>=1.12",
         "sparse_dot_topn>=1.2,<2",
+        "threadpoolctl>=3",
         "PyYAML>=6",
         "pydantic>=2.7,<3",
         "annotated-types>=0.6,<1",

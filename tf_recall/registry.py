@@ -127,6 +127,8 @@ REGISTRY = {
         "recent": "tf_recall.recommend.rankings:Recent",
         "operational": "tf_recall.recommend.rankings:Operational",
         "inverted_index": "tf_recall.channels.inverted_index:InvertedIndex",
+        "graph_filter": "tf_recall.channels.graph_filter:GraphFilter",
+        "ease": "tf_recall.channels.ease:EASE",
         "item_cf": "tf_recall.channels.item_cf:ItemCF",
         "swing": "tf_recall.channels.swing:Swing",
         "user_cf": "tf_recall.channels.user_cf:UserCF",

@@ -24,7 +24,7 @@ pytest.importorskip(
 from apache_beam.utils.shared import Shared  # noqa: E402
 
 from tf_recall.beam import likes, tables  # noqa: E402
-from tf_recall.beam.item_cf import SCALED, AddUp, Multiply, item_cf, main  # noqa: E402
+from tf_recall.beam.item_cf import AddUp, Multiply, item_cf, main  # noqa: E402
 from tf_recall.beam.likes import Read, interactions_table, latest  # noqa: E402
 from tf_recall.beam.similar import Some, Work  # noqa: E402
 
@@ -121,7 +121,8 @@ def test_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("similarity", "text", "top"), [(Cosine(), True, 7), (WeightedCosine(), False, 60)]
+    ("similarity", "text", "top"),
+    [(Cosine(), True, 7), (WeightedCosine(), False, 60), (Cosine(user_power=1.0), False, 9)],
 )
 def test_it_is_the_one_of_one_machine(tmp_path, monkeypatch, similarity, text, top):
     monkeypatch.setattr(likes, "ROWS_AT_ONCE", 200)  # a row group of 300 is read in two goes
@@ -162,7 +163,7 @@ def test_the_latest_count_by_time_then_by_line():
 
 def test_sums_do_not_depend_on_the_order_of_the_parts(tmp_path):
     rng = np.random.default_rng(0)
-    multiply = Multiply(Work(str(tmp_path / "out"), Shared(), 9, 6, 1), SCALED[WeightedCosine])
+    multiply = Multiply(Work(str(tmp_path / "out"), Shared(), 9, 6, 1), WeightedCosine())
     multiply._items = SimpleNamespace(ids=range(9), square=np.full(9, 7.0))
     shards = [sparse.random(5, 9, 0.6, "csr", rng=rng) for _ in range(6)]
     elements = [(0, [Some(*each.nonzero(), each.data)]) for each in shards]
@@ -307,6 +308,8 @@ def test_on_the_command_line_by_two_workers(tmp_path, capsys):
         "9",
         "--similarity",
         "WeightedCosine",
+        "--user-power",
+        "0.5",
     ]
     main(
         [
@@ -317,7 +320,8 @@ def test_on_the_command_line_by_two_workers(tmp_path, capsys):
         ]
     )
     assert json.loads(capsys.readouterr().out)["counted"]["capped_users"] > 0
-    same(read(tmp_path / "out"), in_memory(frame, similarity=WeightedCosine(), top=5, user_limit=9))
+    expected = in_memory(frame, similarity=WeightedCosine(0.5), top=5, user_limit=9)
+    same(read(tmp_path / "out"), expected)
     with pytest.raises(SystemExit):
         main(["--interactions", str(tmp_path / "nothing"), "--out", str(tmp_path / "other")])
     assert capsys.readouterr().err.startswith("Error: no files ")

@@ -142,14 +142,16 @@ def test_it_comes_back_from_a_folder_and_its_settings(name, fitted, tmp_path):
     assert values["name"] == name and set(values) - {"name"} == set(keywords(type(channel)))
     channel.save(tmp_path / "channel")
     parts = {key: make(key, **value) for key, value in values.items() if key in REGISTRY}
-    again = make("channel", **{**values, **parts}).load(tmp_path / "channel", channel.catalog)
     request = {"k": 20, "exclude_seen": True, "exclude": ["i1"]}
-    for one, other in zip(
-        channel.recommend(channel.catalog.users.ids, **request),
-        again.recommend(channel.catalog.users.ids, **request),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, other)
+    for mmap in (True, False):
+        again = make("channel", **{**values, **parts})
+        again.load(tmp_path / "channel", channel.catalog, mmap=mmap)
+        for one, other in zip(
+            channel.recommend(channel.catalog.users.ids, **request),
+            again.recommend(channel.catalog.users.ids, **request),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
     user, item = (
         channel.catalog.users.ids[0],
         channel.recommend([channel.catalog.users.ids[0]], 1)[0][0, 0],

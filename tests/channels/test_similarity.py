@@ -10,6 +10,7 @@ from tf_recall.channels.similarity import Cosine, Euclidean, Jaccard, Pearson, W
 from tf_recall.recommend import products
 
 ALL = [Cosine(), WeightedCosine(), Jaccard(), Pearson(0), Pearson(3.0), Euclidean()]
+WEIGHED = [Cosine(user_power=1.0), Cosine(0.5), WeightedCosine(user_power=1.5)]
 
 
 def matrix(dense):
@@ -23,8 +24,11 @@ def twin(kind, likes, i, j):
     both = sorted(set(ours) & set(theirs))
     if not both:
         return 0.0
+    counts = {u: sum(like > 0 for like in likes[u]) for u in both}
+    power = -getattr(kind, "user_power", 0)
     if isinstance(kind, Cosine):
-        return len(both) / math.sqrt(len(ours) * len(theirs))
+        weight = sum(count**power for count in counts.values())
+        return weight / math.sqrt(len(ours) * len(theirs))
     if isinstance(kind, Jaccard):
         return len(both) / len(set(ours) | set(theirs))
     if isinstance(kind, Euclidean):
@@ -35,7 +39,9 @@ def twin(kind, likes, i, j):
             i: sum(likes[u][i] for u in ours) / len(ours),
             j: sum(likes[u][j] for u in theirs) / len(theirs),
         }
-    product = sum((likes[u][i] - mean[i]) * (likes[u][j] - mean[j]) for u in both)
+    product = sum(
+        (likes[u][i] - mean[i]) * (likes[u][j] - mean[j]) * counts[u] ** power for u in both
+    )
     length = math.sqrt(sum((likes[u][i] - mean[i]) ** 2 for u in ours))
     length *= math.sqrt(sum((likes[u][j] - mean[j]) ** 2 for u in theirs))
     length += kind.shrinkage if isinstance(kind, Pearson) else 0
@@ -43,7 +49,7 @@ def twin(kind, likes, i, j):
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: type(kind).__name__)
+@pytest.mark.parametrize("kind", [*ALL, *WEIGHED], ids=lambda kind: type(kind).__name__)
 def test_against_a_loop(kind, blocks, monkeypatch):
     if blocks:
         monkeypatch.setattr(products, "MULTIPLICATIONS", 40)
@@ -80,6 +86,19 @@ def test_by_hand():
     )
     # squared distances: 9 + 10 - 10 = 9 and 9 + 4 - 4 = 9
     np.testing.assert_allclose(found["Euclidean"], [0, 1 / 4, 1 / 4], rtol=1e-6)
+
+
+def test_users_of_many_items_count_less_by_hand():
+    # as above: a has 2 items, b 3, c 1; items 0 and 1 share a and b, items 0 and 2 share b
+    likes = matrix([[2, 1, 0], [1, 3, 2], [2, 0, 0]])
+    found = Cosine(user_power=1.0).neighbors(likes, 5).toarray()[0]
+    np.testing.assert_allclose(
+        found, [0, (1 / 2 + 1 / 3) / math.sqrt(3 * 2), 1 / 3 / math.sqrt(3 * 1)], rtol=1e-6
+    )
+    found = WeightedCosine(user_power=2.0).neighbors(likes, 5).toarray()[0]
+    np.testing.assert_allclose(
+        found, [0, (2 / 4 + 3 / 9) / (3 * math.sqrt(10)), 2 / 9 / (3 * 2)], rtol=1e-6
+    )
 
 
 def test_pearson_by_hand():
@@ -136,6 +155,12 @@ def test_identical_items_are_neighbors_and_none_is_its_own():
         found = kind.neighbors(likes, 5)
         assert not found.diagonal().any() and np.diff(found.indptr).tolist() == [5] * 6
         np.testing.assert_allclose(found.data, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("power", [-0.5, math.nan, math.inf])
+def test_a_power_below_zero_is_refused(power):
+    with pytest.raises(ValueError, match=f"user_power is a number of at least 0, got {power}"):
+        WeightedCosine(user_power=power)
 
 
 def test_a_shrinkage_below_zero_is_refused():

@@ -34,6 +34,8 @@ VALUES = {
             "similarity": {"name": "pearson", "shrinkage": 2.0},
             "top": 20,
         },
+        "filter": {"name": "graph_filter", "dim": 16, "alpha": 0.5},
+        "linear": "ease",
         "circles": {"name": "swing", "alpha": 2.0},
         "users": {"name": "user_cf", "top": 20},
         "towers": {

@@ -123,11 +123,15 @@ def test_a_searcher_goes_with_its_index(drawn, monkeypatch):
     other = ScaNN().build(drawn[:3000])
     expected = [part.numpy() for part in other.search(drawn[6000:6003], 10)]
     module._release("a name that nobody has")
-    before = threads()
-    for _ in range(4):
-        index = ScaNN().build(drawn[3000:6000])
-        index.search(drawn[:2], 10)
-        del index
-    assert threads() < before + 4
+
+    def more():
+        before = threads()
+        for _ in range(4):
+            index = ScaNN().build(drawn[3000:6000])
+            index.search(drawn[:2], 10)
+            del index
+        return threads() - before
+
+    assert min(more(), more()) < 4  # TensorFlow starts some threads of its own, once
     for one, again in zip(expected, other.search(drawn[6000:6003], 10), strict=True):
         np.testing.assert_array_equal(again, one)

@@ -113,7 +113,9 @@ def test_the_age_of_an_example_matters_in_training_alone(model, world):
     assert batch["query"][age.name].std() > 0.1
 
 
-@pytest.mark.parametrize("index", [Exact, IVF, ScaNN])
+@pytest.mark.parametrize(
+    "index", [Exact, *(pytest.param(each, marks=pytest.mark.slow) for each in (IVF, ScaNN))]
+)
 def test_every_index_and_a_loaded_export_answer_the_same(index, model, world, tmp_path):
     _, catalog = world
     service = tr.Service.build(model, catalog, index(), k_max=20)

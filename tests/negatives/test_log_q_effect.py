@@ -106,8 +106,7 @@ def likeness(scores, truth):
 
 
 EACH = [
-    pytest.param(name, marks=pytest.mark.slow) if name in ("popularity", "streaming") else name
-    for name in SAMPLERS
+    pytest.param(name, marks=pytest.mark.slow) if name != "in batch" else name for name in SAMPLERS
 ]
 
 

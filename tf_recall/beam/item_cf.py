@@ -1,6 +1,5 @@
 """Similar items by the users who like both, as a Beam pipeline: ItemCF beyond one machine."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import apache_beam as beam
@@ -55,7 +54,8 @@ def item_cf(
         out: a folder for the result: `similar/similar-<i>-of-<n>.parquet`, with `item_id`,
             `similar`, a list of ids, and `similarity`, a list of float32, falling; of equal ones
             the smaller id comes first. `likes/` and `items/` beside it are intermediate results.
-        similarity: `Cosine()`, or `WeightedCosine()` of the weights; None: as `ItemCF`.
+        similarity: `Cosine()`, or `WeightedCosine()` of the weights, with or without `user_power`;
+            None: as `ItemCF`.
         top: how many similar items to keep of each.
         user_limit: how many of a user's latest items count, by time and then by line; None: all.
         rows_per_shard: interactions that a worker holds at a time.
@@ -89,6 +89,7 @@ def item_cf(
         )
     settings = {
         "similarity": type(similarity).__name__,
+        "user_power": similarity.user_power,
         "top": top,
         "user_limit": user_limit,
         "item_limit": None,
@@ -99,7 +100,7 @@ def item_cf(
     def steps(likes, work):
         _ = (
             likes
-            | "users: multiply" >> beam.ParDo(Multiply(work, SCALED[type(similarity)]))
+            | "users: multiply" >> beam.ParDo(Multiply(work, similarity))
             | "products: by item" >> beam.GroupByKey()
             | "products: add up" >> beam.ParDo(AddUp(work))
             | "similar: write" >> beam.ParDo(WriteSimilar(work))
@@ -122,15 +123,17 @@ SCALED = {Cosine: _binary, WeightedCosine: _weighted}  # likes as columns of len
 class Multiply(Step):
     """`(shard of the users, [Some, ...])` -> `(part of the items, products [their number, V])`."""
 
-    def __init__(self, work: Work, scaled: Callable):
+    def __init__(self, work: Work, similarity: WeightedCosine):
         super().__init__(work)
-        self._scaled = scaled
+        self._scaled, self._power = SCALED[type(similarity)], similarity.user_power
         self._waiting = work.waiting()
 
     def process(self, element):
         _, some = element
         _, likes = matrix(list(some), len(self._items.ids))
+        size = np.diff(likes.indptr)  # a user is whole in one shard, and likes something
         likes.data = self._scaled(likes.data, likes.indices, self._items)
+        likes.data *= np.repeat(size ** (-self._power / 2), size)
         by_item = likes.T.tocsr()
         for part in self._waiting:
             product = by_item[part :: self._work.num_parts] @ likes
@@ -177,13 +180,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--similarity", choices=named, default=usual, help=f"Of likes, or of weights; {usual}."
     )
+    parser.add_argument(
+        "--user-power",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="How much less users count who like many items; 0.0.",
+    )
     given, others = parser.parse_known_args(arguments)
-    settings = {
-        **vars(given),
-        "similarity": named[given.similarity](),
-        "options": PipelineOptions(others),
-    }
-    answer(parser, lambda: item_cf(**settings))
+    settings = {**vars(given), "options": PipelineOptions(others)}
+
+    def work():
+        similarity = named[settings.pop("similarity")](settings.pop("user_power"))
+        return item_cf(**settings, similarity=similarity)
+
+    answer(parser, work)
 
 
 if __name__ == "__main__":

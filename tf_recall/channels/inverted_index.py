@@ -113,18 +113,18 @@ class InvertedIndex(SparseChannel):
         return [self.values[column] for column in middle]
 
     def save(self, directory):
-        """As `SparseChannel.save`, and what the values are called."""
+        """As `CountedChannel.save`, and what the values are called."""
         super().save(directory)
         (Path(directory) / VALUES).write_text(json.dumps(self.values), encoding="utf-8")
 
-    def load(self, directory, catalog):
-        """As `SparseChannel.load`."""
+    def load(self, directory, catalog, mmap=False):
+        """As `CountedChannel.load`."""
         path = Path(directory) / VALUES
         try:
             self.values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from None
-        return super().load(directory, catalog)
+        return super().load(directory, catalog, mmap)
 
 
 def _separators(attributes) -> dict[str, str]:

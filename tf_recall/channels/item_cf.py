@@ -5,9 +5,10 @@ import numpy as np
 from tf_recall.channels.similarity import Cosine, Similarity
 from tf_recall.data.likes import Likes
 from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom1
+from tf_recall.recommend.counted import padded
 from tf_recall.recommend.filters import Filter
 from tf_recall.recommend.products import first
-from tf_recall.recommend.sparse import SparseChannel, padded
+from tf_recall.recommend.sparse import SparseChannel
 
 
 class ItemToItem(SparseChannel):

@@ -24,30 +24,52 @@ class Similarity:
         raise NotImplementedError
 
 
-class Cosine(Similarity):
-    """The cosine of two items' sets of users (METHODS.md C2).
-
-    sim(i, j) = |W_i and W_j| / sqrt(|W_i| |W_j|),  W_i the users who like i
-    """
-
-    def neighbors(self, likes, num):
-        return WeightedCosine().neighbors(binary(likes), num)
-
-
 class WeightedCosine(Similarity):
     """The cosine of two items' columns of likes (METHODS.md C2).
 
-    sim(i, j) = sum_u like(u, i) like(u, j) / sqrt(sum_u like(u, i)^2  sum_u like(u, j)^2)
+        sim(i, j) = sum_u like(u, i) like(u, j) |J_u| ** -user_power
+            / sqrt(sum_u like(u, i)^2  sum_u like(u, j)^2)
+
+    with J_u the items that u likes.
+
+    Args:
+        user_power: at least 0; the larger, the less users count who like many items. At 0 all count
+            alike; at 1 a user's pairs count together as much as their likes.
     """
 
+    def __init__(self, user_power: NumberFrom0 = 0.0):
+        if not 0 <= user_power < np.inf:
+            raise ValueError(f"user_power is a number of at least 0, got {user_power!r}")
+        self.user_power = user_power
+
     def neighbors(self, likes, num):
-        left, right = _sides(_unit(likes))
+        left, right = _sides(_unit(likes, self.user_power))
         itself = sparse.identity(likes.shape[1], format="csr")  # an item is not its own neighbor
         left = sparse.hstack([left, -2 * itself], "csr")
         right = sparse.vstack([right, itself], "csr")
         near = top(left, right, num, "items like each item")
         near.data = near.data.astype(np.float32)  # the matrix's own `astype` would sort the columns
         return near
+
+
+class Cosine(WeightedCosine):
+    """The cosine of two items' sets of users (METHODS.md C2).
+
+        sim(i, j) = sum of |J_u| ** -user_power over the users of both / sqrt(|W_i| |W_j|)
+
+    with W_i the users who like i and J_u the items that u likes; without `user_power` the sum is
+    |W_i and W_j|. At 1 it is the sparse part of the graph filter (METHODS.md C6), without the
+    items' similarity to themselves.
+
+    Args:
+        user_power: as of `WeightedCosine`.
+
+    Paper: Deshpande and Karypis 2004, "Item-Based Top-N Recommendation Algorithms", section 4.1.1,
+        whose users' rows of length 1 are a `user_power` of 1.
+    """
+
+    def neighbors(self, likes, num):
+        return super().neighbors(binary(likes), num)
 
 
 class Jaccard(Similarity):
@@ -129,12 +151,15 @@ def _sides(likes):
     return likes.T.tocsr(), likes
 
 
-def _unit(likes):
-    """The likes with columns of length 1; in float64, since a popular item's sum has tens of
-    thousands of equal terms.
+def _unit(likes, user_power):
+    """The likes with columns of length 1, then a user's scaled by |J_u| ** (-user_power / 2).
+
+    In float64, since a popular item's sum has tens of thousands of equal terms.
     """
     length = np.sqrt(np.bincount(likes.indices, likes.data.astype(np.float64) ** 2, likes.shape[1]))
     scale = np.divide(1, length, out=np.zeros_like(length), where=length > 0)
-    return sparse.csr_matrix(
-        (likes.data * scale[likes.indices], likes.indices, likes.indptr), likes.shape
-    )
+    values = likes.data * scale[likes.indices]
+    if user_power:
+        size = np.diff(likes.indptr)
+        values *= np.repeat(np.maximum(size, 1) ** (-user_power / 2), size)
+    return sparse.csr_matrix((values, likes.indices, likes.indptr), likes.shape)

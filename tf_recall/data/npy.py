@@ -1,17 +1,20 @@
-"""Arrays of one dimension in .npy files, read with a check."""
+"""Arrays in .npy files, read with a check."""
 
 from pathlib import Path
 
 import numpy as np
 
 
-def read_array(path: str | Path, kinds: str, mapped: bool = False) -> np.ndarray:
+def read_array(
+    path: str | Path, kinds: str, mapped: bool = False, ndim: int | None = 1
+) -> np.ndarray:
     """The array of an .npy file.
 
     Args:
         path: the file.
         kinds: NumPy's letters for the kinds of number that it may hold, such as "i" or "if".
         mapped: as a read-only memory map, of which only what is asked for is read.
+        ndim: how many dimensions it must have; None: any number.
 
     Raises:
         FileNotFoundError: no such file.
@@ -37,6 +40,6 @@ def read_array(path: str | Path, kinds: str, mapped: bool = False) -> np.ndarray
         raise
     except Exception as error:  # a header may be anything
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-    if array.ndim != 1 or array.dtype.kind not in kinds:
+    if array.ndim != (array.ndim if ndim is None else ndim) or array.dtype.kind not in kinds:
         raise ValueError(f"{path} is damaged: it holds {array.dtype} {array.shape}")
     return array

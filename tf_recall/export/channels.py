@@ -9,7 +9,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.names import check_name
 from tf_recall.export.versions import CHANNELS
 from tf_recall.recommend.base import Recommender
-from tf_recall.recommend.sparse import SparseChannel
+from tf_recall.recommend.counted import CountedChannel
 from tf_recall.registry import described, part
 
 
@@ -37,7 +37,7 @@ def write_channels(
     settings = {"channels": {}, "merge": described("merge", multi.merge), "depth": multi.depth}
     for name, channel in multi.channels.items():
         home = folder / "channels" / name
-        if isinstance(channel, SparseChannel):
+        if isinstance(channel, CountedChannel):
             channel.save(home)
             settings["channels"][name] = described("channel", channel)
         else:

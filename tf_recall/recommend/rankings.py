@@ -40,12 +40,13 @@ class Ranking(SparseChannel):
         """What the list is sorted by: `[V]` numbers, of the item rows from 1 on."""
         raise NotImplementedError
 
-    def load(self, directory, catalog):
-        """As `SparseChannel.load`."""
-        super().load(directory, catalog)
+    def load(self, directory, catalog, mmap=False):
+        """As `CountedChannel.load`."""
+        super().load(directory, catalog, mmap)
         listed = self.order[self.order != 0]
         within = (listed > 0) & (listed < len(self.order))
-        if not within.all() or len(np.unique(listed)) < len(listed) or self.order[-1] != 0:
+        once = self.order.ndim == 1 and len(np.unique(listed)) == len(listed)
+        if not within.all() or not once or self.order[-1] != 0:
             raise ValueError(f"{Path(directory) / 'order.npy'} is damaged: it is no order of items")
         self._set(self.order)
         return self
