@@ -13,6 +13,7 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 # what others show as well, or what takes many rounds
 LONG = {
     "airbnb_stays",
+    "channels_movielens",
     "fm_movielens",
     "graph_movielens",
     "online_retail_baskets",

@@ -84,6 +84,7 @@ def test_the_order_of_the_rows_says_nothing_but_their_pairing_does(train):
     assert abs(float(model(tensors(batch))) - float(model(tensors(other)))) > 1e-3
 
 
+@pytest.mark.slow
 def test_xla_with_static_shapes_trains_to_the_same_weights(train):
     ends = []
     for jit in (False, True):

@@ -153,6 +153,7 @@ def test_other_features_and_poolings(world):
     assert again.get_config() == model.get_config()
 
 
+@pytest.mark.slow
 def test_under_xla_it_learns_the_same(world):
     split, catalog = world
     losses = []
