@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.data.values import as_series, is_list, text_of
-from tf_recall.features import unicode
 from tf_recall.features.base import InputColumn
+from tf_recall.features.unicode import folded
 from tf_recall.features.words import VocabularyFeature, as_words, one_line
 
 WHOLE = "\x1f"  # a separator that occurs in no text
@@ -163,7 +163,7 @@ class Text(BagOfWords):
     def split(self, raw: tf.Tensor) -> tf.RaggedTensor:
         parts = tf.strings.split(raw)
         known, position = tf.unique(parts.flat_values)  # of many texts most parts occur again
-        text = unicode.folded(known)
+        text = folded(known)
         text = tf.strings.regex_replace(text, r"([\p{Han}\p{Hiragana}]\p{M}*)", r" \1 ")
         text = tf.strings.regex_replace(text, r"[^\p{L}\p{M}\p{N}]+", " ")
         text = tf.strings.regex_replace(text, r"(^| )\p{M}+", r"\1")  # marks on what is no letter

@@ -10,9 +10,9 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.data.vocabulary import Vocabulary
-from tf_recall.features import unicode
 from tf_recall.features.base import Feature, InputColumn, SeenFeature, distinct
 from tf_recall.features.embedding import RowEmbedding
+from tf_recall.features.unicode import normal
 
 VOCABULARY = "vocabulary.tsv"
 
@@ -71,7 +71,7 @@ def one_line(raw: tf.Tensor) -> tf.Tensor:
 
     Tabs and line breaks, which a vocabulary file cannot hold, become spaces.
     """
-    return tf.strings.regex_replace(unicode.normal(raw), r"[\t\r\n]", " ")
+    return tf.strings.regex_replace(normal(raw), r"[\t\r\n]", " ")
 
 
 def as_words(words: tf.Tensor) -> np.ndarray:
