@@ -416,3 +416,16 @@ def test_more_ids_get_rows_at_the_end():
     assert Vocabulary.fit([]).grown(["x"]).ids.tolist() == ["x"]
     with pytest.raises(TypeError):
         Vocabulary.fit(["a"]).grown([1])
+
+
+def test_other_counts_are_those_of_a_vocabulary_made_anew():
+    vocabulary = Vocabulary(["tea", "rum"], [3, 1])
+    first = vocabulary.table()
+    other, anew = vocabulary.with_counts([5, 7]), Vocabulary(["tea", "rum"], [5, 7])
+    assert other.counts.tolist() == anew.counts.tolist() == [0, 5, 7]
+    assert vocabulary.counts.tolist() == [0, 3, 1] and other.digest == anew.digest
+    assert other.encode(["rum", "gin"]).tolist() == [2, 0]
+    assert vocabulary.table() is first is not other.table()  # whose file holds its own counts
+    for counts in ([1], [1, -1]):
+        with pytest.raises(ValueError, match="count"):
+            vocabulary.with_counts(counts)

@@ -104,7 +104,7 @@ class Catalog:
     def with_counts(self, counts: dict[str, np.ndarray]) -> "Catalog":
         """The same catalog with other counts, `{entity: [V] int64}`; those of row 0 are ignored."""
         changed = {
-            f"{entity}s": Vocabulary(self.side(entity).vocabulary.ids, of_entity[1:])
+            f"{entity}s": self.side(entity).vocabulary.with_counts(of_entity[1:])
             for entity, of_entity in counts.items()
         }
         return replace(self, **changed)

@@ -1,5 +1,6 @@
 """Vocabularies: the row number of each raw id."""
 
+import copy
 import functools
 import itertools
 import weakref
@@ -47,6 +48,17 @@ class Vocabulary:
     def __init__(self, ids: Any, counts: Any):
         self.ids = raw_ids(ids)
         self.dtype = kind_of(self.ids)
+        self._set_counts(counts)
+        if is_missing(self.ids).any():
+            raise ValueError(
+                f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop or "
+                "rename it."
+            )
+        if self.dtype == "string":
+            _check_text(self.ids)
+        self._positions = Integers(self.ids) if self.dtype == "int64" else Strings(self.ids)
+
+    def _set_counts(self, counts):
         self.counts = np.concatenate([[0], np.asarray(counts)]).astype(np.int64)
         self.size = len(self.counts)
         if self.ids.shape != (self.size - 1,):
@@ -56,14 +68,13 @@ class Vocabulary:
             )
         if self.counts.min() < 0:
             raise ValueError(f"Counts must be at least 0, got {self.counts.min()}.")
-        if is_missing(self.ids).any():
-            raise ValueError(
-                f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop or "
-                "rename it."
-            )
-        if self.dtype == "string":
-            _check_text(self.ids)
-        self._positions = Integers(self.ids) if self.dtype == "int64" else Strings(self.ids)
+
+    def with_counts(self, counts: Any) -> "Vocabulary":
+        """The same ids with other counts, `[size - 1]`; what was computed of the ids stays."""
+        other = copy.copy(self)
+        other.__dict__.pop("_table", None)  # its file holds the counts
+        other._set_counts(counts)
+        return other
 
     @classmethod
     def fit(cls, ids: Any, extra: Any = ()) -> "Vocabulary":
