@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tf_recall.data.errors import one_line
+
 DEEPEST = 60  # lists and mappings within one another
 LARGEST = 100_000  # values; what anchors repeat counts as often as it is there
 
@@ -82,7 +84,7 @@ def read(text: str, where: str) -> Any:
         problem = ", ".join(filter(None, (error.context, error.problem)))
         said = f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
     except (yaml.YAMLError, ValueError) as error:  # a character that it cannot have, a huge number
-        said = " ".join(str(error).split())
+        said = one_line(error)
     except RecursionError:
         said = f"lists and mappings may be {DEEPEST} within one another, not more"
     raise ValueError(f"{where} is not valid YAML: {said}") from None

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_recall.data.errors import one_line
+
 
 def read_array(
     path: str | Path, kinds: str, mapped: bool = False, ndim: int | None = 1
@@ -39,7 +41,7 @@ def read_array(
     except FileNotFoundError:
         raise
     except Exception as error:  # a header may be anything
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is damaged: {one_line(error)}") from error
     if array.ndim != (array.ndim if ndim is None else ndim) or array.dtype.kind not in kinds:
         raise ValueError(f"{path} is damaged: it holds {array.dtype} {array.shape}")
     return array

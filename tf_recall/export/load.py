@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.errors import one_line
 from tf_recall.data.identity import check_same, digest
 from tf_recall.data.ids import raw_ids
 from tf_recall.export.channels import read_channels
@@ -241,7 +242,7 @@ def _one_line(path):
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:500]
+        reason = one_line(error)[:500]
         raise ValueError(
             f"{path} cannot be read, export or copy it again: {type(error).__name__}: {reason}"
         ) from error

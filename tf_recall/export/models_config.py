@@ -6,6 +6,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tf_recall.data.atomic import atomic_file, locked, translated_disk_errors
+from tf_recall.data.errors import one_line
 
 NAME = "models.config"
 
@@ -22,9 +23,8 @@ def read(path: Path) -> model_server_config_pb2.ModelServerConfig:
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), config)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{path} is no ModelServerConfig, correct or remove it: {reason}"
+            f"{path} is no ModelServerConfig, correct or remove it: {one_line(error)}"
         ) from None
     if config.HasField("custom_model_config"):
         raise ValueError(f"{path} holds a custom_model_config, to which no model can be added")

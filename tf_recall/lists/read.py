@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.errors import one_line
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.lists.base import Form, PrecomputedLists, empty_lists
 from tf_recall.lists.write import FORM, TYPES
@@ -119,7 +120,7 @@ def read(path: str | Path) -> tuple[Form, Iterator[pa.RecordBatch]]:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or no Parquet file: {_line(error)}") from None
+        raise ValueError(f"{path} is damaged, or no Parquet file: {one_line(error)}") from None
     return _form(file.schema_arrow, path), _batches(file, path)
 
 
@@ -136,13 +137,9 @@ def _form(schema, path):
     return form
 
 
-def _line(error):
-    return " ".join(str(error).split())
-
-
 def _batches(file, path):
     try:
         with file:
             yield from file.iter_batches(batch_size=1024)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {_line(error)}") from None
+        raise ValueError(f"{path} is damaged: {one_line(error)}") from None

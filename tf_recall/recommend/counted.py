@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.errors import one_line
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.npy import read_array
@@ -106,6 +108,11 @@ class CountedChannel(Recommender):
         history.data[:] = 1  # an item given twice is one
         return users, (self.likes[users] + history).tocsr()
 
+    def _in_blocks(self, request, k, size, answer: Callable):
+        """The item rows and scores that `answer` gives for blocks of so many rows."""
+        rows, score = zip(*(answer(block, k) for block in request.blocks(size)), strict=True)
+        return np.concatenate(rows), np.concatenate(score)
+
     def _forget(self, catalog):
         """Takes another catalog, and drops what was cached of the arrays before."""
         self.catalog = catalog
@@ -144,5 +151,5 @@ def _read(directory, name, mmap):
     except FileNotFoundError:
         raise
     except Exception as error:  # what a damaged archive gives may be anything
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is damaged: {one_line(error)}") from error
     return matrix

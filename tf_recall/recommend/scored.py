@@ -1,7 +1,5 @@
 """Channels that score every item, a block of users at a time."""
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import sparse
 
@@ -46,10 +44,10 @@ class ScoredChannel(CountedChannel):
         raise NotImplementedError
 
     def _recommend(self, request, k):
-        return self._in_blocks(request, k, self._answer)
+        return self._in_blocks(request, k, self._block_size, self._answer)
 
     def _similar(self, request, k):
-        return self._in_blocks(request, k, self._near)
+        return self._in_blocks(request, k, self._block_size, self._near)
 
     def _explain(self, request, item, num):
         _, likes = self._liked(request)
@@ -59,10 +57,10 @@ class ScoredChannel(CountedChannel):
             "item", weights, lambda best: names(likes.indices[best]).tolist(), num
         )
 
-    def _in_blocks(self, request, k, answer: Callable):
-        size = max(1, SCORES // self._item_rows)
-        rows, score = zip(*(answer(block, k) for block in request.blocks(size)), strict=True)
-        return np.concatenate(rows), np.concatenate(score)
+    @property
+    def _block_size(self):
+        """How many users are answered at once."""
+        return max(1, SCORES // self._item_rows)
 
     def _answer(self, request, k):
         _, likes = self._liked(request)

@@ -52,9 +52,7 @@ class SparseChannel(CountedChannel):
         return self.catalog.items.decode(middle).tolist()
 
     def _recommend(self, request, k):
-        answers = [self._answer(block, k) for block in request.blocks(BLOCK)]
-        rows, score = zip(*answers, strict=True)
-        return np.concatenate(rows), np.concatenate(score)
+        return self._in_blocks(request, k, BLOCK, self._answer)
 
     def _explain(self, request, item, num):
         terms = self._left(request).multiply(self.right[:, [item]].T).tocsr()
