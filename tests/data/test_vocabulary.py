@@ -426,6 +426,6 @@ def test_other_counts_are_those_of_a_vocabulary_made_anew():
     assert vocabulary.counts.tolist() == [0, 3, 1] and other.digest == anew.digest
     assert other.encode(["rum", "gin"]).tolist() == [2, 0]
     assert vocabulary.table() is first is not other.table()  # whose file holds its own counts
-    for counts in ([1], [1, -1]):
-        with pytest.raises(ValueError, match="count"):
+    for counts, message in (([1], "one count per id"), ([1, -1], "at least 0, got -1")):
+        with pytest.raises(ValueError, match=message):
             vocabulary.with_counts(counts)
