@@ -214,17 +214,21 @@ class Config:
         towers = find("model", arguments["name"]).towers
         # the item tower first: a query tower over histories contains it
         for key in sorted(towers, key=lambda key: key != "item_tower"):
+            if arguments.get(key) is None:  # the model makes it itself
+                continue
             kind, entity = towers[key]
-            values = arguments.get(key)
+            values = arguments[key]
             if isinstance(values, str):
                 values = {"name": values}
             if not isinstance(values, dict):
                 raise ValueError(
-                    f"model needs {key}: {{features: [...]}}, and has {key}: {shown(values)}"
+                    f"model takes {key}: {{features: [...]}}, and has {key}: {shown(values)}"
                 )
             values = {"name": kind, **values}
             at = f"model.{key}"
             if "item_tower" in keywords(find("tower", values["name"], at)):
+                if arguments.get("item_tower") is None:
+                    raise ValueError(f"{at} is made of the item tower: write out model.item_tower")
                 arguments[key] = part("tower", values, arguments["item_tower"], at=at)
             else:
                 arguments[key] = part("tower", {"features": [], **values}, entity, at=at)

@@ -12,10 +12,10 @@ from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id
-from tf_recall.losses import SampledSoftmax
+from tf_recall.losses import BPR, Hinge, SampledSoftmax
 from tf_recall.losses.scores import Scores
 from tf_recall.losses.temperature import LearnedTemperature
-from tf_recall.models import TwoTower
+from tf_recall.models import FM, Item2Vec, TwoTower
 from tf_recall.negatives.base import Candidates
 from tf_recall.positives import user_item
 from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad
@@ -158,3 +158,39 @@ def test_refuses_a_lowest_that_is_not_below_the_start(initial, lowest):
 def test_a_schedule_that_ends_at_zero_is_held_above_it():
     loss = SampledSoftmax(keras.optimizers.schedules.CosineDecay(0.5, decay_steps=10))
     assert float(loss.temperature_at(tf.constant(10**6))) == pytest.approx(0.001)
+
+
+def test_by_default_it_suits_the_length_of_the_vectors():
+    loss = BPR()
+    assert loss.temperature_at(0) == 1  # of no model
+    for normalize, expected in (True, 0.1), (False, 1):
+        towers = [FeatureTower(side, [Id(4)], normalize=normalize) for side in ("user", "item")]
+        model = TwoTower(*towers, loss=SampledSoftmax())
+        assert model.loss_fn.temperature_at(0) == expected
+    half = TwoTower(FeatureTower("user", [Id(4)]), FeatureTower("item", [Id(4)], normalize=False))
+    assert half.loss_fn.temperature_at(0) == 1  # such scores are not bounded
+    assert FM().loss_fn.temperature_at(0) == 1
+    assert Item2Vec().loss_fn.temperature_at(0) == 1  # its vectors are compared as they are
+    assert TwoTower(loss=Hinge()).loss_fn.temperature_at(0) == 1  # its margin is one of cosines
+    assert TwoTower(loss=SampledSoftmax(0.7)).loss_fn.temperature_at(0) == 0.7
+
+
+def test_a_default_temperature_is_that_of_one_geometry():
+    loss = SampledSoftmax()
+    TwoTower(loss=loss)
+    TwoTower(loss=loss)  # the same
+    with pytest.raises(ValueError, match="make a loss for each model"):
+        FM(loss=loss)
+    assert loss.temperature_at(0) == 0.1
+
+
+def test_a_default_temperature_learns_what_it_stands_for(train):
+    weights = []
+    for temperature in None, 0.1:
+        model, batches = made(train, temperature)
+        model.fit(batches.dataset(), steps_per_epoch=3, verbose=0, shuffle=False)
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+        assert again.loss_fn.temperature == temperature
+        assert again.loss_fn.temperature_at(0) == 0.1
+        weights.append(model.item_tower.trainable_variables[0].numpy())
+    np.testing.assert_array_equal(*weights)

@@ -29,7 +29,8 @@ class Loss:
     Args:
         temperature: scores are divided by it: a number above 0, a schedule of
             `keras.optimizers.schedules` (kept at 0.001 or above), or `LearnedTemperature()`. The
-            smaller it is, the more the negatives of the highest scores count.
+            smaller it is, the more the negatives of the highest scores count. None: what suits the
+            vectors, `unit_temperature` where they have length 1, else 1.
 
     Raises:
         ValueError: the temperature is not above 0.
@@ -38,19 +39,41 @@ class Loss:
         corrected: whether log q is subtracted from the scores.
         merges: whether a negative that occurs `count` times may be one with `+ log(count)`.
         several_positives: whether it has `of_windows`.
+        unit_temperature: the temperature of vectors of length 1, where none is given: their scores
+            lie between -1 and 1, too near one another for most losses.
     """
 
     corrected = False
     merges = False
     several_positives = False
+    unit_temperature = 0.1
 
-    def __init__(self, temperature: Temperature = 1.0) -> None:
-        if not callable(temperature):
+    def __init__(self, temperature: Temperature | None = None) -> None:
+        if temperature is not None and not callable(temperature):
             check("temperature", temperature, "a number above 0, a schedule or learned")
         self.temperature = temperature
+        self._unit_length = None
+
+    def suit(self, unit_length: bool) -> None:
+        """Takes the temperature that suits the vectors, where none is given.
+
+        Args:
+            unit_length: whether queries and items have length 1.
+
+        Raises:
+            ValueError: it suits a model with other vectors already.
+        """
+        if self._unit_length not in (None, unit_length) and self.temperature is None:
+            raise ValueError(
+                f"this {type(self).__name__} is that of a model with other vectors, which asks for "
+                "another temperature: make a loss for each model"
+            )
+        self._unit_length = unit_length
 
     def temperature_at(self, step: int | tf.Tensor) -> float | tf.Tensor:
         """The temperature of a training step."""
+        if self.temperature is None:
+            return self.unit_temperature if self._unit_length else 1.0
         if not callable(self.temperature):
             return self.temperature
         return tf.maximum(self.temperature(step), LOWEST)
@@ -110,7 +133,7 @@ class Loss:
 
     def get_config(self) -> dict:
         temperature = self.temperature
-        if not isinstance(temperature, Real):
+        if callable(temperature):
             temperature = keras.saving.serialize_keras_object(temperature)
         return {"temperature": temperature}
 

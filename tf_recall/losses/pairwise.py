@@ -39,7 +39,9 @@ class Hinge(_Pairwise):
         Systems", section 3.3.
     """
 
-    def __init__(self, margin: NumberAbove0 = 0.1, temperature: Temperature = 1.0) -> None:
+    unit_temperature = 1.0  # the margin is one of cosines
+
+    def __init__(self, margin: NumberAbove0 = 0.1, temperature: Temperature | None = None) -> None:
         super().__init__(temperature)
         check("margin", margin)
         self.margin = margin
@@ -67,8 +69,7 @@ class BPR(_Logistic):
     loss[i] = mean_j log( 1 + exp(s[i, j] - s[i, +]) )
 
     Args:
-        temperature: as `Loss`. Scores of unit vectors differ by 2 at most: for them choose one well
-            below 1.
+        temperature: as `Loss`.
 
     Raises:
         ValueError: the temperature is not above 0.
@@ -98,7 +99,9 @@ class TripletLogistic(_Logistic):
         >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
 
-    def __init__(self, sigma: NumberAbove0 = 10.0, temperature: Temperature = 1.0) -> None:
+    unit_temperature = 1.0  # sigma does what a temperature would
+
+    def __init__(self, sigma: NumberAbove0 = 10.0, temperature: Temperature | None = None) -> None:
         super().__init__(temperature)
         check("sigma", sigma)
         self.sigma = sigma

@@ -27,7 +27,7 @@ class PointwiseCrossEntropy(ScoreLoss):
         >>> TwoTower(users, items, negatives=Uniform(num=512), loss=PointwiseCrossEntropy(ratio=3))
     """
 
-    def __init__(self, ratio: NumberAbove0 = 3.0, temperature: Temperature = 1.0) -> None:
+    def __init__(self, ratio: NumberAbove0 = 3.0, temperature: Temperature | None = None) -> None:
         super().__init__(temperature)
         check("ratio", ratio)
         self.ratio = ratio
@@ -70,7 +70,9 @@ class NEG(ScoreLoss):
 
     several_positives = True
 
-    def __init__(self, negatives: NumberAbove0 = 5.0, temperature: Temperature = 1.0) -> None:
+    def __init__(
+        self, negatives: NumberAbove0 = 5.0, temperature: Temperature | None = None
+    ) -> None:
         super().__init__(temperature)
         check("negatives", negatives)
         self.negatives = negatives

@@ -45,7 +45,7 @@ class RetrievalTask(Loss):
 
     def __init__(
         self,
-        temperature: Temperature = 1.0,
+        temperature: Temperature | None = None,
         corrected: bool = True,
         remove_accidental_hits: bool = True,
     ) -> None:

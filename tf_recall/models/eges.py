@@ -4,13 +4,17 @@ import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import WholeFrom1
+from tf_recall.features import Id
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import Popularity
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, Walks
 from tf_recall.retrievers.skip_gram import SkipGram
-from tf_recall.towers.side_info import MeanTower
+from tf_recall.towers.base import size_of
+from tf_recall.towers.side_info import MeanTower, WeightedTower
+
+DIM = 64  # length of the vectors, where nothing tells it
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -26,11 +30,13 @@ class EGES(SkipGram):
     Loss: negative sampling (L3).
 
     Args:
-        item_tower: a `WeightedTower("item", ...)`, with `Id` among its features, all of one size.
+        item_tower: a `WeightedTower("item", ...)`, with `Id` among its features, all of one size;
+            by default one of ids.
         positives: `Walks()` over each user's sequence by default.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
         history_length: how many of a user's latest items make their vector.
+        dim: length of the vectors, where no tower tells it.
 
     Example:
         >>> features = [Id(64), Text("description", 64), Categorical("price_band", 64)]
@@ -47,18 +53,24 @@ class EGES(SkipGram):
 
     def __init__(
         self,
-        item_tower: MeanTower,
+        item_tower: MeanTower | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
+        dim: WholeFrom1 | None = None,
         **kwargs,
     ) -> None:
+        dim = size_of([item_tower], dim) or DIM
         super().__init__(
             positives or Walks(),
             negatives or Popularity(num=64),
-            item_tower,
+            item_tower or WeightedTower("item", [Id(dim)]),
             loss or NEG(),
             history_length,
             **kwargs,
         )
+        self.dim = dim
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "dim": self.dim}

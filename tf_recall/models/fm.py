@@ -2,13 +2,18 @@
 
 import keras
 
+from tf_recall.data.ranges import WholeFrom1
+from tf_recall.features import Id
 from tf_recall.losses import BPR
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import Popularity
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.base import Retriever
+from tf_recall.towers.base import size_of
 from tf_recall.towers.fm import FMItemTower, FMQueryTower
+
+NUM_FACTORS = 64  # length of the vectors, where nothing tells it
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -29,8 +34,9 @@ class FM(Retriever):
     Loss: BPR (L6); `SampledSoftmax` works as well.
 
     Args:
-        query_tower: an `FMQueryTower("user", ...)`.
-        item_tower: an `FMItemTower("item", ...)` of the same size.
+        query_tower: an `FMQueryTower("user", ...)`; by default one of ids.
+        item_tower: an `FMItemTower("item", ...)` of the same size; by default one of ids.
+        num_factors: length of the vectors `v`, where no tower tells it.
         positives: `UserItem()` by default.
         negatives: `Popularity(num=256)` by default.
         loss: a loss that compares items: `BPR()` by default, `SampledSoftmax()`.
@@ -50,13 +56,18 @@ class FM(Retriever):
 
     def __init__(
         self,
-        query_tower: FMQueryTower,
-        item_tower: FMItemTower,
+        query_tower: FMQueryTower | None = None,
+        item_tower: FMItemTower | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        num_factors: WholeFrom1 | None = None,
         **kwargs,
     ) -> None:
+        dim = size_of([query_tower, item_tower], num_factors and num_factors + 1)
+        num_factors = dim - 1 if dim else NUM_FACTORS
+        query_tower = query_tower or FMQueryTower("user", [Id()], num_factors)
+        item_tower = item_tower or FMItemTower("item", [Id()], num_factors)
         super().__init__(
             positives or UserItem(),
             negatives or Popularity(num=256),
@@ -65,3 +76,7 @@ class FM(Retriever):
             loss or BPR(),
             **kwargs,
         )
+        self.num_factors = num_factors
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "num_factors": self.num_factors}

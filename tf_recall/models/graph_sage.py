@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.ranges import WholeFrom1
+from tf_recall.features import Id
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
@@ -32,15 +33,15 @@ class GraphSAGE(GraphRetriever):
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
-        query_tower: a `FeatureTower("user", ...)`, the inputs of the user nodes.
-        item_tower: a `FeatureTower("item", ...)`, the inputs of the item nodes.
+        query_tower: a `FeatureTower("user", ...)`, the inputs of the user nodes; by default ids.
+        item_tower: a `FeatureTower("item", ...)`, the inputs of the item nodes; by default ids.
         dim: length of the vectors, of every layer.
         fan_outs: how many neighbors of a node training draws, first of the nodes of the batch:
             `[10, 5]` are two layers.
         aggregator: aggregates the messages of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
-        loss: `SampledSoftmax(0.1)` by default.
+        loss: `SampledSoftmax()` by default.
 
     Raises:
         ValueError: no fan-out, or one below 1.
@@ -60,8 +61,8 @@ class GraphSAGE(GraphRetriever):
 
     def __init__(
         self,
-        query_tower: FeatureTower,
-        item_tower: FeatureTower,
+        query_tower: FeatureTower | None = None,
+        item_tower: FeatureTower | None = None,
         dim: WholeFrom1 = 64,
         fan_outs: Sequence[WholeFrom1] = (10, 5),
         aggregator: Aggregator | None = None,
@@ -70,6 +71,8 @@ class GraphSAGE(GraphRetriever):
         loss: Loss | None = None,
         **kwargs,
     ) -> None:
+        query_tower = query_tower or FeatureTower("user", [Id(dim)])
+        item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
         over = {"user": "item", "item": "user"}
         layers = sage_layers(dim, fan_outs, aggregator, over)
@@ -77,7 +80,7 @@ class GraphSAGE(GraphRetriever):
             positives or UserItem(),
             negatives or InBatch(),
             GraphEncoder({"user": query_tower, "item": item_tower}, layers, over),
-            loss or SampledSoftmax(0.1),
+            loss or SampledSoftmax(),
             **kwargs,
         )
         self.dim = dim

@@ -7,6 +7,7 @@ import keras
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.data.sessions import ByUser, Recipe
+from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
@@ -35,7 +36,7 @@ class GraphSAGEI2I(GraphRetriever):
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
-        item_tower: a `FeatureTower("item", ...)`.
+        item_tower: a `FeatureTower("item", ...)`; by default one of ids.
         sessions: the recipe that cuts interactions into sessions, of which the graph is made;
             `ByUser()` by default.
         dim, fan_outs, aggregator, negatives, loss: as `GraphSAGE`.
@@ -61,7 +62,7 @@ class GraphSAGEI2I(GraphRetriever):
 
     def __init__(
         self,
-        item_tower: FeatureTower,
+        item_tower: FeatureTower | None = None,
         sessions: Recipe | None = None,
         dim: WholeFrom1 = 64,
         fan_outs: Sequence[WholeFrom1] = (10, 5),
@@ -72,6 +73,7 @@ class GraphSAGEI2I(GraphRetriever):
         history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
+        item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
         sessions = sessions or ByUser()
         over = {"item": "item"}
@@ -80,7 +82,7 @@ class GraphSAGEI2I(GraphRetriever):
             positives or ItemPairs(sessions),
             negatives or InBatch(),
             GraphEncoder({"item": item_tower}, layers, over),
-            loss or SampledSoftmax(0.1),
+            loss or SampledSoftmax(),
             history_length,
             **kwargs,
         )

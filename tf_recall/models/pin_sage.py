@@ -4,6 +4,7 @@ import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import ShareTo1, WholeFrom1
+from tf_recall.features import Id
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
@@ -33,7 +34,7 @@ class PinSage(GraphRetriever):
     Loss: a margin between the positive and each negative (L5).
 
     Args:
-        item_tower: a `FeatureTower("item", ...)`.
+        item_tower: a `FeatureTower("item", ...)`; by default one of ids.
         dim: length of the vectors, of every layer.
         units: length of a message, and of the dense layer before the last.
         num_layers: how many convolutions.
@@ -63,7 +64,7 @@ class PinSage(GraphRetriever):
 
     def __init__(
         self,
-        item_tower: FeatureTower,
+        item_tower: FeatureTower | None = None,
         dim: WholeFrom1 = 64,
         units: WholeFrom1 = 128,
         num_layers: WholeFrom1 = 2,
@@ -77,6 +78,7 @@ class PinSage(GraphRetriever):
         history_length: WholeFrom1 = LENGTH,
         **kwargs,
     ) -> None:
+        item_tower = item_tower or FeatureTower("item", [Id(dim)])
         layers = [{"item": PinSageConvolution(dim, units)} for _ in range(num_layers)]
         head = keras.Sequential(
             [keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)]

@@ -2,13 +2,18 @@
 
 import keras
 
+from tf_recall.data.ranges import WholeFrom1
+from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.base import Retriever
-from tf_recall.towers.base import Tower
+from tf_recall.towers.base import Tower, size_of
+from tf_recall.towers.features import FeatureTower
+
+DIM = 64  # length of the vectors, where nothing tells it
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -24,19 +29,20 @@ class TwoTower(Retriever):
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
-        query_tower: a `FeatureTower("user", ...)`, or a `HistoryTower`.
-        item_tower: a `FeatureTower("item", ...)` of the same size.
+        query_tower: a `FeatureTower("user", ...)`, or a `HistoryTower`; by default one of ids.
+        item_tower: a `FeatureTower("item", ...)` of the same size; by default one of ids.
+        dim: length of the vectors, where no tower tells it.
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
 
     Raises:
-        ValueError: the towers end in different sizes; or the positives, the negatives and the loss
-            do not go with one another.
+        ValueError: the towers end in different sizes, or not in `dim`; or the positives, the
+            negatives and the loss do not go with one another.
 
     Example:
-        >>> model = TwoTower(FeatureTower("user", [Id(32)]), FeatureTower("item", [Id(32)]))
-        >>> model.adapt(split.train, catalog).compile(optimizer=SparseAdagrad(0.1))
+        >>> model = TwoTower()                          # of ids alone
+        >>> model.adapt(split.train, catalog).compile()
         >>> batches = model.batches(split.train, catalog)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
@@ -48,13 +54,17 @@ class TwoTower(Retriever):
 
     def __init__(
         self,
-        query_tower: Tower,
-        item_tower: Tower,
+        query_tower: Tower | None = None,
+        item_tower: Tower | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        dim: WholeFrom1 | None = None,
         **kwargs,
     ) -> None:
+        dim = size_of([query_tower, item_tower], dim) or DIM
+        query_tower = query_tower or FeatureTower("user", [Id(dim)])
+        item_tower = item_tower or FeatureTower("item", [Id(dim)])
         super().__init__(
             positives or UserItem(),
             negatives or InBatch(),
@@ -63,3 +73,7 @@ class TwoTower(Retriever):
             loss or SampledSoftmax(),
             **kwargs,
         )
+        self.dim = self.item_tower.dim
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "dim": self.dim}

@@ -45,7 +45,7 @@ class YouTubeDNN(Retriever):
         positives: `NextItem()` by default; `NextItem(per_user=...)` draws as many examples of each
             user, as the paper does.
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
-        loss: `SampledSoftmax(0.1)` by default.
+        loss: `SampledSoftmax()` by default.
 
     Example:
         >>> model = YouTubeDNN(dim=32, length=20).adapt(split.train, catalog)
@@ -81,7 +81,7 @@ class YouTubeDNN(Retriever):
             negatives or Mixture([InBatch(), Uniform(1024)]),
             FeatureTower("user", [history, *features], [*units, dim]),
             items,
-            loss or SampledSoftmax(0.1),
+            loss or SampledSoftmax(),
             **kwargs,
         )
         self.dim = dim

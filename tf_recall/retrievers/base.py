@@ -89,6 +89,12 @@ class Retriever(FittedModel):
         self.temperature = loss.temperature  # tracked here: it may hold a weight
         check_positives(self)
         check_loss(self)
+        loss.suit(self.unit_length)
+
+    @property
+    def unit_length(self) -> bool:
+        """Whether training compares vectors of length 1."""
+        return self.query_tower.normalize and self.item_tower.normalize
 
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""

@@ -52,6 +52,7 @@ class SkipGram(Retriever):
 
     towers = {"item_tower": ("features", "item")}
     windows = True
+    unit_length = False  # centers and contexts are compared as they are
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """What every tower is: a layer that gives one vector for each row of an entity."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -131,3 +133,25 @@ class Tower(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "entity": self.entity}
+
+
+def size_of(towers: Sequence[Tower | None], dim: int | None = None) -> int | None:
+    """The length of the vectors of towers, some of which are not made yet.
+
+    Args:
+        towers: the towers; None: not made yet.
+        dim: the length that is asked for, or None.
+
+    Returns:
+        The length; None where nothing tells it.
+
+    Raises:
+        ValueError: a tower has another one than `dim`.
+    """
+    given = [tower for tower in towers if tower is not None]
+    for tower in given:
+        if dim not in (None, tower.dim):
+            raise ValueError(
+                f"dim is {dim}, and the {tower.entity} tower ends in {tower.dim}: leave dim out"
+            )
+    return given[0].dim if given else dim
