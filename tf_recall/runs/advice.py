@@ -1,0 +1,157 @@
+"""What training tells about a model while it can be mended: each finding says what to try."""
+
+import logging
+from collections.abc import Sequence
+
+import keras
+
+from tf_recall.channels.graph_filter import GraphFilter
+from tf_recall.channels.item_cf import ItemCF
+from tf_recall.config import Evaluate
+from tf_recall.data.splits import Split
+from tf_recall.evaluation import evaluate
+from tf_recall.recommend.base import Recommender
+from tf_recall.retrievers.base import Retriever
+from tf_recall.runs.doctor import Finding
+from tf_recall.runs.measure import cases_of
+
+log = logging.getLogger("tf_recall")
+
+HIGH, LOW = 0.5, 0.01  # between them a temperature suits unit vectors
+FLAT = 0.98  # a loss above this share of an untrained model's has not fallen
+ENOUGH = 2  # epochs after which a loss must have fallen
+COUNTED = {"item_cf": ItemCF, "graph_filter": GraphFilter}
+INTERACTIONS = 3_000_000  # up to here the counted channels take a minute at most
+CASES = 2000  # users of the held-out part who are asked
+
+
+def check_temperature(model: Retriever) -> list[Finding]:
+    """Checks whether the loss can tell scores apart at its temperature.
+
+    The scores of unit vectors lie between -1 and 1. Divided by a temperature of 1 they are so near
+    one another that a softmax over N negatives never falls below log(1 + N / e^2); divided by a
+    very small one, a single negative makes up the whole gradient.
+
+    Args:
+        model: a `Retriever`.
+    """
+    loss = model.loss_fn
+    temperature = loss.temperature
+    if not model.unit_length or loss.unit_temperature == 1 or not isinstance(temperature, float):
+        return []
+    if LOW <= temperature <= HIGH:
+        return []
+    why = (
+        "their scores differ by 2 at most, too little for this loss"
+        if temperature > HIGH
+        else "a single negative makes up the gradient"
+    )
+    message = (
+        f"the temperature {temperature:g} does not suit vectors of length 1: {why}. Leave "
+        f"model.loss.temperature out, which takes {loss.unit_temperature:g}, or take {{name: "
+        "learned}."
+    )
+    return [Finding("useless_temperature", message, "warning")]
+
+
+class LossWatch(keras.callbacks.Callback):
+    """Notices a loss that stays that of an untrained model, and says so at once.
+
+    Attributes:
+        findings: what it noticed.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.findings = []
+        self._first = None
+
+    def on_train_begin(self, logs=None):
+        if self.model.step > 0:
+            self._first = float("inf")  # what an untrained model's loss was is not known any more
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._first is None:
+            self._first = float(logs["loss"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 != ENOUGH or not 0 < self._first < float("inf"):
+            return
+        loss = float(logs["loss"])
+        if loss > FLAT * self._first:
+            message = (
+                f"after {ENOUGH} epochs the loss is {loss:.4g}, and that of the untrained model "
+                f"was {self._first:.4g}: it learns next to nothing. Raise "
+                "train.optimizer.learning_rate, or lower model.loss.temperature."
+            )
+            self.findings.append(Finding("flat_loss", message, "warning"))
+            log.warning("%s", self.findings[-1])
+
+
+def check_epochs(values: Sequence[float], epochs: int) -> list[Finding]:
+    """Checks whether training ended at the right time.
+
+    Args:
+        values: the monitored metric after each epoch, higher is better.
+        epochs: how many epochs were allowed.
+    """
+    if len(values) < 2:
+        return []
+    best = values.index(max(values))
+    if best == len(values) - 1 == epochs - 1:
+        message = (
+            f"the last of {epochs} epochs is the best one, so it was still rising: more epochs, "
+            f"train.epochs={2 * epochs}, with --resume from an interrupted run or anew."
+        )
+        return [Finding("still_rising", message, "warning")]
+    if best == 0:
+        message = (
+            "the best epoch is the first: it learns too fast, or by heart. Lower "
+            "train.optimizer.learning_rate, or give the optimizer a weight_decay."
+        )
+        return [Finding("first_epoch_best", message, "warning")]
+    return []
+
+
+def check_beside_counted(
+    recommender: Recommender, split: Split, settings: Evaluate, monitor: str
+) -> list[Finding]:
+    """Checks whether a trained model finds more than channels that are counted in seconds.
+
+    Some of the cases are asked; of more than 3 million interactions none are, since counting would
+    take minutes.
+
+    Args:
+        recommender: the trained model's service.
+        split: the data; the validation part is asked where there is one, else the test part.
+        settings: how to ask.
+        monitor: the metric to compare, as of `Train`.
+    """
+    if len(split.train) > INTERACTIONS:
+        return []
+    name = "test" if split.validation is None else "validation"
+    catalog = recommender.catalog
+    cases = cases_of(settings, _some(getattr(split, name)), catalog)
+    ks = [int(monitor.partition("@")[2])]
+
+    def figure(asked):
+        return evaluate(asked, cases, catalog, ks, settings.exclude_seen).metrics[monitor]
+
+    own = figure(recommender)
+    figures = {key: figure(make().fit(split.train, catalog)) for key, make in COUNTED.items()}
+    best = max(figures, key=figures.get)
+    if own >= figures[best]:
+        return []
+    message = (
+        f"on the {name} part {monitor} is {own:.4f}, and {best}, which is counted in seconds, has "
+        f"{figures[best]:.4f}. Take `channels: {{only: {best}}}`, or both and `merge: "
+        "marginal_rank`; or search for better settings: tf-recall tune CONFIG."
+    )
+    return [Finding("below_counted", message, "warning")]
+
+
+def _some(part):
+    """The interactions of some users."""
+    users = part.frame["user_id"].unique()
+    some = users[:: max(1, len(users) // CASES)]
+    return part.select(part.frame["user_id"].isin(some).to_numpy())
