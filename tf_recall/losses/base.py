@@ -38,11 +38,13 @@ class Loss:
         corrected: whether log q is subtracted from the scores.
         merges: whether a negative that occurs `count` times may be one with `+ log(count)`.
         several_positives: whether it has `of_windows`.
+        unit_length: whether both towers must give vectors of length 1.
     """
 
     corrected = False
     merges = False
     several_positives = False
+    unit_length = False
 
     def __init__(self, temperature: Temperature = 1.0) -> None:
         if not callable(temperature):
