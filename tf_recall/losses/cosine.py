@@ -1,11 +1,16 @@
 """A loss of cosines: the positive near 1, negatives below a margin."""
 
 from numbers import Real
+from typing import Annotated
 
 import keras
 import tensorflow as tf
+from annotated_types import Ge, Lt
 
+from tf_recall.data.ranges import NumberAbove0
 from tf_recall.losses.base import ScoreLoss, check, mean
+
+Cosine = Annotated[float, Ge(-1), Lt(1)]  # that leaves room above
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -35,7 +40,7 @@ class CosineContrastive(ScoreLoss):
 
     unit_length = True
 
-    def __init__(self, margin: float = 0.4, weight: float = 20.0) -> None:
+    def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 = 20.0) -> None:
         super().__init__()
         if not (isinstance(margin, Real) and -1 <= margin < 1):
             raise ValueError(f"margin is a cosine from -1 to below 1, not {margin!r}")

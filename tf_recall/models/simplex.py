@@ -3,6 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
+from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.features import History, Id
 from tf_recall.losses import CosineContrastive
 from tf_recall.losses.base import Loss
@@ -52,9 +53,9 @@ class SimpleX(Retriever):
 
     def __init__(
         self,
-        dim: int = 64,
-        share: float = 0.5,
-        length: int = LENGTH,
+        dim: WholeFrom1 = 64,
+        share: Share = 0.5,
+        length: WholeFrom1 = LENGTH,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,

@@ -1,8 +1,12 @@
 """A user as a blend of an id and a history (METHODS.md M20)."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
+from tf_recall.data.ranges import Share
+from tf_recall.features.base import Feature
 from tf_recall.features.history import History
 from tf_recall.features.words import Id
 from tf_recall.towers.features import TowerOfFeatures
@@ -37,7 +41,7 @@ class BlendTower(TowerOfFeatures):
     normalize = True
 
     def __init__(
-        self, entity: str, features: list[Id | History], share: float = 0.5, **kwargs
+        self, entity: str, features: Sequence[Feature], share: Share = 0.5, **kwargs
     ) -> None:
         super().__init__(entity, features, **kwargs)
         if [type(feature) for feature in features] != [Id, History]:
