@@ -68,12 +68,17 @@ def made(kind, name):
     """A part of each of its settings in the table."""
     if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
         pytest.skip(f"{NEEDS[name]} is not installed")
-    given = []
-    if kind == "tower":
-        over_items = "item_tower" in keywords(find(kind, name))
-        given = [FeatureTower("item", [Id(6)]) if over_items else "item"]
     settings = all_settings(kind, name)
+    given = [_entity(name, settings[0])] if kind == "tower" else []
     return [from_yaml(kind, {"name": name, **values}, *given) for values in settings]
+
+
+def _entity(name, values):
+    """What a tower is over: items, or their tower; users, where it has a history among features."""
+    if "item_tower" in keywords(find("tower", name)):
+        return FeatureTower("item", [Id(6)])
+    features = [feature["name"] for feature in values["features"]]
+    return "user" if "history" in features else "item"
 
 
 def configuration(kind, thing):

@@ -45,6 +45,7 @@ REGISTRY = {
         "mean": "tf_recall.towers.side_info:MeanTower",
         "weighted": "tf_recall.towers.side_info:WeightedTower",
         "history": "tf_recall.towers.history:HistoryTower",
+        "blend": "tf_recall.towers.blend:BlendTower",
     },
     "pooling": {
         "mean": "tf_recall.features:MeanPooling",
@@ -101,6 +102,7 @@ REGISTRY = {
         "nce": "tf_recall.losses:NCE",
         "nce_loss": "tf_recall.losses:NCELoss",
         "retrieval_task": "tf_recall.losses:RetrievalTask",
+        "cosine_contrastive": "tf_recall.losses:CosineContrastive",
     },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",
@@ -120,6 +122,7 @@ REGISTRY = {
         "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
+        "simplex": "tf_recall.models.simplex:SimpleX",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

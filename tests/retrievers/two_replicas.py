@@ -31,21 +31,20 @@ TRAIN = tr.Interactions.from_columns(
 
 
 def make():
-    """The compiled model, and its batches. Every sampler that keeps state or draws for a row is in
-    it.
-    """
+    """The compiled model, and its batches. All that keeps state or draws for a row is in it."""
     keras.utils.set_random_seed(0)
     easy = tr.Mixture(
         [tr.InBatch(tr.Streaming(1024)), tr.Uniform(16), tr.CrossBatch(64, warm_up=3)]
     )
     negatives = tr.EasyHard(easy, tr.Curriculum(tr.SameGroup("city")), ratio=20)
     users, items = (
-        tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2)], units=[DIM]) for side in ("user", "item")
+        tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2)], units=[DIM], dropout=0.3)
+        for side in ("user", "item")
     )
     loss = tr.SampledSoftmax(tr.LearnedTemperature(0.2))
     model = tr.TwoTower(users, items, negatives=negatives, loss=loss)
     catalog = tr.Catalog.fit(TRAIN)
-    model.adapt(TRAIN, catalog).compile(tr.SparseAdagrad(0.1), jit_compile=False)
+    model.adapt(TRAIN, catalog).compile(tr.SparseAdagrad(0.1, weight_decay=0.05), jit_compile=False)
     return model, model.batches(TRAIN, catalog, BATCH, seed=3)
 
 

@@ -22,6 +22,7 @@ CONFIG = {
         "item_tower": {
             "features": [{"name": "id", "dim": 8}, {"name": "text", "column": "title", "dim": 4}],
             "units": [8],
+            "dropout": 0.2,
         },
     },
 }
@@ -49,7 +50,7 @@ def world():
 
 
 def config(optimizer="lazy_adam", model=None, **train):
-    optimizer = {"name": optimizer, "learning_rate": 0.05}
+    optimizer = {"name": optimizer, "learning_rate": 0.05, "weight_decay": 0.01}
     model = {**CONFIG["model"], **(model or {})}
     return Config.from_dict(
         {**CONFIG, "model": model, "train": {"batch_size": 256, "optimizer": optimizer, **train}}

@@ -1,5 +1,6 @@
 """Question 4, which loss: from the vectors of queries, positives and negatives to one number."""
 
+from tf_recall.losses.cosine import CosineContrastive
 from tf_recall.losses.nce_loss import NCELoss
 from tf_recall.losses.pairwise import BPR, Hinge, TripletLogistic
 from tf_recall.losses.pointwise import NCE, NEG, PointwiseCrossEntropy
@@ -11,6 +12,7 @@ __all__ = [
     "NCE",
     "NEG",
     "NCELoss",
+    "CosineContrastive",
     "Hinge",
     "PointwiseCrossEntropy",
     "RetrievalTask",

@@ -41,12 +41,14 @@ class Loss:
         several_positives: whether it has `of_windows`.
         unit_temperature: the temperature of vectors of length 1, where none is given: their scores
             lie between -1 and 1, too near one another for most losses.
+        unit_length: whether both towers must give vectors of length 1.
     """
 
     corrected = False
     merges = False
     several_positives = False
     unit_temperature = 0.1
+    unit_length = False
 
     def __init__(self, temperature: Temperature | None = None) -> None:
         if temperature is not None and not callable(temperature):

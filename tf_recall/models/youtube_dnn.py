@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features import ExampleAge, History, Id
 from tf_recall.features.base import Feature
 from tf_recall.features.pooling import MeanPooling, Pooling
@@ -42,6 +42,7 @@ class YouTubeDNN(Retriever):
             interactions' timestamp; `[]` for none.
         length: how many items of a history are used, the latest.
         pooling: makes one vector of them, `MeanPooling()` by default.
+        dropout, seed: as in `FeatureTower`, of the query's MLP.
         positives: `NextItem()` by default; `NextItem(per_user=...)` draws as many examples of each
             user, as the paper does.
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
@@ -67,6 +68,8 @@ class YouTubeDNN(Retriever):
         features: Sequence[Feature] | None = None,
         length: WholeFrom1 = LENGTH,
         pooling: Pooling | None = None,
+        dropout: Share = 0.0,
+        seed: Seed = 0,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
@@ -79,7 +82,7 @@ class YouTubeDNN(Retriever):
         super().__init__(
             positives or NextItem(),
             negatives or Mixture([InBatch(), Uniform(1024)]),
-            FeatureTower("user", [history, *features], [*units, dim]),
+            FeatureTower("user", [history, *features], [*units, dim], dropout=dropout, seed=seed),
             items,
             loss or SampledSoftmax(),
             **kwargs,
@@ -89,6 +92,8 @@ class YouTubeDNN(Retriever):
         self.features = features
         self.length = length
         self.pooling = pooling
+        self.dropout = dropout
+        self.seed = seed
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         # The matrices of the MLP die at the rate that an Adagrad of rows needs for tables.
@@ -100,5 +105,5 @@ class YouTubeDNN(Retriever):
         return {**parts, "pooling": self.pooling, "features": self.features}
 
     def get_config(self) -> dict:
-        own = {"dim": self.dim, "units": self.units, "length": self.length}
-        return {**super().get_config(), **own}
+        own = ("dim", "units", "length", "dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

@@ -1,10 +1,11 @@
 """Everything that the package uses of Keras beyond its public interface.
 
 - Custom objects need `from_config` alone: `LazyClass`.
-- Classes override `_maybe_symbolic_build` and `_clip_gradients`: `BuiltModel`, `ClippingOptimizer`.
+- Classes override `_maybe_symbolic_build`, `_clip_gradients` and `_apply_weight_decay`:
+  `BuiltModel`, `HookedOptimizer`.
 - `_flatten_layers` lists layers: `sublayers`.
-- Optimizers have `_trainable_variables`, `_use_weight_decay`, `_get_variable_index`,
-  `_accumulators`, `_momentums`, `_velocities`, `_velocity_hats`: `variables_of`, `decays`, `slot`.
+- Optimizers have `_use_weight_decay`, `_get_variable_index`, `_accumulators`, `_momentums`,
+  `_velocities`, `_velocity_hats`: `decays`, `keep_scalars`, `slot`.
 
 Tests check that Keras has each of them. `import tf_recall` runs this file, so nothing in it imports
 Keras at the top.
@@ -129,8 +130,8 @@ class BuiltModel:
         super()._maybe_symbolic_build()
 
 
-class ClippingOptimizer:
-    """A base to put before `keras.optimizers.Optimizer`: a subclass clips in its own way."""
+class HookedOptimizer:
+    """A base to put before `keras.optimizers.Optimizer`: a subclass clips and decays itself."""
 
     def clip(self, grads: list, clip_dense: Callable[[list], list]) -> list:
         """The gradients as the optimizer's settings clip them.
@@ -141,8 +142,15 @@ class ClippingOptimizer:
         """
         raise NotImplementedError
 
+    def begin_decay(self) -> None:
+        """Is called once a step, before `update_step`, which decays each variable itself."""
+        raise NotImplementedError
+
     def _clip_gradients(self, grads):
         return self.clip(grads, super()._clip_gradients)
+
+    def _apply_weight_decay(self, variables):
+        self.begin_decay()
 
 
 def sublayers(layer: "keras.layers.Layer") -> "list[keras.layers.Layer]":
@@ -150,14 +158,15 @@ def sublayers(layer: "keras.layers.Layer") -> "list[keras.layers.Layer]":
     return list(layer._flatten_layers())
 
 
-def variables_of(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable]":
-    """The variables that a built optimizer updates."""
-    return optimizer._trainable_variables
-
-
 def decays(optimizer: "keras.optimizers.Optimizer", variable: "keras.Variable") -> bool:
-    """Whether an optimizer with weight decay applies it to a variable."""
-    return optimizer._use_weight_decay(variable)
+    """Whether an optimizer with weight decay applies it to a variable: never to a scalar."""
+    return len(variable.shape) > 0 and optimizer._use_weight_decay(variable)
+
+
+def keep_scalars(optimizer: "keras.optimizers.Optimizer") -> None:
+    """Makes the weight decay of an optimizer of Keras leave scalars, as `decays` has it."""
+    decayed = optimizer._use_weight_decay
+    optimizer._use_weight_decay = lambda each: len(each.shape) > 0 and decayed(each)
 
 
 def slot(
@@ -167,7 +176,8 @@ def slot(
 
     Args:
         optimizer: `keras.optimizers.Adagrad`, `Adam`, or a subclass.
-        name: "accumulators" of Adagrad; "momentums", "velocities", "velocity_hats" of Adam.
+        name: "accumulators" of Adagrad; "momentums", "velocities", "velocity_hats" of Adam; or a
+            subclass's own.
         variable: one that the optimizer updates.
     """
     return getattr(optimizer, f"_{name}")[optimizer._get_variable_index(variable)].value

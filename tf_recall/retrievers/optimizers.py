@@ -17,85 +17,12 @@ from tf_recall.data.ranges import (
     WholeFrom1,
     WholeFrom2,
 )
-from tf_recall.retrievers.keras_hooks import ClippingOptimizer, decays, slot, variables_of
-
-_REFUSED = {
-    "use_ema": "averages every row at every step; keras.optimizers.Adam takes it",
-    "gradient_accumulation_steps": (
-        "adds up whole tables at every step; take larger batches, or keras.optimizers.Adam"
-    ),
-    "loss_scale_factor": (
-        "does not reach rows; wrap the optimizer in keras.optimizers.LossScaleOptimizer instead"
-    ),
-}
-
-
-class _RowwiseOptimizer(ClippingOptimizer, keras.optimizers.Optimizer):
-    """The base of optimizers of rows; a subclass defines `update_rows`."""
-
-    def apply(self, grads, trainable_variables=None):
-        if trainable_variables is not None:
-            trainable_variables = list(trainable_variables)
-        named = zip(grads, trainable_variables or variables_of(self), strict=False)
-        tables = [variable for gradient, variable in named if _by_row(gradient)]
-        if tables:
-            self.check_options()
-        for table in tables:
-            if self.weight_decay and decays(self, table):
-                raise ValueError(
-                    f"weight_decay={self.weight_decay} would shrink every row of {table.name} at "
-                    "every step: before training, call "
-                    f"exclude_from_weight_decay(var_names=[{table.name!r}]) on the optimizer"
-                )
-        super().apply(grads, trainable_variables)
-
-    def check_options(self) -> None:
-        """Raises a ValueError where an option would touch whole tables."""
-        for option, why in _REFUSED.items():
-            if getattr(self, option):
-                value = getattr(self, option)
-                raise ValueError(f"leave {option}={value} out of {type(self).__name__}: it {why}")
-
-    def clip(self, grads, clip_dense):
-        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
-            return grads
-        # A table's norm is that of its rows' sums: the first occurrence of a row carries its sum,
-        # the others zero.
-        values = [_sum_once(gradient) if _by_row(gradient) else gradient for gradient in grads]
-        clipped = clip_dense(values)
-        for at, gradient in enumerate(grads):
-            if _by_row(gradient):
-                clipped[at] = tf.IndexedSlices(clipped[at], gradient.indices, gradient.dense_shape)
-        return clipped
-
-    def update_step(self, gradient, variable, learning_rate):
-        if not _by_row(gradient):
-            super().update_step(gradient, variable, learning_rate)
-            return
-        values = tf.cast(_sum_everywhere(gradient), variable.dtype)
-        self.update_rows(gradient.indices, values, variable, tf.cast(learning_rate, variable.dtype))
-
-    def update_rows(
-        self,
-        rows: tf.Tensor,
-        gradient: tf.Tensor,
-        variable: keras.Variable,
-        learning_rate: tf.Tensor,
-    ) -> None:
-        """Updates `variable` and its state at `rows` `[R]` by `gradient` `[R, dim]`.
-
-        A row that occurs twice has the same gradient twice, the sum: its new value is written
-        twice, not added twice.
-        """
-        raise NotImplementedError
-
-    def _write(self, variable, rows, values):
-        self.assign(variable, tf.IndexedSlices(values, rows))
-        return values
+from tf_recall.retrievers.keras_hooks import keep_scalars, slot
+from tf_recall.retrievers.rowwise import RowwiseOptimizer, summed
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
+class SparseAdagrad(RowwiseOptimizer, keras.optimizers.Adagrad):
     """Adagrad that reads and writes only a batch's rows of a table.
 
     accumulator[row] += gradient[row]^2
@@ -105,20 +32,27 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
     not change under `keras.optimizers.Adagrad` either: with dense gradients that optimizer computes
     the same numbers at the cost of a whole table; with rows, it squares each occurrence by itself.
 
+    With `weight_decay` every row shrinks by `learning_rate * weight_decay` of itself at every step,
+    whatever the gradient, and as much whether it is rare or popular; a row that batches leave out
+    catches up on what it missed when one has it, by the learning rates of those steps. There it
+    equals dense decay. In between it is read as it was last written: by the forward pass of that
+    batch, and by evaluation. Scalars, such as a learned temperature, never decay; of the others
+    `exclude_from_weight_decay` names those that should not.
+
     Args: those of `keras.optimizers.Adagrad`. The accumulators start at 1e-6 instead of 0.1: our
         losses are means over the batch, so a row's gradient is of the order of 1 / B, and a start
         of 0.1 would drown its square for epochs.
 
     Raises:
         ValueError: at `compile`, when an option would touch whole tables: `use_ema`,
-            `gradient_accumulation_steps`; and `loss_scale_factor`. At the first step,
-            `weight_decay` of a table that is not excluded.
+            `gradient_accumulation_steps`; and `loss_scale_factor`.
 
     Example:
-        >>> model.compile(optimizer=SparseAdagrad(learning_rate=0.1))
+        >>> model.compile(optimizer=SparseAdagrad(learning_rate=0.1, weight_decay=1e-4))
 
     Paper: Duchi et al. 2011, "Adaptive Subgradient Methods for Online Learning and Stochastic
-        Optimization", section 1.1.
+        Optimization", section 1.1; Loshchilov and Hutter 2019, "Decoupled Weight Decay
+        Regularization", section 2.
     """
 
     def __init__(
@@ -126,9 +60,12 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
         learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.1,
         initial_accumulator_value: NumberFrom0 = 1e-6,
         epsilon: NumberFrom0 = 1e-7,
+        weight_decay: NumberFrom0 | None = None,
         **kwargs,
     ) -> None:
-        super().__init__(learning_rate, initial_accumulator_value, epsilon, **kwargs)
+        super().__init__(
+            learning_rate, initial_accumulator_value, epsilon, weight_decay=weight_decay, **kwargs
+        )
 
     def update_rows(self, rows, gradient, variable, learning_rate):
         accumulator = slot(self, "accumulators", variable)
@@ -138,7 +75,7 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
+class LazyAdam(RowwiseOptimizer, keras.optimizers.Adam):
     """Adam that reads and writes only a batch's rows of a table.
 
     m[row] += (1 - beta_1) * (gradient[row] - m[row])
@@ -148,7 +85,7 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
 
     Equal to `keras.optimizers.Adam` where each step has every row. A row that is not in the batch
     keeps its moments and its value; dense Adam would let the moments decay and move the row.
-    `step` counts all steps, not those of the row.
+    `step` counts all steps, not those of the row. `weight_decay` is as in `SparseAdagrad`.
 
     Args: those of `keras.optimizers.Adam`.
 
@@ -220,7 +157,8 @@ def prepare(optimizer: keras.optimizers.Optimizer) -> None:
 
     Keras takes the occurrences of a row in a batch for gradients of their own: it squares each by
     itself, clips each by itself, and its loss scale looks at the last of them only. Here a row's
-    gradient is their sum before any of that. Ours sum rows anyway, and stay as they are.
+    gradient is their sum before any of that. Ours sum rows anyway, and stay as they are. Weight
+    decay leaves scalars, such as a learned temperature.
 
     Args:
         optimizer: one that a model is compiled with; its methods are replaced.
@@ -239,47 +177,21 @@ def prepare(optimizer: keras.optimizers.Optimizer) -> None:
 
         optimizer.check_finite = of_occurrences
         return
-    if isinstance(optimizer, _RowwiseOptimizer):
+    if isinstance(optimizer, RowwiseOptimizer):
         optimizer.check_options()
         return
+    keep_scalars(optimizer)
     apply = optimizer.apply
     update_step = optimizer.update_step
 
     def apply_sums(grads, trainable_variables=None):
         whole = optimizer.loss_scale_factor  # by which Keras cannot divide rows
-        grads = [tf.convert_to_tensor(each) if whole else _summed(each) for each in grads]
+        grads = [tf.convert_to_tensor(each) if whole else summed(each) for each in grads]
         apply(grads, trainable_variables)
 
     def update_by_sum(gradient, variable, learning_rate):
         # a row comes once from each replica
-        update_step(_summed(gradient), variable, learning_rate)
+        update_step(summed(gradient), variable, learning_rate)
 
     optimizer.apply = apply_sums
     optimizer.update_step = update_by_sum
-
-
-def _summed(gradient):
-    """The same gradient, with a row's sum at its first occurrence and 0 at the others."""
-    if not _by_row(gradient):
-        return gradient
-    return tf.IndexedSlices(_sum_once(gradient), gradient.indices, gradient.dense_shape)
-
-
-def _by_row(gradient):
-    return isinstance(gradient, tf.IndexedSlices)
-
-
-def _sum_everywhere(gradient):
-    """Each occurrence of a row gets the sum over all its occurrences: `[R, dim]`."""
-    number = tf.unique(gradient.indices)[1]  # [R]
-    sums = tf.math.unsorted_segment_sum(gradient.values, number, tf.size(number))
-    return tf.gather(sums, number)
-
-
-def _sum_once(gradient):
-    """The first occurrence of a row gets the sum over all of them, the others 0: `[R, dim]`."""
-    number = tf.unique(gradient.indices)[1]  # [R]
-    at = tf.range(tf.size(number))
-    first = tf.gather(tf.math.unsorted_segment_min(at, number, tf.size(number)), number) == at
-    first = tf.reshape(first, [-1] + [1] * (gradient.values.shape.rank - 1))  # [R, 1]
-    return tf.where(first, _sum_everywhere(gradient), 0)

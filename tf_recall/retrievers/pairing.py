@@ -31,6 +31,12 @@ def check_loss(model: keras.Model) -> None:
     """
     loss = model.loss_fn
     loss.check_negatives(model.negatives)
+    towers = model.query_tower, model.item_tower
+    if loss.unit_length and not all(tower.normalize for tower in towers):
+        raise ValueError(
+            f"{type(loss).__name__} is of cosines, and the towers of this {type(model).__name__} "
+            "give vectors of other lengths than 1: give both normalize=True, or take another loss"
+        )
     if model.windows and not loss.several_positives:
         kinds = [find("loss", name) for name in REGISTRY["loss"]]
         several = [kind.__name__ for kind in kinds if kind.several_positives]

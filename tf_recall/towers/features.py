@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.towers.base import Tower
+from tf_recall.towers.dropout import RowDropout
 
 
 class TowerOfFeatures(Tower):
@@ -174,11 +175,14 @@ class FeatureTower(TowerOfFeatures):
         entity, features: as `TowerOfFeatures`.
         units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
         normalize: bring the vector to length 1, so that the dot product is the cosine.
+        dropout: the share of numbers that training leaves out at random, of the concatenated
+            features and of what each hidden layer gives; never of the last layer's.
+        seed: of the dropout's draws.
 
     Call: as `Tower`.
 
     Raises:
-        ValueError: as `TowerOfFeatures`.
+        ValueError: as `TowerOfFeatures`, or `dropout` out of its range.
 
     Example:
         >>> features = [Id(32), Text("title"), MultiValued("genres")]
@@ -195,11 +199,16 @@ class FeatureTower(TowerOfFeatures):
         features: Sequence[Feature],
         units: Sequence[WholeFrom1] = (),
         normalize: bool = True,
+        dropout: Share = 0.0,
+        seed: Seed = 0,
         **kwargs,
     ) -> None:
         super().__init__(entity, features, **kwargs)
         self.units = list(units)
         self.normalize = normalize
+        self.dropout = dropout
+        self.seed = seed
+        self.drop = RowDropout(dropout, seed, entity) if dropout else None
         last = len(self.units) - 1
         self.dense = [
             keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)
@@ -218,9 +227,23 @@ class FeatureTower(TowerOfFeatures):
 
     def unscaled(self, inputs, training=False):
         vector = tf.concat(self.vectors(inputs, training), axis=1)  # [B, sum of dims]
-        for layer in self.dense:
+        vector = self._dropped(vector, inputs, 0, training)
+        for depth, layer in enumerate(self.dense):
+            if depth:
+                vector = self._dropped(vector, inputs, depth, training)
             vector = layer(vector)
         return vector  # [B, dim]
 
+    def end_step(self) -> None:
+        super().end_step()
+        if self.drop is not None:
+            self.drop.end_step()
+
+    def _dropped(self, vector, inputs, depth, training):
+        if self.drop is None:
+            return vector
+        return self.drop(vector, inputs[self.entity], depth=depth, training=training)
+
     def get_config(self) -> dict:
-        return {**super().get_config(), "units": self.units, "normalize": self.normalize}
+        own = ("units", "normalize", "dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

@@ -1,0 +1,60 @@
+"""A loss of cosines: the positive near 1, negatives below a margin."""
+
+from numbers import Real
+from typing import Annotated
+
+import keras
+import tensorflow as tf
+from annotated_types import Ge, Lt
+
+from tf_recall.data.ranges import NumberAbove0
+from tf_recall.losses.base import ScoreLoss, check, mean
+
+Cosine = Annotated[float, Ge(-1), Lt(1)]  # that leaves room above
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class CosineContrastive(ScoreLoss):
+    """The positive's cosine should be 1, and a negative's at most a margin (METHODS.md L11).
+
+    loss[i] = 1 - s[i, +] + weight * mean_j max(0, s[i, j] - margin)
+
+    Scores are cosines, so both towers must give vectors of length 1. Negatives below the margin
+    count nothing: of many easy ones the few hard ones decide. It takes hundreds of negatives or
+    more; the more there are, the larger the weight may be.
+
+    Args:
+        margin: the cosine up to which a negative costs nothing, from -1 to below 1.
+        weight: how much the mean over the negatives counts, above 0.
+
+    Raises:
+        ValueError: a margin or a weight out of its range; a model whose vectors are not of length
+            1.
+
+    Example:
+        >>> TwoTower(users, items, negatives=Uniform(num=1000), loss=CosineContrastive(margin=0.4))
+
+    Paper: Mao et al. 2021, "SimpleX: A Simple and Strong Baseline for Collaborative Filtering",
+        section 3.2.
+    """
+
+    unit_length = True
+
+    def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 = 20.0) -> None:
+        super().__init__()
+        if not (isinstance(margin, Real) and -1 <= margin < 1):
+            raise ValueError(f"margin is a cosine from -1 to below 1, not {margin!r}")
+        check("weight", weight)
+        self.margin = margin
+        self.weight = weight
+
+    def rows(self, positive, negatives, mask):
+        above = tf.nn.relu(tf.where(mask, negatives, self.margin) - self.margin)  # [B, N]
+        return 1 - positive + self.weight * mean(above, mask)
+
+    def get_config(self) -> dict:
+        return {"margin": self.margin, "weight": self.weight}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "CosineContrastive":
+        return cls(**config)
