@@ -38,8 +38,8 @@ class Train:
         optimizer: a part, its name or `{name: ..., **its arguments}`; None: the model's default.
         monitor: the metric on the validation part by which the best epoch is chosen and early
             stopping decides, higher is better: `recall@20`.
-        patience: epochs without a better `monitor` after which training stops (needs a validation
-            part); None: never.
+        patience: epochs without a better `monitor` after which training stops; "never": it goes
+            through all epochs. None: 5 where there is a validation part.
         seed: of the initial weights and of the order of the batches.
         jit_compile: compile the training step with XLA.
         precision: the Keras dtype policy that layers compute in: float32, mixed_bfloat16,
@@ -53,11 +53,11 @@ class Train:
             its range.
     """
 
-    epochs: WholeFrom1 = 10
+    epochs: WholeFrom1 = 30
     batch_size: WholeFrom1 = 2048
     optimizer: Part | None = None
     monitor: str = "recall@20"
-    patience: WholeFrom1 | None = None
+    patience: WholeFrom1 | Literal["never"] | None = None
     seed: Seed = 0
     jit_compile: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

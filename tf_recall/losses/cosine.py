@@ -39,6 +39,7 @@ class CosineContrastive(ScoreLoss):
     """
 
     unit_length = True
+    unit_temperature = 1.0  # the margin is one of cosines
 
     def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 = 20.0) -> None:
         super().__init__()

@@ -1,7 +1,9 @@
 """What training tells about a model while it can be mended: each finding says what to try."""
 
-import logging
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from numbers import Real
+from pathlib import Path
 
 import keras
 
@@ -15,14 +17,26 @@ from tf_recall.retrievers.base import Retriever
 from tf_recall.runs.doctor import Finding
 from tf_recall.runs.measure import cases_of
 
-log = logging.getLogger("tf_recall")
-
 HIGH, LOW = 0.5, 0.01  # between them a temperature suits unit vectors
 FLAT = 0.98  # a loss above this share of an untrained model's has not fallen
 ENOUGH = 2  # epochs after which a loss must have fallen
 COUNTED = {"item_cf": ItemCF, "graph_filter": GraphFilter}
 INTERACTIONS = 3_000_000  # up to here the counted channels take a minute at most
 CASES = 2000  # users of the held-out part who are asked
+
+
+def as_findings(findings: Sequence[Finding]) -> dict:
+    """Findings as plain values, which stand beside the figures of an export."""
+    return {"findings": [vars(finding) for finding in findings]}
+
+
+def findings_of(folder: Path) -> list[Finding]:
+    """What training found of an export; none where it was exported without a run."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except FileNotFoundError:
+        return []
+    return [Finding(**values) for values in metrics.get("findings", [])]
 
 
 def check_temperature(model: Retriever) -> list[Finding]:
@@ -37,7 +51,7 @@ def check_temperature(model: Retriever) -> list[Finding]:
     """
     loss = model.loss_fn
     temperature = loss.temperature
-    if not model.unit_length or loss.unit_temperature == 1 or not isinstance(temperature, float):
+    if not model.unit_length or loss.unit_temperature == 1 or not isinstance(temperature, Real):
         return []
     if LOW <= temperature <= HIGH:
         return []
@@ -55,15 +69,15 @@ def check_temperature(model: Retriever) -> list[Finding]:
 
 
 class LossWatch(keras.callbacks.Callback):
-    """Notices a loss that stays that of an untrained model, and says so at once.
+    """Notices a loss that stays that of an untrained model, while training goes on.
 
-    Attributes:
-        findings: what it noticed.
+    Args:
+        note: gets what was noticed, a list of `Finding`.
     """
 
-    def __init__(self):
+    def __init__(self, note: Callable[[list[Finding]], None]):
         super().__init__()
-        self.findings = []
+        self._note = note
         self._first = None
 
     def on_train_begin(self, logs=None):
@@ -84,8 +98,7 @@ class LossWatch(keras.callbacks.Callback):
                 f"was {self._first:.4g}: it learns next to nothing. Raise "
                 "train.optimizer.learning_rate, or lower model.loss.temperature."
             )
-            self.findings.append(Finding("flat_loss", message, "warning"))
-            log.warning("%s", self.findings[-1])
+            self._note([Finding("flat_loss", message, "warning")])
 
 
 def check_epochs(values: Sequence[float], epochs: int) -> list[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.channels.rank_fusion import MarginalRank
-from tf_recall.config import Config, Evaluate
+from tf_recall.config import Evaluate
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation.channel_report import ChannelReport
 from tf_recall.evaluation.compare import compare
@@ -16,6 +16,7 @@ from tf_recall.export.write import save
 from tf_recall.recommend.rankings import Ranking
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import is_chief
+from tf_recall.runs.advice import as_findings
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import cases_of, measure
 from tf_recall.runs.model import compiled, fit, serve
@@ -80,6 +81,7 @@ def run_channels(
         logs = tensorboard and Path(tensorboard) / name
         models[name] = fit(alone, checkpoints / name, logs, models[name])
         channels[name] = serve(alone, models[name])
+        prepared.findings.extend(alone.findings)
     multi = MultiChannel(channels, catalog, prepared.merge, prepared.config.depth)
     if isinstance(multi.merge, MarginalRank):
         multi.merge.fit(_compared(multi, prepared.config.evaluate, split.validation))
@@ -101,7 +103,7 @@ def save_channels(
     multi: MultiChannel,
     report: MultiReport,
     directory: Path,
-    config: Config,
+    prepared: Prepared,
     models: dict[str, Retriever],
 ) -> Path:
     """Exports channels with their models, config, figures and a plot; returns the new version."""
@@ -112,7 +114,9 @@ def save_channels(
         except ImportError as error:
             log.info("no plot of the channels: %s", error)
 
-    return save(multi, directory, None, config.to_dict(), report.to_dict(), models, plot)
+    config = prepared.config.to_dict()
+    metrics = {**report.to_dict(), **as_findings(prepared.findings)}
+    return save(multi, directory, None, config, metrics, models, plot)
 
 
 def _rehearse(prepared, channels, models):

@@ -43,10 +43,10 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
         raise ValueError(
             f"train.monitor is {settings.monitor!r}; the metrics are {', '.join(ranking_names())}"
         )
-    if settings.patience is not None and split.validation is None:
+    if settings.patience not in (None, "never") and split.validation is None:
         raise ValueError(
             f"train.patience is {settings.patience} and needs a validation part: give the split "
-            "one, as in split.validation=0.1, or set train.patience to null"
+            "one, as in split.validation=0.1, or leave train.patience out"
         )
     if settings.batch_size % num_replicas:
         raise ValueError(

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tf_recall.config import Config
 from tf_recall.data.atomic import translated_disk_errors
 from tf_recall.evaluation.report import Report
 from tf_recall.export.write import save
@@ -15,6 +14,13 @@ from tf_recall.index import default_index
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
+from tf_recall.runs.advice import (
+    LossWatch,
+    as_findings,
+    check_beside_counted,
+    check_epochs,
+    check_temperature,
+)
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import CASES
@@ -35,7 +41,12 @@ def run_model(
     model = compiled(prepared)
     rehearse(untrained(prepared, model), prepared)
     model = fit(prepared, checkpoints, tensorboard, model)
-    return serve(prepared, model), {prepared.config.name: model}
+    service = serve(prepared, model)
+    settings = prepared.config
+    prepared.note(
+        check_beside_counted(service, prepared.split, settings.evaluate, settings.train.monitor)
+    )
+    return service, {settings.name: model}
 
 
 def fit(
@@ -68,13 +79,15 @@ def fit(
     """
     config, strategy = prepared.config, prepared.strategy
     model = model or compiled(prepared)
+    prepared.note(check_temperature(model))
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
     callbacks, monitor = _watching(prepared)
+    callbacks.append(LossWatch(prepared.note))
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
-    checkpoint = Checkpoint(checkpoints, monitor, config.train.patience)
+    checkpoint = Checkpoint(checkpoints, monitor, prepared.patience)
     done = checkpoint.restore(model)
     if done:
         log.info("resuming after epoch %d", done)
@@ -85,6 +98,9 @@ def fit(
         with _disk_errors(tensorboard):
             model.train(prepared.split.train, prepared.catalog, config.train, callbacks, done)
     wait_for_all(strategy)
+    if monitor is not None:
+        values = [logs[monitor] for logs in checkpoint.history]
+        prepared.note(check_epochs(values, config.train.epochs))
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
     checkpoint.restore_best(model)
@@ -104,15 +120,20 @@ def serve(prepared: Prepared, model: Retriever) -> Service:
 
 
 def save_model(
-    service: Service, report: Report, directory: Path, config: Config, models: dict[str, Retriever]
+    service: Service,
+    report: Report,
+    directory: Path,
+    prepared: Prepared,
+    models: dict[str, Retriever],
 ) -> Path:
     """Exports a service with its model, its config and its figures; returns the new version."""
+    metrics = {"index_recall": service.index.recall, **as_findings(prepared.findings)}
     return save(
         service,
         directory,
-        config=config.to_dict(),
-        metrics={**report.to_dict(), "index_recall": service.index.recall},
-        model=models[config.name],
+        config=prepared.config.to_dict(),
+        metrics={**report.to_dict(), **metrics},
+        model=models[prepared.config.name],
     )
 
 

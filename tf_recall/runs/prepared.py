@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import tensorflow as tf
@@ -19,6 +20,8 @@ from tf_recall.runs.fingerprint import fingerprint
 
 log = logging.getLogger("tf_recall")
 
+PATIENCE = 5  # epochs, where a config with a validation part says nothing
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -34,6 +37,7 @@ class Prepared:
         channels: the recommenders by name, not fitted yet, where the config has several.
         trained: those of the channels that are models, each prepared as a run of its own.
         merge: what merges the channels' lists.
+        findings: what the run found that spoils figures, so far.
 
     Example:
         >>> prepared = Prepared.of(Config.load("two_tower_quickstart"))
@@ -50,6 +54,7 @@ class Prepared:
     channels: dict = field(default_factory=dict)
     trained: dict[str, "Prepared"] = field(default_factory=dict)
     merge: Merge | None = None
+    findings: list[doctor.Finding] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -92,6 +97,20 @@ class Prepared:
     def fingerprint(self) -> str:
         """That of the data that the run learns from."""
         return fingerprint(self.split)
+
+    @property
+    def patience(self) -> int | None:
+        """Epochs without a better `monitor` after which training stops; None: never."""
+        asked = self.config.train.patience
+        if self.split.validation is None or asked == "never":
+            return None
+        return PATIENCE if asked is None else asked
+
+    def note(self, findings: Sequence[doctor.Finding]) -> None:
+        """Keeps what the run found, and says it."""
+        for finding in findings:
+            log.warning("%s", finding)
+        self.findings.extend(findings)
 
     def _trained(self):
         trained = {}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tf_recall.recommend.service import Service
 from tf_recall.registry import part
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs import doctor
+from tf_recall.runs.advice import as_findings, check_temperature, findings_of
 from tf_recall.runs.callbacks import saved_epochs
 from tf_recall.runs.channels import MultiReport, measure_channels, run_channels, save_channels
 from tf_recall.runs.claim import claimed, remove
@@ -38,15 +40,21 @@ class Trained:
         path: the export; None in a worker process that is not the chief.
         report: the figures on the test part.
         service: the recommender that was measured.
+        findings: what may spoil the figures, each with what to try.
     """
 
     path: Path | None
     report: Report | MultiReport
     service: Recommender
+    findings: Sequence[doctor.Finding] = ()
 
     def summary(self) -> dict:
         """Plain values, fit for JSON."""
-        return {**self.report.to_dict(), "model": self.path and str(self.path)}
+        return {
+            **self.report.to_dict(),
+            **as_findings(self.findings),
+            "model": self.path and str(self.path),
+        }
 
 
 def train(
@@ -99,10 +107,10 @@ def train(
         split = prepared.split
         report = report_on(service, config.evaluate, split.test, split.validation)
         if chief:
-            path = export(service, report, directory, config, models)
+            path = export(service, report, directory, prepared, models)
             remove(checkpoints)
         wait_for_all(prepared.strategy)
-    return Trained(path, report, service)
+    return Trained(path, report, service, prepared.findings)
 
 
 def _check_resumable(directory, checkpoints):
@@ -171,15 +179,17 @@ def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Find
         ValueError: the export knows nothing of the config's data.
     """
     recommender = path and _loaded(path)  # before the data, which may take long to read
+    found = findings_of(version_folder(path)) if path else []
     split = config.make_split()
     catalog = Catalog.fit(split.train)
     findings = doctor.check_split(split) + doctor.check_items(split.train.items)
     if config.model is not None:
         model = config.make_model().adapt(split.train, catalog)
         findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
+        findings += check_temperature(model)
     if recommender:
         _check_same_data(path, recommender.catalog, split)
-        findings += doctor.check_answers(recommender, catalog)
+        findings += doctor.check_answers(recommender, catalog) + found
     return findings
 
 

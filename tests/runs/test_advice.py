@@ -1,0 +1,77 @@
+"""What training tells while it can be mended: each finding where it holds, and only there."""
+
+import pytest
+
+from tf_recall.config import Config
+from tf_recall.losses import BPR, Hinge, SampledSoftmax
+from tf_recall.losses.temperature import LearnedTemperature
+from tf_recall.models import FM, TwoTower
+from tf_recall.runs.advice import check_epochs, check_temperature
+from tf_recall.runs.run import diagnose, train
+
+VALUES = {
+    "data": {"name": "synthetic", "num_users": 300, "num_items": 200, "num_interactions": 9000},
+    "split": {"name": "random", "test": 0.2, "validation": 0.1},
+    "model": "two_tower",
+    "train": {"epochs": 3, "batch_size": 256},
+    "evaluate": {"ks": [20]},
+}
+
+
+def names(findings):
+    return [finding.name for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (lambda: TwoTower(), []),
+        (lambda: TwoTower(loss=SampledSoftmax(0.2)), []),
+        (lambda: TwoTower(loss=SampledSoftmax(LearnedTemperature())), []),
+        (lambda: TwoTower(loss=SampledSoftmax(1.0)), ["useless_temperature"]),
+        (lambda: TwoTower(loss=SampledSoftmax(1)), ["useless_temperature"]),
+        (lambda: TwoTower(loss=BPR(1.0)), ["useless_temperature"]),
+        (lambda: TwoTower(loss=SampledSoftmax(0.001)), ["useless_temperature"]),
+        (lambda: TwoTower(loss=Hinge(0.1, temperature=1.0)), []),  # the margin is one of cosines
+        (lambda: FM(loss=BPR(1.0)), []),  # dot products have any size
+    ],
+)
+def test_a_temperature_that_unit_vectors_cannot_use(model, found):
+    assert names(check_temperature(model())) == found
+
+
+def test_the_best_epoch_tells_whether_training_ended_in_time():
+    assert names(check_epochs([0.1, 0.2, 0.3], epochs=3)) == ["still_rising"]
+    assert "train.epochs=6" in check_epochs([0.1, 0.2, 0.3], epochs=3)[0].message
+    assert names(check_epochs([0.3, 0.2, 0.1], epochs=3)) == ["first_epoch_best"]
+    assert check_epochs([0.1, 0.3, 0.2], epochs=3) == []
+    assert check_epochs([0.1, 0.2, 0.3], epochs=9) == []  # interrupted, not at its end
+    assert check_epochs([0.3], epochs=1) == []  # one epoch tells nothing
+
+
+def run(tmp_path, **sections):
+    values = {**VALUES, **sections, "name": "m"}
+    return train(Config.from_dict(values), tmp_path)
+
+
+def test_a_model_that_learns_nothing_is_told_of_and_so_is_its_export(tmp_path, caplog):
+    slow = {**VALUES["train"], "optimizer": {"name": "sparse_adagrad", "learning_rate": 1e-9}}
+    trained = run(tmp_path, train=slow)
+    found = names(trained.findings)
+    assert "flat_loss" in found and "below_counted" in found
+    assert "train.optimizer.learning_rate" in caplog.text
+    assert trained.summary()["findings"][0].keys() == {"name", "message", "severity"}
+    again = names(diagnose(Config.from_dict({**VALUES, "name": "m"}), trained.path))
+    assert {"flat_loss", "below_counted"} <= set(again)
+
+
+def test_a_model_that_learns_well_is_left_alone(tmp_path):
+    found = names(run(tmp_path, train={"epochs": 12, "batch_size": 256}).findings)
+    assert not {"flat_loss", "below_counted", "useless_temperature"} & set(found)
+
+
+def test_doctor_knows_a_useless_temperature_before_training():
+    model = {"name": "two_tower", "loss": {"name": "sampled_softmax", "temperature": 1.0}}
+    findings = diagnose(Config.from_dict({**VALUES, "model": model}))
+    assert "useless_temperature" in names(findings)
+    assert "useless_temperature" not in names(diagnose(Config.from_dict(VALUES)))
