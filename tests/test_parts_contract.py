@@ -222,12 +222,12 @@ def test_the_same_settings_give_the_same_data(kind, name, with_files, monkeypatc
 
 @each("split")
 def test_the_same_settings_give_the_same_split(kind, name, with_files, world):
-    (values,) = all_settings(kind, name)
-    split = from_yaml(kind, {"name": name, **with_files(values)}, world.log)
-    again = make(kind, name, world.log, **with_files(values))
-    assert isinstance(split, Split) and split.validation is not None
-    for side in ("train", "test", "validation"):
-        assert_same_log(getattr(split, side), getattr(again, side))
+    for values in all_settings(kind, name):
+        split = from_yaml(kind, {"name": name, **with_files(values)}, world.log)
+        again = make(kind, name, world.log, **with_files(values))
+        assert isinstance(split, Split) and split.validation is not None
+        for side in ("train", "test", "validation"):
+            assert_same_log(getattr(split, side), getattr(again, side))
 
 
 @each("strategy")

@@ -58,9 +58,9 @@ def test_every_row_is_on_one_side_in_its_order_and_twice_the_same(split):
 
 
 def test_by_time_by_hand():
-    # times 0..9 once each: test 0.2 takes 8, 9 and validation 0.3 takes 5, 6, 7
+    # times 0..9 once each: test 0.2 takes 8, 9; of the other 8 validation 0.375 takes 5, 6, 7
     done = splits.by_time(
-        events([1] * 10, [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]), test=0.2, validation=0.3
+        events([1] * 10, [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]), test=0.2, validation=0.375
     )
     assert sorted(done.test.frame["timestamp"]) == [8, 9]
     assert sorted(done.validation.frame["timestamp"]) == [5, 6, 7]
@@ -84,7 +84,7 @@ def test_by_time_never_lets_the_future_into_the_past(seed):
     done = splits.by_time(log(seed=seed), test=0.2, validation=0.15)
     times = [side.frame["timestamp"] for side in (done.train, done.validation, done.test)]
     assert times[0].max() < times[1].min() and times[1].max() < times[2].min()
-    assert abs(len(times[2]) - 80) < 10 and abs(len(times[1]) - 60) < 15
+    assert abs(len(times[2]) - 80) < 10 and abs(len(times[1]) - 48) < 15
 
 
 def test_leave_last_out_by_hand():
@@ -153,7 +153,8 @@ def test_leave_last_session_out_agrees_with_a_loop(seed):
 def test_random_meets_its_shares_and_follows_its_seed():
     given = log(1000)
     done = splits.random(given, test=0.2, validation=0.1, seed=3)
-    assert (len(done.test), len(done.validation), len(done.train)) == (200, 100, 700)
+    assert (len(done.test), len(done.validation), len(done.train)) == (200, 80, 720)
+    assert rows(done.test) == rows(splits.random(given, test=0.2, seed=3).test)
     assert rows(done.test) != rows(splits.random(given, test=0.2, validation=0.1, seed=4).test)
     # the chosen rows are spread over the log: 200 of 1,000, so about 100 +- 4 * 9 in the first half
     assert 64 < sum(row < 500 for row in rows(done.test)) < 136
@@ -163,7 +164,7 @@ def test_by_user_keeps_each_user_whole_and_ignores_the_order_of_lines():
     given = log(1000, users=51)
     done = splits.by_user(given, test=0.2, validation=0.1, seed=1)
     users = [set(side.frame["user_id"]) for side in (done.train, done.validation, done.test)]
-    assert [len(side) for side in users] == [35, 5, 10] and len(set.union(*users)) == 50
+    assert [len(side) for side in users] == [36, 4, 10] and len(set.union(*users)) == 50
     shuffled = given.select(np.random.default_rng(0).permutation(1000))
     assert (
         set(splits.by_user(shuffled, test=0.2, validation=0.1, seed=1).test.frame["user_id"])
@@ -173,6 +174,84 @@ def test_by_user_keeps_each_user_whole_and_ignores_the_order_of_lines():
         set(splits.by_user(given, test=0.2, validation=0.1, seed=2).test.frame["user_id"])
         != users[2]
     )
+
+
+def test_a_share_of_each_users_events_before_the_last_by_hand():
+    # before the last are 4 events of user 1, 2 of user 2, 1 of user 3, and none goes of user 4's
+    # one: of 4, 2, 1 a half is 2, 1 and, since a user keeps one, 0
+    users, times = [1] * 5 + [2] * 3 + [3] * 2 + [4], [1, 2, 3, 4, 5, 1, 2, 3, 1, 2, 1]
+    done = splits.leave_last_out(events(users, times), validation=0.5)
+    assert done.test.frame["item_id"].tolist() == [4, 7, 9]
+    assert done.validation.frame["item_id"].tolist() == [2, 3, 6]
+    assert done.train.frame["item_id"].tolist() == [0, 1, 5, 8, 10]
+
+
+def test_a_share_of_each_users_sessions_holds_whole_ones():
+    given = log(2000, users=40)
+    done = splits.leave_last_session_out(given, "visit", validation=0.34)
+    sides = [
+        set(map(tuple, side.frame[["user_id", "visit"]].to_numpy().tolist()))
+        for side in (done.train, done.validation, done.test)
+    ]
+    # all 39 users have 4 visits: one is tested, and 0.34 of three is one, or seldom two
+    assert len(sides[2]) == 39 and 39 <= len(sides[1]) <= 46
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 4 * 39
+
+
+def test_few_events_count_towards_a_share_too():
+    # 3,000 users of two events besides the tested one: a tenth of 6,000 is from every fifth user
+    users = np.repeat(np.arange(3000), 3)
+    given = events(users, np.tile([1, 2, 3], 3000))
+    done = splits.leave_last_out(given, validation=0.1, seed=1)
+    assert abs(len(done.validation) - 600) < 4 * 22  # binomial, sqrt(3000 * 0.2 * 0.8) = 22
+    assert done.validation.frame["timestamp"].eq(2).all()
+    backwards = splits.leave_last_out(given.select(np.arange(9000)[::-1]), 0.1, seed=1)
+    held = [set(side.validation.frame["item_id"]) for side in (done, backwards)]
+    assert held[0] == held[1]
+    assert held[0] != set(splits.leave_last_out(given, 0.1, seed=2).validation.frame["item_id"])
+
+
+def test_a_share_of_a_train_file_without_times_is_random_within_each_user():
+    train = log(4000, users=41)
+    train = Interactions.from_frame(train.frame.drop(columns="timestamp"))
+    only = Interactions.from_columns(user_id=[99], item_id=[1])
+    whole = Interactions.from_frame(pd.concat([train.frame, only.frame]))
+    done = splits.files(whole, test=only, validation=0.1)
+    assert abs(len(done.validation) - 400) <= 40  # at most one a user is rounded
+    share = done.validation.frame["user_id"].value_counts() / train.frame["user_id"].value_counts()
+    assert len(share) == 40 and share.between(0.085, 0.12).all()
+    assert 99 in set(done.train.frame["user_id"])  # who keeps the only event
+    assert sorted(rows(done.validation)) == rows(done.validation)
+    assert len(done.train) + len(done.validation) == 4001
+    assert 0.4 < np.mean(np.array(rows(done.validation)) < 2000) < 0.6
+    again, other = (splits.files(whole, only, 0.1, seed=seed) for seed in (0, 1))
+    assert rows(again.validation) == rows(done.validation) != rows(other.validation)
+
+
+def test_a_share_of_a_train_file_is_held_out_as_the_test_was():
+    given = log(4000, users=41, moments=1000)
+    by_time, last = splits.by_time(given, test=0.1), splits.leave_last_out(given)
+    whole = splits.by_time(given, test=0.1, validation=0.1)
+    again = splits.files(by_time.train, by_time.test, validation=0.1)
+    assert rows(again.validation) == rows(whole.validation)
+    whole = splits.leave_last_out(given, validation=0.1)
+    again = splits.files(last.train, last.test, validation=0.1)
+    assert rows(again.validation) == rows(whole.validation)
+    mixed = splits.random(given, test=0.1)
+    again = splits.files(mixed.train, mixed.test, validation=0.1)
+    assert 0.35 < (again.validation.frame["timestamp"] < 500).mean() < 0.65
+
+
+@pytest.mark.parametrize("name", ["by_time", "leave_last_out", "random", "by_user"])
+def test_every_split_takes_a_validation_file_as_it_is(name, tmp_path):
+    (tmp_path / "validation.csv").write_text("user_id,item_id\n1,49\nx,7\n")
+    split = getattr(splits, name)
+    done, plain = split(log(), validation=tmp_path / "validation.csv"), split(log())
+    assert done.validation.frame.to_dict("list") == {"user_id": ["1", "x"], "item_id": [49, 7]}
+    assert rows(done.train) == rows(plain.train) and rows(done.test) == rows(plain.test)
+    assert set(done.train.frame["user_id"]) == set(plain.train.frame["user_id"].astype(str))
+    given = Interactions.from_columns(user_id=[1], item_id=[7])
+    assert split(log(), validation=given).validation.frame.equals(given.frame)
 
 
 def test_files_that_were_split_before(tmp_path):
@@ -252,12 +331,15 @@ def test_files_of_two_dtypes_of_ids_meet_as_strings(tmp_path):
         ),
         (lambda: splits.random(events([1, 2], [1, 2]), test=0.1), "test part would be empty"),
         (lambda: splits.by_user(events([1, 1], [1, 2]), test=0.9), "train part would be empty"),
-        (lambda: splits.random(log(), test=0), "leave some for train, got 0 and 0.0"),
-        (lambda: splits.by_user(log(), test=0.6, validation=0.4), "leave some for train"),
-        (lambda: splits.by_time(log(), test=20), "leave some for train"),
-        (lambda: splits.by_time(log(), test=0.2, validation=-0.1), "leave some for train"),
+        (lambda: splits.random(log(), test=0), "test is a share .* some for train, got 0"),
+        (lambda: splits.by_user(log(), test=0.6, validation=1.0), "validation is a share of the"),
+        (lambda: splits.by_time(log(), test=20), "leaves some for train, got 20"),
+        (lambda: splits.by_time(log(), test=0.2, validation=-0.1), "or a file; got -0.1"),
+        (lambda: splits.by_time(log(), validation=True), "or a file; got True"),
+        (lambda: splits.leave_last_out(log(), validation=2), "or a file; got 2"),
+        (lambda: splits.files(log(), log(), validation=2), "or a file; got 2"),
     ],
-    ids=range(17),
+    ids=range(20),
 )
 def test_what_cannot_be_split_is_named(call, says):
     with pytest.raises(ValueError, match=says):

@@ -61,7 +61,17 @@ def untrained(monkeypatch):
         (values(train={"monitor": "foo@20"}), "monitor is 'foo@20'; the metrics are recall"),
         (values(train={"monitor": "gini@20"}), "monitor is 'gini@20'; the metrics are"),
         (values(train={"monitor": "recall@0"}), "length of at least 1, .*not 'recall@0'"),
-        (values(split=NO_VALIDATION, train={"patience": 2}), "split.validation=0.1"),
+        (
+            values(split=NO_VALIDATION, train={"patience": 2}),
+            r"the split one, `split: {name: by_time, test: 0.1, validation: 0.1}` or --set "
+            r"split.validation=0.1, or set train.patience to null",
+        ),
+        (
+            values(split="leave_last_out", train={"patience": 2}),
+            "`split: {name: leave_last_out, validation: true}` or --set split.validation=true",
+        ),
+        (values(split={"name": "by_time", "validation": True}), "validation must be a number of"),
+        (values(split={"name": "leave_last_out", "validation": 1.5}), "true or false or a number"),
         (values(evaluate={"ks": [0]}), r"ks must be a list of whole numbers .* 1, not \[0\]"),
         (values(evaluate={"ks": []}), "evaluate.ks is a list of list lengths"),
         (values(k_max=0), "k_max must be a whole number of at least 1 or null, not 0"),

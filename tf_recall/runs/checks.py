@@ -8,6 +8,7 @@ import yaml
 from tf_recall.channels.merge import Merge
 from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config
+from tf_recall.data.arguments import shown
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.evaluation.compare import MERGED
@@ -45,8 +46,8 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
         )
     if settings.patience not in (None, "never") and split.validation is None:
         raise ValueError(
-            f"train.patience is {settings.patience} and needs a validation part: give the split "
-            "one, as in split.validation=0.1, or leave train.patience out"
+            f"train.patience is {settings.patience} and needs a validation part: "
+            f"{with_validation(config)}, or leave train.patience out"
         )
     if settings.batch_size % num_replicas:
         raise ValueError(
@@ -76,8 +77,19 @@ def check_channels(config: Config, split: Split, catalog: Catalog, merge: Merge)
         raise ValueError(f"channels: {MERGED!r} is the name of the merge: choose another one")
     if isinstance(merge, MarginalRank):
         if split.validation is None:
-            raise ValueError("merge: marginal_rank learns on a validation part: give the split one")
+            raise ValueError(
+                f"merge: marginal_rank learns on a validation part: {with_validation(config)}"
+            )
         _check_unseen(config, split, catalog, "validation")
+
+
+def with_validation(config: Config) -> str:
+    """What to type for the config's split to have a validation part, for an error."""
+    last = config.split["name"] in ("leave_last_out", "leave_last_session_out")
+    share = "true" if last else "0.1"
+    parts = [f"{key}: {shown(value)}" for key, value in config.split.items() if key != "validation"]
+    written = ", ".join([*parts, f"validation: {share}"]).replace("'", "")
+    return f"give the split one, `split: {{{written}}}` or --set split.validation={share}"
 
 
 def _check_something_to_learn(split, catalog):
