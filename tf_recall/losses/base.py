@@ -32,7 +32,7 @@ class Loss:
             smaller it is, the more the negatives of the highest scores count.
 
     Raises:
-        ValueError: the temperature is not above 0.
+        ValueError: the temperature is not above 0, or a schedule that does not know its steps.
 
     Attributes:
         corrected: whether log q is subtracted from the scores.
@@ -49,6 +49,11 @@ class Loss:
     def __init__(self, temperature: Temperature = 1.0) -> None:
         if not callable(temperature):
             check("temperature", temperature, "a number above 0, a schedule or learned")
+        if getattr(temperature, "steps", 1) is None:
+            raise ValueError(
+                f"temperature: {type(temperature).__name__} needs its steps here: a config fills "
+                "in those of the run for train.optimizer.learning_rate alone"
+            )
         self.temperature = temperature
 
     def temperature_at(self, step: int | tf.Tensor) -> float | tf.Tensor:
