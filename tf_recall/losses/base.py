@@ -62,6 +62,14 @@ class Loss:
             return self.temperature
         return tf.maximum(self.temperature(step), LOWEST)
 
+    def fitted(self, items_per_positive: float) -> "Loss":
+        """The loss with the settings that it takes from the data; itself where there are none.
+
+        Args:
+            items_per_positive: the size of the catalog over the positives of a query, in the mean.
+        """
+        return self
+
     def check_negatives(self, negatives: Sampler) -> None:
         """Raises a ValueError where the loss cannot take the negatives of a sampler."""
 
