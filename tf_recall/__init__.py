@@ -100,6 +100,7 @@ _HOMES = {
     "Vocabulary": "data.vocabulary",
     "WalkPairs": "positives",
     "Walks": "positives",
+    "WarmUpCosine": "losses.schedules",
     "WeightedTower": "towers.side_info",
     "YouTubeDNN": "models.youtube_dnn",
     "WholeCatalog": "negatives",

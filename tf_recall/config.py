@@ -15,7 +15,7 @@ from tf_recall.data import notation
 from tf_recall.data.arguments import check, meant, shown
 from tf_recall.data.names import check_name
 from tf_recall.data.ranges import Part, Seed, WholeFrom1
-from tf_recall.registry import as_mapping, find, keywords, part, recipe
+from tf_recall.registry import REGISTRY, as_mapping, find, keywords, part, recipe
 
 if TYPE_CHECKING:
     import keras
@@ -253,10 +253,29 @@ class Config:
         """Makes the `tf.distribute` strategy."""
         return part("strategy", self.train.strategy, at="train.strategy")
 
-    def make_optimizer(self) -> "keras.optimizers.Optimizer | None":
-        """Makes a new optimizer; None where the config names none."""
+    @property
+    def rate_follows_run(self) -> bool:
+        """Whether the learning rate is a schedule over all steps of the run, `train.epochs`."""
+        rate = (self.train.optimizer or {}).get("learning_rate")
+        rate = as_mapping(rate, "learning_rate") if isinstance(rate, str) else rate
+        if not isinstance(rate, dict) or rate.get("name") not in REGISTRY["temperature"]:
+            return False
+        known = keywords(find("temperature", rate["name"]))
+        return "steps" in known and rate.get("steps") is None
+
+    def make_optimizer(self, steps: int | None = None) -> "keras.optimizers.Optimizer | None":
+        """Makes a new optimizer; None where the config names none.
+
+        Args:
+            steps: how many steps the run has, for a learning rate that follows it.
+        """
         optimizer = self.train.optimizer
-        return None if optimizer is None else part("optimizer", optimizer, at="train.optimizer")
+        if optimizer is None:
+            return None
+        if self.rate_follows_run and steps is not None:
+            rate = as_mapping(optimizer["learning_rate"], "learning_rate")
+            optimizer = {**optimizer, "learning_rate": {**rate, "steps": steps}}
+        return part("optimizer", optimizer, at="train.optimizer")
 
 
 def find_config(path: str | Path) -> Path:

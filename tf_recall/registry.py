@@ -106,6 +106,7 @@ REGISTRY = {
     },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",
+        "warm_up_cosine": "tf_recall.losses.schedules:WarmUpCosine",
         "exponential_decay": "tf_recall.losses.schedules:ExponentialDecay",
         "polynomial_decay": "tf_recall.losses.schedules:PolynomialDecay",
         "cosine_decay": "tf_recall.losses.schedules:CosineDecay",

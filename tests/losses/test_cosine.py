@@ -1,11 +1,15 @@
 """The cosine contrastive loss: numbers by hand, a slow twin, and which models it goes with."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id
 from tf_recall.losses import CosineContrastive
+from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.negatives import Uniform
 from tf_recall.towers.features import FeatureTower
@@ -56,6 +60,45 @@ def test_a_negative_below_the_margin_pushes_nothing():
 def test_what_is_out_of_range_is_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         CosineContrastive(**settings)
+
+
+def test_the_weight_is_taken_from_the_data():
+    # users of 3, 1, 2 and 0 rows, 9 items: 2 positives of a query in the mean, a third of 9 / 2
+    train = Interactions.from_columns(
+        user_id=["a", "a", "a", "b", "c", "c"],
+        item_id=[0, 1, 2, 0, 0, 1],
+        users=pd.DataFrame({"user_id": ["a", "b", "c", "d"]}),
+        items=pd.DataFrame({"item_id": range(9)}),
+    )
+    loss = CosineContrastive(margin=0.3)
+    model = SimpleX(dim=4, loss=loss).adapt(train, Catalog.fit(train))
+    assert model.loss_fn.get_config() == {"margin": 0.3, "weight": pytest.approx(1.5)}
+    assert loss.weight is None  # another model takes it from its own data
+    assert SimpleX.from_config(model.get_config()).loss_fn.weight == model.loss_fn.weight
+    given = SimpleX(dim=4, loss=CosineContrastive(weight=7.0)).adapt(train, Catalog.fit(train))
+    assert given.loss_fn.weight == 7
+    assert loss.fitted(0.5).weight == 1
+    with pytest.raises(ValueError, match="weight=None is taken from the data"):
+        loss(tf.ones([2, 3]))
+
+
+def test_too_large_a_weight_leaves_all_pairs_at_the_margin():
+    """A pair's cosine, for each query and its only positive: 1 / V of the negatives are that one.
+
+    Its pull is 1, and its push weight / V: it wins below a weight of V = 8, and loses above.
+    """
+
+    def ends(weight):
+        cosine = tf.Variable([[0.1] * 2])  # the positive's as a positive and as a negative
+        for _ in range(200):
+            with tf.GradientTape() as tape:
+                scores = tf.concat([cosine[:, :1], cosine[:, :1], tf.zeros([1, 7])], axis=1)
+                loss = CosineContrastive(0.4, weight)(scores)
+            cosine.assign(tf.minimum(cosine - 0.05 * tape.gradient(loss, cosine), 1.0))
+        return float(cosine[0, 0])
+
+    assert ends(7.0) == 1
+    assert ends(9.0) == pytest.approx(0.4, abs=0.06)
 
 
 def test_vectors_of_other_lengths_are_refused():

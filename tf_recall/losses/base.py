@@ -33,7 +33,7 @@ class Loss:
             vectors, `unit_temperature` where they have length 1, else 1.
 
     Raises:
-        ValueError: the temperature is not above 0.
+        ValueError: the temperature is not above 0, or a schedule that does not know its steps.
 
     Attributes:
         corrected: whether log q is subtracted from the scores.
@@ -53,6 +53,11 @@ class Loss:
     def __init__(self, temperature: Temperature | None = None) -> None:
         if temperature is not None and not callable(temperature):
             check("temperature", temperature, "a number above 0, a schedule or learned")
+        if getattr(temperature, "steps", 1) is None:
+            raise ValueError(
+                f"temperature: {type(temperature).__name__} needs its steps here: a config fills "
+                "in those of the run for train.optimizer.learning_rate alone"
+            )
         self.temperature = temperature
         self._unit_length = None
 
@@ -79,6 +84,14 @@ class Loss:
         if not callable(self.temperature):
             return self.temperature
         return tf.maximum(self.temperature(step), LOWEST)
+
+    def fitted(self, items_per_positive: float) -> "Loss":
+        """The loss with the settings that it takes from the data; itself where there are none.
+
+        Args:
+            items_per_positive: the size of the catalog over the positives of a query, in the mean.
+        """
+        return self
 
     def check_negatives(self, negatives: Sampler) -> None:
         """Raises a ValueError where the loss cannot take the negatives of a sampler."""

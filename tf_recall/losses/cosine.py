@@ -11,6 +11,7 @@ from tf_recall.data.ranges import NumberAbove0
 from tf_recall.losses.base import ScoreLoss, check, mean
 
 Cosine = Annotated[float, Ge(-1), Lt(1)]  # that leaves room above
+SHARE = 1 / 3  # of the weight at which all pairs end at the margin
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -21,11 +22,17 @@ class CosineContrastive(ScoreLoss):
 
     Scores are cosines, so both towers must give vectors of length 1. Negatives below the margin
     count nothing: of many easy ones the few hard ones decide. It takes hundreds of negatives or
-    more; the more there are, the larger the weight may be.
+    more, drawn uniformly.
+
+    Of items drawn uniformly a query's own positives come too, each by 1 / V. A pair ends above the
+    margin where the share of the query's positives that it makes up is more than `weight / V`, so
+    the weight must stay below V over a query's positives: beyond it all pairs end at the margin.
 
     Args:
         margin: the cosine up to which a negative costs nothing, from -1 to below 1.
-        weight: how much the mean over the negatives counts, above 0.
+        weight: how much the mean over the negatives counts, above 0. None: by the data that a model
+            adapts to, a third of the number of items over the mean number of a query's positives,
+            1 or more.
 
     Raises:
         ValueError: a margin or a weight out of its range; a model whose vectors are not of length
@@ -41,15 +48,25 @@ class CosineContrastive(ScoreLoss):
     unit_length = True
     unit_temperature = 1.0  # the margin is one of cosines
 
-    def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 = 20.0) -> None:
+    def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 | None = None) -> None:
         super().__init__()
         if not (isinstance(margin, Real) and -1 <= margin < 1):
             raise ValueError(f"margin is a cosine from -1 to below 1, not {margin!r}")
-        check("weight", weight)
+        if weight is not None:
+            check("weight", weight)
         self.margin = margin
         self.weight = weight
 
+    def fitted(self, items_per_positive):
+        if self.weight is not None:
+            return self
+        return CosineContrastive(self.margin, max(1.0, SHARE * items_per_positive))
+
     def rows(self, positive, negatives, mask):
+        if self.weight is None:
+            raise ValueError(
+                "weight=None is taken from the data when a model adapts: give a number"
+            )
         above = tf.nn.relu(tf.where(mask, negatives, self.margin) - self.margin)  # [B, N]
         return 1 - positive + self.weight * mean(above, mask)
 

@@ -1,15 +1,87 @@
-"""Keras's schedules of a temperature or a learning rate, with the types of their arguments."""
+"""Schedules of a learning rate or a temperature: one of a whole run, and those of Keras."""
+
+import math
 
 import keras
+import tensorflow as tf
 
 from tf_recall.data.ranges import (
     Filled,
     NumberAbove0,
     NumberFrom0,
+    Share,
     ShareTo1,
     WholeFrom0,
     WholeFrom1,
 )
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises to a peak in the first share of a run, then falls along a cosine to its end.
+
+    first = warm_up * steps
+    rise = min(1, (step + 1) / first)
+    done = clip((step - first) / (steps - first), 0, 1)
+    rate = peak * rise * (lowest + (1 - lowest) * (1 + cos(pi * done)) / 2)
+
+    As a config's learning rate it knows the run: `steps` is `train.epochs` times the steps of an
+    epoch. Where training stops early it has not come to its end.
+
+    Args:
+        peak: the highest value.
+        warm_up: the share of the steps in which it rises; 0 starts at the peak.
+        lowest: the share of the peak where it ends; 1 stays at the peak once it is reached.
+        steps: how many steps there are. None: those of the run, which a config fills in.
+
+    Raises:
+        ValueError: an argument is out of its range; at the first step, nobody has given `steps`.
+
+    Example:
+        >>> batches = model.batches(split.train, catalog)
+        >>> rate = WarmUpCosine(0.1, warm_up=0.05, steps=10 * batches.steps_per_epoch)
+        >>> model.compile(SparseAdagrad(rate))
+
+    Paper: Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+        section 3; Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
+    """
+
+    def __init__(
+        self,
+        peak: NumberAbove0,
+        warm_up: Share = 0.1,
+        lowest: ShareTo1 = 0.0,
+        steps: WholeFrom1 | None = None,
+    ) -> None:
+        super().__init__()
+        if not (peak > 0 and 0 <= warm_up < 1 and 0 <= lowest <= 1):
+            raise ValueError(
+                "peak must be above 0, warm_up from 0 to below 1 and lowest from 0 to 1, not "
+                f"{peak!r}, {warm_up!r} and {lowest!r}"
+            )
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be at least 1, not {steps!r}")
+        self.peak = peak
+        self.warm_up = warm_up
+        self.lowest = lowest
+        self.steps = steps
+
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+        """The value at a step, counted from 0: a float32 scalar."""
+        if self.steps is None:
+            raise ValueError(
+                "WarmUpCosine does not know how many steps there are: give it steps=epochs * "
+                "batches.steps_per_epoch, or let a config's train.optimizer.learning_rate have it"
+            )
+        step = tf.cast(step, tf.float32)
+        first = self.warm_up * self.steps
+        rise = tf.minimum(1.0, (step + 1) / max(first, 1.0))
+        done = tf.clip_by_value((step - first) / (self.steps - first), 0.0, 1.0)
+        fall = self.lowest + (1 - self.lowest) * (1 + tf.cos(math.pi * done)) / 2
+        return self.peak * rise * fall
+
+    def get_config(self) -> dict:
+        return {name: getattr(self, name) for name in ("peak", "warm_up", "lowest", "steps")}
 
 
 @keras.saving.register_keras_serializable("tf_recall")

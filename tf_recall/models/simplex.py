@@ -3,7 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import Share, WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features import History, Id
 from tf_recall.losses import CosineContrastive
 from tf_recall.losses.base import Loss
@@ -33,6 +33,7 @@ class SimpleX(Retriever):
         dim: length of the vectors.
         share: how much a user's own vector counts, from 0 to below 1.
         length: how many items of a history are used, the latest.
+        dropout, seed: as in `BlendTower`.
         positives: `UserItem()` by default.
         negatives: `Uniform(1024)` by default.
         loss: `CosineContrastive()` by default.
@@ -56,16 +57,19 @@ class SimpleX(Retriever):
         dim: WholeFrom1 = 64,
         share: Share = 0.5,
         length: WholeFrom1 = LENGTH,
+        dropout: Share = 0.0,
+        seed: Seed = 0,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         **kwargs,
     ) -> None:
         items = FeatureTower("item", [Id(dim)])
+        history = History(length=length, items=items)
         super().__init__(
             positives or UserItem(),
             negatives or Uniform(1024),
-            BlendTower("user", [Id(dim), History(length=length, items=items)], share),
+            BlendTower("user", [Id(dim), history], share, dropout, seed),
             items,
             loss or CosineContrastive(),
             **kwargs,
@@ -73,6 +77,8 @@ class SimpleX(Retriever):
         self.dim = dim
         self.share = share
         self.length = length
+        self.dropout = dropout
+        self.seed = seed
 
     def parts(self) -> dict:
         parts = super().parts()
@@ -80,5 +86,5 @@ class SimpleX(Retriever):
         return parts
 
     def get_config(self) -> dict:
-        own = {"dim": self.dim, "share": self.share, "length": self.length}
-        return {**super().get_config(), **own}
+        own = ("dim", "share", "length", "dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

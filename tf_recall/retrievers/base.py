@@ -115,7 +115,7 @@ class Retriever(FittedModel):
         check_catalog(self, counted)
         # an item of a history is trained, whether or not it is a positive
         self._adapt_towers(train, catalog if self.needs().history else counted)
-        self._adapt_negatives(counted)
+        self._adapt_training(counted)
         self.built = True
         return self
 
@@ -271,9 +271,12 @@ class Retriever(FittedModel):
         if self.query_tower is not self.item_tower:
             self.query_tower.adapt(train, catalog)
 
-    def _adapt_negatives(self, catalog):
+    def _adapt_training(self, catalog):
         side = catalog.side(self.item_tower.entity)
         self.negatives.adapt(side.vocabulary.counts, side.table, self.item_tower.dim)
+        counts = catalog.side(self.query_tower.entity).vocabulary.counts[1:]
+        positives = counts.sum() / max(np.count_nonzero(counts), 1)  # of a query
+        self.loss_fn = self.loss_fn.fitted((side.vocabulary.size - 1) / max(positives, 1))
 
     def _pairs(self, query, rows, embed, weight, step):
         """Encodes rows of one query `[B, D]` and one positive `[B]`; `embed` encodes item rows."""

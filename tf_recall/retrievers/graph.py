@@ -136,7 +136,7 @@ class GraphRetriever(Retriever):
         counted = catalog.with_counts(self.positives.counts(train, catalog))
         check_catalog(self, counted)
         self._adapt_towers(train, counted)
-        self._adapt_negatives(counted)
+        self._adapt_training(counted)
         self.negatives.ahead(0)  # raises where the draws are not known before the step
         self.graph = graph or self.make_graph(train, catalog)
         check_edges(self.graph)
@@ -262,7 +262,7 @@ class GraphRetriever(Retriever):
         model = type(self)(**deserialized(config), **towers)
         if model.query_type == "item":
             model.query_tower.adapt(interactions, catalog)
-        model._adapt_negatives(catalog)
+        model._adapt_training(catalog)
         model.graph = model.make_graph(interactions, catalog)
         model._build()
         for new, old in zip(model.trainable_variables, self.trainable_variables, strict=True):

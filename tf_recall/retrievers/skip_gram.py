@@ -83,7 +83,7 @@ class SkipGram(Retriever):
     def adapt(self, train, catalog):
         check_catalog(self, catalog)
         self._adapt_towers(train, catalog)
-        self._adapt_negatives(catalog)
+        self._adapt_training(catalog)
         towers = {"num_items": catalog.side(self.item_tower.entity).vocabulary.size, "towers": {}}
         self.build_from_config(towers)
         return self

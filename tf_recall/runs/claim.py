@@ -23,7 +23,8 @@ SETTINGS = "run.yaml"
 CONTENT = "the data's content"
 MEASURED = "evaluate"
 PART = ".part"  # how the names of what is still being written end
-# how long, where and how fast a run is trained: a resumed run may change these
+# how long, where and how fast a run is trained: a resumed run may change these, but for its length
+# where the learning rate follows it
 FREE = ("epochs", "patience", "jit_compile", "strategy")
 
 
@@ -115,7 +116,8 @@ def begin(folder: str | Path, config: Config, data: str) -> None:
 def weight_settings(config: Config) -> dict:
     """What a trained model's weights depend on: `{"data": ..., "train.seed": ...}`."""
     values = config.to_dict()
-    train = {f"train.{key}": value for key, value in values["train"].items() if key not in FREE}
+    free = set(FREE) - ({"epochs"} if config.rate_follows_run else set())
+    train = {f"train.{key}": value for key, value in values["train"].items() if key not in free}
     return {key: values[key] for key in ("data", "split", "model")} | train
 
 

@@ -156,10 +156,18 @@ def _compiled(prepared):
     keras.config.set_dtype_policy(settings.precision)
     try:
         model = prepared.config.make_model().adapt(prepared.split.train, prepared.catalog)
-        model.compile(prepared.config.make_optimizer(), jit_compile=settings.jit_compile)
+        steps = _steps(prepared, model) if prepared.config.rate_follows_run else None
+        model.compile(prepared.config.make_optimizer(steps), jit_compile=settings.jit_compile)
     finally:
         keras.config.set_dtype_policy(before)
     return model
+
+
+def _steps(prepared, model):
+    """How many steps the whole run has."""
+    settings, data = prepared.config.train, (prepared.split.train, prepared.catalog)
+    batches = model.positives.batches(*data, model.needs(), settings.batch_size, settings.seed)
+    return settings.epochs * batches.steps_per_epoch
 
 
 def _watching(prepared):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tf_recall.data.ranges import Share
+from tf_recall.data.ranges import Seed, Share
 from tf_recall.features.base import Feature
 from tf_recall.features.history import History
 from tf_recall.features.words import Id
+from tf_recall.towers.dropout import RowDropout
 from tf_recall.towers.features import TowerOfFeatures
 
 
@@ -24,6 +25,8 @@ class BlendTower(TowerOfFeatures):
         entity: "user".
         features: an `Id` and a `History`, which end in vectors of one length.
         share: how much the user's own vector counts, from 0 to below 1.
+        dropout: the share of the blend's numbers that training leaves out at random.
+        seed: of the dropout's draws.
 
     Call: as `Tower`.
 
@@ -41,7 +44,13 @@ class BlendTower(TowerOfFeatures):
     normalize = True
 
     def __init__(
-        self, entity: str, features: Sequence[Feature], share: Share = 0.5, **kwargs
+        self,
+        entity: str,
+        features: Sequence[Feature],
+        share: Share = 0.5,
+        dropout: Share = 0.0,
+        seed: Seed = 0,
+        **kwargs,
     ) -> None:
         super().__init__(entity, features, **kwargs)
         if [type(feature) for feature in features] != [Id, History]:
@@ -52,6 +61,9 @@ class BlendTower(TowerOfFeatures):
         if not 0 <= share < 1:
             raise ValueError(f"share must be from 0 to below 1, not {share!r}")
         self.share = share
+        self.dropout = dropout
+        self.seed = seed
+        self.drop = RowDropout(dropout, seed, entity)
         self.dense = keras.layers.Dense(self.dim, use_bias=False)
 
     @property
@@ -67,7 +79,13 @@ class BlendTower(TowerOfFeatures):
         identity = self.features[0]
         known = identity.known(self.codes(identity, inputs), training)[:, None]
         own = tf.where(known, own, 0)
-        return self.share * own + (1 - self.share) * self.dense(history)
+        blend = self.share * own + (1 - self.share) * self.dense(history)
+        return self.drop(blend, inputs[self.entity], training=training)  # [B, dim]
+
+    def end_step(self) -> None:
+        super().end_step()
+        self.drop.end_step()
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "share": self.share}
+        own = ("share", "dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

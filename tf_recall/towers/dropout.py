@@ -40,21 +40,21 @@ class RowDropout(keras.layers.Layer):
             raise ValueError(f"dropout must be a share from 0 to below 1, not {rate!r}")
         self.rate = rate
         self.seed = seed + zlib.crc32(entity.encode())
-        # a weight, as in `tf_recall.features.base.SeenFeature`
-        self.draws = self.add_weight(
-            name="draws",
-            shape=(),
-            dtype="int32",
-            trainable=False,
-            initializer="zeros",
-            aggregation="only_first_replica",
-        )
+        if rate:  # a weight, as in `tf_recall.features.base.SeenFeature`
+            self.draws = self.add_weight(
+                name="draws",
+                shape=(),
+                dtype="int32",
+                trainable=False,
+                initializer="zeros",
+                aggregation="only_first_replica",
+            )
         self.built = True
 
     def call(
         self, vectors: tf.Tensor, rows: tf.Tensor, depth: int = 0, training: bool = False
     ) -> tf.Tensor:
-        if not training:
+        if not (training and self.rate):
             return vectors
         first = (tf.cast(rows, tf.int64) + depth * ROWS) * WIDEST  # [B]
         each = first[:, None] + tf.range(vectors.shape[1], dtype=tf.int64)  # [B, D]
@@ -63,4 +63,5 @@ class RowDropout(keras.layers.Layer):
 
     def end_step(self) -> None:
         """Ends a training step: the next one leaves out others."""
-        self.draws.assign_add(1)
+        if self.rate:
+            self.draws.assign_add(1)

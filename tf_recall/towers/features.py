@@ -208,7 +208,7 @@ class FeatureTower(TowerOfFeatures):
         self.normalize = normalize
         self.dropout = dropout
         self.seed = seed
-        self.drop = RowDropout(dropout, seed, entity) if dropout else None
+        self.drop = RowDropout(dropout, seed, entity)
         last = len(self.units) - 1
         self.dense = [
             keras.layers.Dense(n, None if at == last else "relu") for at, n in enumerate(self.units)
@@ -226,23 +226,18 @@ class FeatureTower(TowerOfFeatures):
             width = layer.units
 
     def unscaled(self, inputs, training=False):
+        rows = inputs[self.entity]
         vector = tf.concat(self.vectors(inputs, training), axis=1)  # [B, sum of dims]
-        vector = self._dropped(vector, inputs, 0, training)
+        vector = self.drop(vector, rows, training=training)
         for depth, layer in enumerate(self.dense):
             if depth:
-                vector = self._dropped(vector, inputs, depth, training)
+                vector = self.drop(vector, rows, depth=depth, training=training)
             vector = layer(vector)
         return vector  # [B, dim]
 
     def end_step(self) -> None:
         super().end_step()
-        if self.drop is not None:
-            self.drop.end_step()
-
-    def _dropped(self, vector, inputs, depth, training):
-        if self.drop is None:
-            return vector
-        return self.drop(vector, inputs[self.entity], depth=depth, training=training)
+        self.drop.end_step()
 
     def get_config(self) -> dict:
         own = ("units", "normalize", "dropout", "seed")
