@@ -64,7 +64,7 @@ def untrained(monkeypatch):
         (
             values(split=NO_VALIDATION, train={"patience": 2}),
             r"the split one, `split: {name: by_time, test: 0.1, validation: 0.1}` or --set "
-            r"split.validation=0.1, or set train.patience to null",
+            r"split.validation=0.1, or leave train.patience out",
         ),
         (
             values(split="leave_last_out", train={"patience": 2}),
