@@ -112,6 +112,26 @@ def test_an_untrained_step_moves_the_draws_and_a_file_keeps_them(world, tmp_path
         np.testing.assert_array_equal(one, other)
 
 
+def test_in_a_graph_it_is_that_of_the_layers_between_convolutions_too(world, monkeypatch):
+    train, catalog = world
+    depths, drop = [], RowDropout.call
+
+    def noted(self, vectors, rows, depth=0, training=False):
+        depths.append((depth, training))
+        assert vectors.shape[1] == (5 if depth else 8)
+        return drop(self, vectors, rows, depth, training)
+
+    monkeypatch.setattr(RowDropout, "call", noted)
+    towers = [FeatureTower(side, [Id(8)], dropout=0.5) for side in ("user", "item")]
+    model = tr.GraphSAGE(*towers, dim=5, fan_outs=[3, 2]).adapt(train, catalog)
+    model.compile()
+    batches = model.batches(train, catalog, 64)
+    model.fit(batches.dataset(), steps_per_epoch=2, verbose=0, shuffle=False)
+    assert {depth for depth, training in depths if training} == {0, -1}
+    assert [each.drop.draws.numpy() for each in towers] == [2, 2]
+    np.testing.assert_array_equal(model.embed_catalog(), model.embed_catalog())
+
+
 def test_gradients_reach_what_is_kept_alone():
     vectors = tf.Variable(tf.ones([3, 20]))
     layer = RowDropout(0.5, seed=0, entity="item")

@@ -103,6 +103,15 @@ class Tower(keras.layers.Layer):
         """What batches and requests must bring beside rows."""
         return Needs(self.entity)
 
+    def dropped(self, vectors: tf.Tensor, rows: tf.Tensor, depth: int, training: bool) -> tf.Tensor:
+        """A layer's vectors `[B, D]` of rows `[B]` with the tower's dropout, where it has one.
+
+        Args:
+            vectors, rows, training: as in `RowDropout`.
+            depth: the number of the layer; below 0 are those of a graph.
+        """
+        return vectors
+
     def end_step(self) -> None:
         """Ends a training step: the next one makes new random draws."""
 

@@ -176,7 +176,8 @@ class FeatureTower(TowerOfFeatures):
         units: sizes of the MLP's layers, ReLU between them, none after the last; empty for no MLP.
         normalize: bring the vector to length 1, so that the dot product is the cosine.
         dropout: the share of numbers that training leaves out at random, of the concatenated
-            features and of what each hidden layer gives; never of the last layer's.
+            features and of what each hidden layer gives, in a graph model between convolutions
+            too; never of the last layer's.
         seed: of the dropout's draws.
 
     Call: as `Tower`.
@@ -228,12 +229,15 @@ class FeatureTower(TowerOfFeatures):
     def unscaled(self, inputs, training=False):
         rows = inputs[self.entity]
         vector = tf.concat(self.vectors(inputs, training), axis=1)  # [B, sum of dims]
-        vector = self.drop(vector, rows, training=training)
+        vector = self.dropped(vector, rows, 0, training)
         for depth, layer in enumerate(self.dense):
             if depth:
-                vector = self.drop(vector, rows, depth=depth, training=training)
+                vector = self.dropped(vector, rows, depth, training)
             vector = layer(vector)
         return vector  # [B, dim]
+
+    def dropped(self, vectors, rows, depth, training):
+        return self.drop(vectors, rows, depth=depth, training=training)
 
     def end_step(self) -> None:
         super().end_step()

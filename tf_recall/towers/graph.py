@@ -23,7 +23,8 @@ class GraphEncoder(keras.layers.Layer):
     vector[v] = normalize( head(h[last][v]) )
 
     Training aggregates a few neighbors of a batch's nodes, `tf_recall.graph.expand`; for serving
-    all neighbors of all nodes are aggregated, layer by layer.
+    all neighbors of all nodes are aggregated, layer by layer. The dropout of a base is that of the
+    layers between convolutions too.
 
     Args:
         bases: `{type: tower}`, a `FeatureTower` for each type of nodes.
@@ -95,6 +96,9 @@ class GraphEncoder(keras.layers.Layer):
                 messages = tf.gather(sent, near["position"])  # [m, K, M]
                 pooled = convolutions[t].pool(own, messages, near["weight"])  # [m, P]
                 vectors[t] = convolutions[t].update(own, pooled)
+                if k < len(self.convolutions):
+                    own_rows = rows[t][: tf.shape(own)[0]]  # [m]
+                    vectors[t] = self.bases[t].dropped(vectors[t], own_rows, -k, training)
         return {t: self.finish(of_type) for t, of_type in vectors.items()}  # {type: [S, dim]}
 
     def finish(self, vectors: tf.Tensor) -> tf.Tensor:
