@@ -77,7 +77,7 @@ def test_the_weight_is_taken_from_the_data():
     assert SimpleX.from_config(model.get_config()).loss_fn.weight == model.loss_fn.weight
     given = SimpleX(dim=4, loss=CosineContrastive(weight=7.0)).adapt(train, Catalog.fit(train))
     assert given.loss_fn.weight == 7
-    assert loss.fitted(0.5).weight == 1
+    assert loss.fitted(True, num_items=1, positives=2).weight == 1
     with pytest.raises(ValueError, match="weight=None is taken from the data"):
         loss(tf.ones([2, 3]))
 

@@ -12,10 +12,10 @@ from tf_recall.data.batches import Batches
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id
-from tf_recall.losses import BPR, Hinge, SampledSoftmax
+from tf_recall.losses import BPR, Hinge, SampledSoftmax, TripletLogistic
 from tf_recall.losses.scores import Scores
 from tf_recall.losses.temperature import LearnedTemperature
-from tf_recall.models import FM, Item2Vec, TwoTower
+from tf_recall.models import FM, GraphSAGE, Item2Vec, TwoTower
 from tf_recall.negatives.base import Candidates
 from tf_recall.positives import user_item
 from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad
@@ -160,37 +160,41 @@ def test_a_schedule_that_ends_at_zero_is_held_above_it():
     assert float(loss.temperature_at(tf.constant(10**6))) == pytest.approx(0.001)
 
 
-def test_by_default_it_suits_the_length_of_the_vectors():
-    loss = BPR()
-    assert loss.temperature_at(0) == 1  # of no model
-    for normalize, expected in (True, 0.1), (False, 1):
-        towers = [FeatureTower(side, [Id(4)], normalize=normalize) for side in ("user", "item")]
-        model = TwoTower(*towers, loss=SampledSoftmax())
-        assert model.loss_fn.temperature_at(0) == expected
-    half = TwoTower(FeatureTower("user", [Id(4)]), FeatureTower("item", [Id(4)], normalize=False))
-    assert half.loss_fn.temperature_at(0) == 1  # such scores are not bounded
-    assert FM().loss_fn.temperature_at(0) == 1
-    assert Item2Vec().loss_fn.temperature_at(0) == 1  # its vectors are compared as they are
-    assert TwoTower(loss=Hinge()).loss_fn.temperature_at(0) == 1  # its margin is one of cosines
-    assert TwoTower(loss=SampledSoftmax(0.7)).loss_fn.temperature_at(0) == 0.7
+def test_by_default_it_follows_the_vectors_and_the_catalog():
+    def of(loss, unit_length=True, num_items=40_000):
+        return loss.fitted(unit_length, num_items, positives=20).temperature_at(0)
+
+    assert of(SampledSoftmax()) == pytest.approx(1.2 / np.log(40_000)) == pytest.approx(0.113, 1e-2)
+    assert of(BPR(), num_items=3000) == pytest.approx(0.15, 1e-2)
+    assert of(SampledSoftmax(), num_items=2) == of(SampledSoftmax(), num_items=10)  # never above 1
+    assert of(SampledSoftmax(), unit_length=False) == 1  # their length is learned
+    assert of(Hinge()) == of(TripletLogistic()) == 1  # a margin, a steepness of their own
+    assert of(SampledSoftmax(0.7)) == 0.7
+    loss = Hinge(margin=0.3)
+    assert loss.fitted(True, 40_000, 20) is loss
 
 
-def test_a_default_temperature_is_that_of_one_geometry():
-    loss = SampledSoftmax()
-    TwoTower(loss=loss)
-    TwoTower(loss=loss)  # the same
-    with pytest.raises(ValueError, match="make a loss for each model"):
-        FM(loss=loss)
-    assert loss.temperature_at(0) == 0.1
+@pytest.mark.parametrize(
+    ("model", "unit_length"),
+    [
+        (lambda: TwoTower(), True),
+        (lambda: TwoTower(FeatureTower("user", [Id(4)], normalize=False)), False),
+        (lambda: FM(), False),
+        (lambda: Item2Vec(), False),  # its vectors are compared as they are
+        (lambda: GraphSAGE(), True),
+    ],
+)
+def test_a_model_knows_its_vectors(model, unit_length):
+    assert model().unit_length is unit_length
 
 
-def test_a_default_temperature_learns_what_it_stands_for(train):
+def test_a_default_temperature_is_that_number_from_then_on(train):
     weights = []
-    for temperature in None, 0.1:
+    for temperature in None, 1.2 / np.log(12):
         model, batches = made(train, temperature)
+        assert model.loss_fn.temperature == pytest.approx(1.2 / np.log(12))
         model.fit(batches.dataset(), steps_per_epoch=3, verbose=0, shuffle=False)
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
-        assert again.loss_fn.temperature == temperature
-        assert again.loss_fn.temperature_at(0) == 0.1
+        assert again.loss_fn.temperature == model.loss_fn.temperature
         weights.append(model.item_tower.trainable_variables[0].numpy())
     np.testing.assert_array_equal(*weights)

@@ -1,5 +1,6 @@
 """The base of all losses: vectors of queries, positives and negatives in, one number out."""
 
+import math
 from collections.abc import Callable
 from numbers import Real
 
@@ -11,6 +12,7 @@ from tf_recall.losses.scores import Scores
 from tf_recall.losses.temperature import LearnedTemperature
 from tf_recall.negatives.base import Candidates, Sampler
 
+SPAN = 1.2  # log V times the temperature, of unit vectors
 LOWEST = 1e-3  # the lowest temperature of a schedule: some end at 0
 
 
@@ -29,8 +31,10 @@ class Loss:
     Args:
         temperature: scores are divided by it: a number above 0, a schedule of
             `keras.optimizers.schedules` (kept at 0.001 or above), or `LearnedTemperature()`. The
-            smaller it is, the more the negatives of the highest scores count. None: what suits the
-            vectors, `unit_temperature` where they have length 1, else 1.
+            smaller it is, the more the negatives of the highest scores count. None: by what a model
+            adapts to. Scores of vectors of length 1 lie between -1 and 1, and to tell one item from
+            V others they must span log V: the temperature is 1.2 / log V, 0.11 for 40,000 items and
+            0.15 for 3,000. For vectors of any length it is 1.
 
     Raises:
         ValueError: the temperature is not above 0, or a schedule that does not know its steps.
@@ -39,15 +43,15 @@ class Loss:
         corrected: whether log q is subtracted from the scores.
         merges: whether a negative that occurs `count` times may be one with `+ log(count)`.
         several_positives: whether it has `of_windows`.
-        unit_temperature: the temperature of vectors of length 1, where none is given: their scores
-            lie between -1 and 1, too near one another for most losses.
+        scale_free: whether it scales the scores of unit vectors by itself, so that their
+            temperature is 1 where none is given.
         unit_length: whether both towers must give vectors of length 1.
     """
 
     corrected = False
     merges = False
     several_positives = False
-    unit_temperature = 0.1
+    scale_free = False
     unit_length = False
 
     def __init__(self, temperature: Temperature | None = None) -> None:
@@ -59,39 +63,27 @@ class Loss:
                 "in those of the run for train.optimizer.learning_rate alone"
             )
         self.temperature = temperature
-        self._unit_length = None
-
-    def suit(self, unit_length: bool) -> None:
-        """Takes the temperature that suits the vectors, where none is given.
-
-        Args:
-            unit_length: whether queries and items have length 1.
-
-        Raises:
-            ValueError: it suits a model with other vectors already.
-        """
-        if self._unit_length not in (None, unit_length) and self.temperature is None:
-            raise ValueError(
-                f"this {type(self).__name__} is that of a model with other vectors, which asks for "
-                "another temperature: make a loss for each model"
-            )
-        self._unit_length = unit_length
 
     def temperature_at(self, step: int | tf.Tensor) -> float | tf.Tensor:
         """The temperature of a training step."""
         if self.temperature is None:
-            return self.unit_temperature if self._unit_length else 1.0
+            return 1.0
         if not callable(self.temperature):
             return self.temperature
         return tf.maximum(self.temperature(step), LOWEST)
 
-    def fitted(self, items_per_positive: float) -> "Loss":
+    def fitted(self, unit_length: bool, num_items: int, positives: float) -> "Loss":
         """The loss with the settings that it takes from the data; itself where there are none.
 
         Args:
-            items_per_positive: the size of the catalog over the positives of a query, in the mean.
+            unit_length: whether queries and items have length 1.
+            num_items: the size of the catalog.
+            positives: how many a query has, in the mean.
         """
-        return self
+        if self.temperature is not None or self.scale_free or not unit_length:
+            return self
+        temperature = SPAN / math.log(max(num_items, 10))
+        return type(self).from_config({**self.get_config(), "temperature": temperature})
 
     def check_negatives(self, negatives: Sampler) -> None:
         """Raises a ValueError where the loss cannot take the negatives of a sampler."""

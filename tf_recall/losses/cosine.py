@@ -46,7 +46,7 @@ class CosineContrastive(ScoreLoss):
     """
 
     unit_length = True
-    unit_temperature = 1.0  # the margin is one of cosines
+    scale_free = True
 
     def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 | None = None) -> None:
         super().__init__()
@@ -57,10 +57,10 @@ class CosineContrastive(ScoreLoss):
         self.margin = margin
         self.weight = weight
 
-    def fitted(self, items_per_positive):
+    def fitted(self, unit_length, num_items, positives):
         if self.weight is not None:
             return self
-        return CosineContrastive(self.margin, max(1.0, SHARE * items_per_positive))
+        return CosineContrastive(self.margin, max(1.0, SHARE * num_items / positives))
 
     def rows(self, positive, negatives, mask):
         if self.weight is None:

@@ -39,7 +39,7 @@ class Hinge(_Pairwise):
         Systems", section 3.3.
     """
 
-    unit_temperature = 1.0  # the margin is one of cosines
+    scale_free = True  # the margin is one of cosines
 
     def __init__(self, margin: NumberAbove0 = 0.1, temperature: Temperature | None = None) -> None:
         super().__init__(temperature)
@@ -99,7 +99,7 @@ class TripletLogistic(_Logistic):
         >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
 
-    unit_temperature = 1.0  # sigma does what a temperature would
+    scale_free = True  # sigma does what a temperature would
 
     def __init__(self, sigma: NumberAbove0 = 10.0, temperature: Temperature | None = None) -> None:
         super().__init__(temperature)

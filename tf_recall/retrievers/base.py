@@ -89,7 +89,6 @@ class Retriever(FittedModel):
         self.temperature = loss.temperature  # tracked here: it may hold a weight
         check_positives(self)
         check_loss(self)
-        loss.suit(self.unit_length)
 
     @property
     def unit_length(self) -> bool:
@@ -276,7 +275,9 @@ class Retriever(FittedModel):
         self.negatives.adapt(side.vocabulary.counts, side.table, self.item_tower.dim)
         counts = catalog.side(self.query_tower.entity).vocabulary.counts[1:]
         positives = counts.sum() / max(np.count_nonzero(counts), 1)  # of a query
-        self.loss_fn = self.loss_fn.fitted((side.vocabulary.size - 1) / max(positives, 1))
+        self.loss_fn = self.loss_fn.fitted(
+            self.unit_length, side.vocabulary.size - 1, max(positives, 1)
+        )
 
     def _pairs(self, query, rows, embed, weight, step):
         """Encodes rows of one query `[B, D]` and one positive `[B]`; `embed` encodes item rows."""

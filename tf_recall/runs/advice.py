@@ -51,7 +51,7 @@ def check_temperature(model: Retriever) -> list[Finding]:
     """
     loss = model.loss_fn
     temperature = loss.temperature
-    if not model.unit_length or loss.unit_temperature == 1 or not isinstance(temperature, Real):
+    if not model.unit_length or loss.scale_free or not isinstance(temperature, Real):
         return []
     if LOW <= temperature <= HIGH:
         return []
@@ -62,8 +62,7 @@ def check_temperature(model: Retriever) -> list[Finding]:
     )
     message = (
         f"the temperature {temperature:g} does not suit vectors of length 1: {why}. Leave "
-        f"model.loss.temperature out, which takes {loss.unit_temperature:g}, or take {{name: "
-        "learned}."
+        "model.loss.temperature out, which takes one by the catalog's size, or take 0.1."
     )
     return [Finding("useless_temperature", message, "warning")]
 
