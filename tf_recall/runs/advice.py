@@ -12,9 +12,11 @@ from tf_recall.channels.item_cf import ItemCF
 from tf_recall.config import Evaluate
 from tf_recall.data.splits import Split
 from tf_recall.evaluation import evaluate
+from tf_recall.evaluation.protocol import COLD_USER
+from tf_recall.evaluation.report import Report
 from tf_recall.recommend.base import Recommender
 from tf_recall.retrievers.base import Retriever
-from tf_recall.runs.doctor import Finding
+from tf_recall.runs.doctor import UNKNOWN, Finding
 from tf_recall.runs.measure import cases_of
 
 HIGH, LOW = 0.5, 0.01  # between them a temperature suits unit vectors
@@ -160,6 +162,30 @@ def check_beside_counted(
         "marginal_rank`; or search for better settings: tf-recall tune CONFIG."
     )
     return [Finding("below_counted", message, "warning")]
+
+
+def check_beside_popularity(report: Report) -> list[Finding]:
+    """Checks whether a recommender finds more than popularity on the same cases.
+
+    Args:
+        report: of the test part, by `evaluate`.
+    """
+    name = next(name for name in report.metrics if name.startswith("recall@"))
+    figure, popular = report.metrics[name], report.baseline[name]
+    if figure >= popular:
+        return []
+    unknown = report.slices["cold_users"]["cases"] / report.counts["cases"]
+    cause = ""
+    if unknown > UNKNOWN:
+        cause = (
+            f" {unknown:.0%} of the cases are users of whom training has less than {COLD_USER} "
+            "events: give the query tower a history, or features beyond the user id."
+        )
+    message = (
+        f"{name} of the test part is {figure:.4f}, and popularity has {popular:.4f}.{cause} A "
+        "channel `popular: popularity` beside it, merged, answers whom it cannot."
+    )
+    return [Finding("below_popularity", message, "warning")]
 
 
 def _some(part):

@@ -20,7 +20,12 @@ from tf_recall.recommend.service import Service
 from tf_recall.registry import part
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs import doctor
-from tf_recall.runs.advice import as_findings, check_temperature, findings_of
+from tf_recall.runs.advice import (
+    as_findings,
+    check_beside_popularity,
+    check_temperature,
+    findings_of,
+)
 from tf_recall.runs.callbacks import saved_epochs
 from tf_recall.runs.channels import MultiReport, measure_channels, run_channels, save_channels
 from tf_recall.runs.claim import claimed, remove
@@ -106,6 +111,7 @@ def train(
         service, models = run(prepared, checkpoints, tensorboard)
         split = prepared.split
         report = report_on(service, config.evaluate, split.test, split.validation)
+        prepared.note(check_beside_popularity(getattr(report, "merged", report)))
         if chief:
             path = export(service, report, directory, prepared, models)
             remove(checkpoints)
