@@ -36,10 +36,9 @@ class RowwiseOptimizer(HookedOptimizer, keras.optimizers.Optimizer):
             self._log_decay = self.add_variable(
                 (), dtype="float64", name="log_decay", aggregation="only_first_replica"
             )
+            # of what is excluded too: a file keeps the variables, and not what was excluded
             self._last_decays = [
                 self.add_variable(each.shape[:1], dtype="float64", name=f"{each.name}_last_decay")
-                if decays(self, each)
-                else None
                 for each in variables
             ]
 
