@@ -20,6 +20,7 @@ _HOMES = {
     "BPR": "losses",
     "Batches": "data.batches",
     "WithConversion": "data.sessions",
+    "BlendTower": "towers.blend",
     "ByColumn": "data.sessions",
     "ByGap": "data.sessions",
     "ByUser": "data.sessions",

@@ -92,6 +92,15 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_loss_scale_comes_back(world, tmp_path):
+    settings = config(epochs=2, precision="mixed_float16")
+    model = run(settings, world, tmp_path)
+    again = run(settings, world, tmp_path)
+    assert isinstance(again.optimizer, keras.optimizers.LossScaleOptimizer)
+    for one, other in zip(weights(model), weights(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_run_of_another_config_is_not_resumed(world, tmp_path):
     run(config(epochs=1), world, tmp_path / "run")
     with pytest.raises(ValueError, match=r"another config \(train.batch_size differ\)"):

@@ -47,7 +47,7 @@ class SimpleX(Retriever):
     Paper: Mao et al. 2021, "SimpleX: A Simple and Strong Baseline for Collaborative Filtering",
         section 3.
     Departs from the paper: an event's history ends strictly before it; its item vectors are of
-        length 1; negatives are shared by a batch.
+        length 1; negatives are shared by a batch; the loss's weight follows from the data.
     """
 
     towers: dict = {}

@@ -36,10 +36,9 @@ class RowwiseOptimizer(HookedOptimizer, keras.optimizers.Optimizer):
             self._log_decay = self.add_variable(
                 (), dtype="float64", name="log_decay", aggregation="only_first_replica"
             )
+            # of what is excluded too: a file keeps the variables, and not what was excluded
             self._last_decays = [
                 self.add_variable(each.shape[:1], dtype="float64", name=f"{each.name}_last_decay")
-                if decays(self, each)
-                else None
                 for each in variables
             ]
 
@@ -105,12 +104,7 @@ class RowwiseOptimizer(HookedOptimizer, keras.optimizers.Optimizer):
         """Shrinks rows by what the steps since they were last in a batch would have."""
         last = slot(self, "last_decays", variable)
         now = tf.fill(tf.shape(rows), tf.convert_to_tensor(self._log_decay))
-        shares = tf.cast(
-            tf.exp(
-                -0.0 + tf.math.log1p(-tf.cast(self.learning_rate, tf.float64) * self.weight_decay)
-            ),
-            variable.dtype,
-        )
+        shares = tf.cast(tf.exp(now - tf.gather(last, rows)), variable.dtype)
         values = tf.gather(variable, rows)
         shares = tf.reshape(shares, [-1] + [1] * (values.shape.rank - 1))  # [R, 1]
         self._write(variable, rows, values * shares)

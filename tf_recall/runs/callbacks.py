@@ -168,8 +168,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _load(self, model, epoch):
         folder = self._folder(epoch)
-        with model.distribute_strategy.scope():
-            model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:  # one with a loss scale would get another state
+            with model.distribute_strategy.scope():
+                model.optimizer.build(model.trainable_variables)
         try:
             self.history = _metrics(folder / STATE, epoch + 1)
             read = _state(model).read(str(folder / WEIGHTS))
