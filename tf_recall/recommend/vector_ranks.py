@@ -32,7 +32,8 @@ def ranks_of_products(
     line, item = asked
     own = np.einsum("pd,pd->p", queries[line], vectors[item])
     bar = np.full(len(queries), -np.inf, np.float32)  # of a line without an item: it is out
-    np.maximum.at(bar, line, bars(own, slack[line])[0])
+    with np.errstate(invalid="ignore"):  # NaN stays, and the list says so
+        np.maximum.at(bar, line, bars(own, slack[line])[0])
     away = np.bincount(absent[0], minlength=len(queries))
     num_first = -(-len(vectors) // SHARE)
     first = columns[:, :num_first]
