@@ -4,8 +4,8 @@ validation takes of an epoch.
     python benchmarks/evaluation_speed.py [--quick] [--manual-dir FOLDER]
 
 Ours encodes the catalog, builds the index, makes the cases, encodes every query, and computes all
-ranking metrics and slices, those of popularity too; `with lists` coverage and the like besides. TFRS
-runs in two ways:
+ranking metrics and slices, those of popularity too; `with lists` coverage and the like besides.
+TFRS runs in two ways:
 
 - `FactorizedTopK` called on the test set with our finished vectors, in batches of 4,096 against
   batches of 128 candidates: `ratio`, and `ratio_with_lists`. It must count the same hits,

@@ -101,10 +101,10 @@ def test_lists_are_made_for_near_ties_alone(world, monkeypatch):
     asked = {}
     for name in ("service", "coarse", "collapsed", "graph_filter", "popularity"):
         made, asked[name] = world(name), []
-        whole = made._recommend
+        whole = made._once
         with monkeypatch.context() as patch:
             patch.setattr(
-                made, "_recommend", lambda r, k, n=name, f=whole: asked[n].append(len(r)) or f(r, k)
+                made, "_once", lambda r, k, n=name, f=whole: asked[n].append(len(r)) or f(r, k)
             )
             cases = cases_by_user(world.test, world.catalog)
             RankMetrics(made, cases, world.catalog, [10], batch_size=30).metrics()

@@ -105,13 +105,16 @@ class Asker:
         Returns:
             pair and rank, as `hits`, by case, then rank.
         """
-        found, listed = [], np.arange(len(self._cases))
+        found = []
         if self._recommender.counts_ranks:
             counted = [self._counted(cases) for cases in self.batches(batch_size)]
-            pair, rank, listed = (np.concatenate(part) for part in zip(*counted, strict=True))
+            pair, rank, unsure = (np.concatenate(part) for part in zip(*counted, strict=True))
             found.append((pair, rank))
-        for cases in self.batches(batch_size, listed):
-            found.append(self.hits(cases, *self.lists(cases)))
+            batches, ask = self.batches(batch_size, unsure), self._once
+        else:
+            batches, ask = self.batches(batch_size), self.lists
+        for cases in batches:
+            found.append(self.hits(cases, *ask(cases)))
         pair, rank = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort([rank, self._cases.owner[pair]])
         return pair[order], rank[order]
@@ -119,13 +122,21 @@ class Asker:
     def _counted(self, cases):
         """The hits of some cases, pairs and ranks, and the cases whose lists must decide."""
         pairs, line = self._cases.pairs_of(cases)
-        request = self._recommender.request_for_users(**self._request(cases))
         most = self._num_items if self._complete else self._width - 1
         rows = self._cases.rows[pairs]
-        above, near = self._recommender.answer_ranks(request, line, rows, most)
+        above, near = self._recommender.answer_ranks(self._parsed(cases), line, rows, most)
         unsure = np.unique(line[near != 0])
         sure = (above < most) & ~np.isin(line, unsure)
         return pairs[sure], above[sure], cases[unsure]
+
+    def _once(self, cases):
+        """The lists of some cases, of a recommender that names each item once."""
+        rows, scores = self._recommender.answer_once(self._parsed(cases), self._width)
+        check_lists(rows, scores, (len(cases), self._width), self._num_items)
+        return rows, scores
+
+    def _parsed(self, cases):
+        return self._recommender.request_for_users(**self._request(cases))
 
     def _request(self, cases):
         return self._cases.request(cases, self._recommender, self._catalog, self._exclude_seen)

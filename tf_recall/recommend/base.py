@@ -257,6 +257,13 @@ class Recommender:
         items, score = self._checked(request, k)
         return self._as_rows(items), score
 
+    def answer_once(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`answer_rows`, of rows that are asked once: nothing is prepared to be fast later."""
+        check_k(k, self.k_max)
+        items, score = self._once(request, k)
+        _check_scores(score)
+        return self._as_rows(items), score
+
     def answer_ranks(
         self, request: Request, line: np.ndarray, item: np.ndarray, most: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -302,6 +309,9 @@ class Recommender:
 
     def _recommend(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
+
+    def _once(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._recommend(request, k)
 
     def _similar(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError

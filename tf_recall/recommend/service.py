@@ -147,6 +147,10 @@ class Service(EmbeddingRecommender):
         rows, score = self.answer(request.arrays, tf.constant(k, tf.int32))
         return rows.numpy(), score.numpy()
 
+    def _once(self, request, k):
+        rows, score = self._answer(request.arrays, tf.constant(k, tf.int32))  # no graph is traced
+        return rows.numpy(), score.numpy()
+
     def _similar(self, request, k):
         rows, score = self.similar_items(request.arrays, tf.constant(k, tf.int32))
         return rows.numpy(), score.numpy()
