@@ -103,7 +103,8 @@ class RankMetrics:
         ValueError: as `evaluate`.
 
     Example:
-        >>> ranking = RankMetrics(service, cases_by_user(test, catalog), catalog, ks=[20])
+        >>> cases = cases_by_user(split.test, catalog)
+        >>> ranking = RankMetrics(service, cases, catalog, ks=[20])
         >>> ranking.metrics()["ndcg@20"]
     """
 

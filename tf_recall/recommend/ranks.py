@@ -117,9 +117,7 @@ def within_reach(
 
 
 def bars(own: np.ndarray, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is surely above a score, and what is surely not below it: over the one, from the other
-    on.
-    """
+    """Two bars by a score: what is over the first is surely above, under the second below."""
     far = np.float32(FAR) * np.abs(own) + slack
     return own + far, own - far
 
