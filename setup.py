@@ -36,7 +36,7 @@ setup(
         "tf-keras>=2.20,<2.21",
         "tensorflow-recommenders>=0.7.7,<0.8",
         "tensorflow-serving-api>=2.20,<2.21",
-        "numpy>=1.26",
+        "numpy>=2.0",
         "pandas>=2.2",
         "pyarrow>=16",
         "scikit-learn>=1.5",

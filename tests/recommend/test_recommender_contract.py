@@ -172,7 +172,7 @@ def refused(made, argument):
 
 def test_it_declares_what_it_does(made):
     assert isinstance(made, Recommender)
-    flags = ("answers_users", "answers_items", "explains", "takes_history")
+    flags = ("answers_users", "answers_items", "explains", "takes_history", "counts_ranks")
     assert all(type(getattr(made, flag)) is bool for flag in flags)
     assert made.answers_users or made.answers_items
     assert made.k_max == int(made.k_max) >= 20
@@ -454,6 +454,22 @@ def test_the_sources_of_its_items(for_users, world):
         np.testing.assert_array_equal((ranks > 0).any(axis=2), item_id != "")
 
 
+def test_ranks_are_places_in_its_list(for_users, world):
+    if not for_users.counts_ranks:
+        return
+    k = min(for_users.k_max, 30)
+    request = for_users.request_for_users(world.users, exclude_seen=True)
+    rows, _ = for_users.answer_rows(request, k)
+    line, place = np.nonzero(rows)
+    above, near = for_users.answer_ranks(request, line, rows[line, place], k)
+    sure = near == 0
+    assert sure.mean() > 0.5 and (above[sure] == place[sure]).all()
+    seen = [world.catalog.seen.of(int(row)) for row in request.rows]
+    line = np.repeat(np.arange(len(seen)), [len(some) for some in seen])
+    above, near = for_users.answer_ranks(request, line, np.concatenate(seen), k)
+    assert (above >= k).all() and not near.any()
+
+
 def test_evaluation_and_lists_ask_nothing_else(for_users, world, tmp_path):
     seen = "exclude_seen" in for_users.filters
     cases = tr.cases_by_user(world.split.test, world.catalog)
@@ -462,6 +478,9 @@ def test_evaluation_and_lists_ask_nothing_else(for_users, world, tmp_path):
         {"one": for_users}, for_users, cases, world.catalog, k=10, exclude_seen=seen
     )
     assert compared.lines["one"]["recall"] == pytest.approx(report.metrics["recall@10"])
+    ranked = tr.evaluate(for_users, cases, world.catalog, (5, 10), seen, lists=False)
+    assert ranked.metrics.items() <= report.metrics.items()
+    assert len(report.metrics) - len(ranked.metrics) == 6  # coverage and the like
     path = write_lists(for_users, world.users[:-1], tmp_path / "l.parquet", 8, exclude_seen=seen)
     request = {"exclude_seen": True} if seen else {}
     expected, score = for_users.recommend(world.users[:-1], 8, **request)

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import keras
 import numpy as np
 import pytest
@@ -8,7 +6,9 @@ from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
-from tf_recall.runs import callbacks
+from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.index import Exact
+from tf_recall.recommend.service import Service
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.model import fit
 from tf_recall.runs.prepared import Prepared
@@ -180,15 +180,23 @@ def test_a_list_length_beyond_the_catalog_means_all_of_it(world):
     )
 
 
-def test_a_metric_that_is_not_defined_is_not_logged(world, monkeypatch):
+def test_the_ranking_metrics_of_each_epoch(world):
     split, catalog = world
-    figures = SimpleNamespace(metrics={"recall@5": 0.5, "popularity_lift@5": None})
-    monkeypatch.setattr(callbacks, "evaluate", lambda *arguments: figures)
-    recall = CatalogRecall(split.validation, catalog, ks=(5,))
-    recall.set_model(config().make_model().adapt(split.train, catalog))
-    logs = {"loss": 1.0}
-    recall.on_epoch_end(0, logs)
-    assert logs == {"loss": 1.0, "val_recall@5": 0.5}
+    model = config().make_model().adapt(split.train, catalog)
+    recall = CatalogRecall(split.validation, catalog, ks=(5, 30))
+    recall.set_model(model)
+    cases = cases_by_user(split.validation, catalog)
+    seen = []
+    for _ in range(2):
+        logs = {"loss": 1.0}
+        recall.on_epoch_end(0, logs)
+        report = evaluate(Service.build(model, catalog, Exact()), cases, catalog, ks=(5, 30))
+        names = [name for name in report.metrics if not name.startswith(("cov", "gini", "pop"))]
+        assert logs == {"loss": 1.0, **{f"val_{name}": report.metrics[name] for name in names}}
+        seen.append(logs)
+        for weight in model.trainable_variables:
+            weight.assign(weight[::-1])
+    assert seen[0] != seen[1]
 
 
 def test_items_that_users_have_seen_may_count(world):

@@ -3,12 +3,13 @@
 from tf_recall.evaluation.cases import Cases, cases_by_row, cases_by_user
 from tf_recall.evaluation.channel_report import ChannelReport
 from tf_recall.evaluation.compare import compare
-from tf_recall.evaluation.protocol import evaluate
+from tf_recall.evaluation.protocol import RankMetrics, evaluate
 from tf_recall.evaluation.report import Report
 
 __all__ = [
     "Cases",
     "ChannelReport",
+    "RankMetrics",
     "Report",
     "cases_by_row",
     "cases_by_user",

@@ -48,6 +48,16 @@ class Cases:
         """The case of each pair, `[num_pairs]`."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    def pairs_of(self, cases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs of some cases, rising, and for each the position of its case among them.
+
+        Args:
+            cases: numbers of cases `[B]`, rising.
+        """
+        start, count = self.offsets[cases], np.diff(self.offsets)[cases]
+        line = np.repeat(np.arange(len(cases)), count)
+        return np.arange(len(line)) + (start - np.cumsum(count) + count)[line], line
+
     def without_seen(self, catalog: Catalog) -> "Cases":
         """Without the items that a user has seen before, and without cases with nothing left.
 
@@ -74,7 +84,7 @@ class Cases:
         )
 
     def request(
-        self, at: slice, recommender: Recommender, catalog: Catalog, exclude_seen: bool
+        self, at: slice | np.ndarray, recommender: Recommender, catalog: Catalog, exclude_seen: bool
     ) -> dict:
         """Some cases as the arguments of `recommender.recommend_rows`.
 

@@ -73,12 +73,13 @@ def compare(
     for start in tqdm(
         range(0, len(asked), batch_size), "comparing channels", unit="batch", delay=3, leave=False
     ):
+        batch = np.arange(start, min(start + batch_size, len(asked)))
         lists = []
         for number, asker in enumerate(askers.values()):
             begun = time.perf_counter()
-            rows, scores = asker.lists(start, batch_size)
+            rows, scores = asker.lists(batch)
             spent[number] += time.perf_counter() - begun
-            pair, rank = asker.hits(start, rows, scores)
+            pair, rank = asker.hits(batch, rows, scores)
             hits[number, pair[rank < width]] = True
             lists.append(rows[:, :width])
         contents.add(lists)
@@ -102,11 +103,11 @@ def compare(
 
 def _seconds_alone(asker, num_cases):
     """The median time of one case asked alone."""
-    asker.lists(0, 1)  # whatever is done once is done before time is taken
+    asker.lists(np.arange(1))  # whatever is done once is done before time is taken
     seconds = []
     for one in np.unique(np.linspace(0, num_cases - 1, ONES).astype(int)):
         begun = time.perf_counter()
-        asker.lists(one, 1)
+        asker.lists(np.array([one]))
         seconds.append(time.perf_counter() - begun)
     return float(np.median(seconds))
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-TIE = 1e-6  # scores closer than this, relative to the larger, are equal: a few roundings of float32
+from tf_recall.recommend.ranks import TIE
+
 BLOCK = 1 << 14  # pairs compared with their lists at once: what fits in cache
 
 

@@ -2,10 +2,8 @@
 
 import numbers
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.asking import Asker
@@ -14,6 +12,8 @@ from tf_recall.evaluation.metrics import list_metrics, ranking_metrics
 from tf_recall.evaluation.report import Report
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
+
+Hits = tuple[np.ndarray, np.ndarray]  # pairs and their ranks, by case, then rank
 
 COLD_USER = 5  # a user with fewer training interactions is cold
 
@@ -25,6 +25,7 @@ def evaluate(
     ks: Sequence[int] = (10, 20, 100),
     exclude_seen: bool = True,
     batch_size: int = 1024,
+    lists: bool = True,
 ) -> Report:
     """Evaluates a recommender over the whole catalog, beside popularity on the same cases.
 
@@ -32,6 +33,10 @@ def evaluate(
     (`hits.find_hits`). To see ties that go on outside, the recommender is asked for one item more
     than the largest k. It is asked by `recommend_rows`, so that what is served is what is
     evaluated.
+
+    Coverage and the like need the lists. Without them a recommender that scores every item
+    (`counts_ranks`) is asked for none: how many items score above a held-out one is its rank. The
+    figures are the same, several times sooner.
 
     Args:
         recommender: any that answers users in the catalog's rows; of a case's context it is given
@@ -43,6 +48,8 @@ def evaluate(
         exclude_seen: leave items of the user's training part out of the lists, and out of the
             relevant items.
         batch_size: queries asked at once.
+        lists: measure what the lists recommend too, right or wrong: `coverage`, `popularity_lift`
+            and `gini`.
 
     Raises:
         ValueError: no cases, or none left without the seen items; no k, or one that is no whole
@@ -54,29 +61,24 @@ def evaluate(
     """
     cut = _cut(ks, catalog.num_items)
     ks = sorted(set(cut.values()))
-    if not len(cases):
-        raise ValueError("there are no cases to evaluate. Hold out more in the split.")
-    asked = cases.without_seen(catalog) if exclude_seen else cases
-    if not len(asked):
-        raise ValueError(
-            "every held-out item is in its user's training part already, so nothing is left to "
-            "find. Split so that they are disjoint, or evaluate with exclude_seen=False."
-        )
+    asked = left_to_find(cases, catalog, exclude_seen)
     models = {"model": recommender, "popularity": Popularity().fit(None, catalog)}
-    found = {}
+    found, metrics = {}, {}
+    every = np.ones(len(asked.rows), bool)
     for name, model in models.items():
         asker = Asker(name, model, asked, catalog, ks[-1], exclude_seen)
-        found[name] = _ask(name, asker, asked, catalog.num_items, ks, batch_size)
-    metrics, slices = {}, {}
-    every = np.ones(len(asked.rows), bool)
-    for name, lists in found.items():
-        figures = _ranking(asked, lists, every, asked.num_unknown, ks)
-        figures |= list_metrics(lists.recommended, catalog.items.counts, asked.rows, ks)
-        metrics[name] = _named(figures, cut)
+        if lists:
+            found[name], recommended = _ask(asker, catalog.num_items, ks, batch_size)
+            others = list_metrics(recommended, catalog.items.counts, asked.rows, ks)
+        else:
+            found[name], others = asker.ranked(batch_size), {}
+        figures = _ranking(asked, found[name], every, asked.num_unknown, ks)
+        metrics[name] = _named(figures | others, cut)
+    slices = {}
     for name, (pairs, num_unknown) in _slices(asked, catalog).items():
         num_relevant = _num_relevant(asked, pairs, num_unknown)
         model, baseline = (
-            _named(_ranking(asked, lists, pairs, num_unknown, ks), cut) for lists in found.values()
+            _named(_ranking(asked, hits, pairs, num_unknown, ks), cut) for hits in found.values()
         )
         slices[name] = {
             "cases": int(np.count_nonzero(num_relevant)),
@@ -86,6 +88,65 @@ def evaluate(
     return Report(
         metrics["model"], metrics["popularity"], slices, _counts(cases, asked, catalog.num_items)
     )
+
+
+class RankMetrics:
+    """The ranking metrics of a recommender that is measured again and again, as after each epoch.
+
+    The figures of `evaluate`, without popularity, slices and, where ranks are counted, lists.
+
+    Args:
+        recommender, cases, catalog, ks, exclude_seen, batch_size: as for `evaluate`; what the
+            recommender answers may change, what it takes may not.
+
+    Raises:
+        ValueError: as `evaluate`.
+
+    Example:
+        >>> cases = cases_by_user(split.test, catalog)
+        >>> ranking = RankMetrics(service, cases, catalog, ks=[20])
+        >>> ranking.metrics()["ndcg@20"]
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        cases: Cases,
+        catalog: Catalog,
+        ks: Sequence[int] = (10, 20, 100),
+        exclude_seen: bool = True,
+        batch_size: int = 4096,
+    ):
+        self._cut = _cut(ks, catalog.num_items)
+        self._ks = sorted(set(self._cut.values()))
+        self._cases = left_to_find(cases, catalog, exclude_seen)
+        name = type(recommender).__name__
+        self._asker = Asker(name, recommender, self._cases, catalog, self._ks[-1], exclude_seen)
+        self._batch_size = batch_size
+
+    def metrics(self) -> dict[str, float]:
+        """`{"recall@20": 0.21, ...}`, of the recommender as it is now."""
+        every = np.ones(len(self._cases.rows), bool)
+        hits = self._asker.ranked(self._batch_size)
+        figures = _ranking(self._cases, hits, every, self._cases.num_unknown, self._ks)
+        return _named(figures, self._cut)
+
+
+def left_to_find(cases: Cases, catalog: Catalog, exclude_seen: bool) -> Cases:
+    """The cases that are asked: with `exclude_seen`, without the items that users have seen.
+
+    Raises:
+        ValueError: none is left.
+    """
+    if not len(cases):
+        raise ValueError("there are no cases to evaluate. Hold out more in the split.")
+    asked = cases.without_seen(catalog) if exclude_seen else cases
+    if not len(asked):
+        raise ValueError(
+            "every held-out item is in its user's training part already, so nothing is left to "
+            "find. Split so that they are disjoint, or evaluate with exclude_seen=False."
+        )
+    return asked
 
 
 def checked_ks(ks: Sequence[int]) -> list[int]:
@@ -120,31 +181,17 @@ def _named(figures: dict[str, float | None], cut: dict[int, int]) -> dict[str, f
     return named
 
 
-class _Lists(NamedTuple):
-    """What a recommender answered: pairs found and their ranks, by case, then rank; and how often
-    each item came up.
-    """
-
-    pair: np.ndarray  # [H]
-    rank: np.ndarray  # [H]
-    recommended: np.ndarray  # [len(ks), V + 1]
-
-
-def _ask(
-    title: str, asker: Asker, cases: Cases, num_items: int, ks: list[int], batch_size: int
-) -> _Lists:
-    pairs, ranks = [], []
+def _ask(asker: Asker, num_items: int, ks: list[int], batch_size: int) -> tuple[Hits, np.ndarray]:
+    """The hits, and how often each item came up in the first k: `[len(ks), V + 1]`."""
+    found = []
     recommended = np.zeros((len(ks), num_items + 1), np.int64)
-    for start in tqdm(
-        range(0, len(cases), batch_size), f"evaluating {title}", unit="batch", delay=3, leave=False
-    ):
-        rows, scores = asker.lists(start, batch_size)
-        pair, rank = asker.hits(start, rows, scores)
-        pairs.append(pair)
-        ranks.append(rank)
+    for cases in asker.batches(batch_size):
+        rows, scores = asker.lists(cases)
+        found.append(asker.hits(cases, rows, scores))
         for times, low, high in zip(recommended, [0, *ks], ks, strict=False):
             np.add.at(times, rows[:, low:high].ravel(), 1)
-    return _Lists(np.concatenate(pairs), np.concatenate(ranks), np.cumsum(recommended, axis=0))
+    pair, rank = (np.concatenate(part) for part in zip(*found, strict=True))
+    return (pair, rank), np.cumsum(recommended, axis=0)
 
 
 def _num_relevant(cases: Cases, pairs: np.ndarray, num_unknown: np.ndarray) -> np.ndarray:
@@ -152,14 +199,15 @@ def _num_relevant(cases: Cases, pairs: np.ndarray, num_unknown: np.ndarray) -> n
 
 
 def _ranking(
-    cases: Cases, lists: _Lists, pairs: np.ndarray, num_unknown: np.ndarray, ks: list[int]
+    cases: Cases, hits: Hits, pairs: np.ndarray, num_unknown: np.ndarray, ks: list[int]
 ) -> dict[str, float]:
     """The ranking metrics where only some pairs (mask `[num_pairs]`) and some unknown items (`[n]`)
     are relevant.
     """
-    kept = pairs[lists.pair]
-    case = cases.owner[lists.pair[kept]]
-    return ranking_metrics(case, lists.rank[kept], _num_relevant(cases, pairs, num_unknown), ks)
+    pair, rank = hits
+    kept = pairs[pair]
+    case = cases.owner[pair[kept]]
+    return ranking_metrics(case, rank[kept], _num_relevant(cases, pairs, num_unknown), ks)
 
 
 def _slices(cases: Cases, catalog: Catalog) -> dict[str, tuple[np.ndarray, np.ndarray]]:

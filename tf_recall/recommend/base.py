@@ -19,8 +19,9 @@ class Recommender:
     refused by name. An evaluation, a merge, a server or a file of lists needs to know nothing else.
 
     A subclass writes `_recommend(request, k)` over a parsed `Request`, `_similar(request, k)` where
-    it answers items, and `_explain(request, item, num)` where it explains. The first two give item
-    rows `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there.
+    it answers items, `_explain(request, item, num)` where it explains, and
+    `_ranks(request, line, item, most)` where it scores every item. The first two give item rows
+    `[B, k]`, 0 where no item is left, and scores `[B, k]`, -inf there.
 
     A merge has one parsed request, of which each channel gets what it takes: it asks by
     `answer_rows` and `answer_reasons`.
@@ -38,6 +39,8 @@ class Recommender:
         answers_users: whether it has `recommend`.
         answers_items: whether it has `similar`.
         explains: whether it has `explain`.
+        counts_ranks: whether it has `answer_ranks`: it scores every item, so that an evaluation
+            need not ask for lists.
         sources: the names of the recommenders that it merges; empty where it merges none.
 
     Example:
@@ -55,6 +58,7 @@ class Recommender:
     answers_users: bool = True
     answers_items: bool = False
     explains: bool = False
+    counts_ranks: bool = False
     sources: tuple[str, ...] = ()
 
     @property
@@ -253,6 +257,36 @@ class Recommender:
         items, score = self._checked(request, k)
         return self._as_rows(items), score
 
+    def answer_once(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`answer_rows`, of rows that are asked once: nothing is prepared to be fast later."""
+        check_k(k, self.k_max)
+        items, score = self._once(request, k)
+        _check_scores(score)
+        return self._as_rows(items), score
+
+    def answer_ranks(
+        self, request: Request, line: np.ndarray, item: np.ndarray, most: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How far down some items stand in the lists of a parsed request, without the lists.
+
+        Args:
+            request: of users; without `allow`.
+            line, item: `[P]` distinct pairs, positions in the request, rising, and item rows.
+            most: a rank from which on it does not matter.
+
+        Returns:
+            above `[P]`: how many items score above it; `most` or more where that many do, or where
+            it is not recommended. near `[P]`: not 0 where others score so nearly the same that only
+            the list can tell, 0 where `above` is the rank.
+
+        Raises:
+            ValueError: a recommender that answers with lists alone; a request with `allow`.
+        """
+        self._refuse_unless(self.counts_ranks, "with lists, and counts no ranks")
+        if request.restricted.any():
+            raise ValueError("ranks are counted among all items; the request has an allow list")
+        return self._ranks(request, line, item, most)
+
     def answer_reasons(self, request: Request, item: int, num: int) -> list[dict]:
         """`explain` of a parsed request of one user and of an item's row.
 
@@ -276,10 +310,18 @@ class Recommender:
     def _recommend(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
+    def _once(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._recommend(request, k)
+
     def _similar(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
     def _explain(self, request: Request, item: int, num: int) -> list[dict]:
+        raise NotImplementedError
+
+    def _ranks(
+        self, request: Request, line: np.ndarray, item: np.ndarray, most: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
     def _ranked(self, request, k):

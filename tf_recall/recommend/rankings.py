@@ -11,7 +11,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.likes import decay
 from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.values import column_of
-from tf_recall.recommend.filters import left_out
+from tf_recall.recommend.filters import among, left_out, pairs
 from tf_recall.recommend.sparse import SparseChannel
 
 
@@ -34,6 +34,7 @@ class Ranking(SparseChannel):
 
     arrays = ("order",)
     history_length = 0
+    counts_ranks = True
     column: str | None = None
 
     def values(self, train: Interactions) -> np.ndarray:
@@ -87,6 +88,16 @@ class Ranking(SparseChannel):
             positions = np.where(restricted[:, None], allowed, positions)
         rows = self.order[np.minimum(positions, len(self.order) - 1)]
         return rows, np.where(rows > 0, 1.0 / (1 + positions), -np.inf).astype(np.float32)
+
+    def _ranks(self, request, line, item, most):
+        """The items' positions in the list, less the items left out that come before."""
+        batch, rows = left_out(request)
+        positions = self._positions[item]
+        absent = np.sort(pairs(batch, self._positions[rows]))
+        asked = pairs(line, positions)
+        before = np.searchsorted(absent, asked) - np.searchsorted(absent, pairs(line, 0))
+        gone = among(asked, absent) | (self.order[positions] == 0)
+        return np.where(gone, max(most, len(self.order)), positions - before), np.zeros_like(before)
 
     def _left_out_above(self, batch, rows, size, k):
         """How many items left out come before each user's j-th other one, `[B, k]`.

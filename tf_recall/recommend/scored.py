@@ -7,6 +7,7 @@ from tf_recall.recommend.counted import CountedChannel, indicator, padded
 from tf_recall.recommend.explanations import largest_shares
 from tf_recall.recommend.filters import flat, left_out
 from tf_recall.recommend.products import first, ordered
+from tf_recall.recommend.ranks import counted_ranks
 
 SCORES = 2**24  # held in memory at once: 64 MB
 
@@ -26,6 +27,7 @@ class ScoredChannel(CountedChannel):
     """
 
     answers_items = True
+    counts_ranks = True
 
     def scores(self, likes: sparse.csr_matrix) -> np.ndarray:
         """The score of every item for users who like these items.
@@ -55,6 +57,20 @@ class ScoredChannel(CountedChannel):
         names = self.catalog.items.decode
         return largest_shares(
             "item", weights, lambda best: names(likes.indices[best]).tolist(), num
+        )
+
+    def _ranks(self, request, line, item, most):
+        _, likes = self._liked(request)
+        shape = len(request), self._item_rows
+        exact = np.zeros(len(request), np.float32)  # a row is the same in any company
+        return counted_ranks(
+            lambda at: self.scores(likes[at]),
+            shape,
+            (line, item),
+            left_out(request),
+            most,
+            exact,
+            floor=0.0,
         )
 
     @property

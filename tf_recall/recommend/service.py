@@ -8,10 +8,12 @@ import tensorflow as tf
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
 from tf_recall.data.ids import MISSING
-from tf_recall.index import default_index
+from tf_recall.index import Exact, default_index
 from tf_recall.index.base import Index
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.embedding import EmbeddingRecommender
+from tf_recall.recommend.filters import left_out
+from tf_recall.recommend.vector_ranks import ranks_of_products
 
 if TYPE_CHECKING:
     import keras
@@ -137,13 +139,28 @@ class Service(EmbeddingRecommender):
     def history_length(self) -> int | None:
         return self.query_tower.history_length
 
+    @property
+    def counts_ranks(self) -> bool:
+        return isinstance(self.index, Exact)
+
     def _recommend(self, request, k):
         rows, score = self.answer(request.arrays, tf.constant(k, tf.int32))
+        return rows.numpy(), score.numpy()
+
+    def _once(self, request, k):
+        rows, score = self._answer(request.arrays, tf.constant(k, tf.int32))  # no graph is traced
         return rows.numpy(), score.numpy()
 
     def _similar(self, request, k):
         rows, score = self.similar_items(request.arrays, tf.constant(k, tf.int32))
         return rows.numpy(), score.numpy()
+
+    def _ranks(self, request, line, item, most):
+        inputs = {name: request.arrays[name] for name in self.inputs["embed_query"]}
+        queries = self.query_vectors(inputs).numpy()
+        batch, rows = left_out(request)
+        asked, absent = (line, item - 1), (batch, rows - 1)
+        return ranks_of_products(queries, self.index.vectors.value(), asked, absent, most)
 
     def _vectors(self, endpoint, arrays):
         vectors = {"embed_query": self.query_vectors, "embed_item": self.item_vectors}

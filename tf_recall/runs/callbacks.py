@@ -13,9 +13,9 @@ from tf_recall.data.atomic import atomic_folder, translated_disk_errors
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.evaluation import RankMetrics, cases_by_user
 from tf_recall.evaluation.cases import Cases
-from tf_recall.evaluation.protocol import checked_ks
+from tf_recall.evaluation.protocol import checked_ks, left_to_find
 from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
@@ -37,8 +37,7 @@ class CatalogRecall(keras.callbacks.Callback):
         cases: makes cases of the held-out rows, `cases_by_user` or `cases_by_row`.
         exclude_seen: filter out the items of the user's training part.
 
-    A figure that is not defined, such as the popularity of held-out items that are all new, is not
-    in the logs.
+    These are the ranking metrics of `evaluate`; ranks are counted, so that no lists are made.
 
     Raises:
         ValueError: the held-out rows make no cases, or with `exclude_seen` none is left; no k, or
@@ -62,15 +61,11 @@ class CatalogRecall(keras.callbacks.Callback):
     ):
         super().__init__()
         self.cases = cases(validation, catalog)
-        if exclude_seen and not len(self.cases.without_seen(catalog)):
-            raise ValueError(
-                "users have interacted with every held-out item in training already, so nothing is "
-                "left to find: hold out others, or take exclude_seen=False"
-            )
+        left_to_find(self.cases, catalog, exclude_seen)
         self.catalog = catalog
         self.ks = checked_ks(ks)
         self.exclude_seen = exclude_seen
-        self.service = None
+        self.service, self.ranking = None, None
 
     def on_train_begin(self, logs=None):
         tower = self.model.item_tower
@@ -81,12 +76,12 @@ class CatalogRecall(keras.callbacks.Callback):
             self.service = Service.build(
                 self.model, self.catalog, index=Exact(), k_max=max(self.ks) + 1
             )
+            given = self.cases, self.catalog, self.ks, self.exclude_seen
+            self.ranking = RankMetrics(self.service, *given)
         else:
             self.service.index.vectors.assign(self.model.embed_catalog())
-        report = evaluate(self.service, self.cases, self.catalog, self.ks, self.exclude_seen)
-        for name, value in report.metrics.items():
-            if value is not None:
-                logs[f"val_{name}"] = value
+        for name, value in self.ranking.metrics().items():
+            logs[f"val_{name}"] = value
 
 
 class Checkpoint(keras.callbacks.Callback):
