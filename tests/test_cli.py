@@ -425,5 +425,12 @@ def test_only_json_reaches_standard_output(folder):
         [*command, "--out", str(folder / "other")], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    assert list(json.loads(result.stdout)) == ["metrics", "baseline", "slices", "counts", "model"]
+    assert list(json.loads(result.stdout)) == [
+        "metrics",
+        "baseline",
+        "slices",
+        "counts",
+        "findings",
+        "model",
+    ]
     assert "recall@20" in result.stderr and "loss" in result.stderr

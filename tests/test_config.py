@@ -253,7 +253,10 @@ def test_an_empty_section_has_its_defaults(tmp_path):
         ({"train": {"batch_size": True}}, "^train.batch_size must be a whole number .*, not true"),
         ({"train": {"batch_size": 2.5}}, "^train.batch_size must be .*, not 2.5"),
         ({"train": {"patience": 1.5}}, "^train.patience must be .* or null, not 1.5"),
-        ({"train": {"patience": -1}}, "^train.patience must be a whole number of at least 1 or nu"),
+        (
+            {"train": {"patience": -1}},
+            "^train.patience must be a whole number of at least 1 or 'ne",
+        ),
         ({"train": {"jit_compile": "maybe"}}, "^train.jit_compile must be true or false, not 'may"),
         ({"train": {"jit_compile": 1}}, "^train.jit_compile must be true or false, not 1"),
         ({"train": {"seed": -1}}, "^train.seed must be a whole number of at least 0"),

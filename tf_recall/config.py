@@ -54,7 +54,7 @@ class Train:
     """
 
     epochs: WholeFrom1 = 30
-    batch_size: WholeFrom1 = 2048
+    batch_size: WholeFrom1 = 1024
     optimizer: Part | None = None
     monitor: str = "recall@20"
     patience: WholeFrom1 | Literal["never"] | None = None

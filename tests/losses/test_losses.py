@@ -13,6 +13,7 @@ from tf_recall.losses import (
     BPR,
     NCE,
     NEG,
+    CosineContrastive,
     Hinge,
     PointwiseCrossEntropy,
     RetrievalTask,
@@ -35,11 +36,20 @@ ARGUMENTS = {
     RetrievalTask: {"corrected": False, "remove_accidental_hits": False},
     NEG: {"negatives": 2.5},
     NCE: {"negatives": 2.5},
+    CosineContrastive: {"margin": 0.2, "weight": 2.5},
 }
+APART = (
+    PointwiseCrossEntropy,
+    NEG,
+    NCE,
+    CosineContrastive,
+)  # positives and negatives by themselves
 log, exp, log1p = math.log, math.exp, math.log1p
 
 each = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
 any_loss = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+SCALED = {name: make for name, make in ALL.items() if "temperature" in keywords(make)}
+scaled = pytest.mark.parametrize("make", SCALED.values(), ids=SCALED)
 
 
 def table(loss, scores, mask=None, weight=None):
@@ -127,6 +137,12 @@ BY_HAND = {  # the rows' losses, without the mask and with it
         [log(3) + 2 * log(7 / 4 * 9 / 4), log(2) + 2 * log(5 / 4 * 7 / 4)],
         [log(3) + 2 * log(7 / 4), log(2) + 2 * log(7 / 4)],
     ),
+    # s- - margin is log 3/2, log 5/2; log 1/2 -> 0, log 3/2
+    CosineContrastive: (
+        {"margin": log(2), "weight": 4.0},
+        [1 - log(2) + 2 * log(3 / 2 * 5 / 2), 1 - log(4) + 2 * log(3 / 2)],
+        [1 - log(2) + 4 * log(3 / 2), 1 - log(4) + 4 * log(3 / 2)],
+    ),
 }
 
 
@@ -172,6 +188,9 @@ def negative_sampling(positive, negatives, num, shift=0.0):
 
 
 TWINS = {  # of a positive, the negatives that count, and how many there are in all
+    CosineContrastive: lambda positive, negatives, num: (
+        1 - positive + 2.5 * mean([max(0, negative - 0.2) for negative in negatives])
+    ),
     UncorrectedSoftmax: softmax,
     SampledSoftmax: softmax,
     Hinge: lambda positive, negatives, num: mean(
@@ -278,7 +297,7 @@ def test_a_row_without_negatives_is_finite(make, way):
     scores, mask, _ = data(7)
     alone = way(made(make), scores, mask, np.eye(7, dtype="float32")[2]).numpy() * 7
     # Nothing to lose against; those that judge each pair by itself still want the positive high.
-    expected = TWINS[make](scores[2, 0], [], 5) if make in (PointwiseCrossEntropy, NEG, NCE) else 0
+    expected = TWINS[make](scores[2, 0], [], 5) if make in APART else 0
     assert alone == pytest.approx(expected, rel=1e-6)
     value, gradient = value_and_gradient(way, made(make), scores, np.zeros_like(mask))
     assert np.isfinite(value) and np.isfinite(gradient).all()
@@ -330,7 +349,7 @@ def of_vectors(loss, query, item, ids, step=0):
     return loss.of_vectors(query, item, ids, [Candidates(ids, item)], step)
 
 
-@any_loss
+@scaled
 def test_the_temperature_divides_the_scores(make):
     rng = np.random.default_rng(9)
     query, item = (tf.constant(rng.normal(size=(6, 3)), tf.float32) for _ in range(2))
@@ -378,7 +397,7 @@ TEMPERATURES = [
 ]
 
 
-@any_loss
+@scaled
 @pytest.mark.parametrize("temperature", TEMPERATURES, ids=["number", "scheduled", "learned"])
 def test_config_round_trip(make, temperature):
     loss = made(make, temperature=temperature)
@@ -396,7 +415,7 @@ def test_config_round_trip(make, temperature):
 WRONG = [0, -1, float("nan"), float("inf"), "1e-3"]
 
 
-@any_loss
+@scaled
 @pytest.mark.parametrize("value", WRONG)
 def test_refuses_what_is_not_above_0(make, value):
     with pytest.raises(

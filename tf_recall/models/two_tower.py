@@ -13,7 +13,7 @@ from tf_recall.retrievers.base import Retriever
 from tf_recall.towers.base import Tower, size_of
 from tf_recall.towers.features import FeatureTower
 
-DIM = 64  # length of the vectors, where nothing tells it
+DIM = 128  # length of the vectors, where nothing tells it
 
 
 @keras.saving.register_keras_serializable("tf_recall")

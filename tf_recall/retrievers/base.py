@@ -119,7 +119,7 @@ class Retriever(FittedModel):
         return self
 
     def batches(
-        self, train: Interactions, catalog: Catalog, batch_size: int = 2048, seed: int = 0
+        self, train: Interactions, catalog: Catalog, batch_size: int = 1024, seed: int = 0
     ) -> TrainingBatches:
         """Makes the training batches: an endless `dataset(start)`, and `steps_per_epoch`.
 
