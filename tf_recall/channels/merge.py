@@ -270,8 +270,13 @@ def level_by_code(levels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 
 def code(lists: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each row's distinct items numbered from 1: items `[B, U]`, their codes `[B, C, W]`, their
-    ranks `[B, U, C]`.
+    """Each row's distinct items, numbered from 1 by codes.
+
+    Args:
+        lists: `[B, C, W]`, item rows, 0 for nothing.
+
+    Returns:
+        The items `[B, U]` by code, their codes `[B, C, W]`, their ranks `[B, U, C]` by code.
     """
     count, num, width = lists.shape
     # with a 0, so that code 0 is padding in every row

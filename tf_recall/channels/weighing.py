@@ -82,13 +82,14 @@ def weigh(table: Table, ks: Sequence[int]) -> tuple[np.ndarray, str]:
     """The weights of the channels, `[C]`, the largest 1, and what they weigh, ranks or scores.
 
         blend = (1 - share) * the best channel alone + share * learned weights
-        gain(k) = recall@k of the blend - that of the best channel, of each case
+        gain(k) = recall@k of the blend - that of the best channel at k, of each case
         worth = mean over ks of (mean gain - its standard error) / recall@k of the best channel
 
     The blend of the largest worth is taken, if that is above 0 and no mean gain is below: more is
     found than by the best channel alone, and not by chance. Each case's gain is that of weights
     which were learned from other cases (in `FOLDS` parts), so what is learned by heart gains
-    nothing. Otherwise the best channel is taken alone; all alike where nothing is found.
+    nothing; the weights that are taken, learned from all, find no less either. Otherwise one
+    channel is taken alone, the best over all `ks`; all alike where nothing is found.
     """
     num = table.ranks.shape[1]
     if not table.relevant.any():
@@ -97,8 +98,8 @@ def weigh(table: Table, ks: Sequence[int]) -> tuple[np.ndarray, str]:
         [[table.recall((ranks > 0) & (ranks <= k)) for k in ks] for ranks in table.ranks.T]
     )  # [C, len(ks), n]
     found = single.mean(axis=2)
-    of_most = found / np.maximum(found.max(axis=0), 1e-12)
-    best = int(of_most.mean(axis=1).argmax())
+    most, of_most = found.max(axis=0), single[found.argmax(axis=0), range(len(ks))]
+    best = int((found / np.maximum(most, 1e-12)).mean(axis=1).argmax())
     alone = np.eye(num)[best]
     chosen = 0, alone, "ranks"
     num_cases = len(table.num_relevant)
@@ -113,19 +114,25 @@ def weigh(table: Table, ks: Sequence[int]) -> tuple[np.ndarray, str]:
         whole = _learned(table, terms, np.ones(num_cases, bool))
         for share in SHARES:
             blend = (1 - share) * terms[:, best] + share * score
-            gain = table.recalls(blend, ks) - single[best]  # [len(ks), n]
+            gain = table.recalls(blend, ks) - of_most  # [len(ks), n]
             mean = gain.mean(axis=1)
             error = gain.std(axis=1, ddof=1) / np.sqrt(num_cases)
-            worth = np.mean((mean - error) / np.maximum(found[best], 1 / num_cases))
-            if (mean >= 0).all() and worth > chosen[0]:
-                chosen = worth, (1 - share) * alone + share * whole, by
-    _, weights, by = chosen
-    return np.round(weights / weights.max(), 4), by
+            worth = np.mean((mean - error) / np.maximum(most, 1 / num_cases))
+            if worth <= chosen[0] or (mean < 0).any():
+                continue
+            weights = _rounded((1 - share) * alone + share * whole)
+            if (table.recalls(terms @ weights, ks).mean(axis=1) >= most).all():
+                chosen = worth, weights, by
+    return chosen[1:]
 
 
 def reciprocal(ranks: np.ndarray, constant: float) -> np.ndarray:
     """`(constant + 1) / (constant + rank)`, 1 for a first rank; 0 where there is none."""
     return np.where(ranks > 0, (constant + 1) / (constant + np.maximum(ranks, 1)), 0)
+
+
+def _rounded(weights):
+    return np.round(weights / weights.max(), 4)
 
 
 def _learned(table, terms, used):
