@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from tf_recall.channels import weighing
 from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.channels.weighing import Table, weigh
 
@@ -163,8 +164,6 @@ def test_the_table_agrees_with_a_loop(by):
 
 
 def test_the_likelihood_has_its_top_where_the_weights_are():
-    from tf_recall.channels import weighing
-
     world = World(cases=60, seed=4)
     channels = {"a": world.channel(1.5), "b": world.channel(2), "c": world.channel(0)}
     table = Table.of(*world.half(channels, slice(None)), 60, world.offsets, world.rows.ravel())
@@ -193,6 +192,35 @@ def test_what_is_learned_by_heart_gains_nothing():
     merge = world.learned(channels)
     found, recalls = world.recalls(merge, channels)
     assert found >= 0.95 * recalls[-1] and merge.weights["good"] == 1
+
+
+def agreeing(gains, losses):
+    """100 cases, where a list of one item is asked: of a and b, or of what both have second.
+
+    Alone a finds all but the gains, b fewer; added up, their second item comes before their first
+    ones, 2 * 61 / 62 against 1: so the gains are found, and the losses are not.
+    """
+    a, b, right = np.tile([1, 2], (100, 1)), np.tile([1, 3], (100, 1)), np.ones(100, int)
+    b[: gains + losses] = [3, 2]
+    right[:gains] = 2
+    lists = {"a": a, "b": b}
+    scores = {name: -np.tile([1.0, 2.0], (100, 1)) for name in lists}
+    return MarginalRank().fit(lists, scores, np.arange(101), right, [1]).weights
+
+
+def test_a_gain_within_its_error_is_none(monkeypatch):
+    monkeypatch.setattr(weighing, "_learned", lambda table, terms, used: np.array([0.5, 0.5]))
+    # 2 - 1 of 100: 0.01 +- 0.017; 9 - 1 of 100: 0.08 +- 0.031
+    assert agreeing(2, 1) == {"a": 1.0, "b": 0.0}
+    assert min(agreeing(9, 1).values()) > 0
+
+
+def test_a_gain_counts_on_cases_that_were_not_learned_from(monkeypatch):
+    def by_heart(table, terms, used):
+        return np.array([0.5, 0.5] if used.all() else [1.0, 0.0])
+
+    monkeypatch.setattr(weighing, "_learned", by_heart)
+    assert agreeing(9, 1) == {"a": 1.0, "b": 0.0}
 
 
 def test_no_length_may_lose():
