@@ -57,10 +57,10 @@ model.fit(
 )
 channels["two_tower"] = tr.Service.build(model, catalog, k_max=250)
 
-# 3. One list. A channel counts by what only it finds among the films held out for this.
+# 3. One list. A channel counts by what it adds to the others among the films held out for this.
 multi = tr.MultiChannel(channels, catalog, tr.MarginalRank(), depth=200)
 cases = tr.cases_by_user(split.validation, catalog)
-multi.merge.fit(tr.compare(channels, multi, cases, catalog, k=100))
+multi.fit(cases, ks=(20, 100))
 print(
     "what the channels count:",
     {name: round(weight, 2) for name, weight in multi.merge.weights.items()},

@@ -243,6 +243,13 @@ def test_nothing_at_all():
         (lambda: Quotas({"a": 2.5}), "whole number of at least 0, got {'a': 2.5}"),
         (lambda: ReciprocalRank(-1), "at least 0, got -1"),
         (lambda: ReciprocalRank(weights={"a": 0}), "above 0, got {'a': 0}"),
+        (lambda: MarginalRank(weights={"a": -1}), "at least 0, got {'a': -1}"),
+        (lambda: MarginalRank(by="score"), "by is 'ranks' or 'scores', got 'score'"),
+        (lambda: MarginalRank(by="scores").merge({"a": [[1]]}, 1), "give the scores of the lists"),
+        (
+            lambda: MarginalRank(by="scores").merge({"a": [[1]]}, 1, scores={"a": [[1.0, 2.0]]}),
+            r"scores of 'a' are of shape \(1, 2\), its list of \(1, 1\)",
+        ),
         (lambda: RoundRobin().merge({}, 3), "no channel to merge"),
         (lambda: RoundRobin().merge({"a": [[1]]}, 0), "k is 0"),
         (lambda: RoundRobin().merge({"a": [[1]]}, 1, [1]), "a number from 0 to 0"),
@@ -262,32 +269,3 @@ def test_nothing_at_all():
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-class Told:
-    """A report whose marginal recalls and recalls are given."""
-
-    def __init__(self, **figures):
-        self.lines = {
-            name: {"marginal": marginal, "recall": recall}
-            for name, (marginal, recall) in figures.items()
-        }
-
-
-def test_a_channel_counts_by_what_only_it_finds_and_how_often_it_finds():
-    merge = MarginalRank(constant=0)
-    lists = {"a": np.array([[1, 2]]), "b": np.array([[3, 4]]), "c": np.array([[4, 3]])}
-    # two agree: 1 + 1/2 each, where a's first has 1
-    assert merge.merge(lists, 2).rows.tolist() == [[3, 4]]
-    merge.fit(Told(a=(0.04, 0.2), b=(0.02, 0.2), c=(0.0, 0.9), merged=(None, 0.3)))
-    assert merge.weights == {"a": 1.0, "b": 0.5, "c": 0.01}
-    # 1: 1; 2: 1/2; 3: 0.5 + 0.01 / 2; 4: 0.25 + 0.01
-    assert merge.merge(lists, 4).rows.tolist() == [[1, 3, 2, 4]]
-    merge.fit(Told(a=(0.04, 0.1), b=(0.04, 0.2), c=(0.02, 0.1), merged=(None, 0.3)))
-    assert merge.weights == {"a": 0.5, "b": 1.0, "c": 0.25}
-
-
-def test_where_nobody_finds_anything_alone_all_count_alike():
-    merge = MarginalRank()
-    merge.fit(Told(a=(0.0, 0.4), b=(0.0, 0.2), merged=(None, 0.4)))
-    assert merge.weights == {"a": 0.01, "b": 0.01}

@@ -9,11 +9,11 @@ import tensorflow as tf
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.merge import Quotas, RoundRobin
 from tf_recall.channels.multi import MultiChannel
-from tf_recall.channels.rank_fusion import ReciprocalRank
+from tf_recall.channels.rank_fusion import MarginalRank, ReciprocalRank
 from tf_recall.channels.user_cf import UserCF
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation import cases_by_user, evaluate
+from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
@@ -194,6 +194,45 @@ def test_explain(catalog):
     assert [each["rank"] for each in multi.explain("ann", "a", exclude_seen=True)] == [None, None]
     with pytest.raises(ValueError, match="item 'zz' is unknown"):
         multi.explain("ann", "zz")
+
+
+def test_a_channel_that_only_fills_up_is_no_reason_beside_one_that_counts(catalog):
+    channels = {"one": Fixed(catalog, list("ab")), "fills": Fixed(catalog, list("bc"))}
+    multi = MultiChannel(channels, catalog, MarginalRank(weights={"fills": 0.0}))
+    assert multi.recommend(["ann"], 3)[0].tolist() == [["a", "b", "c"]]
+    assert [each["channel"] for each in multi.explain("ann", "b")] == ["one"]
+    assert [each["channel"] for each in multi.explain("ann", "c")] == ["fills"]
+
+
+@pytest.mark.parametrize("make", [cases_by_user, cases_by_row])
+def test_a_merge_that_learns_finds_no_less_than_its_best_channel(world, make):
+    channels, catalog, test = world
+    multi = MultiChannel(channels, catalog, MarginalRank(), depth=40)
+    cases = make(test, catalog)
+
+    def recall(recommender, k):
+        return evaluate(recommender, cases, catalog, ks=[k]).metrics[f"recall@{k}"]
+
+    for k in (5, 10):
+        assert multi.fit(cases, ks=[k]) is multi and set(multi.merge.weights) == set(channels)
+        # on the cases that it learned from; that of a channel is a little less where scores tie
+        assert recall(multi, k) >= max(recall(channel, k) for channel in channels.values())
+    rows = multi.recommend_rows(cases.user_id[:9], 10)[0]
+    alone = np.concatenate([multi.recommend_rows([each], 10)[0] for each in cases.user_id[:9]])
+    np.testing.assert_array_equal(alone, rows)
+
+
+def test_what_cannot_learn_is_told(world, catalog):
+    channels, home, test = world
+    cases = cases_by_user(test, home)
+    with pytest.raises(ValueError, match="RoundRobin does not learn; MarginalRank does"):
+        MultiChannel(channels, home).fit(cases)
+    multi = MultiChannel(channels, home, MarginalRank())
+    with pytest.raises(ValueError, match="list lengths"):
+        multi.fit(cases, ks=[0])
+    seen = cases_by_user(Interactions.from_columns(user_id=["ann"], item_id=["a"]), catalog)
+    with pytest.raises(ValueError, match="no cases to learn from"):
+        MultiChannel({"one": Fixed(catalog, ["a"])}, catalog, MarginalRank()).fit(seen)
 
 
 def test_on_channels_that_count(world):

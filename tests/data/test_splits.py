@@ -228,6 +228,15 @@ def test_a_share_of_a_train_file_without_times_is_random_within_each_user():
     assert rows(again.validation) == rows(done.validation) != rows(other.validation)
 
 
+def test_nobodys_only_event_is_held_out():
+    train = Interactions.from_columns(user_id=np.arange(200), item_id=np.arange(200))
+    with pytest.raises(ValueError, match="validation part .*: 0.9 of each user's .* keeps one"):
+        splits.files(train, train, validation=0.9)
+    given = events(np.repeat(np.arange(200), 2), np.tile([1, 2], 200))
+    with pytest.raises(ValueError, match="validation part .*: a user needs two events"):
+        splits.leave_last_out(given, validation=0.9)
+
+
 def test_a_share_of_a_train_file_is_held_out_as_the_test_was():
     given = log(4000, users=41, moments=1000)
     by_time, last = splits.by_time(given, test=0.1), splits.leave_last_out(given)

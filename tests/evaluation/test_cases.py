@@ -103,6 +103,28 @@ def test_without_seen(catalog):
     assert left.context["device"].tolist() == ["u", "x", "y"]
 
 
+@pytest.mark.parametrize("make", [cases_by_user, cases_by_row])
+def test_some_of_the_cases(catalog, make):
+    test = Interactions.from_columns(
+        user_id=["ann", "ann", "bob", "dan", "cid", "cid"],
+        item_id=["tea", "ale", "gin", "tea", "rum", "port"],
+        device=list("uvwxyz"),
+    )
+    cases = make(test, catalog)
+    some = cases.select(np.array([1, 3]))
+    assert len(some) == 2 and some.user_id.tolist() == cases.user_id[[1, 3]].tolist()
+    for one, each in enumerate([1, 3]):
+        line = slice(cases.offsets[each], cases.offsets[each + 1])
+        ours = slice(some.offsets[one], some.offsets[one + 1])
+        assert some.rows[ours].tolist() == cases.rows[line].tolist()
+        assert some.context["device"][one] == cases.context["device"][each]
+        assert some.num_unknown[one] == cases.num_unknown[each]
+    whole = cases.select(np.arange(len(cases)))
+    assert whole.rows.tolist() == cases.rows.tolist() and (whole.past is None) == (
+        cases.past is None
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_without_seen_against_sets(seed):
     rng = np.random.default_rng(seed)

@@ -111,10 +111,22 @@ def test_a_merge_learns_on_the_validation_part(tmp_path):
     trained = tr.train(
         Config.from_dict({**values, "merge": "marginal_rank", "depth": 50}), tmp_path
     )
-    weights = trained.service.merge.weights
+    merge = trained.service.merge
+    weights = merge.weights
     assert set(weights) == {"popular", "items", "users"} and max(weights.values()) == 1
     again = tr.load(trained.path)
-    assert again.merge.weights == weights and again.depth == 50
+    assert again.merge.weights == weights and again.merge.by == merge.by and again.depth == 50
+    for by in ("ranks", "scores"):
+        merge.by = by
+        multi = tr.load(tr.save(trained.service, tmp_path / by))
+        assert multi.merge.by == by and multi.merge.weights == weights
+        users = trained.service.catalog.users.ids[:5]
+        for one, other in zip(
+            multi.recommend_sources(users, 9),
+            trained.service.recommend_sources(users, 9),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
     with pytest.raises(
         ValueError, match="marginal_rank learns on a validation part: give the split one"
     ):

@@ -61,6 +61,20 @@ def test_of_equal_entries_the_first_columns(blocks, more):
         assert entries(products.top_in_order(left, right, num, more)) == best_of(dense, num)
 
 
+@pytest.mark.parametrize("signs", [False, True])
+def test_one_row_is_that_of_many_to_the_bit(signs):
+    left, right = random(40, 12, 8, signs=signs), random(12, 90, 9, signs=signs)
+    left.data *= np.float32(0.1)
+    right.data *= np.float32(1 / 3)
+    kept = np.random.default_rng(1).random(90) < 0.7
+    outside = sparse.csr_matrix(right.toarray() * kept)
+    for num in (1, 5, 30, 90):
+        together = entries(products.top_in_order(left, outside, num))
+        for row in range(40):
+            one = products.top_of_one(left[[row]], right, num, lambda columns: kept[columns])
+            assert entries(one) == [together[row]]
+
+
 def test_rows_replace_others():
     matrix, others = random(5, 4, 10), random(2, 4, 11)
     expected = matrix.toarray()

@@ -23,7 +23,7 @@ from tf_recall.runs.prepared import Prepared
 
 TOWER = {"features": [{"name": "id", "dim": 4}]}
 VALUES = {
-    "split": {"name": "by_time", "test": 0.2, "validation": 0.2},
+    "split": {"name": "by_time", "test": 0.2, "validation": 0.25},
     "model": {"name": "two_tower", "query_tower": TOWER, "item_tower": TOWER},
     "train": {"epochs": 2, "batch_size": 32, "patience": 1},
     "evaluate": {"ks": [5, 100]},
@@ -50,7 +50,7 @@ def config(path):
 
 @pytest.fixture(scope="module")
 def world(config):
-    split = by_time(config.make_data(), test=0.2, validation=0.2)
+    split = by_time(config.make_data(), test=0.2, validation=0.25)
     catalog = Catalog.fit(split.train)
     for part in (split.validation, split.test):
         assert not catalog.items.encode(part.frame["item_id"]).any()

@@ -55,8 +55,16 @@ class Merge:
                 "are: " + ", ".join(map(repr, names))
             )
 
+    def counts(self, name: str) -> bool:
+        """Whether a channel's list decides anything, or only fills up what others leave."""
+        return True
+
     def merge(
-        self, lists: dict[str, np.ndarray], k: int, begins: np.ndarray | None = None
+        self,
+        lists: dict[str, np.ndarray],
+        k: int,
+        begins: np.ndarray | None = None,
+        scores: dict[str, np.ndarray] | None = None,
     ) -> Merged:
         """Merges the channels' lists; an item that several have comes once, with its rank in each.
 
@@ -66,15 +74,17 @@ class Merge:
             k: the length of the merged lists.
             begins: `[B]`, the number of the channel whose turn is first; None: that of the first
                 channel.
+            scores: `[B, W]` by channel, those of the items, for a merge that goes by them.
 
         Raises:
             ValueError: no channels, a setting that names another, lists of different lengths, a k
-                below 1.
+                below 1, scores of another shape than the lists.
         """
         self.check(list(lists))
         if k < 1:
             raise ValueError(f"k is {k}; it must be 1 or more")
-        stacked = _stacked(lists)  # [B, C, W]
+        stacked = stack(lists)  # [B, C, W]
+        levels = None if scores is None else levels_of(stacked, lists, scores)  # [B, C, W]
         count, num = stacked.shape[:2]
         begins = np.zeros(count, np.int64) if begins is None else np.asarray(begins)
         if begins.shape != (count,) or ((begins < 0) | (begins >= num)).any():
@@ -84,13 +94,14 @@ class Merge:
         rows, ranks = np.zeros((count, k), np.int32), np.zeros((count, k, num), np.int32)
         for start in range(0, count, BLOCK):
             block = slice(start, start + BLOCK)
-            items, codes, ranks_of = _coded(stacked[block])
-            best = self._best(codes, ranks_of, k, begins[block], list(lists))  # [B, <= k]
+            items, codes, ranks_of = code(stacked[block])
+            level = None if scores is None else level_by_code(levels[block], ranks_of)
+            best = self._best(codes, ranks_of, k, begins[block], list(lists), level)  # [B, <= k]
             rows[block, : best.shape[1]] = np.take_along_axis(items, best, axis=1)
             ranks[block, : best.shape[1]] = np.take_along_axis(ranks_of, best[..., None], axis=1)
         return Merged(rows, ranks)
 
-    def _best(self, codes, ranks, k, begins, names) -> np.ndarray:
+    def _best(self, codes, ranks, k, begins, names, level) -> np.ndarray:
         """The codes of the merged lists, `[B, k]` or shorter; 0 where there is nothing.
 
         Args:
@@ -99,6 +110,8 @@ class Merge:
             k: the length of the merged lists.
             begins: `[B]`, the number of the channel whose turn is first.
             names: of the channels.
+            level: `[B, U, C]` by code, where the item's score is between the list's highest, 1, and
+                its lowest, 0; None where no scores are given.
         """
         raise NotImplementedError
 
@@ -126,7 +139,7 @@ class RoundRobin(Merge):
         [1, 2]
     """
 
-    def _best(self, codes, ranks, k, begins, names):
+    def _best(self, codes, ranks, k, begins, names, level):
         return _take_turns(codes, k, begins, [np.full(len(names), k)])
 
 
@@ -155,7 +168,7 @@ class Quotas(Merge):
             raise ValueError(f"a quota is a whole number of at least 0, got {wrong}")
         self.quotas = self.named = dict(quotas)
 
-    def _best(self, codes, ranks, k, begins, names):
+    def _best(self, codes, ranks, k, begins, names, level):
         quotas = np.array([self.quotas.get(name, 0) for name in names])
         return _take_turns(codes, k, begins, [quotas, np.full(len(names), k)])
 
@@ -200,7 +213,7 @@ def _take_turns(codes, k, begins, limits):
     return best
 
 
-def _stacked(lists):
+def stack(lists: dict[str, np.ndarray]) -> np.ndarray:
     """The lists as one array `[B, C, W]`, 0 where one is shorter."""
     arrays = {name: np.asarray(rows) for name, rows in lists.items()}
     count = len(next(iter(arrays.values())))
@@ -223,9 +236,47 @@ def _stacked(lists):
     return stacked
 
 
-def _coded(lists):
-    """Each row's distinct items numbered from 1: items `[B, U]`, their codes `[B, C, W]`, their
-    ranks `[B, U, C]`.
+def levels_of(
+    stacked: np.ndarray, lists: dict[str, np.ndarray], scores: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Where each score is between its list's highest, 1, and its lowest, 0; 1 where all are equal.
+
+    So channels whose scores are of different sizes can be added.
+
+    Args:
+        stacked: `[B, C, W]` the item rows, 0 for nothing.
+        lists, scores: as for `Merge.merge`.
+    """
+    levels = np.zeros(stacked.shape)
+    for channel, (name, rows) in enumerate(lists.items()):
+        score = np.asarray(scores[name], np.float64)
+        if score.shape != np.shape(rows):
+            raise ValueError(
+                f"the scores of {name!r} are of shape {score.shape}, its list of {np.shape(rows)}"
+            )
+        there = np.asarray(rows) > 0
+        high = np.max(score, axis=1, keepdims=True, where=there, initial=-np.inf)
+        low = np.min(score, axis=1, keepdims=True, where=there, initial=np.inf)
+        wide = high > low
+        level = np.divide(score - low, high - low, out=np.ones_like(score), where=there & wide)
+        levels[:, channel, : score.shape[1]] = np.where(there, level, 0)
+    return levels
+
+
+def level_by_code(levels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """The levels `[B, C, W]` by code: `[B, U, C]`, 0 where the channel does not have the item."""
+    position = np.maximum(ranks - 1, 0).swapaxes(1, 2)  # [B, C, U]
+    return np.where(ranks > 0, np.take_along_axis(levels, position, axis=2).swapaxes(1, 2), 0)
+
+
+def code(lists: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each row's distinct items, numbered from 1 by codes.
+
+    Args:
+        lists: `[B, C, W]`, item rows, 0 for nothing.
+
+    Returns:
+        The items `[B, U]` by code, their codes `[B, C, W]`, their ranks `[B, U, C]` by code.
     """
     count, num, width = lists.shape
     # with a 0, so that code 0 is padding in every row

@@ -1,15 +1,22 @@
 """Several channels and their merge, as one recommender."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from tf_recall.channels.merge import Merge, RoundRobin
+from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
+from tf_recall.evaluation.cases import Cases
+from tf_recall.evaluation.protocol import checked_ks
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.filters import Filter
 
+ASKED = 1024  # cases asked at once
+LEARNED = 3000  # cases that a merge learns from
 EXPLAINED = 100  # items of each channel that `explain` looks at, where the depth is not set
 
 
@@ -66,6 +73,44 @@ class MultiChannel(Recommender):
             check_same(f"the channel {name!r}", channel.identity, catalog.identity)
         self.query_columns = _union(self.channels)
 
+    def fit(
+        self, cases: Cases, ks: Sequence[int] = (20, 100), exclude_seen: bool = True
+    ) -> "MultiChannel":
+        """Lets a `MarginalRank` learn how much each channel counts; returns the merge itself.
+
+        The channels are asked as an evaluation asks them, and as deep as the merge asks them for
+        the longest of `ks`. Of many cases it looks at 3,000, from all parts of them.
+
+        Args:
+            cases: that are neither trained nor tested on, such as those of the validation part.
+            ks: the list lengths at which recall counts, all alike.
+            exclude_seen: as for `evaluate`.
+
+        Raises:
+            ValueError: a merge that does not learn; no cases, or none left without the seen items;
+                a k below 1.
+        """
+        if not isinstance(self.merge, MarginalRank):
+            raise ValueError(f"{type(self.merge).__name__} does not learn; MarginalRank does")
+        ks = checked_ks(ks)
+        asked = cases.without_seen(self.catalog) if exclude_seen else cases
+        if not len(asked):
+            raise ValueError("there are no cases to learn from whose items users have not seen")
+        asked = asked.select(np.unique(np.linspace(0, len(asked) - 1, LEARNED).astype(int)))
+        depth = self.depth or max(ks)
+        answers = []
+        for start in range(0, len(asked), ASKED):
+            batch = slice(start, start + ASKED)
+            given = asked.request(batch, self, self.catalog, exclude_seen)
+            answers.append(self._lists(self.request_for_users(**given), depth))
+        lists, scores = (
+            {name: np.concatenate([each[name] for each in side]) for name in self.channels}
+            for side in zip(*answers, strict=True)
+        )
+        num_relevant = np.diff(asked.offsets) + asked.num_unknown
+        self.merge.fit(lists, scores, asked.offsets, asked.rows, ks, num_relevant)
+        return self
+
     @property
     def sources(self) -> tuple[str, ...]:
         return tuple(self.channels)
@@ -76,33 +121,41 @@ class MultiChannel(Recommender):
 
     def _ranked(self, request, k):
         first = pd.util.hash_array(request.ids, categorize=False) % len(self.channels)
-        lists = self._lists(request, self.depth or k)
-        merged = self.merge.merge(lists, k, first.astype(np.int64))
+        lists, scores = self._lists(request, self.depth or k)
+        merged = self.merge.merge(lists, k, first.astype(np.int64), scores)
         return merged.rows, merged.score, merged.ranks
 
     def _explain(self, request, item, num):
-        """The channels that have the item, by rank; then those that have reasons alone."""
+        """The channels that have the item, by rank; then those that have reasons alone.
+
+        Those that only fill up are named where no other has it.
+        """
         found = []
-        for name, rows in self._lists(request, self.depth or EXPLAINED).items():
+        lists, _ = self._lists(request, self.depth or EXPLAINED)
+        for name, rows in lists.items():
             channel, at = self.channels[name], np.flatnonzero(rows[0] == item)
             rank = int(at[0]) + 1 if len(at) else None
             reasons = channel.answer_reasons(request.to(channel), item, num)
             if rank or reasons:
                 found.append({"channel": name, "rank": rank, "reasons": reasons})
+        counted = [each for each in found if self.merge.counts(each["channel"])]
+        if any(each["rank"] for each in counted):
+            found = counted
         return sorted(found, key=lambda each: each["rank"] or np.inf)
 
     def _lists(self, request, depth):
-        """The item rows `[B, W]` that each channel recommends; 0 where one must not come
-        through.
+        """The item rows `[B, W]` that each channel recommends, and their scores.
+
+        The row is 0 where an item must not come through.
         """
         passes, position = Filter(request), np.arange(len(request))[:, None]
-        lists = {}
+        lists, scores = {}, {}
         for name, channel in self.channels.items():
             k = min(depth, self.catalog.num_items, channel.k_max)
             rows, score = channel.answer_rows(request.to(channel), k)
             kept = (score > -np.inf) & passes(position, rows)
-            lists[name] = np.where(kept, rows, 0)
-        return lists
+            lists[name], scores[name] = np.where(kept, rows, 0), score
+        return lists, scores
 
 
 def _union(channels: dict[str, Recommender]) -> dict[str, tf.TensorSpec]:

@@ -1,12 +1,14 @@
 """Merges by rank: reciprocal ranks, with weights that are given or learned."""
 
 import numbers
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from tf_recall.channels.merge import Merge
+from tf_recall.channels.weighing import Table, reciprocal, weigh
 from tf_recall.data.ranges import NumberAbove0, NumberFrom0
-from tf_recall.evaluation.channel_report import ChannelReport
 
 
 class ReciprocalRank(Merge):
@@ -38,13 +40,13 @@ class ReciprocalRank(Merge):
             raise ValueError(f"a weight is a number above 0, got {wrong}")
         self.constant, self.weights, self.named = constant, weights, weights
 
-    def _best(self, codes, ranks, k, begins, names):
+    def counts(self, name):
+        return self.weights.get(name, 1) > 0
+
+    def _best(self, codes, ranks, k, begins, names, level):
         weights = np.array([self.weights.get(name, 1) for name in names], np.float64)
-        # As a share of what a first rank counts, and rounded: equal sums stay equal, whatever order
-        # they are added in.
-        terms = weights * (self.constant + 1) / (self.constant + np.maximum(ranks, 1))
-        terms = np.where(ranks > 0, terms, 0)  # [B, U, C]
-        score = np.round(terms.sum(axis=2), 12)  # [B, U]
+        # Rounded: equal sums stay equal, whatever order they are added in.
+        score = np.round((weights * self._terms(ranks, level)).sum(axis=2), 12)  # [B, U]
         num = len(names)
         wait = (np.arange(num) - begins[:, None]) % num  # turns until a channel's, [B, C]
         none = np.iinfo(np.int64).max
@@ -53,39 +55,83 @@ class ReciprocalRank(Merge):
         order = np.lexsort((first, -score), axis=1)[:, :k]
         return np.where(np.take_along_axis(first, order, axis=1) < none, order, 0)
 
+    def _terms(self, ranks, level):
+        """What each channel says for each item, before its weight: `[B, U, C]`."""
+        return reciprocal(ranks, self.constant)
+
 
 class MarginalRank(ReciprocalRank):
-    """`ReciprocalRank` with weights learned from what only one channel finds.
+    """Sorts items by ranks or by scores, with weights learned: never below the best channel.
 
-    A channel's weight grows with what only it finds, and with what it finds at all:
+        score(i) = sum over the channels that have i of weight * term(i)
+        by ranks:   term(i) = (constant + 1) / (constant + rank of i)
+        by scores:  term(i) = (score of i - lowest) / (highest - lowest), of the channel's list
 
-        weight(channel) = max(0.01, marginal(channel) * recall(channel) / the largest such product)
-
-    on cases that are neither trained nor tested on; marginal is the recall that all lists together
-    lose without the channel's. Channels whose lists are much the same share one weight, where equal
-    weights would let their number decide; and one that finds what others do not, but seldom, does
-    not crowd out the rest.
+    Weights are learned on cases that are neither trained nor tested on, by `MultiChannel.fit`, and
+    grow with what a list adds to the others: channels whose lists are much the same share one
+    weight, and those that add nothing have 0. From there the weights go, in steps, back to the
+    single channel that finds most. Of all these, by ranks and by scores, the one that finds more
+    than that channel, and most surely so, is taken; where none does, that channel alone
+    (`weighing.weigh`). What a channel of weight 0 has comes after all that others have.
 
     Args:
         constant: as of `ReciprocalRank`.
-        weights: those of an earlier `fit`.
+        weights: those of an earlier `fit`, by channel; 1 where not named.
+        by: "ranks" or "scores", as an earlier `fit` found.
+
+    Raises:
+        ValueError: a constant or a weight below 0; scores are needed, and not given.
 
     Example:
         >>> multi = MultiChannel(channels, catalog, MarginalRank(), depth=400)
         >>> cases = cases_by_user(split.validation, catalog)
-        >>> multi.merge.fit(compare(channels, multi, cases, catalog))
+        >>> multi.fit(cases, ks=[20, 100]).merge.weights
+        {...}
     """
 
-    def fit(self, report: ChannelReport) -> None:
-        """Takes the weights from a `ChannelReport`."""
-        channels = {
-            name: line for name, line in report.lines.items() if line["marginal"] is not None
-        }
-        found = {name: line["marginal"] * line["recall"] for name, line in channels.items()}
-        most = max(found.values()) or 1
-        self.weights = self.named = {
-            name: max(product / most, 0.01) for name, product in found.items()
-        }
+    def __init__(
+        self,
+        constant: NumberFrom0 = 60,
+        weights: dict[str, NumberFrom0] | None = None,
+        by: Literal["ranks", "scores"] = "ranks",
+    ):
+        super().__init__(constant)
+        weights = dict(weights or {})
+        if wrong := {name: each for name, each in weights.items() if each and not _above_0(each)}:
+            raise ValueError(f"a weight is a number of at least 0, got {wrong}")
+        if by not in ("ranks", "scores"):
+            raise ValueError(f"by is 'ranks' or 'scores', got {by!r}")
+        self.by, self.weights, self.named = by, weights, weights
+
+    def fit(
+        self,
+        lists: dict[str, np.ndarray],
+        scores: dict[str, np.ndarray],
+        offsets: np.ndarray,
+        rows: np.ndarray,
+        ks: Sequence[int] = (20, 100),
+        num_relevant: np.ndarray | None = None,
+    ) -> "MarginalRank":
+        """Learns the weights, and whether to go by ranks or by scores; returns itself.
+
+        Args:
+            lists, scores: of each case, as for `merge`.
+            offsets, rows: the relevant items, of case c `rows[offsets[c]:offsets[c + 1]]`.
+            ks: the list lengths at which recall counts, all alike.
+            num_relevant: `[B]`, with those that no list can have; by default none is such.
+        """
+        names = list(lists)
+        table = Table.of(lists, scores, self.constant, offsets, rows, num_relevant)
+        weights, self.by = weigh(table, ks)
+        self.weights = self.named = dict(zip(names, weights.tolist(), strict=True))
+        return self
+
+    def _terms(self, ranks, level):
+        if self.by == "ranks":
+            return super()._terms(ranks, level)
+        if level is None:
+            raise ValueError("the merge has learned to go by scores: give the scores of the lists")
+        return level
 
 
 def _above_0(weight):

@@ -83,6 +83,20 @@ class Cases:
             self.identity,
         )
 
+    def select(self, lines: np.ndarray) -> "Cases":
+        """Those at some positions, rising."""
+        kept = np.zeros(len(self), bool)
+        kept[lines] = True
+        return Cases(
+            self.user_id[kept],
+            {name: values[kept] for name, values in self.context.items()},
+            offsets_of(np.diff(self.offsets)[kept]),
+            self.rows[kept[self.owner]],
+            self.num_unknown[kept],
+            self.past and self.past.select(kept),
+            self.identity,
+        )
+
     def request(
         self, at: slice | np.ndarray, recommender: Recommender, catalog: Catalog, exclude_seen: bool
     ) -> dict:

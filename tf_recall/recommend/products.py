@@ -74,6 +74,27 @@ def top_in_order(
     return together(first(found, num), level, top_in_order(left[level], right, num, 8 * more))
 
 
+def top_of_one(
+    left: sparse.csr_matrix, right: sparse.csr_matrix, num: int, passes: Callable
+) -> sparse.csr_matrix:
+    """As `top_in_order`, for one row: the whole product is soon computed, and its best sorted.
+
+    The sums are those of `top` to the bit: both add a column's terms in the order of the left row.
+
+    Args:
+        left, right, num: as of `top`; `left` has one row.
+        passes: a function of columns: which of them count.
+    """
+    product = left @ right
+    some = (product.data > 0) & passes(product.indices)
+    data, column = product.data[some], product.indices[some]
+    if len(data) > num:
+        enough = data >= np.partition(data, -num)[-num]
+        data, column = data[enough], column[enough]
+    best = np.lexsort([column, -data])[:num]
+    return sparse.csr_matrix((data[best], column[best], [0, len(best)]), product.shape)
+
+
 def together(
     matrix: sparse.csr_matrix, rows: np.ndarray, others: sparse.csr_matrix
 ) -> sparse.csr_matrix:

@@ -7,8 +7,8 @@ from scipy import sparse
 
 from tf_recall.recommend.counted import CountedChannel, indicator, padded
 from tf_recall.recommend.explanations import largest_shares
-from tf_recall.recommend.filters import among, flat, left_out, pairs
-from tf_recall.recommend.products import first, together, top_changed, top_in_order
+from tf_recall.recommend.filters import Filter, among, flat, left_out, pairs
+from tf_recall.recommend.products import first, together, top_changed, top_in_order, top_of_one
 
 BLOCK = 4096  # users answered at once
 OUT = np.float32(-1e30)  # the score of an item that is filtered out
@@ -55,9 +55,10 @@ class SparseChannel(CountedChannel):
         return self._in_blocks(request, k, BLOCK, self._answer)
 
     def _explain(self, request, item, num):
-        terms = self._left(request).multiply(self.right[:, [item]].T).tocsr()
+        left = self._left(request).sorted_indices()
+        right = self.right[left.indices][:, [item]].toarray().ravel()
         return largest_shares(
-            self.kind, terms.data, lambda best: self.names(terms.indices[best]), num
+            self.kind, left.data * right, lambda best: self.names(left.indices[best]), num
         )
 
     @property
@@ -75,8 +76,12 @@ class SparseChannel(CountedChannel):
         return sparse.vstack([self.right, out], "csr")
 
     def _answer(self, request, k):
+        left = self._left(request)
+        if len(request) == 1:
+            passes = functools.partial(Filter(request), 0)
+            return padded(top_of_one(left, self.right, k, passes), k)
         shape = (len(request), self.right.shape[1])
-        left = sparse.hstack([self._left(request), indicator(*left_out(request), shape)], "csr")
+        left = sparse.hstack([left, indicator(*left_out(request), shape)], "csr")
         best = top_in_order(left, self._with_filter, k)
         restricted = np.flatnonzero(request.restricted)
         if len(restricted):

@@ -84,7 +84,10 @@ def run_channels(
         prepared.findings.extend(alone.findings)
     multi = MultiChannel(channels, catalog, prepared.merge, prepared.config.depth)
     if isinstance(multi.merge, MarginalRank):
-        multi.merge.fit(_compared(multi, prepared.config.evaluate, split.validation))
+        settings = prepared.config.evaluate
+        cases = cases_of(settings, split.validation, catalog)
+        multi.fit(cases, settings.ks, settings.exclude_seen)
+        log.info("merge by %s, weights %s", multi.merge.by, multi.merge.weights)
     return multi, models
 
 
