@@ -318,6 +318,26 @@ def recipe(
     return functools.partial(_made, maker, at, made)
 
 
+def check_argument(kind: str, name: str, key: str, value: Any, at: str) -> None:
+    """Refuses a value that an argument of a part does not take.
+
+    Args:
+        kind, name: the part.
+        key: the argument.
+        value: what a config gives; a part in it is made.
+        at: where the config has it; errors begin with it.
+
+    Raises:
+        ValueError: as `part`.
+
+    Example:
+        >>> check_argument("loss", "hinge", "margin", -1, "model.loss.margin")
+        Traceback (most recent call last):
+        ValueError: model.loss.margin must be a number above 0, not -1
+    """
+    _argument(key, types_of(find(kind, name, at)).get(key, Any), value, at)
+
+
 def _made(maker, at, arguments, *positional):
     try:
         return maker(*positional, **arguments)
@@ -367,14 +387,29 @@ def described(kind: str, part: Any) -> dict:
     """
     homes = {home: name for name, home in REGISTRY[kind].items()}
     home = f"{type(part).__module__}:{type(part).__name__}"
-    if home not in homes:
+    name = homes.get(home) or _exported(kind, type(part))
+    if name is None:
         raise ValueError(
             f"{type(part).__name__} is no registered {kind}; there are: {', '.join(REGISTRY[kind])}"
         )
-    values = {name: getattr(part, name) for name in keywords(type(part))}
-    parts = {
-        name: described(name, value)
-        for name, value in values.items()
-        if name in REGISTRY and not isinstance(value, dict | None)
-    }
-    return {"name": homes[home], **values, **parts}
+    arguments = [
+        key for key in keywords(type(part)) if key != "name"
+    ]  # the part's own, in a config
+    return {"name": name, **{key: _plain(key, getattr(part, key)) for key in arguments}}
+
+
+def _exported(kind, class_):
+    """The name of a class that is registered by the package that exports it, or None."""
+    names = [
+        name for name in REGISTRY[kind] if REGISTRY[kind][name].endswith(f":{class_.__name__}")
+    ]
+    return next((name for name in names if find(kind, name) is class_), None)
+
+
+def _plain(key, value):
+    """An argument as a config has it: the parts in it described."""
+    if key not in PARTS or isinstance(value, bool | int | float | str | dict | None):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(key, each) for each in value]
+    return described(PARTS[key], value)

@@ -44,6 +44,8 @@ class Loss:
     merges = False
     several_positives = False
 
+    tunable: dict = {"temperature": [0.03, 2.0, "log"]}
+
     def __init__(self, temperature: Temperature = 1.0) -> None:
         if not callable(temperature):
             check("temperature", temperature, "a number above 0, a schedule or learned")

@@ -39,6 +39,8 @@ class Hinge(_Pairwise):
         Systems", section 3.3.
     """
 
+    tunable = {"margin": [0.02, 1.0, "log"]}  # a temperature would only scale it
+
     def __init__(self, margin: NumberAbove0 = 0.1, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)
         check("margin", margin)
@@ -97,6 +99,8 @@ class TripletLogistic(_Logistic):
     Example:
         >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
+
+    tunable = {"sigma": [1.0, 50.0, "log"]}  # a temperature would only scale it
 
     def __init__(self, sigma: NumberAbove0 = 10.0, temperature: Temperature = 1.0) -> None:
         super().__init__(temperature)

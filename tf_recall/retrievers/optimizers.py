@@ -121,6 +121,8 @@ class SparseAdagrad(_RowwiseOptimizer, keras.optimizers.Adagrad):
         Optimization", section 1.1.
     """
 
+    tunable = {"learning_rate": [0.01, 1.0, "log"]}
+
     def __init__(
         self,
         learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.1,
@@ -160,6 +162,8 @@ class LazyAdam(_RowwiseOptimizer, keras.optimizers.Adam):
 
     Paper: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 2.
     """
+
+    tunable = {"learning_rate": [1e-4, 0.03, "log"]}
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ def fit(
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
-    callbacks, monitor = _watching(prepared)
+    callbacks, monitor = watching(prepared)
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     checkpoint = Checkpoint(checkpoints, monitor, config.train.patience)
@@ -95,6 +95,19 @@ def compiled(prepared: Prepared) -> Retriever:
     """Makes the model, adapted and compiled under the config's strategy, seed and precision."""
     with prepared.strategy.scope():
         return _compiled(prepared)
+
+
+def watching(prepared: Prepared) -> tuple[list[keras.callbacks.Callback], str | None]:
+    """The callbacks that measure the validation part, and the metric to monitor, if any."""
+    validation = prepared.split.validation
+    if validation is None:
+        return [], None
+    settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
+    ks = (int(monitor.partition("@")[2]),)
+    recall = CatalogRecall(
+        validation, prepared.catalog, ks, CASES[settings.cases], settings.exclude_seen
+    )
+    return [recall], f"val_{monitor}"
 
 
 def serve(prepared: Prepared, model: Retriever) -> Service:
@@ -139,16 +152,3 @@ def _compiled(prepared):
     finally:
         keras.config.set_dtype_policy(before)
     return model
-
-
-def _watching(prepared):
-    """The callbacks that measure the validation part, and the metric to monitor, if any."""
-    validation = prepared.split.validation
-    if validation is None:
-        return [], None
-    settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
-    ks = (int(monitor.partition("@")[2]),)
-    recall = CatalogRecall(
-        validation, prepared.catalog, ks, CASES[settings.cases], settings.exclude_seen
-    )
-    return [recall], f"val_{monitor}"
