@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 MODELS = "saved_models"  # the model repository, where none is named
+SEARCHES = "tuning"  # where searches are kept, where no place is named
 
 
 @dataclass(frozen=True)

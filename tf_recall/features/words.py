@@ -35,7 +35,7 @@ class Id(SeenFeature):
         >>> FeatureTower("item", [Id(dim=64, min_count=5), MultiValued("genres")])
     """
 
-    tunable = {"dim": [8, 256, "log"], "unknown_rate": [0.0, 0.3]}
+    tunable = {"dim": [8, 256, "log"], "unknown_rate": [0.0, 0.1]}
 
     def __init__(
         self,

@@ -40,8 +40,6 @@ class UserItem(Positives):
 
     gives_history = True
 
-    tunable = {"alpha": {"choices": [None, 1e-4, 1e-3, 1e-2]}}
-
     def __init__(self, alpha: NumberAbove0 | None = None, where: Column | None = None):
         check_alpha(alpha)
         self.alpha = alpha
