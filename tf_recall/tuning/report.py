@@ -9,13 +9,14 @@ import pandas as pd
 from tf_recall.config import Config
 from tf_recall.data.atomic import atomic_file
 from tf_recall.tuning.space import Space
-from tf_recall.tuning.study import START, optuna_of
+from tf_recall.tuning.study import DRAWN, ENDED, START, optuna_of
 
 if TYPE_CHECKING:
     import optuna
 
 BEST = "best.yaml"
 TABLE = "trials"
+KILLED = "its process was killed, or ran out of memory"
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -69,17 +70,17 @@ def table_of(study: "optuna.Study", space: Space) -> pd.DataFrame:
     lines = []
     for trial in study.get_trials(deepcopy=False):
         if trial.state.name in STATES:
-            known = trial.user_attrs
-            values = known.get("values", {})
+            ended = trial.user_attrs.get(ENDED, {"reason": KILLED})
+            values = trial.user_attrs.get(DRAWN, {}).get("values", {})
             values = {key: "null" if each is None else each for key, each in values.items()}
             lines.append(
                 {
                     "number": trial.number,
                     "state": STATES[trial.state.name],
                     "value": _value(trial),
-                    "epochs": known.get("epochs"),
-                    "seconds": known.get("seconds"),
-                    "reason": known.get("reason"),
+                    "epochs": ended.get("epochs"),
+                    "seconds": ended.get("seconds"),
+                    "reason": ended.get("reason"),
                     **values,
                 }
             )
@@ -115,13 +116,13 @@ def write(study: "optuna.Study", space: Space, folder: Path) -> Tuned | None:
     if best is None:
         return None
     is_start = START in best.user_attrs
-    changes = [(tuple(place), value) for place, value in best.user_attrs["changes"]]
+    changes = [(tuple(place), value) for place, value in best.user_attrs[DRAWN]["changes"]]
     config = space.begun() if is_start else space.changed(changes)
     with atomic_file(folder / BEST) as aside:
         config.save(aside)
     started = [each.value for each in study.get_trials(deepcopy=False) if START in each.user_attrs]
     start = next((value for value in started if value is not None), None)
-    values = best.user_attrs["values"]
+    values = best.user_attrs[DRAWN]["values"]
     metric = config.train.monitor
     return Tuned(metric, values, best.value, start, table, config, folder / BEST)
 

@@ -16,6 +16,8 @@ FILE = "study.db"
 SETTINGS = "settings"
 START = "start"  # marks the trial of the config as it stands
 AGAIN = "again"  # marks a trial that repeats one whose process died
+DRAWN = "drawn"  # of a trial: `values` by dimension, `changes` of the config, its `worker`
+ENDED = "ended"  # and how it ended: `epochs`, `seconds`, `reason`; a killed one has none of it
 WARM_UP = 2  # epochs in which no trial is pruned: who learns slowly may end higher
 TRIALS = 4  # that are trained to their end before any is pruned
 

@@ -96,6 +96,26 @@ def measured(config: Config, material: Material, after: Callable[[int, float], N
     prepared = Prepared.of(config, material.split, material.catalog)
     if config.channels is not None:
         return Figure(_of_channels(prepared))
+    try:
+        return _of_model(prepared, after)
+    finally:
+        gc.collect()  # Keras's layers hold one another
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what a training prints and logs off the progress bar."""
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _of_model(prepared, after):
+    config = prepared.config
     model = compiled(prepared)
     callbacks, monitor = watching(prepared)
     watch = _Watch(monitor, after)
@@ -105,19 +125,6 @@ def measured(config: Config, material: Material, after: Callable[[int, float], N
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode="max"))
     model.train(prepared.split.train, prepared.catalog, config.train, callbacks)
     return Figure(max(watch.values), len(watch.values))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what a training prints and logs off the progress bar, and frees its memory."""
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            yield
-    finally:
-        log.setLevel(level)
-        gc.collect()
 
 
 class _Watch(keras.callbacks.Callback):

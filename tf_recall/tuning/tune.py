@@ -22,7 +22,7 @@ from tf_recall.tuning import report
 from tf_recall.tuning.plots import plot
 from tf_recall.tuning.report import Tuned
 from tf_recall.tuning.space import Space
-from tf_recall.tuning.study import FILE, begin, number_of, opened, optuna_of
+from tf_recall.tuning.study import DRAWN, FILE, begin, number_of, opened, optuna_of
 from tf_recall.tuning.trial import Material
 from tf_recall.tuning.worker import CONFIG, work
 
@@ -192,7 +192,7 @@ class _Search:
         left = [
             trial
             for trial in self.study.get_trials(deepcopy=False, states=[running])
-            if trial.user_attrs.get("worker") == worker.number
+            if trial.user_attrs.get(DRAWN, {}).get("worker") == worker.number
         ]
         for trial in left:
             self.study.tell(trial.number, state=optuna_of().trial.TrialState.FAIL)

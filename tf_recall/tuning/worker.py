@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from tf_recall.config import Config
 from tf_recall.data.errors import one_line
 from tf_recall.tuning.space import Space
-from tf_recall.tuning.study import START, claim, opened, optuna_of
+from tf_recall.tuning.study import DRAWN, ENDED, START, claim, opened, optuna_of
 from tf_recall.tuning.trial import Material, measured, quiet
 
 if TYPE_CHECKING:
     import optuna
 
 CONFIG = "config.yaml"
-KILLED = "its process was killed, or ran out of memory"
+LONGEST = 1000  # letters of a reason
 
 
 def work(
@@ -48,72 +48,71 @@ def work(
         trial = claim(study, folder, trials)
         if trial is None:
             return
-        trial.set_user_attr("worker", worker)
-        trial.set_user_attr("reason", KILLED)  # unless it ends
-        _run(study, trial, space, material)
+        _run(study, trial, space, material, worker)
         after()
 
 
-def _run(study, trial, space, material):
+def _run(study, trial, space, material, worker):
     """Runs a trial; whatever fails it is its reason."""
     optuna = optuna_of()
     states = optuna.trial.TrialState
     start = time.perf_counter()
-    state, value, reason = states.FAIL, None, None
+    state, value, reason, epochs = states.FAIL, None, None, _Epochs(trial)
     try:
-        config, epochs = _config_of(trial, space), None
-        twin = _twin(study, trial)
+        config, drawn = _config_of(trial, space)
+        trial.set_user_attr(DRAWN, {**drawn, "worker": worker})
+        twin = _twin(study, drawn)
         if twin is None:
             with quiet():
-                figure = measured(config, material, _pruned_where_poor(trial))
-            state, value, epochs = states.COMPLETE, figure.value, figure.epochs
+                figure = measured(config, material, epochs)
+            state, value = states.COMPLETE, figure.value
         else:
-            state, value, epochs = twin.state, twin.value, twin.user_attrs.get("epochs")
-            reason = f"as trial {twin.number}"
-        trial.set_user_attr("epochs", epochs)
+            state, value, reason = states.COMPLETE, twin.value, f"as trial {twin.number}"
+            epochs.number = twin.user_attrs[ENDED]["epochs"]
     except optuna.TrialPruned:
         state = states.PRUNED
     except Exception as error:  # a combination that is refused, no memory, no finite loss
         said = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        reason = one_line(ValueError(said))[:1000]
-    trial.set_user_attr("reason", reason)
-    trial.set_user_attr("seconds", round(time.perf_counter() - start, 3))
-    study.tell(trial, value if state == states.COMPLETE else None, state)
+        reason = one_line(ValueError(said))[:LONGEST]
+    seconds = round(time.perf_counter() - start, 3)
+    ended = {"epochs": epochs.number, "seconds": seconds, "reason": reason}
+    trial.set_user_attr(ENDED, ended)
+    study.tell(trial, value, state)
 
 
 def _config_of(trial, space):
-    """The config of a trial; what was drawn is noted in it."""
+    """The config of a trial, and what was drawn for it."""
     if START in trial.user_attrs:
         changes, values, config = [], space.suggest_start(trial), space.begun()
     else:
         changes, values = space.suggest(trial)
         config = space.changed(changes)
-    trial.set_user_attr("values", values)
-    trial.set_user_attr("changes", [[list(place), value] for place, value in changes])
-    return config
+    changes = [[list(place), value] for place, value in changes]
+    return config, {"values": values, "changes": changes}
 
 
-def _twin(study, trial):
+class _Epochs:
+    """Reports a trial's epochs, and ends it where it is poor beside the others at the same one."""
+
+    def __init__(self, trial):
+        self.trial = trial
+        self.number = None
+
+    def __call__(self, epoch, value):
+        self.number = epoch + 1
+        self.trial.report(value, epoch)
+        if START not in self.trial.user_attrs and self.trial.should_prune():
+            raise optuna_of().TrialPruned
+
+
+def _twin(study, drawn):
     """An earlier trial of the same config that was trained to its end; None where there is none."""
     states = optuna_of().trial.TrialState
-    own = json.loads(json.dumps(trial.user_attrs["changes"]))
+    own = json.loads(json.dumps(drawn["changes"]))
     for each in study.get_trials(deepcopy=False, states=[states.COMPLETE]):
-        if own and each.user_attrs.get("changes") == own:
+        if own and each.user_attrs[DRAWN]["changes"] == own:
             return each
     return None
-
-
-def _pruned_where_poor(trial):
-    """Ends a trial that is poor beside the others at the same epoch."""
-    optuna = optuna_of()
-
-    def after(epoch, value):
-        trial.report(value, epoch)
-        if START not in trial.user_attrs and trial.should_prune():
-            trial.set_user_attr("epochs", epoch + 1)
-            raise optuna.TrialPruned
-
-    return after
 
 
 def main(task: dict) -> None:
