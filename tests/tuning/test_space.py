@@ -7,7 +7,9 @@ from optuna.trial import FixedTrial
 
 from tf_recall.config import Config, Train, find_config
 from tf_recall.data.arguments import check, types_of
-from tf_recall.registry import REGISTRY, check_argument, described, find, keywords
+from tf_recall.export.describe import described
+from tf_recall.models.two_tower import TwoTower
+from tf_recall.registry import REGISTRY, check_argument, find, keywords
 from tf_recall.tuning.complete import complete, tunable_of
 from tf_recall.tuning.domain import Choices, Span, read_domain
 from tf_recall.tuning.places import value_at
@@ -189,13 +191,25 @@ def test_one_place_in_several_choices_has_a_name_each_where_they_differ():
     assert plain(config_of(both))["train.optimizer.learning_rate"] == [0.01, 0.02]
 
 
-def test_negatives_that_the_loss_does_not_take_are_no_choice():
-    tune = {"model.loss": "nce_loss"}
-    labels = Space.of(config_of(negatives={"name": "uniform", "num": 64}, loss="nce_loss"))
-    assert "model.negatives" in labels.plain() and tune  # all of two-tower's go with it
+def test_a_choice_that_the_model_does_not_take_beside_its_loss_is_left_out(monkeypatch):
     hard = {"name": "easy_hard", "easy": "in_batch", "hard": {"name": "given", "num": 1}}
-    with pytest.raises(ValueError, match="nce_loss|NCELoss"):
-        config_of(negatives=hard, loss="nce_loss").make_model()
+    options = ["in_batch", {"name": "uniform", "num": 64}, hard]
+    monkeypatch.setattr(TwoTower, "tunable", {"negatives": {"choices": options}})
+    labels = ["in_batch", "uniform", "easy_hard(in_batch, given)"]
+
+    def offered(config):
+        space = Space.of(config)
+        return next(each.domain.labels for each in space.every() if each.name == "model.negatives")
+
+    assert offered(config_of()) == labels
+    assert offered(config_of(loss="nce_loss")) == labels[:2]  # it takes no row's own negatives
+
+
+def test_a_part_that_is_fixed_by_its_name_keeps_its_values():
+    loss = {"name": "sampled_softmax", "temperature": 0.3}
+    space = Space.of(config_of({"model.loss": "sampled_softmax"}, loss=loss))
+    assert space.is_start and space.start()["model.loss.temperature"] == 0.3
+    assert not Space.of(config_of({"model.loss": "bpr"}, loss=loss)).is_start
 
 
 def test_towers_that_end_in_one_length_are_one_value():

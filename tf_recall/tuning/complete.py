@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from tf_recall.config import Config
-from tf_recall.registry import PARTS, REGISTRY, as_mapping, described, find, keywords, part
+from tf_recall.export.describe import described
+from tf_recall.registry import PARTS, REGISTRY, as_mapping, find, keywords, part
 from tf_recall.retrievers.base import Retriever
 from tf_recall.tuning.domain import PLAIN
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tf_recall.config import Config
 from tf_recall.data.arguments import meant, shown
 from tf_recall.tuning.complete import complete
+from tf_recall.tuning.dimension import Dimension
 from tf_recall.tuning.domain import Choices
 from tf_recall.tuning.places import Place, put
-from tf_recall.tuning.walk import Dimension, Walk
+from tf_recall.tuning.walk import Walk
 
 if TYPE_CHECKING:
     import optuna

@@ -93,10 +93,11 @@ def begin(study: "optuna.Study", space: Space, data: str) -> None:
     now = json.loads(json.dumps(_settings(space, data), default=str))
     before = study.user_attrs.get(SETTINGS)
     if before is None:
+        if not study.get_trials(deepcopy=False):
+            study.enqueue_trial(space.start() if space.is_start else {}, {START: True})
+            if not space.is_start:  # what `tune` fixes is another config
+                study.enqueue_trial(space.start())
         study.set_user_attr(SETTINGS, now)
-        study.enqueue_trial(space.start() if space.is_start else {}, {START: True})
-        if not space.is_start:  # what `tune` fixes is changed there
-            study.enqueue_trial(space.start())
         return
     different = [key for key in now if before.get(key) != now[key]]
     if different:

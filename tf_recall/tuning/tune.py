@@ -85,11 +85,11 @@ def tune(
     folder = Path(out) / config.name
     _check_new(folder, resume)
     check_writable(folder)
+    if jobs > 1:  # before this process takes a whole GPU
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     material = Material.of(config)
     with claimed(folder, resume=True):
         _check_new(folder, resume)  # nobody else has begun one meanwhile
-        if jobs > 1:
-            os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         data = material.fingerprint
         study = opened(folder, config.train.seed, jobs, trials)
         begin(study, space, data)
@@ -173,8 +173,11 @@ class _Search:
                         del workers[number]
                         if self._was_running(worker):
                             workers[number] = _Worker(self, number, jobs, begun)
-                        elif worker.process.returncode and not workers:
-                            raise ValueError(f"a process of the search ended: {worker.said()}")
+                        elif worker.process.returncode:
+                            said = f"a process of the search ended: {worker.said()}"
+                            if not workers:
+                                raise ValueError(said)
+                            log.warning("%s; the others go on", said)
                 self._look_where_new()
         finally:
             for worker in workers.values():

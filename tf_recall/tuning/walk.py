@@ -1,16 +1,15 @@
 """Walks over a config's parts, and collects what a search may change in them."""
 
 import copy
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tf_recall.config import Config, Train
-from tf_recall.data.arguments import check, members, types_of
+from tf_recall.data.arguments import types_of
 from tf_recall.data.ranges import WholeFrom1
-from tf_recall.registry import PARTS, REGISTRY, as_mapping, check_argument, find, keywords, part
+from tf_recall.registry import PARTS, as_mapping, find, keywords
+from tf_recall.tuning.argument import Argument, element_of, is_part_of, of_type, taken_by
 from tf_recall.tuning.complete import tunable_of
+from tf_recall.tuning.dimension import Dimension
 from tf_recall.tuning.domain import Choices, Span, label_of, read_domain
 from tf_recall.tuning.places import Place, put, value_at, written
 from tf_recall.tuning.sizes import size_places
@@ -18,34 +17,6 @@ from tf_recall.tuning.sizes import size_places
 PART_SETTINGS = {"optimizer": "optimizer"}  # of `train`, those that are parts
 LEFT_OUT = ("monitor", "strategy")  # of `train`: by what and where trials are compared
 NOTHING = object()
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One value of a search.
-
-    Args:
-        name: what it is called, as a config's `tune` has it.
-        places: where it stands in the config; one value may stand in several.
-        domain: what it may be.
-        start: the label or number that the config has; None: what it has is not in the domain.
-        inner: by label, the values of a part that is one of the choices.
-        within: the labels of the choices that it is part of.
-    """
-
-    name: str
-    places: Sequence[Place]
-    domain: Span | Choices
-    start: tuple = ()
-    inner: dict[Any, list["Dimension"]] = field(default_factory=dict)
-    within: str = ""
-
-    def all(self) -> Iterator["Dimension"]:
-        """It, and those of its choices."""
-        yield self
-        for dimensions in self.inner.values():
-            for each in dimensions:
-                yield from each.all()
 
 
 class Walk:
@@ -99,8 +70,8 @@ class Walk:
                     dimensions += self.part("tower", values[key], place, within)
                 continue
             type_ = types_of(maker).get(key, Any)
-            takes = _taken_by(kind, values["name"], key)
-            one = _Argument(PARTS.get(key), key, place, type_, takes, within)
+            takes = taken_by(kind, values["name"], key)
+            one = Argument(PARTS.get(key), key, place, type_, takes, within, kind)
             dimensions += self._argument(one, values, declared.get(key), parameter.default)
         return dimensions
 
@@ -112,7 +83,7 @@ class Walk:
             if key not in LEFT_OUT:
                 kind = PART_SETTINGS.get(key)
                 place = (*at, "train", key)
-                one = _Argument(kind, key, place, types[key], _of_type(kind, types[key]))
+                one = Argument(kind, key, place, types[key], of_type(kind, types[key]))
                 declared = Train.tunable.get(key)
                 dimensions += self._argument(one, values["train"], declared, parameter.default)
         return dimensions
@@ -120,23 +91,23 @@ class Walk:
     def _of_merge(self, base):
         """The dimensions of the merge, and how many items each channel gives it."""
         type_ = types_of(Config)["depth"]
-        depth = _Argument(None, "depth", ("depth",), type_, _of_type(None, type_))
+        depth = Argument(None, "depth", ("depth",), type_, of_type(None, type_))
         dimensions = self.part("merge", base["merge"], ("merge",))
         return dimensions + self._argument(depth, base, None, None)
 
     def _argument(self, one, holder, declared, default):
         """The dimensions of one argument, and of the part that it is."""
         current = _held(holder, one.key, default)
+        current = list(current) if isinstance(current, tuple) else current
         own = self._given(one.place)
         spec = declared if own is NOTHING else own
         domain = None
         if spec is not None or own is None:
             domain = read_domain(written(one.place), spec, one.takes)
             if domain is None:
-                self._fix(holder, one, spec, current)
-                current = spec
+                current = self._fix(holder, one, spec, current)
         if domain is not None and own is NOTHING:
-            domain = self._widened(domain, current, one)
+            domain = self._widened(domain, current, one, holder)
         if domain is not None:
             return [self._dimension(one, domain, current)]
         return self._below(one, holder, current)
@@ -151,12 +122,16 @@ class Walk:
         return self.given[key]
 
     def _fix(self, holder, one, value, current):
-        is_part = one.kind and _is_part(one.kind, value)
+        """Puts a value that `tune` fixes in place, and returns it; a name alone keeps the rest."""
+        is_part = one.kind and is_part_of(one.kind, value)
         fixed = as_mapping(value, written(one.place)) if is_part else value
+        if isinstance(value, str) and isinstance(current, dict) and current.get("name") == value:
+            fixed = current
         self.fixed |= not one.within and current != fixed
         holder[one.key] = copy.deepcopy(fixed)
+        return holder[one.key]
 
-    def _widened(self, domain, current, one):
+    def _widened(self, domain, current, one, holder):
         """What a part declares, with the value that the config has; None: that value stays."""
         if isinstance(domain, Span):
             is_part = isinstance(current, dict | str)  # such as a schedule
@@ -164,7 +139,7 @@ class Walk:
         if not one.kind:
             options = list(domain.options)
             return Choices(tuple(options if current in options else [current, *options]))
-        options = [each for each in domain.options if self._accepts(one.place, each)]
+        options = [each for each in domain.options if self._accepts(one, holder, each)]
         labels = [label_of(each) for each in options]
         if current is None:
             return Choices(tuple(options)) if options else None
@@ -174,14 +149,13 @@ class Walk:
             options.insert(0, current)
         return Choices(tuple(options)) if len(options) > 1 else None
 
-    def _accepts(self, place, option):
-        """Whether the model takes what its class declares, beside its other parts."""
-        if place[:-1] != ("model",):
+    def _accepts(self, one, holder, option):
+        """Whether a model takes what its class declares, beside its other parts."""
+        if one.owner != "model":
             return True
-        values = self.config.to_dict()
-        put(values, place, option)
+        values = {"data": self.config.data, "split": self.config.split}
         try:
-            Config.from_dict(values).make_model()
+            Config.from_dict({**values, "model": {**holder, one.key: option}}).make_model()
         except ValueError:
             return False
         return True
@@ -199,7 +173,7 @@ class Walk:
         for option, each in zip(domain.options, domain.labels, strict=True):
             if isinstance(option, str) and each == label:
                 option = current
-            if _is_part(one.kind, option):
+            if is_part_of(one.kind, option):
                 option = copy.deepcopy(as_mapping(option, name))
                 inner[each] = self.part(one.kind, option, one.place, str(each))
             options.append(option)
@@ -207,7 +181,7 @@ class Walk:
 
     def _below(self, one, holder, current):
         """The dimensions of what an argument holds: a part, parts, or a list's elements."""
-        if one.kind and _is_part(one.kind, current):
+        if one.kind and is_part_of(one.kind, current):
             holder[one.key] = dict(as_mapping(current, one.key))
             return self.part(one.kind, holder[one.key], one.place, one.within)
         if one.kind and isinstance(current, list):
@@ -224,7 +198,7 @@ class Walk:
         """What `tune` gives for elements of a list or a mapping, such as a channel's weight."""
         key = written(one.place)
         asked = [each for each in self.given if each.startswith((f"{key}[", f"{key}."))]
-        type_, named = _element(one.type)
+        type_, named = element_of(one.type)
         if type_ is None or not asked:
             return []
         if named:
@@ -238,7 +212,7 @@ class Walk:
         for step in steps:
             place = (*one.place, step)
             if place not in self.bound:
-                own = _Argument(None, step, place, type_, _of_type(None, type_), one.within)
+                own = Argument(None, step, place, type_, of_type(None, type_), one.within)
                 dimensions += self._argument(own, held, None, None)
         return dimensions
 
@@ -256,7 +230,7 @@ class Walk:
         key = "num_factors" if places[0][-1] == "num_factors" else "dim"
         place = (*at, key)
         current = value_at(model, places[0][len(at) :])
-        takes = _of_type(None, WholeFrom1)
+        takes = of_type(None, WholeFrom1)
         own = self._given(place)
         domain = read_domain(written(place), declared[0] if own is NOTHING else own, takes)
         if domain is None:
@@ -270,60 +244,5 @@ class Walk:
         return [Dimension(written(place), places, domain, start, within=within)]
 
 
-@dataclass(frozen=True)
-class _Argument:
-    """An argument that may be searched.
-
-    Args:
-        kind: of the parts that it takes; None where it takes none.
-        key: its name, or its number in a list.
-        place: where it stands in the config.
-        type: its type.
-        takes: refuses what it does not take.
-        within: the label of the choice that it is part of.
-    """
-
-    kind: str | None
-    key: str | int
-    place: Place
-    type: Any
-    takes: Callable[[Any, str], None]
-    within: str = ""
-
-
-def _taken_by(kind, name, key):
-    """Refuses what an argument of a part does not take."""
-    return lambda value, at: check_argument(kind, name, key, value, at)
-
-
-def _of_type(kind, type_):
-    """Refuses what is not of a type, or is no part of a kind."""
-
-    def takes(value, at):
-        check(at, type_, value)
-        if kind and value is not None:
-            part(kind, value, at=at)
-
-    return takes
-
-
-def _is_part(kind, value):
-    """Whether a config's value names a part."""
-    if isinstance(value, dict):
-        return "name" in value
-    return isinstance(value, str) and value in REGISTRY[kind]
-
-
 def _held(holder, key, default):
     return holder.get(key, default) if isinstance(holder, dict) else holder[key]
-
-
-def _element(type_):
-    """The type of the elements, and whether they have names; None where there are none."""
-    for each in members(type_):
-        origin, inner = typing.get_origin(each), typing.get_args(each)
-        if isinstance(origin, type) and issubclass(origin, Mapping) and len(inner) == 2:
-            return inner[1], True
-        if isinstance(origin, type) and issubclass(origin, Sequence) and inner:
-            return inner[0], False
-    return None, False
