@@ -68,7 +68,7 @@ class GraphFilter(ScoredChannel):
         "dim": [32, 1024, "log"],
         "alpha": [0.03, 3.0, "log"],
         "top": {"choices": [None, 100, 500]},
-        "last": {"choices": [None, 20, 50, 100]},
+        "last": {"choices": [None, 10, 20, 50, 100]},
     }
 
     def __init__(

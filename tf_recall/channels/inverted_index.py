@@ -68,7 +68,7 @@ class InvertedIndex(SparseChannel):
 
     tunable = {
         "top": [50, 1000, "log"],
-        "last": {"choices": [None, 20, 50, 100]},
+        "last": {"choices": [None, 10, 20, 50, 100]},
         "strength": [1.0, 100.0, "log"],
     }
 

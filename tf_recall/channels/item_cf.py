@@ -60,7 +60,7 @@ class ItemCF(ItemToItem):
     tunable = {
         "similarity": {"choices": ["cosine", "weighted_cosine", "jaccard", "pearson"]},
         "top": [20, 500, "log"],
-        "last": {"choices": [None, 20, 50, 100]},
+        "last": {"choices": [None, 10, 20, 50, 100]},
     }
 
     def __init__(

@@ -67,7 +67,7 @@ class Swing(ItemToItem):
     tunable = {
         "alpha": [0.1, 100.0, "log"],
         "top": [20, 500, "log"],
-        "last": {"choices": [None, 20, 50, 100]},
+        "last": {"choices": [None, 10, 20, 50, 100]},
     }
 
     def __init__(

@@ -41,7 +41,7 @@ class UserCF(SparseChannel):
 
     tunable = {
         "top": [20, 500, "log"],
-        "last": {"choices": [None, 20, 50, 100]},
+        "last": {"choices": [None, 10, 20, 50, 100]},
     }
 
     def __init__(

@@ -43,9 +43,14 @@ def tune(
     """Searches for a better config; the first trial is the config as it stands.
 
     Trials are compared by `train.monitor` on the validation part, in the best epoch of each; the
-    test part is not looked at. A poor trial is pruned by its first epochs; one that fails is noted
-    with its reason. A trial without `train.patience` stops after 3 epochs without a better figure,
-    but for the first, which is trained as the config says. What is searched: see `Space`.
+    test part is not looked at. Channels are compared by the list that they are merged to; a
+    `marginal_rank` learns on the validation part itself, so its figure there is a little high. What
+    is searched: see `Space`.
+
+    A poor trial is pruned by its first epochs; one that fails is noted with its reason. Where the
+    config has no `train.patience`, all trials but the first stop after 3 epochs without a better
+    figure. Dozens of trials are compared by one validation part, so the best figure is a little
+    high: judge the config that comes out by its test part.
 
     `<out>/<config.name>` holds the study (`study.db`), `best.yaml`, which `train` takes and which
     gives the same figure again, `trials.parquet` and `trials.csv`, and the plots `history.png`,
