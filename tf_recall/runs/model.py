@@ -97,19 +97,6 @@ def compiled(prepared: Prepared) -> Retriever:
         return _compiled(prepared)
 
 
-def watching(prepared: Prepared) -> tuple[list[keras.callbacks.Callback], str | None]:
-    """The callbacks that measure the validation part, and the metric to monitor, if any."""
-    validation = prepared.split.validation
-    if validation is None:
-        return [], None
-    settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
-    ks = (int(monitor.partition("@")[2]),)
-    recall = CatalogRecall(
-        validation, prepared.catalog, ks, CASES[settings.cases], settings.exclude_seen
-    )
-    return [recall], f"val_{monitor}"
-
-
 def serve(prepared: Prepared, model: Retriever) -> Service:
     """Builds the service of a trained model, with the config's index or what suits the catalog."""
     index = prepared.index or default_index(prepared.catalog.num_items)
@@ -152,3 +139,16 @@ def _compiled(prepared):
     finally:
         keras.config.set_dtype_policy(before)
     return model
+
+
+def watching(prepared: Prepared) -> tuple[list[keras.callbacks.Callback], str | None]:
+    """The callbacks that measure the validation part, and the metric to monitor, if any."""
+    validation = prepared.split.validation
+    if validation is None:
+        return [], None
+    settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
+    ks = (int(monitor.partition("@")[2]),)
+    recall = CatalogRecall(
+        validation, prepared.catalog, ks, CASES[settings.cases], settings.exclude_seen
+    )
+    return [recall], f"val_{monitor}"
