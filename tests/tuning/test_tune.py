@@ -312,3 +312,10 @@ def test_the_command_line(tmp_path):
     wrong = CliRunner().invoke(main, [*search, "--set", "tune.channels.only.l3=1"])
     assert wrong.exit_code == 1 and "did you mean 'channels.only.l2'" in wrong.stderr
     assert wrong.stderr.strip().count("\n") == 0
+
+
+def test_where_the_config_is_the_best_it_is_left_as_it_is(tmp_path):
+    config = config_of(tune={"channels.only.l2": [4000.0, 4001.0]})
+    tuned = tune(config, trials=1, out=tmp_path)
+    assert tuned.config == config == Config.load(tmp_path / "search" / "best.yaml")
+    assert tuned.value == tuned.start

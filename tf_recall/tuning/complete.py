@@ -168,6 +168,4 @@ def _argument(made, key):
         return float(str(np.float32(value))) if isinstance(value, float) else value
     if isinstance(made, Retriever) and key in (parts := made.parts()):
         return parts[key]
-    value = getattr(made, key, MISSING)
-    at_step = getattr(made, f"{key}_at", None)
-    return at_step(0) if at_step and not callable(value) else value
+    return getattr(made, key, MISSING)

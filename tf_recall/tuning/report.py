@@ -117,7 +117,7 @@ def write(study: "optuna.Study", space: Space, folder: Path) -> Tuned | None:
         return None
     is_start = START in best.user_attrs
     changes = [(tuple(place), value) for place, value in best.user_attrs[DRAWN]["changes"]]
-    config = space.begun() if is_start else space.changed(changes)
+    config = space.config if is_start else space.changed(changes)
     with atomic_file(folder / BEST) as aside:
         config.save(aside)
     started = [each.value for each in study.get_trials(deepcopy=False) if START in each.user_attrs]

@@ -105,10 +105,6 @@ class Space:
             put(values, place, copy.deepcopy(value))
         return Config.from_dict(values)
 
-    def begun(self) -> Config:
-        """The config as it stands, its parts written out."""
-        return Config.from_dict(complete(self.config))
-
     def every(self) -> list[Dimension]:
         """All dimensions, those of choices too."""
         return [each for dimension in self.dimensions for each in dimension.all()]

@@ -83,7 +83,7 @@ def _run(study, trial, space, material, worker):
 def _config_of(trial, space):
     """The config of a trial, and what was drawn for it."""
     if START in trial.user_attrs:
-        changes, values, config = [], space.suggest_start(trial), space.begun()
+        changes, values, config = [], space.suggest_start(trial), space.config
     else:
         changes, values = space.suggest(trial)
         config = space.changed(changes)
