@@ -7,6 +7,7 @@ from optuna.trial import FixedTrial
 
 from tf_recall.config import Config, Train, find_config
 from tf_recall.data.arguments import check, types_of
+from tf_recall.data.catalog import Catalog
 from tf_recall.export.describe import described
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.registry import REGISTRY, check_argument, find, keywords
@@ -38,8 +39,17 @@ def changed(config, **values):
     """The config of a trial with these values; the others are the config's own."""
     space = Space.of(config)
     names = {key.replace("__", "."): value for key, value in values.items()}
-    changes, _ = space.suggest(FixedTrial({**space.start(), **names}))
+    changes, _ = space.suggest(FixedTrial({**some(space), **space.start(), **names}))
     return space.changed(changes)
+
+
+def some(space):
+    """Any value of each dimension."""
+    domains = {each.name: each.domain for each in space.every()}
+    return {
+        name: domain.labels[0] if isinstance(domain, Choices) else domain.low
+        for name, domain in domains.items()
+    }
 
 
 def unnamed(values):
@@ -96,9 +106,21 @@ def test_a_config_written_out_is_the_same_run_and_in_its_space(path):
     assert made(whole) == made(config)
     space = Space.of(config)
     start = space.start()
-    assert {each.name for each in space.dimensions} <= set(start)
-    changes, values = space.suggest(FixedTrial(start))
+    left_out = [each for each in space.dimensions if each.name not in start]
+    changes, values = space.suggest(FixedTrial({**some(space), **start}))
+    for each in left_out:  # what the model takes from the data
+        values.pop(each.name)
+        changes = [(place, None if place in each.places else value) for place, value in changes]
     assert values == start and made(space.changed(changes)) == made(config)
+
+
+def test_what_a_model_takes_from_the_data_is_where_the_search_begins():
+    config = config_of()
+    split = config.make_split()
+    catalog = Catalog.fit(split.train)
+    model = config.make_model().adapt(split.train, catalog)
+    start = Space.of(config, split, catalog).start()
+    assert start["model.loss.temperature"] == model.loss_fn.temperature
 
 
 def test_parts_that_the_model_makes_itself_are_searched():

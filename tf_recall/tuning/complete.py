@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from tf_recall.config import Config
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.splits import Split
 from tf_recall.export.describe import described
 from tf_recall.registry import PARTS, REGISTRY, as_mapping, find, keywords, part
 from tf_recall.retrievers.base import Retriever
@@ -15,14 +17,17 @@ from tf_recall.tuning.domain import PLAIN
 MISSING = object()
 
 
-def complete(config: Config) -> dict:
+def complete(config: Config, split: Split | None = None, catalog: Catalog | None = None) -> dict:
     """The values of an equal config, in which each part that can be tuned is written out.
 
     Args:
         config: the config; what it leaves out is read from the parts that it makes.
+        split, catalog: the data, from which a model takes some of its settings; None: these stay
+            left out.
 
     Raises:
-        ValueError: a part is unknown, or takes no such argument.
+        ValueError: a part is unknown, or takes no such argument; or the model does not go with the
+            data.
 
     Example:
         >>> values = complete(Config.load("two_tower_movielens"))
@@ -32,6 +37,8 @@ def complete(config: Config) -> dict:
     values = copy.deepcopy(config.to_dict())
     if config.channels is None:
         model = config.make_model()
+        if split is not None:
+            model.adapt(split.train, catalog)
         values["model"] = _whole("model", _with_towers(values["model"]), model)
         values["train"]["optimizer"] = _optimizer(config, model)
         return values
@@ -39,7 +46,7 @@ def complete(config: Config) -> dict:
     for name, channel in config.make_channels().items():
         given = values["channels"][name]
         if given["name"] == "trained":
-            alone = complete(channel.settings(config, name))
+            alone = complete(channel.settings(config, name), split, catalog)
             kept = {key: alone[key] for key in ("model", "train", "index")}
             values["channels"][name] = {"name": "trained", **kept}
         else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tf_recall.config import Config
 from tf_recall.data.arguments import meant, shown
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.splits import Split
 from tf_recall.tuning.complete import complete
 from tf_recall.tuning.dimension import Dimension
 from tf_recall.tuning.domain import Choices
@@ -51,14 +53,20 @@ class Space:
     is_start: bool
 
     @classmethod
-    def of(cls, config: Config) -> "Space":
+    def of(
+        cls, config: Config, split: Split | None = None, catalog: Catalog | None = None
+    ) -> "Space":
         """Finds what a search may change in a config.
+
+        Args:
+            config: the config.
+            split, catalog: the data, where they are known: as for `complete`.
 
         Raises:
             ValueError: a key of `tune` is unknown, or its range holds what the argument does not
                 take; the message lists the valid ones. Or nothing is left to search.
         """
-        base = complete(config)
+        base = complete(config, split, catalog)
         walk = Walk(flat(config.tune or {}), config)
         dimensions = walk.over(base)
         if unknown := [key for key in walk.given if key not in walk.used]:

@@ -86,13 +86,14 @@ def tune(
     optuna_of()  # before the work
     config = config if isinstance(config, Config) else Config.load(config)
     trials = TRIALS if trials is None and minutes is None else trials
-    space = Space.of(config)
+    Space.of(config)  # for its errors: the data may take long to read
     folder = Path(out) / config.name
     _check_new(folder, resume)
     check_writable(folder)
     if jobs > 1:  # before this process takes a whole GPU
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     material = Material.of(config)
+    space = Space.of(config, material.split, material.catalog)
     with claimed(folder, resume=True):
         _check_new(folder, resume)  # nobody else has begun one meanwhile
         data = material.fingerprint

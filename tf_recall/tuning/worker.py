@@ -128,7 +128,8 @@ def main(task: dict) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(task["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(task["threads"])
     config = Config.load(Path(task["folder"]) / CONFIG)
-    space, material = Space.of(config), Material.of(config)
+    material = Material.of(config)
+    space = Space.of(config, material.split, material.catalog)
     seed = config.train.seed + 1000 * (task["worker"] + 1) + task["begun"]
     study = opened(task["folder"], seed, task["jobs"], task["trials"])
     limits = task["trials"], task["until"]
