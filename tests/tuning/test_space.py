@@ -11,6 +11,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.export.describe import described
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.registry import REGISTRY, check_argument, find, keywords
+from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.tuning.complete import complete, tunable_of
 from tf_recall.tuning.domain import Choices, Span, read_domain
 from tf_recall.tuning.places import value_at
@@ -106,9 +107,9 @@ def test_a_config_written_out_is_the_same_run_and_in_its_space(path):
     assert made(whole) == made(config)
     space = Space.of(config)
     start = space.start()
-    left_out = [each for each in space.dimensions if each.name not in start]
     changes, values = space.suggest(FixedTrial({**some(space), **start}))
-    for each in left_out:  # what the model takes from the data
+    left_out = {name for name in values if name not in start}  # what the model takes from the data
+    for each in [each for each in space.every() if each.name in left_out]:
         values.pop(each.name)
         changes = [(place, None if place in each.places else value) for place, value in changes]
     assert values == start and made(space.changed(changes)) == made(config)
@@ -136,13 +137,10 @@ def test_parts_that_the_model_makes_itself_are_searched():
 def test_the_optimizer_is_the_one_that_the_model_takes_by_itself():
     model = {"name": "item2vec"}
     config = Config.from_dict({**DATA, "model": model})
-    optimizer = changed(config, train__optimizer__learning_rate=0.3).train.optimizer
-    assert optimizer == {
-        "name": "sparse_adagrad",
-        "learning_rate": 0.3,
-        "initial_accumulator_value": 1e-10,
-        "epsilon": 1e-10,
-    }
+    optimizer = changed(config, train__optimizer__learning_rate=0.3).make_optimizer()
+    assert type(optimizer) is SparseAdagrad and optimizer.epsilon == 1e-10
+    assert optimizer.initial_accumulator_value == 1e-10
+    assert float(optimizer.learning_rate) == pytest.approx(0.3)
 
 
 def test_a_config_narrows_fixes_and_adds():
