@@ -16,6 +16,7 @@ TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
 PLOT = ["matplotlib>=3.8"]
 BEAM = ["apache-beam>=2.77,<3"]
 REDIS = ["redis>=5"]
+TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
     name="tf_recall",
@@ -56,6 +57,7 @@ setup(
         "plot": PLOT,
         "beam": BEAM,
         "redis": REDIS,
+        "tune": TUNE,
         "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
         "dev": [
             *SCANN,
@@ -63,6 +65,7 @@ setup(
             *PLOT,
             *BEAM,
             *REDIS,
+            *TUNE,
             "hypothesis>=6.100,<7",
             "polars>=1",
             "pytest>=8",

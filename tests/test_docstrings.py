@@ -28,6 +28,7 @@ SKIPPED = {
     "data.sources.online_retail.online_retail": "reads the file of Online Retail",
     "lists.redis_store.RedisLists": "needs a Redis server",
     "runs.run.train": "downloads MovieLens",
+    "tuning.tune.tune": "downloads MovieLens",
 }
 # What an example needs that may not be installed: `{part of its name or code: package}`.
 EXTRAS = {"beam.": "apache_beam", "ScaNN(": "scann", ".plot(": "matplotlib"}

@@ -30,7 +30,8 @@ ORDER = {  # a room imports rooms of its own level or of lower ones
     "lists": 5,
     "beam": 6,
     "runs": 7,
-    "cli": 8,
+    "tuning": 8,
+    "cli": 9,
 }
 
 

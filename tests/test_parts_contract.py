@@ -19,8 +19,9 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import Split
+from tf_recall.export.describe import described
 from tf_recall.features import Id
-from tf_recall.registry import REGISTRY, described, find, keywords, make
+from tf_recall.registry import REGISTRY, find, keywords, make
 from tf_recall.towers.features import FeatureTower
 
 PARTS = notation.read((Path(__file__).parent / "parts.yaml").read_text(), "parts.yaml")

@@ -118,6 +118,7 @@ _HOMES = {
     "load_model": "retrievers.keras_hooks",
     "save": "export.write",
     "train": "runs.run",
+    "tune": "tuning.tune",
     "user_item": "positives",
     "write_lists": "lists.write",
 }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from tf_recall.config import MODELS, Config, apply
+from tf_recall.config import MODELS, SEARCHES, Config, apply
 from tf_recall.registry import REGISTRY
 
 # before TensorFlow is loaded: its start-up notes do not help a user
@@ -111,6 +111,38 @@ def _train(config, sets, out, resume=False, tensorboard=None):
     trained = train(Config.load(config, sets), out, resume, tensorboard)
     click.echo(f"\n{trained.report}\n")
     return trained
+
+
+@main.command()
+@click.argument("config")
+@click.option("--trials", type=int, help="How many trials the study should have; by default 30.")
+@click.option("--minutes", type=float, help="How long trials are begun; or both, what ends first.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="How many processes search.")
+@click.option(
+    "--out", default=SEARCHES, show_default=True, metavar="DIR", help="Where searches are kept."
+)
+@SET
+@click.option("--resume", is_flag=True, help="Go on with the study of an earlier search.")
+@answers_json
+def tune(
+    config: str,
+    trials: int | None,
+    minutes: float | None,
+    jobs: int,
+    out: str,
+    sets: Sequence[str],
+    resume: bool,
+) -> dict:
+    """Search for a better CONFIG: what may change its parts declare, and its section `tune`.
+
+    The best config is written as YAML that `train` takes, beside a table of trials and plots.
+    """
+    from tf_recall.tuning.tune import tune
+
+    tuned = tune(Config.load(config, sets), trials, minutes, jobs, out, resume)
+    click.echo(f"\n{tuned}\n")
+    click.echo(f"train it:  tf-recall train {tuned.path}")
+    return tuned.summary()
 
 
 @main.command()

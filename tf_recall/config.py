@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tf_recall.data import notation
 from tf_recall.data.arguments import check, meant, shown
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 MODELS = "saved_models"  # the model repository, where none is named
+SEARCHES = "tuning"  # where searches are kept, where no place is named
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Train:
         ValueError: a monitor that is not of the form metric@k, a value of another type or out of
             its range.
     """
+
+    tunable: ClassVar[dict] = {"batch_size": {"choices": [512, 1024, 2048, 4096, 8192]}}
 
     epochs: WholeFrom1 = 30
     batch_size: WholeFrom1 = 1024
@@ -113,6 +116,9 @@ class Config:
         index: the part that searches; None: one that suits the catalog's size.
         k_max: the longest answer of the exported model; None: the default of `Service`.
         name: of the exported model, and of its folder; by default that of the config file.
+        tune: what `tf-recall tune` searches beyond what the parts declare, or otherwise, by key:
+            `{model.loss.temperature: [0.05, 0.5, log]}`; see `tf_recall.tuning.space`. Training
+            does not look at it.
 
     Raises:
         ValueError: both a model and channels or neither of them, a number below 1, a name that is
@@ -135,6 +141,7 @@ class Config:
     index: Part | None = None
     k_max: WholeFrom1 | None = None
     name: str = "model"
+    tune: dict | None = None
 
     def __post_init__(self):
         check_name("name", self.name)

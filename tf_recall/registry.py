@@ -322,6 +322,26 @@ def recipe(
     return functools.partial(_made, maker, at, made)
 
 
+def check_argument(kind: str, name: str, key: str, value: Any, at: str) -> None:
+    """Refuses a value that an argument of a part does not take.
+
+    Args:
+        kind, name: the part.
+        key: the argument.
+        value: what a config gives; a part in it is made.
+        at: where the config has it; errors begin with it.
+
+    Raises:
+        ValueError: as `part`.
+
+    Example:
+        >>> check_argument("loss", "hinge", "margin", -1, "model.loss.margin")
+        Traceback (most recent call last):
+        ValueError: model.loss.margin must be a number above 0, not -1
+    """
+    _argument(key, types_of(find(kind, name, at)).get(key, Any), value, at)
+
+
 def _made(maker, at, arguments, *positional):
     try:
         return maker(*positional, **arguments)
@@ -359,26 +379,3 @@ def _names(kind, class_, many=False):
     if not parts:
         return ""  # an object that Python alone can give
     return f"{'parts' if many else 'a part'} ({', '.join(parts)})"
-
-
-def described(kind: str, part: Any) -> dict:
-    """Describes a part as a config names it, `{name: ..., **its arguments}`: the inverse of `part`.
-
-    The part must keep each argument in an attribute of the same name.
-
-    Raises:
-        ValueError: the part's class is not registered among those of its kind.
-    """
-    homes = {home: name for name, home in REGISTRY[kind].items()}
-    home = f"{type(part).__module__}:{type(part).__name__}"
-    if home not in homes:
-        raise ValueError(
-            f"{type(part).__name__} is no registered {kind}; there are: {', '.join(REGISTRY[kind])}"
-        )
-    values = {name: getattr(part, name) for name in keywords(type(part))}
-    parts = {
-        name: described(name, value)
-        for name, value in values.items()
-        if name in REGISTRY and not isinstance(value, dict | None)
-    }
-    return {"name": homes[home], **values, **parts}

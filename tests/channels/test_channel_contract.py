@@ -11,7 +11,8 @@ from scipy import sparse
 import tf_recall as tr
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.registry import REGISTRY, described, find, keywords, make
+from tf_recall.export.describe import described
+from tf_recall.registry import REGISTRY, find, keywords, make
 
 GIVEN = {
     "inverted_index": {"attributes": [{"column": "genres", "separator": "|"}]},

@@ -16,9 +16,10 @@ from tf_recall.channels.rank_fusion import ReciprocalRank
 from tf_recall.channels.similarity import Pearson
 from tf_recall.config import Config
 from tf_recall.export.channels import read_channels, write_channels
+from tf_recall.export.describe import described
 from tf_recall.export.load import load
 from tf_recall.export.write import save
-from tf_recall.registry import REGISTRY, described
+from tf_recall.registry import REGISTRY
 from tf_recall.runs.prepared import TrainedChannel
 
 TOWER = {"features": [{"name": "id", "dim": 8}]}

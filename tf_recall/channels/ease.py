@@ -54,6 +54,8 @@ class EASE(ScoredChannel):
 
     arrays = ("likes", "weights")
 
+    tunable = {"l2": [10.0, 5000.0, "log"], "last": {"choices": [None, 10, 20, 50, 100]}}
+
     def __init__(
         self,
         l2: NumberAbove0 = 500.0,

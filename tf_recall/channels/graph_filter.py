@@ -64,6 +64,13 @@ class GraphFilter(ScoredChannel):
 
     arrays = ("likes", "near", "vectors", "users")
 
+    tunable = {
+        "dim": [32, 1024, "log"],
+        "alpha": [0.03, 3.0, "log"],
+        "top": {"choices": [None, 100, 500]},
+        "last": {"choices": [None, 10, 20, 50, 100]},
+    }
+
     def __init__(
         self,
         dim: WholeFrom1 = 256,

@@ -66,6 +66,12 @@ class InvertedIndex(SparseChannel):
     kind = "attribute"
     arrays = ("likes", "right", "members", "everybody")
 
+    tunable = {
+        "top": [50, 1000, "log"],
+        "last": {"choices": [None, 10, 20, 50, 100]},
+        "strength": [1.0, 100.0, "log"],
+    }
+
     def __init__(
         self,
         attributes: str | dict | list[str | dict],

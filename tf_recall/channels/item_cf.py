@@ -57,6 +57,12 @@ class ItemCF(ItemToItem):
     Paper: Deshpande and Karypis 2004, "Item-Based Top-N Recommendation Algorithms", section 4.
     """
 
+    tunable = {
+        "similarity": {"choices": ["cosine", "weighted_cosine", "jaccard", "pearson"]},
+        "top": [20, 500, "log"],
+        "last": {"choices": [None, 10, 20, 50, 100]},
+    }
+
     def __init__(
         self,
         similarity: Similarity | None = None,

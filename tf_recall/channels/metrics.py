@@ -51,6 +51,8 @@ class Rate(Metric):
         >>> InvertedIndex(["author"], metric=Rate("clicks", "showings", strength=100))
     """
 
+    tunable = {"strength": [1.0, 100.0, "log"]}
+
     def __init__(self, successes: Column, trials: Column, strength: NumberAbove0 = 20.0):
         self.successes, self.trials, self.strength = successes, trials, _strength(strength)
 
@@ -96,6 +98,8 @@ class MeanWeight(Metric):
         ValueError: a strength that is not above 0; when called, a column that is absent, or holds
             anything but numbers of at least 0.
     """
+
+    tunable = {"strength": [1.0, 100.0, "log"]}
 
     def __init__(self, weight: Column = "weight", strength: NumberAbove0 = 20.0):
         self.weight, self.strength = weight, _strength(strength)

@@ -32,6 +32,8 @@ class ReciprocalRank(Merge):
         Learning Methods", section 2.
     """
 
+    tunable = {"constant": [1, 200, "log"]}
+
     def __init__(self, constant: NumberFrom0 = 60, weights: dict[str, NumberAbove0] | None = None):
         if not isinstance(constant, numbers.Real) or not 0 <= constant < np.inf:
             raise ValueError(f"constant is a number of at least 0, got {constant!r}")

@@ -37,6 +37,8 @@ class WeightedCosine(Similarity):
             alike; at 1 a user's pairs count together as much as their likes.
     """
 
+    tunable = {"user_power": [0.0, 1.0]}
+
     def __init__(self, user_power: NumberFrom0 = 0.0):
         if not 0 <= user_power < np.inf:
             raise ValueError(f"user_power is a number of at least 0, got {user_power!r}")
@@ -104,6 +106,8 @@ class Pearson(Similarity):
         shrinkage: how much evidence two items need, in squared likes; at 0, two items that the same
             two users interacted with are at 1 or -1, and rare items come first.
     """
+
+    tunable = {"shrinkage": [1.0, 100.0, "log"]}
 
     def __init__(self, shrinkage: NumberFrom0 = 10.0):
         if not shrinkage >= 0:

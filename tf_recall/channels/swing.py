@@ -64,6 +64,12 @@ class Swing(ItemToItem):
         E-commerce", section 2.
     """
 
+    tunable = {
+        "alpha": [0.1, 100.0, "log"],
+        "top": [20, 500, "log"],
+        "last": {"choices": [None, 10, 20, 50, 100]},
+    }
+
     def __init__(
         self,
         alpha: NumberFrom0 = 1.0,

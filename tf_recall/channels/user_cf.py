@@ -39,6 +39,11 @@ class UserCF(SparseChannel):
     kind = "user"
     arrays = ("likes", "right", "users")
 
+    tunable = {
+        "top": [20, 500, "log"],
+        "last": {"choices": [None, 10, 20, 50, 100]},
+    }
+
     def __init__(
         self,
         top: WholeFrom1 = 100,

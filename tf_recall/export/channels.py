@@ -7,10 +7,11 @@ from pathlib import Path
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.names import check_name
+from tf_recall.export.describe import described
 from tf_recall.export.versions import CHANNELS
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.counted import CountedChannel
-from tf_recall.registry import described, part
+from tf_recall.registry import part
 
 
 def write_channels(

@@ -40,6 +40,8 @@ class History(Feature):
     Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.2.
     """
 
+    tunable = {"dim": [8, 256, "log"], "length": [10, 100, "log"]}
+
     def __init__(
         self,
         dim: WholeFrom1 = 32,

@@ -147,6 +147,8 @@ class Buckets(NumberFeature):
         >>> FeatureTower("user", [Id(), Buckets("age", num_buckets=10)])
     """
 
+    tunable = {"dim": [4, 64, "log"], "num_buckets": [10, 1000, "log"]}
+
     def __init__(
         self, column: InputColumn, dim: WholeFrom1 = 8, num_buckets: WholeFrom2 = 100, **kwargs
     ):

@@ -35,6 +35,8 @@ class Id(SeenFeature):
         >>> FeatureTower("item", [Id(dim=64, min_count=5), MultiValued("genres")])
     """
 
+    tunable = {"dim": [8, 256, "log"], "unknown_rate": [0.0, 0.1]}
+
     def __init__(
         self,
         dim: WholeFrom1 = 32,
@@ -82,6 +84,8 @@ def as_words(words: tf.Tensor) -> np.ndarray:
 
 class VocabularyFeature(Feature):
     """The base of features whose codes are rows of a vocabulary; row 0 is for unseen values."""
+
+    tunable: dict = {"dim": [4, 64, "log"]}
 
     def __init__(
         self, column: InputColumn, dim: WholeFrom1 = 8, max_size: WholeFrom1 = 100_000, **kwargs

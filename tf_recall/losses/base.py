@@ -54,6 +54,8 @@ class Loss:
     scale_free = False
     unit_length = False
 
+    tunable: dict = {"temperature": [0.03, 2.0, "log"]}
+
     def __init__(self, temperature: Temperature | None = None) -> None:
         if temperature is not None and not callable(temperature):
             check("temperature", temperature, "a number above 0, a schedule or learned")

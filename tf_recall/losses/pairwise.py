@@ -39,6 +39,8 @@ class Hinge(_Pairwise):
         Systems", section 3.3.
     """
 
+    tunable = {"margin": [0.02, 1.0, "log"]}  # a temperature would only scale it
+
     scale_free = True  # the margin is one of cosines
 
     def __init__(self, margin: NumberAbove0 = 0.1, temperature: Temperature | None = None) -> None:
@@ -98,6 +100,8 @@ class TripletLogistic(_Logistic):
     Example:
         >>> TwoTower(users, items, negatives=InBatch(), loss=TripletLogistic(sigma=10))
     """
+
+    tunable = {"sigma": [1.0, 50.0, "log"]}  # a temperature would only scale it
 
     scale_free = True  # sigma does what a temperature would
 

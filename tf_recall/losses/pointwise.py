@@ -27,6 +27,8 @@ class PointwiseCrossEntropy(ScoreLoss):
         >>> TwoTower(users, items, negatives=Uniform(num=512), loss=PointwiseCrossEntropy(ratio=3))
     """
 
+    tunable = {**ScoreLoss.tunable, "ratio": [0.5, 20.0, "log"]}
+
     def __init__(self, ratio: NumberAbove0 = 3.0, temperature: Temperature | None = None) -> None:
         super().__init__(temperature)
         check("ratio", ratio)
@@ -69,6 +71,8 @@ class NEG(ScoreLoss):
     """
 
     several_positives = True
+
+    tunable = {**ScoreLoss.tunable, "negatives": [1.0, 50.0, "log"]}
 
     def __init__(
         self, negatives: NumberAbove0 = 5.0, temperature: Temperature | None = None

@@ -29,6 +29,8 @@ class LearnedTemperature(keras.layers.Layer):
         Supervision", section 2.4.
     """
 
+    tunable = {"initial": [0.05, 0.5, "log"]}
+
     def __init__(self, initial: NumberAbove0 = 0.1, lowest: NumberAbove0 = 0.01, **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0 < lowest < initial < float("inf"):

@@ -49,6 +49,8 @@ class AirbnbI2I(Item2Vec):
         three nearest listings of its type and price.
     """
 
+    tunable = {"dim": [16, 256, "log"], "history_length": [5, 100, "log"]}
+
     def __init__(
         self,
         group: Column,

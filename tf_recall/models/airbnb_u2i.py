@@ -54,6 +54,8 @@ class AirbnbU2I(Retriever):
 
     towers: dict = {}
 
+    tunable = {"dim": [16, 256, "log"]}
+
     def __init__(
         self,
         user_type: Filled[Rule],

@@ -51,6 +51,13 @@ class EGES(SkipGram):
 
     towers = {"item_tower": ("weighted", "item")}
 
+    tunable = {
+        "history_length": [5, 100, "log"],
+        "negatives": {
+            "choices": [{"name": "uniform", "num": 64}, {"name": "popularity", "num": 64}]
+        },
+    }
+
     def __init__(
         self,
         item_tower: MeanTower | None = None,

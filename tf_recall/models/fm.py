@@ -54,6 +54,17 @@ class FM(Retriever):
 
     towers = {"query_tower": ("fm_query", "user"), "item_tower": ("fm_item", "item")}
 
+    tunable = {
+        "loss": {"choices": ["bpr", "sampled_softmax"]},
+        "negatives": {
+            "choices": [
+                {"name": "uniform", "num": 256},
+                {"name": "popularity", "num": 256},
+                {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
+            ]
+        },
+    }
+
     def __init__(
         self,
         query_tower: FMQueryTower | None = None,

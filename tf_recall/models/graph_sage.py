@@ -59,6 +59,24 @@ class GraphSAGE(GraphRetriever):
         corrected by log q.
     """
 
+    tunable = {
+        "dim": [16, 128, "log"],
+        "fan_outs": {"choices": [[10], [10, 5], [20, 10]]},
+        "aggregator": {
+            "choices": [
+                "mean",
+                {"name": "max_pool", "units": 64},
+                {"name": "attention", "units": 64},
+            ]
+        },
+        "negatives": {
+            "choices": [
+                "in_batch",
+                {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
+            ]
+        },
+    }
+
     def __init__(
         self,
         query_tower: FeatureTower | None = None,

@@ -60,6 +60,25 @@ class GraphSAGEI2I(GraphRetriever):
 
     towers = {"item_tower": ("features", "item")}
 
+    tunable = {
+        "dim": [16, 128, "log"],
+        "fan_outs": {"choices": [[10], [10, 5], [20, 10]]},
+        "aggregator": {
+            "choices": [
+                "mean",
+                {"name": "max_pool", "units": 64},
+                {"name": "attention", "units": 64},
+            ]
+        },
+        "history_length": [5, 100, "log"],
+        "negatives": {
+            "choices": [
+                "in_batch",
+                {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
+            ]
+        },
+    }
+
     def __init__(
         self,
         item_tower: FeatureTower | None = None,

@@ -48,6 +48,14 @@ class Item2Vec(SkipGram):
 
     towers: dict = {}
 
+    tunable = {
+        "dim": [16, 256, "log"],
+        "history_length": [5, 100, "log"],
+        "negatives": {
+            "choices": [{"name": "uniform", "num": 64}, {"name": "popularity", "num": 64}]
+        },
+    }
+
     def __init__(
         self,
         dim: WholeFrom1 = 64,

@@ -62,6 +62,15 @@ class PinSage(GraphRetriever):
 
     towers = {"item_tower": ("features", "item")}
 
+    tunable = {
+        "dim": [16, 256, "log"],
+        "num_layers": [1, 3],
+        "num_neighbors": [5, 50, "log"],
+        "length": [3, 10],
+        "restart": [0.1, 0.9],
+        "history_length": [5, 100, "log"],
+    }
+
     def __init__(
         self,
         item_tower: FeatureTower | None = None,

@@ -52,6 +52,16 @@ class TwoTower(Retriever):
         from the batches, as the paper does.
     """
 
+    tunable = {
+        "negatives": {
+            "choices": [
+                "in_batch",
+                {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
+                {"name": "uniform", "num": 1024},
+            ]
+        },
+    }
+
     def __init__(
         self,
         query_tower: Tower | None = None,

@@ -61,6 +61,19 @@ class YouTubeDNN(Retriever):
 
     towers: dict = {}
 
+    tunable = {
+        "dim": [16, 256, "log"],
+        "units": {"choices": [[], [128], [256, 128]]},
+        "length": [10, 100, "log"],
+        "negatives": {
+            "choices": [
+                "in_batch",
+                {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
+                {"name": "uniform", "num": 1024},
+            ]
+        },
+    }
+
     def __init__(
         self,
         dim: WholeFrom1 = 64,

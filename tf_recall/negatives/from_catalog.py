@@ -23,6 +23,8 @@ class _FromCatalog(Sampler):
         ValueError: `num` is not positive.
     """
 
+    tunable = {"num": [64, 4096, "log"]}
+
     def __init__(self, num: WholeFrom1, seed: Seed = 0, **kwargs):
         super().__init__(**kwargs)
         if num < 1:
@@ -132,6 +134,8 @@ class Popularity(_FromCatalog):
     Paper: Walker 1977, "An Efficient Method for Generating Discrete Random Variables with General
         Distributions".
     """
+
+    tunable = {**_FromCatalog.tunable, "power": [0.0, 1.0]}
 
     def __init__(self, num: WholeFrom1, power: NumberFrom0 = 0.75, seed: Seed = 0, **kwargs):
         super().__init__(num, seed, **kwargs)

@@ -22,6 +22,8 @@ class HardSampler(Sampler):
 
     gives_own = True
 
+    tunable: dict = {"num": [1, 8, "log"]}
+
     def __init__(self, num: WholeFrom1 = 1, **kwargs):
         super().__init__(**kwargs)
         if num < 1:
@@ -111,6 +113,8 @@ class RankWindow(Given):
         Systems", section 3.3.
     """
 
+    tunable = {**HardSampler.tunable, "low": [10, 100, "log"], "high": [150, 1000, "log"]}
+
     def __init__(self, num: WholeFrom1 = 1, low: WholeFrom0 = 50, high: WholeFrom1 = 200, **kwargs):
         super().__init__(num, **kwargs)
         if not 0 <= low < high:
@@ -196,6 +200,8 @@ class Curriculum(HardSampler):
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
         Systems", section 3.3.
     """
+
+    tunable = {"wait": [1, 5]}
 
     def __init__(self, hard: HardSampler, wait: WholeFrom0 = 1, grow: WholeFrom1 = 1, **kwargs):
         super().__init__(hard.num, **kwargs)

@@ -117,6 +117,8 @@ class CrossBatch(_Positives):
     starts_empty = True  # before the warm-up is over, and until something is in the cache
     stale = True
 
+    tunable = {"size": [1024, 65_536, "log"]}
+
     def __init__(
         self,
         size: WholeFrom1,

@@ -132,6 +132,8 @@ class EasyHard(Sampler):
 
     gives_own = True
 
+    tunable = {"ratio": [10, 1000, "log"]}
+
     def __init__(self, easy: Sampler, hard: HardSampler, ratio: NumberAbove0 = 100, **kwargs):
         super().__init__(**kwargs)
         if not 0 < ratio < float("inf"):

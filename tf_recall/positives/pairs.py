@@ -39,6 +39,8 @@ class ItemPairs(Positives):
 
     query = "item"
 
+    tunable = {"window": [1, 5]}
+
     def __init__(self, sessions: Recipe | None = None, window: WholeTo1000 = 1) -> None:
         check_whole(window=window)
         self.sessions = ByUser() if sessions is None else sessions
@@ -113,6 +115,8 @@ class WalkPairs(Positives):
 
     query = None
     walks = True
+
+    tunable = {"num_walks": [5, 40, "log"], "length": [2, 20, "log"]}
 
     def __init__(self, num_walks: WholeTo1000 = 10, length: WholeTo1000 = 5) -> None:
         check_whole(num_walks=num_walks, length=length)

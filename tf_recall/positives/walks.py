@@ -43,6 +43,8 @@ class Walks(Windows):
     Paper: Perozzi et al. 2014, "DeepWalk: Online Learning of Social Representations", section 4.2.
     """
 
+    tunable = {**Windows.tunable, "num_walks": [5, 40, "log"], "length": [5, 40, "log"]}
+
     def __init__(
         self,
         sessions: Recipe | None = None,

@@ -59,6 +59,8 @@ class Windows(Positives):
     query = "item"
     windows = True
 
+    tunable = {"window": [2, 20, "log"], "alpha": {"choices": [None, 1e-3, 1e-2]}}
+
     def __init__(
         self,
         sessions: Recipe | None = None,

@@ -176,6 +176,8 @@ class Trending(Ranking):
 
     kind = "trending"
 
+    tunable = {"half_life": [1.0, 60.0, "log"]}
+
     def __init__(self, half_life: NumberAbove0 = 7):
         if not half_life > 0:
             raise ValueError(f"half_life is a number of days above 0, got {half_life!r}")

@@ -55,6 +55,8 @@ class SparseAdagrad(RowwiseOptimizer, keras.optimizers.Adagrad):
         Regularization", section 2.
     """
 
+    tunable = {"learning_rate": [0.01, 1.0, "log"]}
+
     def __init__(
         self,
         learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.1,
@@ -97,6 +99,8 @@ class LazyAdam(RowwiseOptimizer, keras.optimizers.Adam):
 
     Paper: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 2.
     """
+
+    tunable = {"learning_rate": [1e-4, 0.03, "log"]}
 
     def __init__(
         self,

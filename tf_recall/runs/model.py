@@ -83,7 +83,7 @@ def fit(
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
-    callbacks, monitor = _watching(prepared)
+    callbacks, monitor = watching(prepared)
     callbacks.append(LossWatch(prepared.note))
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
@@ -170,7 +170,7 @@ def _steps(prepared, model):
     return settings.epochs * batches.steps_per_epoch
 
 
-def _watching(prepared):
+def watching(prepared: Prepared) -> tuple[list[keras.callbacks.Callback], str | None]:
     """The callbacks that measure the validation part, and the metric to monitor, if any."""
     validation = prepared.split.validation
     if validation is None:

@@ -70,6 +70,8 @@ class Aggregator(keras.layers.Layer):
 class _Transformed(Aggregator):
     """Messages by a matrix."""
 
+    tunable = {"units": [16, 256, "log"]}
+
     def __init__(self, units: WholeFrom1, **kwargs) -> None:
         super().__init__(**kwargs)
         if units < 1:

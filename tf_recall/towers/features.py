@@ -30,6 +30,8 @@ class TowerOfFeatures(Tower):
             a column that neither the side table nor the interactions have.
     """
 
+    tunable_size = [16, 256, "log"]  # of the length of the vectors
+
     def __init__(self, entity: str, features: Sequence[Feature], **kwargs) -> None:
         super().__init__(entity, **kwargs)
         names = [feature.name for feature in features]

@@ -28,6 +28,8 @@ class FMTower(TowerOfFeatures):
         ValueError: as `TowerOfFeatures`, or `num_factors` below 1.
     """
 
+    tunable = {"num_factors": [16, 256, "log"]}
+
     def __init__(
         self, entity: str, features: Sequence[Feature], num_factors: WholeFrom1 = 32, **kwargs
     ) -> None:

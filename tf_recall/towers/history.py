@@ -43,6 +43,8 @@ class HistoryTower(Tower):
     takes_history = True
     normalize = True
 
+    tunable = {"length": [10, 100, "log"]}
+
     def __init__(self, item_tower: Tower, length: WholeFrom1 = LENGTH, **kwargs) -> None:
         super().__init__("user", **kwargs)
         if length < 1:
