@@ -54,7 +54,7 @@ class Train:
             its range.
     """
 
-    tunable: ClassVar[dict] = {"batch_size": {"choices": [512, 1024, 2048, 4096, 8192]}}
+    tunable: ClassVar[dict] = {"batch_size": {"choices": [256, 512, 1024, 2048, 4096]}}
 
     epochs: WholeFrom1 = 30
     batch_size: WholeFrom1 = 1024

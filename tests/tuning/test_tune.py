@@ -134,7 +134,6 @@ def test_a_model_at_a_useless_temperature_finds_a_better_one(of_tower):
 def test_a_best_model_trains_to_the_same_figure(of_tower, tmp_path):
     tuned, folder = of_tower
     config = Config.load(folder / "best.yaml")
-    assert config.train.patience == 3  # that of the search
     prepared = Prepared.of(config)
     service = serve(prepared, fit(prepared, tmp_path / "checkpoints"))
     report = measure(service, config.evaluate, prepared.split.validation)

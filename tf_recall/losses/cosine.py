@@ -47,6 +47,7 @@ class CosineContrastive(ScoreLoss):
 
     unit_length = True
     scale_free = True
+    tunable = {"margin": [0.0, 0.9], "weight": [1.0, 300.0, "log"]}
 
     def __init__(self, margin: Cosine = 0.4, weight: NumberAbove0 | None = None) -> None:
         super().__init__()

@@ -51,6 +51,12 @@ class SimpleX(Retriever):
     """
 
     towers: dict = {}
+    tunable = {
+        "dim": [16, 256, "log"],
+        "share": [0.0, 0.9],
+        "length": [10, 100, "log"],
+        "dropout": [0.0, 0.3],
+    }
 
     def __init__(
         self,

@@ -55,7 +55,10 @@ class SparseAdagrad(RowwiseOptimizer, keras.optimizers.Adagrad):
         Regularization", section 2.
     """
 
-    tunable = {"learning_rate": [0.01, 1.0, "log"]}
+    tunable = {
+        "learning_rate": [0.01, 1.0, "log"],
+        "weight_decay": {"choices": [None, 0.001, 0.01, 0.1]},
+    }
 
     def __init__(
         self,
@@ -100,7 +103,10 @@ class LazyAdam(RowwiseOptimizer, keras.optimizers.Adam):
     Paper: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 2.
     """
 
-    tunable = {"learning_rate": [1e-4, 0.03, "log"]}
+    tunable = {
+        "learning_rate": [1e-4, 0.03, "log"],
+        "weight_decay": {"choices": [None, 0.001, 0.01, 0.1]},
+    }
 
     def __init__(
         self,

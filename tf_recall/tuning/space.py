@@ -18,7 +18,6 @@ from tf_recall.tuning.walk import Walk
 if TYPE_CHECKING:
     import optuna
 
-PATIENCE = 3  # epochs without a better figure after which a trial stops, where the config has none
 Change = tuple[Place, Any]
 
 
@@ -76,7 +75,6 @@ class Space:
                 "there is nothing to search: no part of the config declares a range that is not "
                 "fixed; give one, as in tune: {train.batch_size: {choices: [512, 2048]}}"
             )
-        _be_patient(base)
         return cls(base, _distinct(dimensions), config, not walk.fixed)
 
     def suggest(self, trial: "optuna.Trial") -> tuple[list[Change], dict]:
@@ -145,14 +143,6 @@ def _unknown(key, known, dimensions):
         f"tune has no {shown(key)}; {near}there are: {', '.join(dict.fromkeys(names))}, and any "
         "other argument of the config's parts"
     )
-
-
-def _be_patient(base):
-    """Gives every training an early stop."""
-    trained = [each for each in (base["channels"] or {}).values() if each["name"] == "trained"]
-    for values in [base, *trained]:
-        if values["train"]["patience"] is None:
-            values["train"]["patience"] = PATIENCE
 
 
 def _distinct(dimensions):

@@ -120,7 +120,7 @@ def _of_model(prepared, after):
     callbacks, monitor = watching(prepared)
     watch = _Watch(monitor, after)
     callbacks.append(watch)
-    patience = config.train.patience
+    patience = prepared.patience
     if patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode="max"))
     model.train(prepared.split.train, prepared.catalog, config.train, callbacks)

@@ -47,10 +47,9 @@ def tune(
     `marginal_rank` learns on the validation part itself, so its figure there is a little high. What
     is searched: see `Space`.
 
-    A poor trial is pruned by its first epochs; one that fails is noted with its reason. Where the
-    config has no `train.patience`, all trials but the first stop after 3 epochs without a better
-    figure. Dozens of trials are compared by one validation part, so the best figure is a little
-    high: judge the config that comes out by its test part.
+    A poor trial is pruned by its first epochs; one that fails is noted with its reason. Dozens of
+    trials are compared by one validation part, so the best figure is a little high: judge the
+    config that comes out by its test part.
 
     `<out>/<config.name>` holds the study (`study.db`), `best.yaml`, which `train` takes and which
     gives the same figure again, `trials.parquet` and `trials.csv`, and the plots `history.png`,
