@@ -110,7 +110,7 @@ def test_a_config_written_out_is_the_same_run_and_in_its_space(path):
     changes, values = space.suggest(FixedTrial({**some(space), **start}))
     left_out = {name for name in values if name not in start}  # what the model takes from the data
     for each in [each for each in space.every() if each.name in left_out]:
-        values.pop(each.name, None)  # one of several choices that it may be in
+        values.pop(each.name, None)
         changes = [(place, None if place in each.places else value) for place, value in changes]
     assert values == start and made(space.changed(changes)) == made(config)
 
