@@ -10,6 +10,7 @@ import tf_recall as tr
 from tf_recall.cli import main
 from tf_recall.config import Config
 from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.tuning.space import Space
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text()
@@ -78,7 +79,7 @@ def test_the_example_of_graphs_runs():
 def test_the_example_of_channels_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     world = synthetic(num_users=100, num_items=100, num_interactions=3000).interactions
-    split = tr.leave_last_out(world)
+    split = tr.leave_last_out(world, validation=True)
     catalog = tr.Catalog.fit(split.train)
     names = {
         "tr": tr,
@@ -92,13 +93,17 @@ def test_the_example_of_channels_runs(tmp_path, monkeypatch):
 
 
 def test_the_config_is_valid():
-    model = Config.from_dict(yaml.safe_load(block("yaml"))).make_model()
-    assert model.query_tower.dim == model.item_tower.dim
+    values = yaml.safe_load(block("yaml"))
+    for more in {}, yaml.safe_load(block("yaml", 1)):
+        config = Config.from_dict(values | more)
+        model = config.make_model()
+        assert model.query_tower.dim == model.item_tower.dim
+    assert config.rate_follows_run and Space.of(config).plain()["model.loss.temperature"]
 
 
 def test_the_negatives_and_loss_are_valid():
     values = yaml.safe_load(block("yaml"))
-    values["model"] |= yaml.safe_load(block("yaml", 1))
+    values["model"] = {"name": values["model"]} | yaml.safe_load(block("yaml", 2))
     model = Config.from_dict(values).make_model()
     assert model.negatives.ratio == 100 and callable(model.loss_fn.temperature)
 
