@@ -33,9 +33,11 @@ def described(kind: str, part: Any) -> dict:
 
 
 def _plain(key, value):
-    """An argument as a config has it: the parts in it described."""
-    if key not in PARTS or isinstance(value, bool | int | float | str | dict | None):
-        return value
+    """An argument as a config has it: the parts in it described, Keras's own lists made plain."""
     if isinstance(value, list | tuple):
         return [_plain(key, each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(None, each) for name, each in value.items()}
+    if key not in PARTS or isinstance(value, bool | int | float | str | None):
+        return value
     return described(PARTS[key], value)

@@ -99,7 +99,8 @@ def _whole(kind, given, made):
         if inner is not None:
             values[key] = inner
         elif values.get(key) is None and key in declared and isinstance(own, PLAIN | list | tuple):
-            values[key] = list(own) if isinstance(own, tuple) else own
+            # not Keras's own lists, which hold on to their model
+            values[key] = list(own) if isinstance(own, list | tuple) else own
     return values
 
 
