@@ -15,6 +15,7 @@ from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.runs.channels import run_channels
+from tf_recall.runs.checks import with_validation
 from tf_recall.runs.fingerprint import fingerprint
 from tf_recall.runs.measure import measure, ranking_names
 from tf_recall.runs.model import compiled, watching
@@ -46,11 +47,7 @@ class Material:
         _check(config)
         split = config.make_split()
         if split.validation is None:
-            name = config.split["name"]
-            raise ValueError(
-                f"tune compares by the validation part, and split {name} gives none: let it, as in "
-                f"--set split.validation={VALIDATION.get(name, '0.1')}"
-            )
+            raise ValueError(f"tune compares by the validation part: {with_validation(config)}")
         split = replace(split, test=split.validation)
         prepared = Prepared.of(config, split)
         return cls(split, prepared.catalog)
@@ -59,9 +56,6 @@ class Material:
     def fingerprint(self) -> str:
         """That of the data."""
         return fingerprint(self.split)
-
-
-VALIDATION = {"leave_last_out": "true", "leave_last_session_out": "true", "files": "FILE"}
 
 
 @dataclass(frozen=True)
