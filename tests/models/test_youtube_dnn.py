@@ -54,7 +54,7 @@ def test_the_loss_by_hand():
     )
     catalog = tr.Catalog.fit(log)
     model = tr.YouTubeDNN(
-        dim=2, units=[], features=[], negatives=tr.InBatch(), loss=tr.UncorrectedSoftmax()
+        dim=2, units=[], features=[], negatives=tr.InBatch(), loss=tr.UncorrectedSoftmax(1.0)
     )
     model.adapt(log, catalog)
     (dense,) = model.query_tower.dense

@@ -3,10 +3,11 @@
 import pytest
 
 from tf_recall.config import Config
+from tf_recall.evaluation import Report
 from tf_recall.losses import BPR, Hinge, SampledSoftmax
 from tf_recall.losses.temperature import LearnedTemperature
 from tf_recall.models import FM, TwoTower
-from tf_recall.runs.advice import check_epochs, check_temperature
+from tf_recall.runs.advice import check_beside_popularity, check_epochs, check_temperature
 from tf_recall.runs.run import diagnose, train
 
 VALUES = {
@@ -49,6 +50,17 @@ def test_the_best_epoch_tells_whether_training_ended_in_time():
     assert check_epochs([0.3], epochs=1) == []  # one epoch tells nothing
 
 
+def test_less_than_popularity_is_told_of_with_what_is_unknown():
+    def report(recall, cold):
+        slices = {"cold_users": {"cases": cold}}
+        return Report({"recall@20": recall}, {"recall@20": 0.3}, slices, {"cases": 10})
+
+    assert check_beside_popularity(report(0.3, cold=9)) == []
+    (finding,) = check_beside_popularity(report(0.1, cold=9))
+    assert "0.1000, and popularity has 0.3000" in finding.message and "90%" in finding.message
+    assert "%" not in check_beside_popularity(report(0.1, cold=1))[0].message
+
+
 def run(tmp_path, **sections):
     values = {**VALUES, **sections, "name": "m"}
     return train(Config.from_dict(values), tmp_path)
@@ -66,7 +78,8 @@ def test_a_model_that_learns_nothing_is_told_of_and_so_is_its_export(tmp_path, c
 
 
 def test_a_model_that_learns_well_is_left_alone(tmp_path):
-    found = names(run(tmp_path, train={"epochs": 12, "batch_size": 256}).findings)
+    data = {"name": "synthetic", "num_users": 600, "num_items": 1000, "num_interactions": 40_000}
+    found = names(run(tmp_path, data=data, train={"epochs": 12}).findings)
     assert not {"flat_loss", "below_counted", "useless_temperature"} & set(found)
 
 

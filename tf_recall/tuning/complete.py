@@ -32,7 +32,7 @@ def complete(config: Config, split: Split | None = None, catalog: Catalog | None
     Example:
         >>> values = complete(Config.load("two_tower_movielens"))
         >>> values["train"]["optimizer"]
-        {'name': 'sparse_adagrad', 'learning_rate': 0.1}
+        {'name': 'sparse_adagrad', 'learning_rate': 0.1, 'weight_decay': None}
     """
     values = copy.deepcopy(config.to_dict())
     if config.channels is None:
