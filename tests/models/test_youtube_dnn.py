@@ -192,3 +192,21 @@ def test_new_users_are_answered_from_what_they_just_did():
     batches = ids.batches(split.train, catalog, batch_size=256)
     ids.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5, verbose=0)
     assert recall(trained(split.train, catalog, epochs=15)) > 0.8 > 0.5 > recall(ids)
+
+
+def test_without_times_no_example_has_an_age():
+    rng = np.random.default_rng(0)
+    log = tr.Interactions.from_columns(
+        user_id=[f"u{n}" for n in rng.integers(0, 20, 400)],
+        item_id=[f"i{n}" for n in rng.integers(0, 30, 400)],
+    )
+    catalog = tr.Catalog.fit(log)
+    model = tr.YouTubeDNN(dim=4, units=[]).adapt(log, catalog)
+    assert [feature.name for feature in model.query_tower.features] == ["history"]
+    model.compile()
+    batches = model.batches(log, catalog, batch_size=50)
+    model.fit(batches.dataset(), steps_per_epoch=2, verbose=0, shuffle=False)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    assert again.features == [] and again.built
+    with pytest.raises(ValueError, match="timestamp"):
+        tr.YouTubeDNN(dim=4, features=[ExampleAge()]).adapt(log, catalog)

@@ -1,5 +1,6 @@
 """YouTubeDNN: a user is the items they interacted with, so that new ones are served at once."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -38,8 +39,8 @@ class YouTubeDNN(Retriever):
     Args:
         dim: length of the vectors.
         units: sizes of the MLP's hidden layers.
-        features: further features of the query; `[ExampleAge()]` by default, which needs the
-            interactions' timestamp; `[]` for none.
+        features: further features of the query; `[ExampleAge()]` by default where the
+            interactions have a timestamp; `[]` for none.
         length: how many items of a history are used, the latest.
         pooling: makes one vector of them, `MeanPooling()` by default.
         dropout, seed: as in `FeatureTower`, of the query's MLP.
@@ -88,14 +89,22 @@ class YouTubeDNN(Retriever):
         loss: Loss | None = None,
         **kwargs,
     ) -> None:
-        features = [ExampleAge()] if features is None else list(features)
+        by_default = features is None
+        features = [ExampleAge()] if by_default else list(features)
         pooling = pooling or MeanPooling()
         items = FeatureTower("item", [Id(dim)])
         history = History(length=length, pooling=pooling, items=items)
+
+        def users(features):
+            units_of_all = [*units, dim]
+            return FeatureTower(
+                "user", [history, *features], units_of_all, dropout=dropout, seed=seed
+            )
+
         super().__init__(
             positives or NextItem(),
             negatives or Mixture([InBatch(), Uniform(1024)]),
-            FeatureTower("user", [history, *features], [*units, dim], dropout=dropout, seed=seed),
+            users(features),
             items,
             loss or SampledSoftmax(),
             **kwargs,
@@ -107,6 +116,13 @@ class YouTubeDNN(Retriever):
         self.pooling = pooling
         self.dropout = dropout
         self.seed = seed
+        self._users_without_age = functools.partial(users, []) if by_default else None
+
+    def adapt(self, train, catalog):
+        if self._users_without_age and "timestamp" not in train.frame:
+            self.features = []
+            self.query_tower = self._users_without_age()
+        return super().adapt(train, catalog)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         # The matrices of the MLP die at the rate that an Adagrad of rows needs for tables.
