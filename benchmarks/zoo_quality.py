@@ -160,7 +160,7 @@ def size(recommender, models):
             (model,) = models.values()
             tr.save(recommender, folder, model=model)
         elif isinstance(recommender, tr.MultiChannel):
-            tr.save(recommender, folder, models=models)
+            tr.save(recommender, folder, model=models)
         else:
             recommender.save(folder)
         return (

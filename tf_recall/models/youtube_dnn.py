@@ -38,7 +38,8 @@ class YouTubeDNN(Retriever):
 
     Args:
         dim: length of the vectors.
-        units: sizes of the MLP's hidden layers.
+        units: sizes of the MLP's hidden layers; none by default, a matrix alone, which needs far
+            fewer events.
         features: further features of the query; `[ExampleAge()]` by default where the
             interactions have a timestamp; `[]` for none.
         length: how many items of a history are used, the latest.
@@ -77,8 +78,8 @@ class YouTubeDNN(Retriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 64,
-        units: Sequence[WholeFrom1] = (128,),
+        dim: WholeFrom1 = 128,
+        units: Sequence[WholeFrom1] = (),
         features: Sequence[Feature] | None = None,
         length: WholeFrom1 = LENGTH,
         pooling: Pooling | None = None,
@@ -125,8 +126,8 @@ class YouTubeDNN(Retriever):
         return super().adapt(train, catalog)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
-        # The matrices of the MLP die at the rate that an Adagrad of rows needs for tables.
-        return LazyAdam(0.001)
+        # Hidden layers die at the rate that an Adagrad of rows needs for tables.
+        return LazyAdam(0.003) if self.units else super().default_optimizer()
 
     def parts(self) -> dict:
         parts = super().parts()
