@@ -76,6 +76,8 @@ def _save(path, make: Callable, pyplot):
         figure = axes[0].figure
         if len(axes) > 1:
             figure.set_size_inches(4 * len(axes), 4)
+            for each in axes:  # names of choices are long
+                each.tick_params(axis="x", which="both", labelrotation=30)
         with atomic_file(path) as aside:
             figure.savefig(aside, bbox_inches="tight", format="png")
     except Exception as error:
