@@ -74,7 +74,7 @@ def fit(
         OSError: the disk is full or refuses; what is trained so far can be resumed.
 
     Example:
-        >>> prepared = Prepared.of(Config.load("two_tower_quickstart"))
+        >>> prepared = Prepared.of(Config.load("two_tower_quickstart", ["train.epochs=2"]))
         >>> model = fit(prepared, "checkpoints")
     """
     config, strategy = prepared.config, prepared.strategy
