@@ -38,12 +38,8 @@ def check_test(config: Config, split: Split, catalog: Catalog) -> None:
 
 def check_training(config: Config, split: Split, catalog: Catalog, num_replicas: int) -> None:
     """Whether a model can be trained as `train` says, and answers the lists of `evaluate`."""
+    check_monitor(config)
     settings = config.train
-    metric = settings.monitor.partition("@")[0]
-    if metric not in ranking_names():
-        raise ValueError(
-            f"train.monitor is {settings.monitor!r}; the metrics are {', '.join(ranking_names())}"
-        )
     if settings.patience not in (None, "never") and split.validation is None:
         raise ValueError(
             f"train.patience is {settings.patience} and needs a validation part: "
@@ -57,6 +53,15 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
     _check_something_to_learn(split, catalog)
     if split.validation is not None:
         _check_unseen(config, split, catalog, "validation")
+
+
+def check_monitor(config: Config) -> None:
+    """Whether the metric to monitor is one of those that are measured in training."""
+    monitor = config.train.monitor
+    if monitor.partition("@")[0] not in ranking_names():
+        raise ValueError(
+            f"train.monitor is {monitor!r}; the metrics are {', '.join(ranking_names())}"
+        )
 
 
 def check_k_max(config: Config, k_max: int, num_items: int) -> None:

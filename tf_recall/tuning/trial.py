@@ -14,10 +14,11 @@ import keras
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
+from tf_recall.evaluation import RankMetrics
 from tf_recall.runs.channels import run_channels
-from tf_recall.runs.checks import with_validation
+from tf_recall.runs.checks import check_monitor, with_validation
 from tf_recall.runs.fingerprint import fingerprint
-from tf_recall.runs.measure import measure, ranking_names
+from tf_recall.runs.measure import cases_of
 from tf_recall.runs.model import compiled, watching
 from tf_recall.runs.prepared import Prepared
 
@@ -139,19 +140,15 @@ def _of_channels(prepared):
     settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
     with tempfile.TemporaryDirectory() as checkpoints:
         multi, _ = run_channels(prepared, Path(checkpoints))
-    k = int(monitor.partition("@")[2])
-    report = measure(multi, replace(settings, ks=(k,)), prepared.split.validation)
-    return report.metrics[monitor]
+    cases = cases_of(settings, prepared.split.validation, multi.catalog)
+    ks = [int(monitor.partition("@")[2])]
+    return RankMetrics(multi, cases, multi.catalog, ks, settings.exclude_seen).metrics()[monitor]
 
 
 def _check(config):
     """What a search needs beyond what a run needs."""
-    settings = config.train
-    if settings.monitor.partition("@")[0] not in ranking_names():
-        raise ValueError(
-            f"train.monitor is {settings.monitor!r}; the metrics are {', '.join(ranking_names())}"
-        )
-    if settings.strategy == "multi_worker":
+    check_monitor(config)
+    if config.train.strategy == "multi_worker":
         raise ValueError(
             "train.strategy multi_worker trains in several processes at once; tune runs whole "
             "trials, each on one_device, mirrored or tpu"
