@@ -1,5 +1,6 @@
 """Random numbers that depend on nothing but the seed, with and without XLA."""
 
+import keras
 import tensorflow as tf
 
 BITS = 52  # of a float64
@@ -47,6 +48,21 @@ def unit_of(ids: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     start = _mix(tf.cast(seed[0], tf.int64) + GAMMA) + tf.cast(seed[1], tf.int64) * GAMMA
     z = _mix(_mix(start) + tf.cast(ids, tf.int64) * GAMMA)
     return tf.cast(tf.bitwise.bitwise_and(z, 2**BITS - 1), tf.float64) / 2**BITS
+
+
+def counter_of(layer: keras.layers.Layer) -> keras.Variable:
+    """Adds a layer's counter of its draws, an int32 that starts at 0.
+
+    It is a weight, so that a resumed run continues the draws; Keras saves no SeedGenerator.
+    """
+    return layer.add_weight(
+        name="draws",
+        shape=(),
+        dtype="int32",
+        trainable=False,
+        initializer="zeros",
+        aggregation="only_first_replica",
+    )
 
 
 def _mix(z):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from annotated_types import Predicate
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.draws import unit_of
+from tf_recall.data.draws import counter_of, unit_of
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Seed, Share, WholeFrom1, Words
 from tf_recall.data.values import to_text
@@ -307,15 +307,7 @@ class SeenFeature(Feature):
         # which Adagrad keeps.
         self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
         self.table.build()
-        # A weight, so that a resumed run continues the draws; Keras saves no SeedGenerator.
-        self.draws = self.add_weight(
-            name="draws",
-            shape=(),
-            dtype="int32",
-            trainable=False,
-            initializer="zeros",
-            aggregation="only_first_replica",
-        )
+        self.draws = counter_of(self)
         self.built = True
 
     def get_build_config(self) -> dict | None:

@@ -5,7 +5,7 @@ import zlib
 import keras
 import tensorflow as tf
 
-from tf_recall.data.draws import unit_of
+from tf_recall.data.draws import counter_of, unit_of
 
 WIDEST = 2**20  # numbers of a vector
 ROWS = 2**31
@@ -40,15 +40,8 @@ class RowDropout(keras.layers.Layer):
             raise ValueError(f"dropout must be a share from 0 to below 1, not {rate!r}")
         self.rate = rate
         self.seed = seed + zlib.crc32(entity.encode())
-        if rate:  # a weight, as in `tf_recall.features.base.SeenFeature`
-            self.draws = self.add_weight(
-                name="draws",
-                shape=(),
-                dtype="int32",
-                trainable=False,
-                initializer="zeros",
-                aggregation="only_first_replica",
-            )
+        if rate:
+            self.draws = counter_of(self)
         self.built = True
 
     def call(
