@@ -12,6 +12,7 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import ItemPairs, Positives
@@ -60,24 +61,7 @@ class GraphSAGEI2I(GraphRetriever):
 
     towers = {"item_tower": ("features", "item")}
 
-    tunable = {
-        "dim": [16, 128, "log"],
-        "fan_outs": {"choices": [[10], [10, 5], [20, 10]]},
-        "aggregator": {
-            "choices": [
-                "mean",
-                {"name": "max_pool", "units": 64},
-                {"name": "attention", "units": 64},
-            ]
-        },
-        "history_length": [5, 100, "log"],
-        "negatives": {
-            "choices": [
-                "in_batch",
-                {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
-            ]
-        },
-    }
+    tunable = {**GraphSAGE.tunable, "history_length": [5, 100, "log"]}
 
     def __init__(
         self,
