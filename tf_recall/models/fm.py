@@ -4,16 +4,16 @@ import keras
 
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
-from tf_recall.losses import BPR
+from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
-from tf_recall.negatives import Popularity
+from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.base import Retriever
 from tf_recall.towers.base import size_of
 from tf_recall.towers.fm import FMItemTower, FMQueryTower
 
-NUM_FACTORS = 64  # length of the vectors, where nothing tells it
+NUM_FACTORS = 128  # length of the vectors, where nothing tells it
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -29,17 +29,17 @@ class FM(Retriever):
 
     Positives: a user and each item interacted with (P1); with `alpha` popular items are kept less
         often (P5).
-    Negatives: items by popularity to the power 0.75 (N2).
+    Negatives: the other rows' items and items drawn uniformly, mixed (N5).
     Towers: `FMQueryTower` and `FMItemTower`, over any features.
-    Loss: BPR (L6); `SampledSoftmax` works as well.
+    Loss: softmax over the drawn negatives (L4) with log q.
 
     Args:
         query_tower: an `FMQueryTower("user", ...)`; by default one of ids.
         item_tower: an `FMItemTower("item", ...)` of the same size; by default one of ids.
         num_factors: length of the vectors `v`, where no tower tells it.
         positives: `UserItem()` by default.
-        negatives: `Popularity(num=256)` by default.
-        loss: a loss that compares items: `BPR()` by default, `SampledSoftmax()`.
+        negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
+        loss: a loss that compares items: `SampledSoftmax()` by default, `BPR()`.
 
     Example:
         >>> users = FMQueryTower("user", [Id()], 32)
@@ -49,7 +49,8 @@ class FM(Retriever):
     Paper: Rendle 2010, "Factorization Machines", section III.
     Paper: Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback",
         section 4.
-    Departs from the paper: the terms of the user alone are left out, since they cancel in the loss.
+    Departs from the papers: the terms of the user alone cancel in the loss, and are left out;
+        the loss is a softmax, by which it finds more than by BPR.
     """
 
     towers = {"query_tower": ("fm_query", "user"), "item_tower": ("fm_item", "item")}
@@ -58,7 +59,7 @@ class FM(Retriever):
         "loss": {"choices": ["bpr", "sampled_softmax"]},
         "negatives": {
             "choices": [
-                {"name": "uniform", "num": 256},
+                "in_batch",
                 {"name": "popularity", "num": 256},
                 {"name": "mixture", "samplers": ["in_batch", {"name": "uniform", "num": 1024}]},
             ]
@@ -81,10 +82,10 @@ class FM(Retriever):
         item_tower = item_tower or FMItemTower("item", [Id()], num_factors)
         super().__init__(
             positives or UserItem(),
-            negatives or Popularity(num=256),
+            negatives or Mixture([InBatch(), Uniform(1024)]),
             query_tower,
             item_tower,
-            loss or BPR(),
+            loss or SampledSoftmax(),
             **kwargs,
         )
         self.num_factors = num_factors
