@@ -14,7 +14,7 @@ from tf_recall.retrievers.skip_gram import SkipGram
 from tf_recall.towers.base import size_of
 from tf_recall.towers.side_info import MeanTower, WeightedTower
 
-DIM = 64  # length of the vectors, where nothing tells it
+DIM = 128  # length of the vectors, where nothing tells it
 
 
 @keras.saving.register_keras_serializable("tf_recall")

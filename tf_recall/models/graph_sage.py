@@ -37,7 +37,8 @@ class GraphSAGE(GraphRetriever):
         item_tower: a `FeatureTower("item", ...)`, the inputs of the item nodes; by default ids.
         dim: length of the vectors, of every layer.
         fan_outs: how many neighbors of a node training draws, first of the nodes of the batch:
-            `[10, 5]` are two layers.
+            `[10, 5]` are two layers; `[10]` by default, which finds more for less where vectors of
+            ids learn.
         aggregator: aggregates the messages of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
@@ -60,7 +61,7 @@ class GraphSAGE(GraphRetriever):
     """
 
     tunable = {
-        "dim": [16, 128, "log"],
+        "dim": [16, 256, "log"],
         "fan_outs": {"choices": [[10], [10, 5], [20, 10]]},
         "aggregator": {
             "choices": [
@@ -81,8 +82,8 @@ class GraphSAGE(GraphRetriever):
         self,
         query_tower: FeatureTower | None = None,
         item_tower: FeatureTower | None = None,
-        dim: WholeFrom1 = 64,
-        fan_outs: Sequence[WholeFrom1] = (10, 5),
+        dim: WholeFrom1 = 128,
+        fan_outs: Sequence[WholeFrom1] = (10,),
         aggregator: Aggregator | None = None,
         positives: Positives | None = None,
         negatives: Sampler | None = None,

@@ -26,8 +26,8 @@ class Item2Vec(SkipGram):
 
     Args:
         dim: length of the vectors.
-        positives: `ShrinkingWindows()` over each user's sequence by default; `Windows` for fixed
-            ones.
+        positives: `ShrinkingWindows(window=10)` over each user's sequence by default; `Windows` for
+            fixed ones.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
         history_length: how many of a user's latest items make their vector.
@@ -58,7 +58,7 @@ class Item2Vec(SkipGram):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
@@ -66,7 +66,7 @@ class Item2Vec(SkipGram):
         **kwargs,
     ) -> None:
         super().__init__(
-            positives or ShrinkingWindows(),
+            positives or ShrinkingWindows(window=10),
             negatives or Popularity(num=64),
             FeatureTower("item", [Id(dim, unknown_rate=0)]),
             loss or NEG(),

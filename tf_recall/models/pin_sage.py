@@ -74,7 +74,7 @@ class PinSage(GraphRetriever):
     def __init__(
         self,
         item_tower: FeatureTower | None = None,
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         units: WholeFrom1 = 128,
         num_layers: WholeFrom1 = 2,
         num_neighbors: WholeFrom1 = 10,

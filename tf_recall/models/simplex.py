@@ -60,7 +60,7 @@ class SimpleX(Retriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         share: Share = 0.5,
         length: WholeFrom1 = LENGTH,
         dropout: Share = 0.0,

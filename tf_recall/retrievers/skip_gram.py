@@ -130,7 +130,7 @@ class SkipGram(Retriever):
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         # A pair's gradient is of the order of 1 / T, and a rare item has few pairs: accumulators
         # that start above its square would keep rare items from moving.
-        return SparseAdagrad(0.1, initial_accumulator_value=1e-10, epsilon=1e-10)
+        return SparseAdagrad(0.3, initial_accumulator_value=1e-10, epsilon=1e-10)
 
     def _centers(self, rows, training):
         return self.item_tower.unscaled({self.item_tower.entity: rows}, training=training)
