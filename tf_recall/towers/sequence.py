@@ -1,6 +1,5 @@
 """Towers that read a user's history in its order: the base of attention and recurrence."""
 
-import keras
 import tensorflow as tf
 
 from tf_recall.data.histories import LENGTH
