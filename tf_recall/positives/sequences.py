@@ -10,9 +10,11 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.packing import packed
+from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom0, WholeFrom1
 from tf_recall.data.stepwise import stepwise
 from tf_recall.features.needs import Needs
-from tf_recall.positives.user_item import UserItem, select
+from tf_recall.positives.next_item import NextItem
+from tf_recall.positives.user_item import select
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -21,7 +23,7 @@ ROWS = 4  # a batch has a multiple of so many rows: XLA compiles each number of 
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Sequences(UserItem):
+class Sequences(NextItem):
     """A user's whole history, of which every place predicts what comes next (METHODS.md P7).
 
     target j of a user is predicted at the place of the last event before it in time
@@ -39,10 +41,11 @@ class Sequences(UserItem):
     targets lie in both.
 
     Args:
-        alpha, where: as `UserItem`: which events are targets. All are part of histories.
+        alpha, where, per_user, min_history: as `NextItem`: which events are targets. All are part
+            of histories.
 
     Raises:
-        ValueError: as `UserItem`.
+        ValueError: as `NextItem`.
 
     Example:
         >>> model = SASRec(dim=16, positives=Sequences()).adapt(split.train, catalog)
@@ -52,6 +55,15 @@ class Sequences(UserItem):
 
     Paper: Kang and McAuley 2018, "Self-Attentive Sequential Recommendation", section III.
     """
+
+    def __init__(
+        self,
+        alpha: NumberAbove0 | None = None,
+        where: Column | None = None,
+        per_user: WholeFrom1 | None = None,
+        min_history: WholeFrom0 = 0,
+    ) -> None:
+        super().__init__(alpha, where, per_user, min_history)
 
     @classmethod
     def unfit(cls, needs: Needs, item: str, windows: bool, graph: bool) -> str | None:
