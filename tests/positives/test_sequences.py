@@ -95,9 +95,7 @@ def test_batches_are_functions_of_the_seed_and_the_step():
     for step in (steps + 1, 0, 1):
         tf.nest.map_structure(np.testing.assert_array_equal, again.at(step), one.at(step))
     assert (np.concatenate(items[:steps]) != np.concatenate(items[steps:])).any()
-    assert (
-        np.concatenate(items[:2]) != [*other.at(0)["item"]["item"], *other.at(1)["item"]["item"]]
-    ).any()
+    assert any((items[step] != other.at(step)["item"]["item"]).any() for step in (0, 1))
     for at, batch in zip((2, 3), one.dataset(2).take(2).as_numpy_iterator(), strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, batch, one.at(at))
 

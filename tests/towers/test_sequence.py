@@ -1,5 +1,7 @@
 """Towers that read histories in order: no place sees a later one, and training is serving."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -146,3 +148,14 @@ def test_dropout_of_places_is_a_function_of_the_seed_the_step_and_the_depth():
 def test_heads_divide_the_vectors():
     with pytest.raises(ValueError, match="heads must divide .* 8, and are 3"):
         AttentionTower(tr.FeatureTower("item", [Id(8)]), heads=3)
+
+
+def test_several_replicas_are_refused_by_name(tower, world, monkeypatch):
+    query = tf.nest.map_structure(tf.constant, packed_of(world, tower))
+    monkeypatch.setattr(
+        tf.distribute, "get_strategy", lambda: SimpleNamespace(num_replicas_in_sync=2)
+    )
+    with pytest.raises(
+        ValueError, match="several replicas cannot split: .* take the positives NextItem"
+    ):
+        tower(query)
