@@ -16,7 +16,8 @@ epochs in which both run in turn; the first epoch, which traces, is not counted.
 loss of the last epoch, ours and theirs. `sampled_ratio` is the same with 128 negatives drawn
 uniformly: theirs are drawn for each place, ours for each step. `rows` is how many rows with
 histories of 50 items a second the batches of `NextItem` give, gathered from the log; the aim is
-500,000. `fill` is the share of places of our rows that hold an event. `--quick`: 1,000 users, one epoch.
+500,000. `fill` is the share of places of our rows that hold an event. `--quick`: 1,000 users, one
+epoch.
 
 RecTools needs an environment of its own:
 

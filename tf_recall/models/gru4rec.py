@@ -7,7 +7,7 @@ from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
-from tf_recall.negatives import InBatch, Mixture, Uniform
+from tf_recall.negatives import Mixture, Popularity, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, Sequences
 from tf_recall.retrievers.base import Retriever
@@ -30,7 +30,8 @@ class GRU4Rec(Retriever):
     is as there.
 
     Positives: every event, predicted from all before it (P7).
-    Negatives: the other rows' items and items drawn uniformly, mixed (N5).
+    Negatives: items drawn by their popularity and uniformly, mixed (N2, N1). The items of a batch
+        are of a few users, who often like several of them: as negatives they would be wrong ones.
     Towers: for queries a `RecurrentTower`; for items one vector each, the same that histories are
         made of, or a tower over features.
     Loss: softmax over the drawn negatives (L4) with temperature and log q.
@@ -77,7 +78,7 @@ class GRU4Rec(Retriever):
         items = item_tower or FeatureTower("item", [Id(dim)])
         super().__init__(
             positives or Sequences(),
-            negatives or Mixture([InBatch(), Uniform(1024)]),
+            negatives or Mixture([Popularity(1024, power=1), Uniform(1024)]),
             RecurrentTower(items, length, dropout, seed, units),
             items,
             loss or SampledSoftmax(),

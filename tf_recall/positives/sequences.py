@@ -38,7 +38,8 @@ class Sequences(NextItem):
     half: a target has at least half the length before it, or all there is.
 
     `batch_size` counts targets, as for every positive; two batches may share a history whose
-    targets lie in both.
+    targets lie in both. The targets of a batch are of few users, so that `InBatch` would draw what
+    the same user liked: `Popularity(power=1)` draws as often from all.
 
     Args:
         alpha, where, per_user, min_history: as `NextItem`: which events are targets. All are part
