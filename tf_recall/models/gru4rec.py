@@ -58,7 +58,7 @@ class GRU4Rec(Retriever):
         "dim": [16, 256, "log"],
         "units": [32, 256, "log"],
         "length": [10, 100, "log"],
-        "dropout": [0.0, 0.6],
+        "dropout": [0.0, 0.7],
     }
 
     def __init__(
@@ -67,7 +67,7 @@ class GRU4Rec(Retriever):
         dim: WholeFrom1 | None = None,
         units: WholeFrom1 = 128,
         length: WholeFrom1 = LENGTH,
-        dropout: Share = 0.2,
+        dropout: Share = 0.5,
         seed: Seed = 0,
         positives: Positives | None = None,
         negatives: Sampler | None = None,

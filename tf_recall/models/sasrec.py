@@ -63,7 +63,7 @@ class SASRec(Retriever):
         "dim": [16, 256, "log"],
         "blocks": [1, 3],
         "length": [10, 100, "log"],
-        "dropout": [0.0, 0.6],
+        "dropout": [0.0, 0.7],
     }
 
     def __init__(
@@ -73,7 +73,7 @@ class SASRec(Retriever):
         blocks: WholeFrom1 = 2,
         heads: WholeFrom1 = 2,
         length: WholeFrom1 = LENGTH,
-        dropout: Share = 0.2,
+        dropout: Share = 0.5,
         seed: Seed = 0,
         positives: Positives | None = None,
         negatives: Sampler | None = None,

@@ -42,7 +42,7 @@ class SequenceTower(Tower):
 
     takes_history = True
 
-    tunable = {"length": [10, 100, "log"], "dropout": [0.0, 0.6]}
+    tunable = {"length": [10, 100, "log"], "dropout": [0.0, 0.7]}
 
     def __init__(
         self,
