@@ -25,7 +25,9 @@ class RestartingCell(keras.layers.Layer):
         self.cell.build((None, shape[-1] - 1))
         self.built = True
 
-    def call(self, inputs, states, training=False):
+    def call(
+        self, inputs: tf.Tensor, states: list[tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         goes_on = 1 - inputs[:, :1]
         return self.cell(inputs[:, 1:], [states[0] * goes_on], training=training)
 
