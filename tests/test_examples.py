@@ -17,6 +17,7 @@ LONG = {
     "fm_movielens",
     "graph_movielens",
     "online_retail_baskets",
+    "sequences_movielens",
     "temperature_and_log_q",
 }
 

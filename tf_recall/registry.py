@@ -46,6 +46,8 @@ REGISTRY = {
         "weighted": "tf_recall.towers.side_info:WeightedTower",
         "history": "tf_recall.towers.history:HistoryTower",
         "blend": "tf_recall.towers.blend:BlendTower",
+        "attention": "tf_recall.towers.attention:AttentionTower",
+        "recurrent": "tf_recall.towers.recurrent:RecurrentTower",
     },
     "pooling": {
         "mean": "tf_recall.features:MeanPooling",
@@ -60,6 +62,7 @@ REGISTRY = {
     "positives": {
         "user_item": "tf_recall.positives:UserItem",
         "next_item": "tf_recall.positives:NextItem",
+        "sequences": "tf_recall.positives:Sequences",
         "windows": "tf_recall.positives:Windows",
         "shrinking_windows": "tf_recall.positives:ShrinkingWindows",
         "walks": "tf_recall.positives:Walks",
@@ -124,6 +127,8 @@ REGISTRY = {
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
         "simplex": "tf_recall.models.simplex:SimpleX",
+        "sasrec": "tf_recall.models.sasrec:SASRec",
+        "gru4rec": "tf_recall.models.gru4rec:GRU4Rec",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

@@ -80,7 +80,7 @@ class Batches:
                 f"run is {run}; it must lie between 1 and the number of rows, {self.num_rows}."
             )
         if keep is not None:
-            keep = _checked(keep, self.num_rows, run)
+            keep = checked_keep(keep, self.num_rows, run)
         self.seed = seed
         self._order = _Order(self.num_rows, seed, run, keep)
         self.batch_size = at_most(batch_size, self._order.num_rows)
@@ -152,16 +152,15 @@ class _Order:
     `all_rows % run` rows that are left out are others. For runs of one row the first shuffle is
     enough, and there are no pools.
 
-    Where rows have a probability `keep`, an epoch has those shuffled rows at which the running sum
-    of the probabilities, from a random start below 1 on, passes a whole number: each with its
-    probability, and the same number in every epoch.
+    Where rows have a probability `keep`, an epoch has those of the shuffled rows that `thinned`
+    leaves.
     """
 
     def __init__(self, all_rows: int, seed: int, run: int, keep=None):
         if keep is None:
             self.num_rows = all_rows - all_rows % run
         else:
-            self.num_rows = int(keep.sum(dtype=np.float64) * (1 + 1e-12))
+            self.num_rows = num_kept(keep)
         self._all_rows = all_rows
         self._seed = seed
         self._run = run
@@ -191,10 +190,7 @@ class _Order:
             random = np.random.default_rng([self._seed, epoch])
             random.shuffle(runs)
             if self._keep is not None:
-                total = np.cumsum(self._keep[runs], dtype=np.float64)
-                total *= self.num_rows / total[-1]  # leaves out what is less than a row
-                passed = np.floor(total + random.uniform(1e-9, 1 - 1e-9))
-                runs = runs[np.diff(passed, prepend=0) > 0]
+                runs = thinned(runs, self._keep, self.num_rows, random)
             self._runs = (epoch, runs)
         return runs
 
@@ -226,7 +222,37 @@ def at_most(batch_size: int, num_rows: int, unit: str = "rows") -> int:
     return min(int(batch_size), num_rows)
 
 
-def _checked(keep, num_rows, run):
+def num_kept(keep: np.ndarray) -> int:
+    """How many rows of probabilities `keep` an epoch has."""
+    return int(keep.sum(dtype=np.float64) * (1 + 1e-12))
+
+
+def thinned(
+    rows: np.ndarray, keep: np.ndarray, num: int, random: np.random.Generator
+) -> np.ndarray:
+    """Those rows at which the running sum of their probabilities passes a whole number.
+
+    The sum starts at random below 1: each row stays with its probability, and always `num` do.
+
+    Args:
+        rows: `[n]`, in the order of an epoch.
+        keep: the probability of each row, by number.
+        num: `num_kept(keep)`.
+        random: of the start.
+    """
+    total = np.cumsum(keep[rows], dtype=np.float64)
+    total *= num / total[-1]  # leaves out what is less than a row
+    passed = np.floor(total + random.uniform(1e-9, 1 - 1e-9))
+    return rows[np.diff(passed, prepend=0) > 0]
+
+
+def checked_keep(keep: np.ndarray, num_rows: int, run: int = 1) -> np.ndarray:
+    """The rows' probabilities to be in an epoch, as float32.
+
+    Raises:
+        ValueError: they are no probabilities, not one of each row, leave less than a row, or rows
+            are read in runs.
+    """
     keep = np.asarray(keep, np.float32)
     if keep.shape != (num_rows,) or not ((keep >= 0) & (keep <= 1)).all():
         raise ValueError(

@@ -102,6 +102,11 @@ def static_shapes(static: bool) -> Iterator[None]:
         _STATIC.reset(before)
 
 
+def shapes_are_static() -> bool:
+    """Whether shapes must be known beforehand."""
+    return _STATIC.get()
+
+
 def each_once(embed: Callable, rows: tf.Tensor) -> tf.Tensor:
     """`embed(rows)`, each distinct row computed once: popular items repeat, their copies cost.
 

@@ -6,8 +6,10 @@ from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
+from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.pin_sage import PinSage
+from tf_recall.models.sasrec import SASRec
 from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.models.youtube_dnn import YouTubeDNN
@@ -18,9 +20,11 @@ __all__ = [
     "AirbnbI2I",
     "AirbnbU2I",
     "GraphSAGE",
+    "GRU4Rec",
     "GraphSAGEI2I",
     "Item2Vec",
     "PinSage",
+    "SASRec",
     "SimpleX",
     "TwoTower",
     "YouTubeDNN",

@@ -3,6 +3,7 @@
 from tf_recall.positives.base import Positives
 from tf_recall.positives.next_item import NextItem
 from tf_recall.positives.pairs import ItemPairs, WalkPairs
+from tf_recall.positives.sequences import Sequences
 from tf_recall.positives.user_item import UserItem, user_item
 from tf_recall.positives.walks import Walks
 from tf_recall.positives.windows import ShrinkingWindows, Windows
@@ -11,6 +12,7 @@ __all__ = [
     "ItemPairs",
     "NextItem",
     "Positives",
+    "Sequences",
     "ShrinkingWindows",
     "UserItem",
     "WalkPairs",

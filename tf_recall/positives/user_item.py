@@ -60,18 +60,7 @@ class UserItem(Positives):
     def batches(
         self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
     ) -> Batches | StepBatches:
-        lines, keep = self._chosen(train, catalog)
-        chosen = train if lines is None else train.select(lines)
-        columns = _columns(chosen, catalog, needs)
-        if needs.history:
-            histories, past = pasts(train, catalog)
-            columns["past"] = past if lines is None else _select(past, lines)
-        known = columns["item"]["item"] > 0
-        _check_known(columns, known)
-        if not known.all():
-            columns = _select(columns, known)
-            keep = None if keep is None else keep[known]
-        check_learnable(columns)
+        columns, keep, histories = self._learnable(train, catalog, needs)
         if not needs.history:
             return Batches(columns, batch_size, seed, keep=keep)
 
@@ -82,6 +71,25 @@ class UserItem(Positives):
             return {**batch, "query": {**batch["query"], "history": history}}
 
         return StepBatches(columns, finish, batch_size, seed, keep)
+
+    def _learnable(self, train, catalog, needs):
+        """The columns of the positives, with which probability each counts, None for 1, and the
+        histories in which each one's `past` lies.
+        """
+        lines, keep = self._chosen(train, catalog)
+        chosen = train if lines is None else train.select(lines)
+        columns = _columns(chosen, catalog, needs)
+        histories = None
+        if needs.history:
+            histories, past = pasts(train, catalog)
+            columns["past"] = past if lines is None else select(past, lines)
+        known = columns["item"]["item"] > 0
+        _check_known(columns, known)
+        if not known.all():
+            columns = select(columns, known)
+            keep = None if keep is None else keep[known]
+        check_learnable(columns)
+        return columns, keep, histories
 
     def _chosen(self, train, catalog):
         """The lines that count, None for all, and with which probability, None for 1."""
@@ -126,7 +134,7 @@ def user_item(interactions: Interactions, catalog: Catalog, needs: Needs) -> dic
         >>> columns = user_item(split.train, catalog, model.needs())
     """
     columns = _columns(interactions, catalog, needs)
-    return _select(columns, columns["item"]["item"] > 0)
+    return select(columns, columns["item"]["item"] > 0)
 
 
 def check_learnable(columns: dict) -> None:
@@ -215,9 +223,10 @@ def _expected(rows, keep, size):
     return np.ceil(np.round(np.bincount(rows, keep, minlength=size), 3)).astype(np.int64)
 
 
-def _select(columns, rows):
+def select(columns: dict, rows: np.ndarray) -> dict:
+    """Rows of columns `[n, ...]`, nested by name."""
     return {
-        key: _select(value, rows) if isinstance(value, dict) else value[rows]
+        key: select(value, rows) if isinstance(value, dict) else value[rows]
         for key, value in columns.items()
     }
 
