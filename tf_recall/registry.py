@@ -46,10 +46,13 @@ REGISTRY = {
         "weighted": "tf_recall.towers.side_info:WeightedTower",
         "history": "tf_recall.towers.history:HistoryTower",
         "blend": "tf_recall.towers.blend:BlendTower",
+        "interests": "tf_recall.towers.interests:InterestTower",
     },
     "pooling": {
         "mean": "tf_recall.features:MeanPooling",
         "last": "tf_recall.features:LastPooling",
+        "interest_attention": "tf_recall.features:InterestAttention",
+        "capsule_routing": "tf_recall.features:CapsuleRouting",
     },
     "sessions": {
         "by_gap": "tf_recall.data.sessions:ByGap",
@@ -124,6 +127,8 @@ REGISTRY = {
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
         "simplex": "tf_recall.models.simplex:SimpleX",
+        "comirec": "tf_recall.models.comirec:ComiRec",
+        "mind": "tf_recall.models.mind:MIND",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

@@ -2,11 +2,13 @@
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I
+from tf_recall.models.comirec import ComiRec
 from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.mind import MIND
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
@@ -15,8 +17,10 @@ from tf_recall.models.youtube_dnn import YouTubeDNN
 __all__ = [
     "EGES",
     "FM",
+    "MIND",
     "AirbnbI2I",
     "AirbnbU2I",
+    "ComiRec",
     "GraphSAGE",
     "GraphSAGEI2I",
     "Item2Vec",

@@ -24,7 +24,7 @@ from tf_recall.retrievers.learnable import check_batches, check_catalog
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
 from tf_recall.retrievers.parts import deserialized, serialized
-from tf_recall.retrievers.vectors import Encoded
+from tf_recall.retrievers.vectors import Encoded, nearest
 from tf_recall.towers.base import Tower
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Retriever(FittedModel):
         """Encodes the batch's queries and positives."""
         rows = batch["item"][self.item_tower.entity]
         self.check_replicas(rows)
-        query = self.query_tower(batch["query"], training=training)  # [B, D]
+        query = self.query_tower(batch["query"], training=training)  # [B, D], or [B, K, D]
         embed = functools.partial(self._embed, training=training)
         return self._pairs(query, rows, embed, batch.get("weight"), self.step.value)
 
@@ -280,8 +280,11 @@ class Retriever(FittedModel):
         )
 
     def _pairs(self, query, rows, embed, weight, step):
-        """Encodes rows of one query `[B, D]` and one positive `[B]`; `embed` encodes item rows."""
+        """Encodes rows of one query `[B, D]`, or one of several `[B, K, D]`, and one positive `[B]`;
+        `embed` encodes item rows.
+        """
         item = embed(rows)  # [B, D]
+        query = nearest(query, item)
 
         def loss(candidates, log_q):
             merge = not self.needs_static_shapes

@@ -26,6 +26,7 @@ class Tower(keras.layers.Layer):
 
     Attributes:
         normalize: whether the vectors are of length 1.
+        interests: how many vectors a row has; where above 1 a call gives `[B, interests, dim]`.
         takes_history: whether a request may bring the items that a user interacted with.
         history_length: how many of them it looks at, the latest; None: all.
         tables: the stored codes `[V, ...]` by feature.
@@ -33,6 +34,7 @@ class Tower(keras.layers.Layer):
     """
 
     normalize = False
+    interests = 1
     takes_history = False
     history_length: int | None = None
     num_rows: int
