@@ -8,6 +8,7 @@ from tf_recall.features.pooling import Pooling
 
 ABSENT = -1e9  # exp of it is 0, and its differences are no NaN
 INTERESTS = 4
+GAIN = 6.0
 
 
 class InterestPooling(Pooling):
@@ -90,7 +91,7 @@ class InterestAttention(InterestPooling):
 
     Args:
         interests, adaptive: as `InterestPooling`.
-        units: rows of W1; None: four times the vectors' length.
+        units: rows of W1; None: as many as a vector has numbers.
 
     Call: as `InterestPooling`.
 
@@ -114,7 +115,7 @@ class InterestAttention(InterestPooling):
 
     def build(self, vectors_shape: tuple, valid_shape: tuple | None = None) -> None:
         _, length, size = vectors_shape
-        units = self.units or 4 * size
+        units = self.units or size
         # vectors of length 1: numbers of spread 1 reach tanh, or all interests start as the mean
         wide = keras.initializers.RandomNormal(stddev=1.0)
         self.hidden = self.add_weight(name="hidden", shape=(size, units), initializer=wide)
@@ -183,7 +184,9 @@ class CapsuleRouting(InterestPooling):
 
     def build(self, vectors_shape: tuple, valid_shape: tuple | None = None) -> None:
         _, length, size = vectors_shape
-        self.bilinear = self.add_weight(name="bilinear", shape=(size, size), initializer="identity")
+        # of vectors of length 1: with a smaller gain they agree too little to move from the draws
+        start = keras.initializers.Identity(gain=GAIN)
+        self.bilinear = self.add_weight(name="bilinear", shape=(size, size), initializer=start)
         self.first = self.add_weight(
             name="first",
             shape=(self.interests, length),

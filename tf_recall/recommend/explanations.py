@@ -7,6 +7,9 @@ import numpy as np
 from tf_recall.data.catalog import Catalog
 
 
+EQUAL = 1e-6  # scores closer than this: copies of one interest, differently rounded
+
+
 def largest_shares(
     kind: str, weights: np.ndarray, names: Callable[[np.ndarray], list], num: int
 ) -> list[dict]:
@@ -88,7 +91,8 @@ def nearest_interest(
         As `largest_shares`, each with `"interest"`, the number of the vector among those that
         `embed_query` gives, from 0; empty where there is no history.
     """
-    interest = int(np.argmax(embedding @ vector))
+    score = embedding @ vector
+    interest = int(np.argmax(score > score.max() - EQUAL))  # of equal ones the first
     ids, position = np.unique(item_id, return_inverse=True)
     weights = np.bincount(position, weight[interest], len(ids))
     weights[ids == item] = 0

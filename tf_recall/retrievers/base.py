@@ -49,7 +49,8 @@ class Retriever(FittedModel):
     Args:
         positives: which pairs are positive, such as `UserItem()`.
         negatives: the sampler: it draws negatives, and computes any item's sampling probability.
-        query_tower: a tower `{entity: rows [B], ...} -> [B, D]`.
+        query_tower: a tower `{entity: rows [B], ...} -> [B, D]`, or of several interests
+            `[B, K, D]`, of which the one nearest to its positive learns.
         item_tower: a tower `{entity: rows [M]} -> [M, D]`.
         loss: the loss of the scores.
 
@@ -57,9 +58,10 @@ class Retriever(FittedModel):
         `"negatives": [B, H]` -> the loss, a scalar.
 
     Raises:
-        ValueError: the towers end in different sizes, or the model cannot learn from the positives
-            or by the loss; or, at the first step on several replicas, the batch does not split into
-            equal parts, or it is compiled with XLA, which cannot compile their exchange.
+        ValueError: the towers end in different sizes, an item has several vectors, or the model
+            cannot learn from the positives or by the loss; or, at the first step on several
+            replicas, the batch does not split into equal parts, or it is compiled with XLA, which
+            cannot compile their exchange.
     """
 
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
@@ -80,6 +82,11 @@ class Retriever(FittedModel):
         if query_tower.dim != item_tower.dim:
             raise ValueError(
                 f"the towers must end in one size, not {query_tower.dim} and {item_tower.dim}"
+            )
+        if item_tower.interests > 1:
+            raise ValueError(
+                f"an item has one vector, and this item tower gives {item_tower.interests}: give a "
+                "tower of several interests as query_tower"
             )
         self.positives = positives
         self.negatives = negatives
@@ -230,7 +237,7 @@ class Retriever(FittedModel):
         )
 
     def embed_query(self, inputs: dict) -> tf.Tensor:
-        """Query vectors `[B, D]` for serving: no temperature, no log q."""
+        """Query vectors for serving, `[B, D]`, or `[B, K, D]`: no temperature, no log q."""
         self._check_adapted()
         return self.query_tower(inputs, training=False)
 
@@ -280,7 +287,7 @@ class Retriever(FittedModel):
         )
 
     def _pairs(self, query, rows, embed, weight, step):
-        """Encodes rows of one query `[B, D]`, or one of several `[B, K, D]`, and one positive `[B]`;
+        """Encodes rows of a query `[B, D]`, or several `[B, K, D]`, and one positive `[B]`;
         `embed` encodes item rows.
         """
         item = embed(rows)  # [B, D]

@@ -22,7 +22,8 @@ class Tower(keras.layers.Layer):
         entity: whose rows it encodes, "user" or "item", and the key under which they arrive.
 
     Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}`, optionally
-        `"history": item rows [B, L]` -> `[B, dim]` float32.
+        `"history": item rows [B, L]` -> `[B, dim]` float32, of several interests
+        `[B, interests, dim]`.
 
     Attributes:
         normalize: whether the vectors are of length 1.
