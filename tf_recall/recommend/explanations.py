@@ -6,7 +6,6 @@ import numpy as np
 
 from tf_recall.data.catalog import Catalog
 
-
 EQUAL = 1e-6  # scores closer than this: copies of one interest, differently rounded
 
 
