@@ -74,6 +74,9 @@ class InterestPooling(Pooling):
         least = [0, *(2 ** (k + 1) for k in range(1, self.interests))]
         return number >= (least if self.adaptive else [0] * self.interests)
 
+    def get_build_config(self) -> None:
+        """Nothing: its `History` builds it, of a saved model too."""
+
     def get_config(self) -> dict:
         own = {"interests": self.interests, "adaptive": self.adaptive}
         return {**super().get_config(), **own}
@@ -209,7 +212,7 @@ class CapsuleRouting(InterestPooling):
                 logits += tf.einsum("bkd,bld->bkl", capsules, fixed)
         return weights
 
-    def call(self, vectors, valid):
+    def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         pooled = super().call(vectors, valid)
         capsules = tf.reshape(pooled, [-1, self.interests, vectors.shape[2]])
         return tf.reshape(squash(capsules), tf.shape(pooled))
