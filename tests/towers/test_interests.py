@@ -103,6 +103,12 @@ def test_errors():
         tr.TwoTower(tower, FeatureTower("item", [Id(5)]))
 
 
+def test_one_interest_is_one_vector():
+    tower = InterestTower("user", [History(3, pooling=InterestAttention(1))])
+    tower.adapt(LOG, CATALOG)
+    assert tower.interests == 1 and tower({"user": tf.range(3)}).shape == [3, 3]
+
+
 def test_any_other_tower_takes_the_interests_as_one_long_vector():
     tower = FeatureTower("user", [History(3, pooling=InterestAttention(2))], units=[4])
     tower.adapt(LOG, CATALOG)

@@ -67,7 +67,7 @@ class ComiRec(InterestRetriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 128,
+        dim: WholeFrom1 = 64,
         interests: WholeFrom1 = INTERESTS,
         adaptive: bool = False,
         units: Sequence[WholeFrom1] = (),

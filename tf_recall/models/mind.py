@@ -69,7 +69,7 @@ class MIND(InterestRetriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 128,
+        dim: WholeFrom1 = 64,
         interests: WholeFrom1 = INTERESTS,
         adaptive: bool = False,
         iterations: WholeFrom1 = 3,

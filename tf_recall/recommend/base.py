@@ -211,7 +211,8 @@ class Recommender:
 
         Returns:
             `[{"kind": "item", "id": "tea", "share": 0.7}, ...]`, falling: the kind of reason, what
-            it is, and its share of the whole score. Of a merge `[{"channel": name, "rank": 2,
+            it is, and its share of the whole score. Where a user has several vectors each has the
+            `"interest"` that answered beside it, and the shares are the items' in it. Of a merge `[{"channel": name, "rank": 2,
             "reasons": [...]}, ...]`. Empty where nothing speaks for the item.
 
         Raises:

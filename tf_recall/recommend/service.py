@@ -27,6 +27,10 @@ class Service(EmbeddingRecommender):
         similar:    query = as_query(item_tower(inputs_from_raw(row(item_id), features)))
         score[item] = query . item_vector[item],  over the items let through;  the k largest
 
+    Where the query tower gives several vectors, one for each interest, each of them is searched
+    for, and the answers are merged by their highest score:
+    score[item] = max over k of query[k] . item_vector[item].
+
     Filtered out: the request's `exclude` and, with `exclude_seen`, the user's past items and the
     history given; of similar items the item itself. Items of an `allow` list are scored exactly.
     `recommend`, `recommend_rows` (which evaluation asks) and the export run one and the same
@@ -34,8 +38,8 @@ class Service(EmbeddingRecommender):
     filters with it as well. The item vectors are computed once, when the service is built.
 
     Args:
-        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`. Where
-            it `takes_history`, a request may bring the items that a user interacted with, and the
+        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`, or
+            `[B, interests, dim]` and `shares(inputs)` beside it. Where it `takes_history`, a request may bring the items that a user interacted with, and the
             tower finds their rows beside its other inputs as `inputs["history"]`: `[B, L]` int32, L
             0 or more, 0 where there is none or an unknown one. Of a row without any it uses what it
             has stored of the user.

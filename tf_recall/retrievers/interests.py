@@ -88,8 +88,8 @@ class InterestRetriever(Retriever):
         return super().adapt(train, catalog)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
-        # Hidden layers die at the rate that an Adagrad of rows needs for tables.
-        return LazyAdam(0.003) if self.units else super().default_optimizer()
+        # at the rate that an Adagrad of rows needs for tables, attention fits single users
+        return LazyAdam(0.003)
 
     def parts(self) -> dict:
         parts = super().parts()

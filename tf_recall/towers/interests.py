@@ -26,7 +26,7 @@ class InterestTower(FeatureTower):
         features: a `History` with an `InterestPooling`, and further features, the profile.
         units, normalize, dropout, seed: as `FeatureTower`.
 
-    Call: as `Tower` -> `[B, interests, dim]` float32.
+    Call: as `Tower` -> `[B, interests, dim]` float32; of one interest `[B, dim]`.
 
     Raises:
         ValueError: as `FeatureTower`, or the first feature is no such history.
@@ -74,7 +74,7 @@ class InterestTower(FeatureTower):
         of_each += [tf.repeat(vector, count, axis=0) for vector in profile]
         rows = inputs[self.entity][:, None] * count + tf.range(count)  # no two draw the same
         vectors = self.through(tf.concat(of_each, axis=1), tf.reshape(rows, [-1]), training)
-        return tf.reshape(vectors, [-1, count, self.dim])  # [B, K, dim]
+        return tf.reshape(vectors, [-1, count, self.dim]) if count > 1 else vectors  # [B, K, dim]
 
     def shares(self, inputs: dict) -> tuple[tf.Tensor, tf.Tensor]:
         """Which items make each interest: item rows `[B, L]`, and weights `[B, K, L]`.
