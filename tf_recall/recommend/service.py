@@ -39,10 +39,11 @@ class Service(EmbeddingRecommender):
 
     Args:
         query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`, or
-            `[B, interests, dim]` and `shares(inputs)` beside it. Where it `takes_history`, a request may bring the items that a user interacted with, and the
-            tower finds their rows beside its other inputs as `inputs["history"]`: `[B, L]` int32, L
-            0 or more, 0 where there is none or an unknown one. Of a row without any it uses what it
-            has stored of the user.
+            `[B, interests, dim]` and `shares(inputs)` beside it. Where it `takes_history`, a
+            request may bring the items that a user interacted with, and the tower finds their rows
+            beside its other inputs as `inputs["history"]`: `[B, L]` int32, L 0 or more, 0 where
+            there is none or an unknown one. Of a row without any it uses what it has stored of the
+            user.
         item_tower: the same without history, for items. Where an item's vector does not serve as a
             query as it is, `as_query` makes one of it: `[B, dim] -> [B, dim]`.
         index: built over the vectors of item rows 1, 2, ...; its position p is row p + 1.
