@@ -129,8 +129,7 @@ class InterestAttention(InterestPooling):
         self.built = True
 
     def routed(self, vectors, valid, active):
-        length = tf.shape(vectors)[1]
-        placed = vectors + tf.cast(self.positions, tf.float32)[-length:]
+        placed = vectors + tf.cast(self.positions, tf.float32)[-_length(vectors) :]
         hidden = tf.tanh(tf.einsum("bld,du->blu", placed, tf.cast(self.hidden, tf.float32)))
         logits = tf.einsum("blu,uk->bkl", hidden, tf.cast(self.heads, tf.float32))
         weights = tf.nn.softmax(tf.where(valid[:, None], logits, ABSENT), axis=2)
@@ -203,7 +202,7 @@ class CapsuleRouting(InterestPooling):
 
     def routed(self, vectors, valid, active):
         fixed = tf.stop_gradient(vectors)
-        logits = tf.cast(self.first, tf.float32)[None, :, -tf.shape(vectors)[1] :]  # [1, K, L]
+        logits = tf.cast(self.first, tf.float32)[None, :, -_length(vectors) :]  # [1, K, L]
         for at in range(self.iterations):
             weights = tf.nn.softmax(tf.where(active[:, :, None], logits, ABSENT), axis=1)
             weights = tf.where(valid[:, None], weights, 0.0)  # [B, K, L]
@@ -225,3 +224,8 @@ def squash(vectors: tf.Tensor) -> tf.Tensor:
     """Vectors `[..., D]` of the same direction, shorter than 1: |z|^2 / (1 + |z|^2) z / |z|."""
     square = tf.reduce_sum(vectors**2, axis=-1, keepdims=True)
     return vectors * tf.sqrt(square + 1e-12) / (1 + square)
+
+
+def _length(vectors):
+    """L of vectors `[B, L, D]`: an int where tracing knows it."""
+    return vectors.shape[1] or tf.shape(vectors)[1]
