@@ -131,9 +131,10 @@ class InterestAttention(InterestPooling):
     def routed(self, vectors, valid, active):
         placed = vectors + tf.cast(self.positions, tf.float32)[-_length(vectors) :]
         hidden = tf.tanh(tf.einsum("bld,du->blu", placed, tf.cast(self.hidden, tf.float32)))
-        logits = tf.einsum("blu,uk->bkl", hidden, tf.cast(self.heads, tf.float32))
-        weights = tf.nn.softmax(tf.where(valid[:, None], logits, ABSENT), axis=2)
-        return tf.where(valid[:, None], weights, 0.0)  # [B, K, L]
+        logits = tf.einsum("blu,uk->blk", hidden, tf.cast(self.heads, tf.float32))
+        valid = valid[:, :, None]
+        weights = tf.nn.softmax(tf.where(valid, logits, ABSENT), axis=1)
+        return tf.transpose(tf.where(valid, weights, 0.0), [0, 2, 1])  # [B, K, L]
 
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}
