@@ -1,4 +1,4 @@
-"""Six channels on MovieLens, five of them without training, merged into one list, with reasons.
+"""Seven channels on MovieLens, five of them without training, merged into one list, with reasons.
 
 python examples/channels_movielens.py --manual-dir FOLDER   # latest-small, from its zip
 python examples/channels_movielens.py --smoke               # a planted world: no files, seconds
@@ -34,7 +34,8 @@ log = small or movielens("latest-small", manual_dir=options.manual_dir)
 split = tr.leave_last_out(log, validation=True)
 catalog = tr.Catalog.fit(split.train)
 
-# 2. The channels: those that count are fitted in a second, the trained model is a service.
+# 2. The channels: those that count are fitted in a second, a trained model is a service. One model
+# knows a user by one vector, the other by four, one for each interest.
 counted = {
     "popular": Popularity(),
     "genres": tr.InvertedIndex([{"column": "genres", "separator": "|"}]),
@@ -44,18 +45,23 @@ counted = {
 }
 channels = {name: channel.fit(split.train, catalog) for name, channel in counted.items()}
 item = tr.FeatureTower("item", [Id(64), MultiValued("genres", 16)], units=[64])
-model = tr.TwoTower(tr.FeatureTower("user", [Id(64)]), item, loss=tr.SampledSoftmax(0.1))
-model.adapt(split.train, catalog).compile()
-batches = model.batches(split.train, catalog, batch_size=2048)
+users = tr.FeatureTower("user", [Id(64)])
+models = {
+    "two_tower": tr.TwoTower(users, item, loss=tr.SampledSoftmax(0.1)),
+    "interests": tr.ComiRec(interests=4, length=20),
+}
 epochs = 1 if options.smoke else 10
-model.fit(
-    batches.dataset(),
-    steps_per_epoch=batches.steps_per_epoch,
-    epochs=epochs,
-    shuffle=False,
-    verbose=2,
-)
-channels["two_tower"] = tr.Service.build(model, catalog, k_max=250)
+for name, model in models.items():
+    model.adapt(split.train, catalog).compile()
+    batches = model.batches(split.train, catalog, batch_size=2048)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=epochs,
+        shuffle=False,
+        verbose=2,
+    )
+    channels[name] = tr.Service.build(model, catalog, k_max=250)
 
 # 3. One list. A channel counts by what it adds to the others among the films held out for this.
 multi = tr.MultiChannel(channels, catalog, tr.MarginalRank(), depth=200)
@@ -75,7 +81,7 @@ path = tr.save(
     multi,
     options.out,
     metrics=report.to_dict(),
-    model={"two_tower": model},
+    model=models,
     extra=lambda folder: report.plot(folder / "channels.png"),  # written along with it
 )
 
@@ -86,4 +92,7 @@ for film in served.recommend([user], k=5, exclude_seen=True)[0][0]:
     print(f"\n{titles[film]}")
     for each in served.explain(user, film, num=2, exclude_seen=True):
         reasons = [titles.get(reason["id"], reason["id"] or "by all") for reason in each["reasons"]]
-        print(f"  {each['channel']}, rank {each['rank']}: {reasons}")
+        which = {
+            f"interest {reason['interest']}" for reason in each["reasons"] if "interest" in reason
+        }
+        print(f"  {each['channel']}, rank {each['rank']}: {reasons}", *which)

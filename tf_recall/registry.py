@@ -48,10 +48,13 @@ REGISTRY = {
         "blend": "tf_recall.towers.blend:BlendTower",
         "attention": "tf_recall.towers.attention:AttentionTower",
         "recurrent": "tf_recall.towers.recurrent:RecurrentTower",
+        "interests": "tf_recall.towers.interests:InterestTower",
     },
     "pooling": {
         "mean": "tf_recall.features:MeanPooling",
         "last": "tf_recall.features:LastPooling",
+        "interest_attention": "tf_recall.features:InterestAttention",
+        "capsule_routing": "tf_recall.features:CapsuleRouting",
     },
     "sessions": {
         "by_gap": "tf_recall.data.sessions:ByGap",
@@ -129,6 +132,8 @@ REGISTRY = {
         "simplex": "tf_recall.models.simplex:SimpleX",
         "sasrec": "tf_recall.models.sasrec:SASRec",
         "gru4rec": "tf_recall.models.gru4rec:GRU4Rec",
+        "comirec": "tf_recall.models.comirec:ComiRec",
+        "mind": "tf_recall.models.mind:MIND",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

@@ -125,6 +125,11 @@ class LoadedService(EmbeddingRecommender):
         return "history" in self._specs("embed_query")
 
     @functools.cached_property
+    def interests(self) -> int:
+        embedding = self._signatures["embed_query"].structured_outputs["embedding"]
+        return embedding.shape[1] if embedding.shape.rank == 3 else 1
+
+    @functools.cached_property
     def id_types(self) -> dict[str, str]:
         endpoints = {"user_id": "embed_query", "item_id": "embed_item"}
         return {key: self._specs(name)[key].dtype.name for key, name in endpoints.items()}
@@ -158,6 +163,9 @@ class LoadedService(EmbeddingRecommender):
 
     def _vectors(self, endpoint, arrays):
         return self._ask(endpoint, arrays)["embedding"].numpy()
+
+    def _interests(self, arrays):
+        return {name: each.numpy() for name, each in self._ask("embed_query", arrays).items()}
 
     def _as_ids(self, items):
         return items

@@ -176,10 +176,15 @@ def _signatures(service):
             "score": tf.ensure_shape(score, shape),
         }
 
+    def query(**inputs):
+        if service.interests > 1:
+            return service.query_interests(inputs)
+        return {"embedding": service.query_vectors(inputs)}
+
     functions = {
         "serving_default": lambda **inputs: raw(*service.answer(inputs, service.k_max)),
         "similar_items": lambda **inputs: raw(*service.similar_items(inputs, service.k_max)),
-        "embed_query": lambda **inputs: {"embedding": service.query_vectors(inputs)},
+        "embed_query": query,
         "embed_item": lambda **inputs: {"embedding": service.item_vectors(inputs)},
     }
     return {

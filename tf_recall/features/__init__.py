@@ -4,17 +4,20 @@ from tf_recall.features.age import ExampleAge
 from tf_recall.features.bags import MultiValued, Text
 from tf_recall.features.crossed import Crossed
 from tf_recall.features.history import History
+from tf_recall.features.interests import CapsuleRouting, InterestAttention
 from tf_recall.features.numbers import Buckets, LogNumeric, Numeric, Pretrained, Timestamp
 from tf_recall.features.pooling import LastPooling, MeanPooling
 from tf_recall.features.words import Categorical, Id
 
 __all__ = [
     "Buckets",
+    "CapsuleRouting",
     "Categorical",
     "Crossed",
     "ExampleAge",
     "History",
     "Id",
+    "InterestAttention",
     "LastPooling",
     "LogNumeric",
     "MeanPooling",

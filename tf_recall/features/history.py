@@ -100,7 +100,7 @@ class History(Feature):
         if self.items is None:
             self.table = RowEmbedding(config["num_items"], self.size, name="table")
             self.table.build()
-        self.pooling.build((None, None, self.size))
+        self.pooling.build((None, self.length, self.size))
         self.empty = self.add_weight(name="empty", shape=(self.dim,), initializer="uniform")
         self.built = True
 
@@ -121,14 +121,16 @@ class History(Feature):
 
     def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
         valid = codes > 0  # [B, L]
-        if self.items is None:
-            vectors = self.table(codes)  # [B, L, D]
-        else:
-            key = self.items.entity
-            vectors = each_once(lambda rows: self.items({key: rows}, training=training), codes)
-        pooled = self.pooling(vectors, valid)  # [B, dim]
+        pooled = self.pooling(self.embedded(codes, training), valid)  # [B, dim]
         empty = tf.cast(self.empty, pooled.dtype)
         return tf.where(tf.reduce_any(valid, axis=1, keepdims=True), pooled, empty)
+
+    def embedded(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The vectors of item rows `[B, L]`, before they are pooled: `[B, L, D]`."""
+        if self.items is None:
+            return self.table(codes)
+        key = self.items.entity
+        return each_once(lambda rows: self.items({key: rows}, training=training), codes)
 
     def known(self, codes, training=False):
         return tf.reduce_any(codes > 0, axis=1)

@@ -2,12 +2,14 @@
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I
+from tf_recall.models.comirec import ComiRec
 from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.mind import MIND
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.sasrec import SASRec
 from tf_recall.models.simplex import SimpleX
@@ -17,8 +19,10 @@ from tf_recall.models.youtube_dnn import YouTubeDNN
 __all__ = [
     "EGES",
     "FM",
+    "MIND",
     "AirbnbI2I",
     "AirbnbU2I",
+    "ComiRec",
     "GraphSAGE",
     "GRU4Rec",
     "GraphSAGEI2I",

@@ -211,8 +211,10 @@ class Recommender:
 
         Returns:
             `[{"kind": "item", "id": "tea", "share": 0.7}, ...]`, falling: the kind of reason, what
-            it is, and its share of the whole score. Of a merge `[{"channel": name, "rank": 2,
-            "reasons": [...]}, ...]`. Empty where nothing speaks for the item.
+            it is, and its share of the whole score. Where a user has several vectors, shares are
+            those of the items in the vector that answered, and `"interest"` is its number. Of a
+            merge `[{"channel": name, "rank": 2, "reasons": [...]}, ...]`. Empty where nothing
+            speaks for the item.
 
         Raises:
             ValueError: an unknown item, a num below 1, a recommender that does not explain.

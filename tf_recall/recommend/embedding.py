@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.ids import raw_ids
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.base import Recommender
-from tf_recall.recommend.explanations import nearest_items
+from tf_recall.recommend.explanations import nearest_interest, nearest_items
 
 
 class EmbeddingRecommender(Recommender):
@@ -15,9 +16,17 @@ class EmbeddingRecommender(Recommender):
 
         score(query, item) = query . item_vector
 
-    It gives the vectors themselves too, and explains an item by the user's items nearest to it. A
-    subclass writes `_vectors(endpoint, arrays)`.
+    Where a user has several vectors, one for each interest, the highest of their products counts.
+
+    It gives the vectors themselves too, and explains an item by the user's items nearest to it, or
+    by the interest that answered and the items that make it. A subclass writes
+    `_vectors(endpoint, arrays)`; and, where a user has several vectors, `_interests(arrays)`.
+
+    Attributes:
+        interests: how many vectors a user has.
     """
+
+    interests = 1
 
     answers_items = True
     explains = True
@@ -41,7 +50,7 @@ class EmbeddingRecommender(Recommender):
             user_id, history, **context: as for `recommend`.
 
         Returns:
-            `[B, dim]` float32.
+            `[B, dim]` float32; of several interests `[B, interests, dim]`.
         """
         given = {"user_id": user_id, "history": history, **context}
         return self._embed("embed_query", "user_id", given)
@@ -65,8 +74,25 @@ class EmbeddingRecommender(Recommender):
     def _vectors(self, endpoint: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
         raise NotImplementedError
 
+    def _interests(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What a user's vectors are made of: `embedding` `[B, K, dim]`, `item_id` `[B, L]` and
+        `weight` `[B, K, L]`, 0 where there is no item.
+        """
+        raise NotImplementedError
+
     def _explain(self, request, item, num):
+        if self.interests > 1:
+            return self._nearest_interest(request, item, num)
         items = request.history[0]
         if not items.any():
             items = self.catalog.seen.of(int(request.rows[0]))
         return nearest_items(self.catalog, self.embed_item, items, item, num)
+
+    def _nearest_interest(self, request, item, num):
+        arrays = {name: request.arrays[name] for name in self.inputs["embed_query"]}
+        found = {name: values[0] for name, values in self._interests(arrays).items()}
+        found["item_id"] = raw_ids(found["item_id"])
+        (item_id,) = self.catalog.items.decode([item]).tolist()
+        return nearest_interest(
+            **found, vector=self.embed_item([item_id])[0], item=item_id, num=num
+        )

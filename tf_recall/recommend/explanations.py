@@ -6,6 +6,8 @@ import numpy as np
 
 from tf_recall.data.catalog import Catalog
 
+EQUAL = 1e-6  # scores closer than this: copies of one interest, differently rounded
+
 
 def largest_shares(
     kind: str, weights: np.ndarray, names: Callable[[np.ndarray], list], num: int
@@ -61,3 +63,37 @@ def nearest_items(
     return largest_shares(
         "item", np.maximum(cosine, 0), lambda best: [names[at] for at in best], num
     )
+
+
+def nearest_interest(
+    embedding: np.ndarray,
+    item_id: np.ndarray,
+    weight: np.ndarray,
+    vector: np.ndarray,
+    item: int | str,
+    num: int,
+) -> list[dict]:
+    """Which interest of a user an item is nearest to, and the items that weigh most in it.
+
+        interest = argmax_k embedding[k] . vector
+        share(j) = sum over l with item_id[l] = j of weight[interest, l], of the sum over all j
+
+    Args:
+        embedding: `[K, dim]`, the user's vectors.
+        item_id: `[L]`, the raw ids of the history.
+        weight: `[K, L]`, how much each counts in each interest; 0 where there is none.
+        vector: `[dim]`, of the item to be explained.
+        item: its raw id; it does not speak for itself.
+        num: how many, at most.
+
+    Returns:
+        As `largest_shares`, each with `"interest"`, the number of the vector among those that
+        `embed_query` gives, from 0; empty where there is no history.
+    """
+    score = embedding @ vector
+    interest = int(np.argmax(score > score.max() - EQUAL))  # of equal ones the first
+    ids, position = np.unique(item_id, return_inverse=True)
+    weights = np.bincount(position, weight[interest], len(ids))
+    weights[ids == item] = 0
+    reasons = largest_shares("item", weights, lambda best: ids[best].tolist(), num)
+    return [{**reason, "interest": interest} for reason in reasons]

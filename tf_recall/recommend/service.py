@@ -13,6 +13,7 @@ from tf_recall.index.base import Index
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.embedding import EmbeddingRecommender
 from tf_recall.recommend.filters import left_out
+from tf_recall.recommend.interests import merged
 from tf_recall.recommend.vector_ranks import ranks_of_products
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Service(EmbeddingRecommender):
         similar:    query = as_query(item_tower(inputs_from_raw(row(item_id), features)))
         score[item] = query . item_vector[item],  over the items let through;  the k largest
 
+    Where the query tower gives several vectors, one for each interest, each of them is searched
+    for, and the answers are merged by their highest score:
+    score[item] = max over k of query[k] . item_vector[item].
+
     Filtered out: the request's `exclude` and, with `exclude_seen`, the user's past items and the
     history given; of similar items the item itself. Items of an `allow` list are scored exactly.
     `recommend`, `recommend_rows` (which evaluation asks) and the export run one and the same
@@ -33,11 +38,12 @@ class Service(EmbeddingRecommender):
     filters with it as well. The item vectors are computed once, when the service is built.
 
     Args:
-        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`. Where
-            it `takes_history`, a request may bring the items that a user interacted with, and the
-            tower finds their rows beside its other inputs as `inputs["history"]`: `[B, L]` int32, L
-            0 or more, 0 where there is none or an unknown one. Of a row without any it uses what it
-            has stored of the user.
+        query_tower: has `raw_columns` and `inputs_from_raw(rows, raw)`, and gives `[B, dim]`, or
+            `[B, interests, dim]` and `shares(inputs)` beside it. Where it `takes_history`, a
+            request may bring the items that a user interacted with, and the tower finds their rows
+            beside its other inputs as `inputs["history"]`: `[B, L]` int32, L 0 or more, 0 where
+            there is none or an unknown one. Of a row without any it uses what it has stored of the
+            user.
         item_tower: the same without history, for items. Where an item's vector does not serve as a
             query as it is, `as_query` makes one of it: `[B, dim] -> [B, dim]`.
         index: built over the vectors of item rows 1, 2, ...; its position p is row p + 1.
@@ -86,6 +92,7 @@ class Service(EmbeddingRecommender):
         self.answer = tf.function(self._answer, [inputs["serving_default"], k])
         self.similar_items = tf.function(self._similar_items, [inputs["similar_items"], k])
         self.query_vectors = tf.function(self._query_vectors, [inputs["embed_query"]])
+        self.query_interests = tf.function(self._query_interests, [inputs["embed_query"]])
         self.item_vectors = tf.function(self._item_vectors, [inputs["embed_item"]])
 
     @classmethod
@@ -116,6 +123,7 @@ class Service(EmbeddingRecommender):
         )
         history = np.zeros([len(some), 0], np.int32)
         queries = model.query_tower(model.query_tower.inputs_from_raw(some, raw, history))
+        queries = tf.reshape(queries, [-1, vectors.shape[1]])  # of several interests each one
         index.build(vectors, queries).identity = {"items": catalog.items.digest}
         return cls(model.query_tower, model.item_tower, index, catalog, k_max)
 
@@ -138,6 +146,10 @@ class Service(EmbeddingRecommender):
     @property
     def history_length(self) -> int | None:
         return self.query_tower.history_length
+
+    @property
+    def interests(self) -> int:
+        return self.query_tower.interests
 
     @property
     def counts_ranks(self) -> bool:
@@ -166,11 +178,24 @@ class Service(EmbeddingRecommender):
         vectors = {"embed_query": self.query_vectors, "embed_item": self.item_vectors}
         return vectors[endpoint](arrays).numpy()
 
+    def _interests(self, arrays):
+        return {name: each.numpy() for name, each in self.query_interests(arrays).items()}
+
     def _query_vectors(self, inputs):
+        return self.query_tower(self._query_inputs(inputs))
+
+    def _query_interests(self, inputs):
+        """The vectors of each user's interests, and what they are made of."""
+        given = self._query_inputs(inputs)
+        rows, weight = self.query_tower.shares(given)
+        item_id = tf.gather(self.item_ids, rows)
+        return {"embedding": self.query_tower(given), "item_id": item_id, "weight": weight}
+
+    def _query_inputs(self, inputs):
         rows = self.catalog.users.lookup(inputs["user_id"])
         raw = {name: inputs[name] for name in self.query_tower.raw_columns}
         history = self._history(inputs) if self.takes_history else None
-        return self.query_tower(self.query_tower.inputs_from_raw(rows, raw, history))
+        return self.query_tower.inputs_from_raw(rows, raw, history)
 
     def _history(self, inputs):
         """The item rows of the history given, `[B, L]`; L is 0 where the query tower takes none."""
@@ -226,7 +251,7 @@ class Service(EmbeddingRecommender):
         shape = [tf.size(restricted), k]
         nothing = tf.fill(shape, -np.inf), tf.fill(shape, -1)
         score, position = tf.cond(
-            tf.reduce_all(restricted), lambda: nothing, lambda: self.index.search(query, k, exclude)
+            tf.reduce_all(restricted), lambda: nothing, lambda: self._searched(query, k, exclude)
         )
         chosen_score, chosen = tf.cond(
             tf.reduce_any(restricted),
@@ -235,6 +260,15 @@ class Service(EmbeddingRecommender):
         )
         restricted = restricted[:, None]
         return tf.where(restricted, chosen, position) + 1, tf.where(restricted, chosen_score, score)
+
+    def _searched(self, query, k, exclude):
+        """The index's best k, `[B, k]`; of several queries a row those of any of them."""
+        if query.shape.rank == 2:
+            return self.index.search(query, k, exclude)
+        count, dim = query.shape[1:]
+        of_each = tf.repeat(exclude, count, axis=0)  # [B * K, E]
+        score, position = self.index.search(tf.reshape(query, [-1, dim]), k, of_each)
+        return merged(*(tf.reshape(found, [-1, count * k]) for found in (score, position)), k)
 
     def _seen(self, users, wanted):
         """The item rows that each user has seen, `[B, S]` padded with 0; S is 0 when no row wants
@@ -253,7 +287,9 @@ class Service(EmbeddingRecommender):
         repeated = tf.pad(allow[:, 1:] == allow[:, :-1], [[0, 0], [1, 0]])
         exclude = tf.pad(tf.sort(exclude, axis=1), [[0, 0], [0, 1]], constant_values=tf.int32.max)
         excluded = tf.gather(exclude, tf.searchsorted(exclude, allow), batch_dims=1) == allow
-        score = tf.linalg.matvec(self.index.vectors_at(allow), query)  # [B, A]
+        query = tf.reshape(query, [tf.shape(query)[0], -1, query.shape[-1]])  # [B, K, D]
+        score = tf.matmul(self.index.vectors_at(allow), query, transpose_b=True)  # [B, A, K]
+        score = tf.reduce_max(score, axis=2)
         score = tf.where(repeated | excluded | (allow < 0), -np.inf, score)
         short = tf.maximum(k - tf.shape(score)[1], 0)
         score, order = tf.math.top_k(

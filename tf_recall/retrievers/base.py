@@ -24,7 +24,7 @@ from tf_recall.retrievers.learnable import check_batches, check_catalog
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
 from tf_recall.retrievers.parts import deserialized, serialized
-from tf_recall.retrievers.vectors import Encoded
+from tf_recall.retrievers.vectors import Encoded, nearest
 from tf_recall.towers.base import Tower
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Retriever(FittedModel):
     Args:
         positives: which pairs are positive, such as `UserItem()`.
         negatives: the sampler: it draws negatives, and computes any item's sampling probability.
-        query_tower: a tower `{entity: rows [B], ...} -> [B, D]`.
+        query_tower: a tower `{entity: rows [B], ...} -> [B, D]`, or of several interests
+            `[B, K, D]`, of which the one nearest to its positive learns.
         item_tower: a tower `{entity: rows [M]} -> [M, D]`.
         loss: the loss of the scores.
 
@@ -57,9 +58,10 @@ class Retriever(FittedModel):
         `"negatives": [B, H]` -> the loss, a scalar.
 
     Raises:
-        ValueError: the towers end in different sizes, or the model cannot learn from the positives
-            or by the loss; or, at the first step on several replicas, the batch does not split into
-            equal parts, or it is compiled with XLA, which cannot compile their exchange.
+        ValueError: the towers end in different sizes, an item has several vectors, or the model
+            cannot learn from the positives or by the loss; or, at the first step on several
+            replicas, the batch does not split into equal parts, or it is compiled with XLA, which
+            cannot compile their exchange.
     """
 
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
@@ -80,6 +82,11 @@ class Retriever(FittedModel):
         if query_tower.dim != item_tower.dim:
             raise ValueError(
                 f"the towers must end in one size, not {query_tower.dim} and {item_tower.dim}"
+            )
+        if item_tower.interests > 1:
+            raise ValueError(
+                f"an item has one vector, and this item tower gives {item_tower.interests}: give a "
+                "tower of several interests as query_tower"
             )
         self.positives = positives
         self.negatives = negatives
@@ -167,7 +174,7 @@ class Retriever(FittedModel):
         """Encodes the batch's queries and positives."""
         rows = batch["item"][self.item_tower.entity]
         self.check_replicas(rows)
-        query = self.query_tower(batch["query"], training=training)  # [B, D]
+        query = self.query_tower(batch["query"], training=training)  # [B, D], or [B, K, D]
         embed = functools.partial(self._embed, training=training)
         return self._pairs(query, rows, embed, batch.get("weight"), self.step.value)
 
@@ -230,7 +237,7 @@ class Retriever(FittedModel):
         )
 
     def embed_query(self, inputs: dict) -> tf.Tensor:
-        """Query vectors `[B, D]` for serving: no temperature, no log q."""
+        """Query vectors for serving, `[B, D]`, or `[B, K, D]`: no temperature, no log q."""
         self._check_adapted()
         return self.query_tower(inputs, training=False)
 
@@ -280,8 +287,11 @@ class Retriever(FittedModel):
         )
 
     def _pairs(self, query, rows, embed, weight, step):
-        """Encodes rows of one query `[B, D]` and one positive `[B]`; `embed` encodes item rows."""
+        """Encodes rows of a query `[B, D]`, or several `[B, K, D]`, and one positive `[B]`;
+        `embed` encodes item rows.
+        """
         item = embed(rows)  # [B, D]
+        query = nearest(query, item)
 
         def loss(candidates, log_q):
             merge = not self.needs_static_shapes

@@ -24,3 +24,21 @@ class Encoded(NamedTuple):
     embed: Callable
     loss: Callable
     step: tf.Tensor
+
+
+def nearest(queries: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Of each row's several queries the one that its positive is nearest to: it alone learns.
+
+    query[b] = queries[b, argmax_k queries[b, k] . items[b]]
+
+    Args:
+        queries: `[B, K, D]`; where they are `[B, D]` there is nothing to choose.
+        items: `[B, D]`, the positives.
+
+    Returns:
+        `[B, D]`.
+    """
+    if queries.shape.rank == 2:
+        return queries
+    scores = tf.einsum("bkd,bd->bk", tf.cast(queries, tf.float32), tf.cast(items, tf.float32))
+    return tf.gather(queries, tf.argmax(scores, axis=1), batch_dims=1)  # [B, D]

@@ -22,10 +22,12 @@ class Tower(keras.layers.Layer):
         entity: whose rows it encodes, "user" or "item", and the key under which they arrive.
 
     Call: `{entity: rows [B] int32, <feature name>: codes [B, ...] where it is context}`, optionally
-        `"history": item rows [B, L]` -> `[B, dim]` float32.
+        `"history": item rows [B, L]` -> `[B, dim]` float32, of several interests
+        `[B, interests, dim]`.
 
     Attributes:
         normalize: whether the vectors are of length 1.
+        interests: how many vectors a row has; where above 1 a call gives `[B, interests, dim]`.
         takes_history: whether a request may bring the items that a user interacted with.
         history_length: how many of them it looks at, the latest; None: all.
         tables: the stored codes `[V, ...]` by feature.
@@ -33,6 +35,7 @@ class Tower(keras.layers.Layer):
     """
 
     normalize = False
+    interests = 1
     takes_history = False
     history_length: int | None = None
     num_rows: int

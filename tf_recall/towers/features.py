@@ -99,7 +99,7 @@ class TowerOfFeatures(Tower):
     def call(self, inputs: dict, training: bool = False) -> tf.Tensor:
         # half precision has no number for small lengths
         vector = tf.cast(self.unscaled(inputs, training), tf.float32)
-        return tf.math.l2_normalize(vector, axis=1) if self.normalize else vector  # [B, dim]
+        return tf.math.l2_normalize(vector, axis=-1) if self.normalize else vector  # [B, dim]
 
     def unscaled(self, inputs: dict, training: bool = False) -> tf.Tensor:
         """The vector `[B, dim]` before `normalize`; its arguments are those of `call`."""
@@ -218,19 +218,27 @@ class FeatureTower(TowerOfFeatures):
         ]
 
     @property
+    def width(self) -> int:
+        """The length of a vector before the MLP."""
+        return sum(feature.dim for feature in self.features)
+
+    @property
     def dim(self) -> int:
-        return self.units[-1] if self.units else sum(feature.dim for feature in self.features)
+        return self.units[-1] if self.units else self.width
 
     def build_from_config(self, config: dict) -> None:
         super().build_from_config(config)
-        width = sum(feature.dim for feature in self.features)
+        width = self.width
         for layer in self.dense:
             layer.build((None, width))
             width = layer.units
 
     def unscaled(self, inputs, training=False):
-        rows = inputs[self.entity]
         vector = tf.concat(self.vectors(inputs, training), axis=1)  # [B, sum of dims]
+        return self.through(vector, inputs[self.entity], training)
+
+    def through(self, vector: tf.Tensor, rows: tf.Tensor, training: bool) -> tf.Tensor:
+        """Vectors `[B, width]` of rows `[B]` through the MLP: `[B, dim]`."""
         vector = self.dropped(vector, rows, 0, training)
         for depth, layer in enumerate(self.dense):
             if depth:
