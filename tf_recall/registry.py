@@ -50,6 +50,9 @@ REGISTRY = {
     "pooling": {
         "mean": "tf_recall.features:MeanPooling",
         "last": "tf_recall.features:LastPooling",
+        "profile_attention": "tf_recall.features:ProfileAttention",
+        "last_attention": "tf_recall.features:LastAttention",
+        "request_attention": "tf_recall.features:RequestAttention",
     },
     "sessions": {
         "by_gap": "tf_recall.data.sessions:ByGap",
@@ -123,6 +126,7 @@ REGISTRY = {
         "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
+        "sdm": "tf_recall.models.sdm:SDM",
         "simplex": "tf_recall.models.simplex:SimpleX",
     },
     "channel": {
@@ -181,6 +185,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "temperature": "temperature",
     "learning_rate": "temperature",
     "features": "feature",
+    "attributes": "feature",
     "positives": "positives",
     "sessions": "sessions",
     "negatives": "negatives",

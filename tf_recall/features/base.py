@@ -61,6 +61,8 @@ class Feature(keras.layers.Layer):
         history_length: how many of a user's items before the event a row must bring.
         width: the length of the trained vectors, until they are built; None where the code itself
             is the vector.
+        describes: whether it says who the user is, or what they ask for.
+        asks: the features of the same tower whose vectors it is called with, as `Pooling.asks`.
     """
 
     raw_dtype = tf.string
@@ -68,6 +70,8 @@ class Feature(keras.layers.Layer):
     code_dtype = "int32"
     history_length = 0
     width: int | None = None
+    describes = True
+    asks: list[str] | None = None
 
     def __init__(self, column: InputColumn | None, name: str | None = None, **kwargs) -> None:
         if column is not None:

@@ -29,7 +29,8 @@ class History(Feature):
         items: a tower over items whose vectors are used, such as the model's item tower; None: a
             table of its own.
 
-    Call: item rows `[B, length]` int32, the oldest first, padded in front with 0 -> `[B, dim]`.
+    Call: item rows `[B, length]` int32, the oldest first, padded in front with 0; where the pooling
+        asks, a query `[B, Q]` -> `[B, dim]`.
 
     Raises:
         ValueError: `dim` or `length` below 1.
@@ -39,6 +40,8 @@ class History(Feature):
 
     Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.2.
     """
+
+    describes = False
 
     tunable = {"dim": [8, 256, "log"], "length": [10, 100, "log"]}
 
@@ -54,15 +57,17 @@ class History(Feature):
         super().__init__(None, name=name, **kwargs)
         if dim < 1 or length < 1:
             raise ValueError(f"dim and length must be at least 1, not {dim} and {length}")
-        self.width = dim if items is None else None
         self.length = length
         self.pooling = MeanPooling() if pooling is None else pooling
+        self._item_dim = dim
+        self.width = dim if items is None and self.pooling.dim(dim) == dim else None
         self.items = items
 
     @property
     def size(self) -> int:
         """The length of an item's vector."""
-        return self.width if self.items is None else self.items.dim
+        own = self._item_dim if self.width is None else self.width  # a tower may set the width
+        return own if self.items is None else self.items.dim
 
     @property
     def history_length(self):
@@ -75,6 +80,10 @@ class History(Feature):
     @property
     def dim(self):
         return self.pooling.dim(self.size)
+
+    @property
+    def asks(self):
+        return self.pooling.asks
 
     def learn(self, train, catalog, entity):
         if entity != "user":
@@ -100,9 +109,15 @@ class History(Feature):
         if self.items is None:
             self.table = RowEmbedding(config["num_items"], self.size, name="table")
             self.table.build()
-        self.pooling.build((None, None, self.size))
+        if self.asks is None:
+            self.build_pooling()
         self.empty = self.add_weight(name="empty", shape=(self.dim,), initializer="uniform")
         self.built = True
+
+    def build_pooling(self, *query_shape: tuple) -> None:
+        """Builds the pooling; one that asks, for queries of a shape `(None, Q)`."""
+        if not self.pooling.built:
+            self.pooling.build((None, None, self.size), (None, None), *query_shape)
 
     def get_build_config(self):
         if not self.built:
@@ -119,16 +134,42 @@ class History(Feature):
         given = tf.reduce_any(history > 0, axis=1, keepdims=True)
         return tf.where(given, latest(history, self.length), stored)
 
-    def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, codes: tf.Tensor, query: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         valid = codes > 0  # [B, L]
-        if self.items is None:
-            vectors = self.table(codes)  # [B, L, D]
-        else:
-            key = self.items.entity
-            vectors = each_once(lambda rows: self.items({key: rows}, training=training), codes)
-        pooled = self.pooling(vectors, valid)  # [B, dim]
+        vectors = self.embedded(codes, training)
+        query = () if query is None else (query,)
+        pooled = self.pooling(vectors, valid, *query)  # [B, dim]
         empty = tf.cast(self.empty, pooled.dtype)
         return tf.where(tf.reduce_any(valid, axis=1, keepdims=True), pooled, empty)
+
+    def embedded(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The vectors of the items, `[B, L, D]`."""
+        if self.items is None:
+            return self.table(codes)
+        key = self.items.entity
+        return each_once(lambda rows: self.items({key: rows}, training=training), codes)
+
+    def attributes(self, codes: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        """The vectors of the items' features, one by one: a list of `[B, L, dim of the feature]`.
+
+        Trained ones have length 1, as the vectors of items: tables grow while they are trained.
+        """
+        key = self.items.entity
+
+        def embed(rows):
+            pairs = zip(
+                self.items.features, self.items.vectors({key: rows}, training), strict=True
+            )
+            vectors = [
+                each if feature.width is None else tf.math.l2_normalize(each, axis=1)
+                for feature, each in pairs
+            ]
+            return tf.concat(vectors, axis=1)
+
+        sizes = [feature.dim for feature in self.items.features]
+        return tf.split(each_once(embed, codes), sizes, axis=2)
 
     def known(self, codes, training=False):
         return tf.reduce_any(codes > 0, axis=1)
