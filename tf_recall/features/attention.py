@@ -41,8 +41,7 @@ class Attention(Pooling):
         valid_shape: tuple | None = None,
         query_shape: tuple | None = None,
     ) -> None:
-        size = vectors_shape[-1]
-        shape = ((query_shape or vectors_shape)[-1], self.num_heads * size)
+        shape = (query_shape[-1], self.num_heads * vectors_shape[-1])
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
         self.built = True
 
@@ -84,6 +83,9 @@ class LastAttention(Attention):
     Paper: Chen et al. 2021, "Curriculum Disentangled Recommendation with Noisy Multi-feedback",
         section 3.
     """
+
+    def build(self, vectors_shape: tuple, valid_shape: tuple | None = None) -> None:
+        super().build(vectors_shape, valid_shape, vectors_shape)
 
     def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         return super().call(vectors, valid, LastPooling()(vectors, valid))

@@ -14,6 +14,7 @@ from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import NextItem, Positives
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.sdm import SDMTower
 
@@ -105,6 +106,9 @@ class SDM(Retriever):
         self.num_heads = num_heads
         self.dropout = dropout
         self.seed = seed
+
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        return LazyAdam(0.003)  # attention learns little at the rate that tables need
 
     def parts(self) -> dict:
         parts = super().parts()
