@@ -159,9 +159,7 @@ class History(Feature):
         key = self.items.entity
 
         def embed(rows):
-            pairs = zip(
-                self.items.features, self.items.vectors({key: rows}, training), strict=True
-            )
+            pairs = zip(self.items.features, self.items.vectors({key: rows}, training), strict=True)
             vectors = [
                 each if feature.width is None else tf.math.l2_normalize(each, axis=1)
                 for feature, each in pairs
