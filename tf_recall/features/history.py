@@ -82,7 +82,7 @@ class History(Feature):
         return self.pooling.dim(self.size)
 
     @property
-    def asks(self):
+    def asks(self) -> list[str] | None:
         return self.pooling.asks
 
     def learn(self, train, catalog, entity):

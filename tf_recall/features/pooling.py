@@ -26,6 +26,9 @@ class Pooling(keras.layers.Layer):
     def build(self, vectors_shape: tuple, valid_shape: tuple | None = None) -> None:
         self.built = True
 
+    def get_build_config(self) -> None:
+        """None: what has a pooling builds it."""
+
     def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError
 

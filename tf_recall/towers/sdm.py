@@ -108,22 +108,22 @@ class SDMTower(TowerOfFeatures):
     def unscaled(self, inputs, training=False):
         history, *others = self.features
         items = self.codes(history, inputs)  # [B, L]
-        profile = self.profile(others, inputs, training)
-        short = self.short(items[:, -self.session :], profile, training)
-        long = self.long(items, profile, training)
+        profile = self._profile(others, inputs, training)
+        short = self._short(items[:, -self.session :], profile, training)
+        long = self._long(items, profile, training)
         gate = tf.cast(self.gate(tf.concat([profile, short, long], axis=1)), tf.float32)
         vector = (1 - gate) * long + gate * short
         some = tf.reduce_any(items > 0, axis=1, keepdims=True)
         vector = tf.where(some, vector, tf.cast(history.empty, tf.float32))
         return self.drop(vector, inputs[self.entity], training=training)  # [B, dim]
 
-    def profile(self, features, inputs, training):
+    def _profile(self, features, inputs, training):
         """Who the user is, after a 1: float32 `[B, 1 + Q]`."""
         vectors = [feature(self.codes(feature, inputs), training=training) for feature in features]
         one = tf.ones([tf.shape(inputs[self.entity])[0], 1])
         return tf.concat([one, *(tf.cast(vector, tf.float32) for vector in vectors)], axis=1)
 
-    def short(self, items, profile, training):
+    def _short(self, items, profile, training):
         """What the session comes to, `[B, dim]`."""
         there = items > 0  # [B, S]
         vectors = tf.cast(self.features[0].embedded(items, training), tf.float32)
@@ -132,7 +132,7 @@ class SDMTower(TowerOfFeatures):
         around = self.attend(vectors, vectors, attention_mask=mask, training=training)
         return self.of_session(vectors + tf.cast(around, tf.float32), there, profile)
 
-    def long(self, items, profile, training):
+    def _long(self, items, profile, training):
         """What the whole history comes to, `[B, dim]`."""
         there = items > 0  # [B, L]
         attributes = self.features[0].attributes(items, training)
