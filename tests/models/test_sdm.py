@@ -12,6 +12,7 @@ from tf_recall.features import Categorical, ExampleAge, History, Id, LogNumeric,
 SETTINGS = {"dim": 8, "session": 3, "length": 6}
 EVERY = {
     "features": [Categorical("favorite_genre", 4)],
+    "gaps": 6,
     "attributes": [MultiValued("genres", 5), Text("title", 3), LogNumeric("length")],
 }
 
@@ -77,6 +78,8 @@ def twin(tower, items, profile):
     history, session = tower.features[0], items[-tower.session :]
     x = history.items({"item": tf.constant(session)}).numpy()
     x = x + tower.places.numpy()[tower.session - len(session) :]
+    buckets = history.usual.numpy()[-len(session) :]  # a history without times has the usual ones
+    x = x + history.gap_table.embeddings.numpy()[buckets]
     h = x + self_attended(x, tower.attend)
     short = attended(h, profile, tower.of_session)
     pooled = []
@@ -102,6 +105,8 @@ def test_a_slow_twin(model):
     tower = model.query_tower
     rng = np.random.default_rng(0)
     tower.places.assign(rng.normal(size=tower.places.shape))  # as if they had learned more
+    gaps = tower.features[0].gap_table.embeddings
+    gaps.assign(rng.normal(size=gaps.shape))
     genders = tower.tables["categorical_favorite_genre"].numpy()
     users, items = np.array([1, 2, 3]), rng.integers(1, 100, size=[3, 6]).astype(np.int32)
     items[1, :4] = 0

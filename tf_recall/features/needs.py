@@ -12,6 +12,7 @@ class Needs:
         query: whose rows the queries are, "user" or "item".
         context: features whose codes come with each row, such as the time of the request.
         history: how many of a user's items before the event; 0 for none.
+        gaps: whether also how long before the newest of them each was.
         negatives: how many negatives of its own each row names.
         graph: the graph that positives may walk on, or None.
     """
@@ -19,6 +20,7 @@ class Needs:
     query: str = "user"
     context: tuple = ()
     history: int = 0
+    gaps: bool = False
     negatives: int = 0
     graph: Any = None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import Seed, Share, WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom0, WholeFrom1
 from tf_recall.features import History, Id
 from tf_recall.features.base import Feature
 from tf_recall.losses import SampledSoftmax
@@ -43,6 +43,7 @@ class SDM(Retriever):
             long history is weighed by each on its own. None by default.
         session: how many items, the latest, are the session.
         length: how many items are the history, the latest; the session is part of it.
+        gaps: as in `History`, of the session: how many buckets of time.
         num_heads: of the self-attention over the session; they divide `dim`.
         dropout, seed: as in `SDMTower`.
         positives: `NextItem()` by default.
@@ -80,6 +81,7 @@ class SDM(Retriever):
         attributes: Sequence[Feature] = (),
         session: WholeFrom1 = 10,
         length: WholeFrom1 = LENGTH,
+        gaps: WholeFrom0 = 0,
         num_heads: WholeFrom1 = 2,
         dropout: Share = 0.0,
         seed: Seed = 0,
@@ -89,7 +91,7 @@ class SDM(Retriever):
         **kwargs,
     ) -> None:
         items = FeatureTower("item", [Id(dim), *attributes], [dim] if attributes else [])
-        history = History(length=length, items=items)
+        history = History(length=length, items=items, gaps=gaps)
         super().__init__(
             positives or NextItem(),
             negatives or Mixture([InBatch(), Uniform(1024)]),
@@ -103,6 +105,7 @@ class SDM(Retriever):
         self.attributes = list(attributes)
         self.session = session
         self.length = length
+        self.gaps = gaps
         self.num_heads = num_heads
         self.dropout = dropout
         self.seed = seed
@@ -116,5 +119,5 @@ class SDM(Retriever):
         return {**parts, "features": self.features, "attributes": self.attributes}
 
     def get_config(self) -> dict:
-        own = ("dim", "session", "length", "num_heads", "dropout", "seed")
+        own = ("dim", "session", "length", "gaps", "num_heads", "dropout", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

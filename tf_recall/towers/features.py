@@ -139,7 +139,8 @@ class TowerOfFeatures(Tower):
 
     def needs(self):
         context = tuple(feature for feature in self.features if feature.name not in self.tables)
-        return super().needs().also(context=context, history=self.history_length)
+        gaps = any(feature.needs_gaps for feature in self.features)
+        return super().needs().also(context=context, history=self.history_length, gaps=gaps)
 
     def vocabularies(self) -> list:
         return [each for feature in self.features for each in feature.vocabularies()]

@@ -107,10 +107,11 @@ class SDMTower(TowerOfFeatures):
 
     def unscaled(self, inputs, training=False):
         history, *others = self.features
-        items = self.codes(history, inputs)  # [B, L]
+        codes = self.codes(history, inputs)
+        items = history.rows(codes)  # [B, L]
         profile = self._profile(others, inputs, training)
-        short = self._short(items[:, -self.session :], profile, training)
-        long = self._long(items, profile, training)
+        short = self._short(codes[:, -self.session :], profile, training)
+        long = self._long(codes, profile, training)
         gate = tf.cast(self.gate(tf.concat([profile, short, long], axis=1)), tf.float32)
         vector = (1 - gate) * long + gate * short
         some = tf.reduce_any(items > 0, axis=1, keepdims=True)
@@ -123,19 +124,19 @@ class SDMTower(TowerOfFeatures):
         one = tf.ones([tf.shape(inputs[self.entity])[0], 1])
         return tf.concat([one, *(tf.cast(vector, tf.float32) for vector in vectors)], axis=1)
 
-    def _short(self, items, profile, training):
+    def _short(self, codes, profile, training):
         """What the session comes to, `[B, dim]`."""
-        there = items > 0  # [B, S]
-        vectors = tf.cast(self.features[0].embedded(items, training), tf.float32)
-        vectors += tf.cast(self.places, tf.float32)[-tf.shape(items)[1] :]
+        there = self.features[0].rows(codes) > 0  # [B, S]
+        vectors = tf.cast(self.features[0].embedded(codes, training), tf.float32)
+        vectors += tf.cast(self.places, tf.float32)[-tf.shape(there)[1] :]
         mask = there[:, None]  # which positions are looked at, of each: [B, 1, S]
         around = self.attend(vectors, vectors, attention_mask=mask, training=training)
         return self.of_session(vectors + tf.cast(around, tf.float32), there, profile)
 
-    def _long(self, items, profile, training):
+    def _long(self, codes, profile, training):
         """What the whole history comes to, `[B, dim]`."""
-        there = items > 0  # [B, L]
-        attributes = self.features[0].attributes(items, training)
+        there = self.features[0].rows(codes) > 0  # [B, L]
+        attributes = self.features[0].attributes(codes, training)
         pairs = zip(self.of_attributes, attributes, strict=True)
         pooled = [attention(vectors, there, profile) for attention, vectors in pairs]
         return tf.cast(self.join(tf.concat(pooled, axis=1)), tf.float32)
