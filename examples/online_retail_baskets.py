@@ -53,7 +53,7 @@ articles = tr.WeightedTower(
 small = {"initial_accumulator_value": 1e-10, "epsilon": 1e-10}
 item2vec = tr.Item2Vec(64, tr.ShrinkingWindows(baskets, window=20))
 eges = tr.EGES(articles, tr.Walks(baskets, num_walks=10, length=10))
-sdm = tr.SDM(attributes=[Text(words, 32), Categorical(band, 8)])
+sdm = tr.SDM(item_features=[Text(words, 32), Categorical(band, 8)])
 models = {
     "item2vec": (item2vec, 30, tr.SparseAdagrad(0.2, **small)),
     "eges": (eges, 10, tr.SparseAdagrad(0.3, **small)),

@@ -185,7 +185,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "temperature": "temperature",
     "learning_rate": "temperature",
     "features": "feature",
-    "attributes": "feature",
+    "item_features": "feature",
     "positives": "positives",
     "sessions": "sessions",
     "negatives": "negatives",

@@ -13,7 +13,7 @@ SETTINGS = {"dim": 8, "session": 3, "length": 6}
 EVERY = {
     "features": [Categorical("favorite_genre", 4)],
     "gaps": 6,
-    "attributes": [MultiValued("genres", 5), Text("title", 3), LogNumeric("length")],
+    "item_features": [MultiValued("genres", 5), Text("title", 3), LogNumeric("length")],
 }
 
 

@@ -39,7 +39,7 @@ class SDM(Retriever):
         dim: length of the vectors.
         features: what describes the user, such as `[Categorical("country")]`: the profile that
             attends; none by default: then all users attend alike.
-        attributes: features of the items beside their ids, such as `[Categorical("brand")]`; the
+        item_features: features of the items beside their ids, such as `[Categorical("brand")]`; the
             long history is weighed by each on its own. None by default.
         session: how many items, the latest, are the session.
         length: how many items are the history, the latest; the session is part of it.
@@ -78,7 +78,7 @@ class SDM(Retriever):
         self,
         dim: WholeFrom1 = 64,
         features: Sequence[Feature] = (),
-        attributes: Sequence[Feature] = (),
+        item_features: Sequence[Feature] = (),
         session: WholeFrom1 = 10,
         length: WholeFrom1 = LENGTH,
         gaps: WholeFrom0 = 0,
@@ -90,7 +90,7 @@ class SDM(Retriever):
         loss: Loss | None = None,
         **kwargs,
     ) -> None:
-        items = FeatureTower("item", [Id(dim), *attributes], [dim] if attributes else [])
+        items = FeatureTower("item", [Id(dim), *item_features], [dim] if item_features else [])
         history = History(length=length, items=items, gaps=gaps)
         super().__init__(
             positives or NextItem(),
@@ -102,7 +102,7 @@ class SDM(Retriever):
         )
         self.dim = dim
         self.features = list(features)
-        self.attributes = list(attributes)
+        self.item_features = list(item_features)
         self.session = session
         self.length = length
         self.gaps = gaps
@@ -116,7 +116,7 @@ class SDM(Retriever):
     def parts(self) -> dict:
         parts = super().parts()
         del parts["query_tower"], parts["item_tower"]  # the model makes them itself
-        return {**parts, "features": self.features, "attributes": self.attributes}
+        return {**parts, "features": self.features, "item_features": self.item_features}
 
     def get_config(self) -> dict:
         own = ("dim", "session", "length", "gaps", "num_heads", "dropout", "seed")
