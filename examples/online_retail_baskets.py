@@ -1,4 +1,4 @@
-"""Item2Vec and EGES on shopping baskets: similar articles, also for an article without sales.
+"""Item2Vec, EGES and SDM on baskets: similar articles, of new ones too, and what may come next.
 
 python examples/online_retail_baskets.py --data FOLDER   # UCI's online_retail.csv.gz: minutes
 python examples/online_retail_baskets.py --smoke         # a planted world: no files, seconds
@@ -44,19 +44,26 @@ else:
     split = tr.leave_last_session_out(log, "invoice")
 catalog = tr.Catalog.fit(split.train)
 
-# 2. Two models: one knows articles by number alone, the other by their words and price as well.
+# 2. Three models: one knows articles by number alone, one by their words and price as well; the
+# third weighs a customer's whole history, and the latest articles apart. Rows of few events have
+# small gradients: the accumulators start below them.
 articles = tr.WeightedTower(
     "item", [Id(64, unknown_rate=0.3, min_count=10), Text(words, 64), Categorical(band, 64)]
 )
+small = {"initial_accumulator_value": 1e-10, "epsilon": 1e-10}
+item2vec = tr.Item2Vec(64, tr.ShrinkingWindows(baskets, window=20))
+eges = tr.EGES(articles, tr.Walks(baskets, num_walks=10, length=10))
+sdm = tr.SDM(item_features=[Text(words, 32), Categorical(band, 8)])
 models = {
-    "item2vec": (tr.Item2Vec(64, tr.ShrinkingWindows(baskets, window=20)), 30, 0.2),
-    "eges": (tr.EGES(articles, tr.Walks(baskets, num_walks=10, length=10)), 10, 0.3),
+    "item2vec": (item2vec, 30, tr.SparseAdagrad(0.2, **small)),
+    "eges": (eges, 10, tr.SparseAdagrad(0.3, **small)),
+    "sdm": (sdm, 10, None),
 }
 
-# 3. Fit. Rows of few events have small gradients: the accumulators start below them.
-for model, epochs, rate in models.values():
+# 3. Fit.
+for model, epochs, optimizer in models.values():
     model.adapt(split.train, catalog)
-    model.compile(tr.SparseAdagrad(rate, initial_accumulator_value=1e-10, epsilon=1e-10))
+    model.compile(optimizer)
     batches = model.batches(split.train, catalog, batch_size=1024)
     epochs = 2 if options.smoke else epochs
     model.fit(
@@ -67,8 +74,8 @@ for model, epochs, rate in models.values():
         verbose=2,
     )
 
-# 4. Evaluate through the services that will answer, beside popularity; export. A user is the mean
-# of the items they bought.
+# 4. Evaluate through the services that will answer, beside popularity; export. A user is what they
+# bought: the mean of it to the first two.
 paths = {}
 for name, (model, *_) in models.items():
     service = tr.Service.build(model, catalog)

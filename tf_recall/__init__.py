@@ -95,6 +95,8 @@ _HOMES = {
     "Service": "recommend.service",
     "Sessions": "data.sessions",
     "ShrinkingWindows": "positives",
+    "SDM": "models.sdm",
+    "SDMTower": "towers.sdm",
     "SimpleX": "models.simplex",
     "SkipGram": "retrievers.skip_gram",
     "Streaming": "negatives",

@@ -155,3 +155,40 @@ def test_errors():
     made = tower(Id(2))
     with pytest.raises(ValueError, match="adapted already"):
         made.adapt(TRAIN, CATALOG)
+
+
+def test_gaps_by_hand():
+    """User u: a, b, c are 2, 1 and 0 seconds before the newest: log2(1 + s) = 1.58, 1, 0.
+
+    Buckets 2, 2 and 1, of at most 2; user w's are 4 and 0 seconds: 2 and 1.
+    """
+    made = tower(History(2, length=3, gaps=2))
+    (feature,) = made.features
+    assert made.needs().gaps
+    assert feature.buckets(tf.constant([-1.0, 0, 1, 3, 1e9])).numpy().tolist() == [0, 1, 2, 2, 2]
+    users = CATALOG.users.encode(["u", "v", "w"])
+    stored = tf.gather(made.tables["history"].value, users).numpy()
+    assert stored[..., 0].tolist() == [[3, 2, 1], [0, 0, 2], [0, 1, 1]]
+    assert stored[..., 1].tolist() == [[2, 2, 1], [0, 0, 1], [0, 2, 1]]
+    assert feature.usual.numpy().tolist() == [2, 2, 1]
+    feature.table.embeddings.assign(TABLE)
+    feature.gap_table.embeddings.assign([[50.0, 50.0], [0.0, 10.0], [0.0, 30.0]])
+    found = made({"user": users}).numpy()
+    np.testing.assert_allclose(found, [[5 / 3, 2 + 70 / 3], [0, 12], [1, 20]], rtol=1e-6)
+    # rows bring their own; a request brings items alone, and has the usual gaps
+    given = {"user": users[:1], "history": tf.constant([[3, 2]])}
+    own = made({**given, "history_gaps": tf.constant([[0.0, 0.0]])}).numpy()
+    np.testing.assert_allclose(own, [[2, 3 + 10]], rtol=1e-6)
+    np.testing.assert_allclose(made(given).numpy(), [[2, 3 + 20]], rtol=1e-6)
+    asked = made.inputs_from_raw(users[:1], {}, tf.constant([[3, 0, 2]]))
+    np.testing.assert_allclose(made(asked).numpy(), [[2, 3 + 20]], rtol=1e-6)
+    asked = made.inputs_from_raw(users, {}, tf.zeros([3, 0], tf.int32))
+    np.testing.assert_allclose(made(asked).numpy(), found, rtol=1e-6)
+
+
+def test_the_gaps_of_rows_are_those_of_their_histories():
+    begin, cut = np.array([0, 0, 3]), np.array([3, 2, 3])
+    histories = CATALOG.histories
+    at = histories.positions(begin, cut, 2, np.array([2, 9, 9]))
+    assert at.tolist() == [[0, 2], [0, 1], [-1, -1]]  # of the first line b is left out
+    assert histories.gaps(at).tolist() == [[2, 0], [1, 0], [-1, -1]]

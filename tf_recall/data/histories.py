@@ -130,29 +130,54 @@ class Histories:
         Returns:
             `[B, L]` int32 item rows, the oldest first, padded in front with 0.
         """
-        window = self._window(begin, cut, num)
+        return self.at(self.positions(begin, cut, num, without))
+
+    def positions(
+        self, begin: np.ndarray, cut: np.ndarray, num: int, without: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Where in `items` those of `before` stand: `[B, L]` int64, padded in front with -1."""
+        window = _window(begin, cut, num)
         if without is None:
             return window
-        hit = np.flatnonzero((window == without[:, None]).any(axis=1))
+        hit = np.flatnonzero((self.at(window) == without[:, None]).any(axis=1))
         width = num
         while len(hit):  # as many more items as were left out, from further back
             width = 2 * width
-            wider = self._window(begin[hit], cut[hit], width)
-            kept = (wider > 0) & (wider != without[hit, None])
+            wider = _window(begin[hit], cut[hit], width)
+            kept = (wider >= 0) & (self.at(wider) != without[hit, None])
             from_end = np.cumsum(kept[:, ::-1], axis=1)[:, ::-1]  # 1 for the last one kept
             chosen = kept & (from_end <= num)
             line, _ = np.nonzero(chosen)
-            window[hit] = 0
+            window[hit] = -1
             window[hit[line], num - from_end[chosen]] = wider[chosen]
             short = (from_end[:, 0] < num) & (cut[hit] - begin[hit] > width)
             hit = hit[short]
         return window
 
-    def _window(self, begin, cut, num):
-        at = cut[:, None] + np.arange(-num, 0)  # [B, L]
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The items `[B, L]` int32 at positions, 0 at -1."""
         if not len(self.items):
-            return np.zeros(at.shape, np.int32)
-        return np.where(at >= begin[:, None], self.items.take(at, mode="clip"), 0).astype(np.int32)
+            return np.zeros(positions.shape, np.int32)
+        return np.where(positions >= 0, self.items.take(positions, mode="clip"), 0).astype(np.int32)
+
+    def gaps(self, positions: np.ndarray) -> np.ndarray:
+        """How long before the newest event of its line each event was.
+
+        Args:
+            positions: `[B, L]`, as `positions` gives them, L 1 or more.
+
+        Returns:
+            Seconds `[B, L]` float32, 0 for the newest; -1 where there is no event, or no time.
+        """
+        if self.times is None or not len(self.items):
+            return np.full(positions.shape, -1, np.float32)
+        times = self.times.take(positions, mode="clip")
+        return np.where(positions >= 0, times[:, -1:] - times, -1).astype(np.float32)
+
+
+def _window(begin, cut, num):
+    at = cut[:, None] + np.arange(-num, 0)  # [B, L]
+    return np.where(at >= begin[:, None], at, -1)
 
 
 def by_user(users: np.ndarray, times: np.ndarray | None, num_users: int) -> np.ndarray:

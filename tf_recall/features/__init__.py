@@ -1,6 +1,7 @@
 """Features: each turns the raw values of a column into a vector for a tower."""
 
 from tf_recall.features.age import ExampleAge
+from tf_recall.features.attention import LastAttention, ProfileAttention, RequestAttention
 from tf_recall.features.bags import MultiValued, Text
 from tf_recall.features.crossed import Crossed
 from tf_recall.features.history import History
@@ -18,12 +19,15 @@ __all__ = [
     "History",
     "Id",
     "InterestAttention",
+    "LastAttention",
     "LastPooling",
     "LogNumeric",
     "MeanPooling",
     "MultiValued",
     "Numeric",
     "Pretrained",
+    "ProfileAttention",
+    "RequestAttention",
     "Text",
     "Timestamp",
 ]

@@ -32,6 +32,7 @@ class ExampleAge(Feature):
     code_dtype = "float32"
     raw_dtype = tf.float64
     raw_specs: dict = {}  # a request brings no age
+    describes = False
 
     def __init__(self, column: InputColumn = "timestamp", name: str = "example_age", **kwargs):
         super().__init__(column, name=name, **kwargs)

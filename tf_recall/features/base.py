@@ -59,15 +59,21 @@ class Feature(keras.layers.Layer):
 
     Attributes:
         history_length: how many of a user's items before the event a row must bring.
+        needs_gaps: whether also how long before the newest of them each was.
         width: the length of the trained vectors, until they are built; None where the code itself
             is the vector.
+        describes: whether it says who the user is, or what they ask for.
+        asks: the features of the same tower whose vectors it is called with, as `Pooling.asks`.
     """
 
     raw_dtype = tf.string
     raw_shape = ()
     code_dtype = "int32"
     history_length = 0
+    needs_gaps = False
     width: int | None = None
+    describes = True
+    asks: list[str] | None = None
 
     def __init__(self, column: InputColumn | None, name: str | None = None, **kwargs) -> None:
         if column is not None:

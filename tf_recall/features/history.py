@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import WholeFrom0, WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding, each_once
 from tf_recall.features.pooling import MeanPooling, Pooling
@@ -22,14 +22,22 @@ class History(Feature):
     event is predicted from itself or from what came later. When serving, a request may bring a
     history; where it brings none, the user's latest items of the training part are stored.
 
+    With `gaps` an item's vector is added to that of how long before the newest of the history it
+    was: of the bucket floor(log2(1 + seconds)). It is measured from the newest, not from now, so
+    that training and serving agree. A history that a request brings has no times: each position has
+    the bucket that it mostly has in training.
+
     Args:
         dim: length of an item's vector; with `items` it is theirs.
         length: how many items, the latest.
         pooling: what makes one vector of them, `MeanPooling()` by default.
         items: a tower over items whose vectors are used, such as the model's item tower; None: a
             table of its own.
+        gaps: how many buckets of time there are, the last one open; 25 reach beyond a year. 0: time
+            is left out, and order but for the pooling's.
 
-    Call: item rows `[B, length]` int32, the oldest first, padded in front with 0 -> `[B, dim]`.
+    Call: item rows `[B, length]` int32, the oldest first, padded in front with 0; with `gaps`
+        `[B, length, 2]`, rows and buckets; where the pooling asks, a query `[B, Q]` -> `[B, dim]`.
 
     Raises:
         ValueError: `dim` or `length` below 1.
@@ -40,6 +48,8 @@ class History(Feature):
     Paper: Covington et al. 2016, "Deep Neural Networks for YouTube Recommendations", section 3.2.
     """
 
+    describes = False
+
     tunable = {"dim": [8, 256, "log"], "length": [10, 100, "log"]}
 
     def __init__(
@@ -48,21 +58,25 @@ class History(Feature):
         length: WholeFrom1 = LENGTH,
         pooling: Pooling | None = None,
         items: keras.layers.Layer | None = None,
+        gaps: WholeFrom0 = 0,
         name: str = "history",
         **kwargs,
     ):
         super().__init__(None, name=name, **kwargs)
         if dim < 1 or length < 1:
             raise ValueError(f"dim and length must be at least 1, not {dim} and {length}")
-        self.width = dim if items is None else None
         self.length = length
         self.pooling = MeanPooling() if pooling is None else pooling
+        self._item_dim = dim
+        self.width = dim if items is None and self.pooling.dim(dim) == dim else None
         self.items = items
+        self.gaps = gaps
 
     @property
     def size(self) -> int:
         """The length of an item's vector."""
-        return self.width if self.items is None else self.items.dim
+        own = self._item_dim if self.width is None else self.width  # a tower may set the width
+        return own if self.items is None else self.items.dim
 
     @property
     def history_length(self):
@@ -70,11 +84,19 @@ class History(Feature):
 
     @property
     def code_shape(self):
-        return (self.length,)
+        return (self.length, 2) if self.gaps else (self.length,)
+
+    @property
+    def needs_gaps(self):
+        return self.gaps > 0
 
     @property
     def dim(self):
         return self.pooling.dim(self.size)
+
+    @property
+    def asks(self) -> list[str] | None:
+        return self.pooling.asks
 
     def learn(self, train, catalog, entity):
         if entity != "user":
@@ -85,11 +107,29 @@ class History(Feature):
             if not self.items.adapted:
                 self.items.adapt(train, catalog)
             self.build_from_config({"num_items": self.items.num_rows})
-        return catalog.histories.last(self.length)
+        codes = self._stored(catalog)
+        if self.gaps:
+            self.usual.assign(usual(codes[..., 1], self.gaps))
+        return codes
 
     def grown(self, codes, catalog, entity):
-        rows = catalog.histories.last(self.length)
-        return np.where(rows < self.num_items, rows, 0)
+        return self._stored(catalog)
+
+    def _stored(self, catalog):
+        """The codes of what the catalog holds of each user."""
+        histories = catalog.histories
+        at = histories.positions(histories.offsets[:-1], histories.offsets[1:], self.length)
+        rows = histories.at(at)
+        rows = np.where(rows < self.num_items, rows, 0)
+        if not self.gaps:
+            return rows
+        return np.stack([rows, self.buckets(histories.gaps(at)).numpy()], axis=2)
+
+    def buckets(self, gaps: tf.Tensor) -> tf.Tensor:
+        """The buckets of seconds before the newest, from 1 on; 0 where there is no time."""
+        bucket = tf.floor(tf.math.log(1 + tf.maximum(gaps, 0)) / np.log(2) + 1e-4)
+        bucket = tf.minimum(tf.cast(bucket, tf.int32), self.gaps - 1) + 1
+        return tf.where(gaps < 0, 0, bucket)
 
     @property
     def num_items(self) -> int:
@@ -100,9 +140,20 @@ class History(Feature):
         if self.items is None:
             self.table = RowEmbedding(config["num_items"], self.size, name="table")
             self.table.build()
-        self.pooling.build((None, self.length, self.size))
+        if self.gaps:
+            self.gap_table = RowEmbedding(self.gaps + 1, self.size, name="gap_table")
+            self.gap_table.build()
+            state = {"dtype": "int32", "initializer": "zeros", "trainable": False}
+            self.usual = self.add_weight(name="usual", shape=(self.length,), **state)
+        if self.asks is None:
+            self.build_pooling()
         self.empty = self.add_weight(name="empty", shape=(self.dim,), initializer="uniform")
         self.built = True
+
+    def build_pooling(self, *query_shape: tuple) -> None:
+        """Builds the pooling; one that asks, for queries of a shape `(None, Q)`."""
+        if not self.pooling.built:
+            self.pooling.build((None, self.length, self.size), (None, self.length), *query_shape)
 
     def get_build_config(self):
         if not self.built:
@@ -111,29 +162,75 @@ class History(Feature):
 
     def given(self, inputs):
         codes = inputs.get(self.name, inputs.get("history"))
-        return None if codes is None else codes[:, -self.length :]
+        if codes is None:
+            return None
+        codes = codes[:, -self.length :]
+        if not self.gaps or codes.shape.rank == 3:
+            return codes
+        if "history_gaps" not in inputs:
+            return self._with_usual(codes)
+        return tf.stack([codes, self.buckets(inputs["history_gaps"][:, -self.length :])], axis=2)
 
     def from_request(self, rows, raw, history, stored):
         if history is None:
             return None
         given = tf.reduce_any(history > 0, axis=1, keepdims=True)
-        return tf.where(given, latest(history, self.length), stored)
+        rows = latest(history, self.length)
+        if self.gaps:
+            return tf.where(given[..., None], self._with_usual(rows), stored)
+        return tf.where(given, rows, stored)
 
-    def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
-        valid = codes > 0  # [B, L]
-        pooled = self.pooling(self.embedded(codes, training), valid)  # [B, dim]
+    def _with_usual(self, rows):
+        """Rows `[B, L]` without times, with the usual bucket of each position: `[B, L, 2]`."""
+        buckets = self.usual.value[-tf.shape(rows)[1] :]
+        return tf.stack([rows, tf.where(rows > 0, buckets, 0)], axis=2)
+
+    def rows(self, codes: tf.Tensor) -> tf.Tensor:
+        """The item rows `[B, L]` of codes."""
+        return codes[..., 0] if self.gaps else codes
+
+    def call(
+        self, codes: tf.Tensor, query: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
+        valid = self.rows(codes) > 0  # [B, L]
+        vectors = self.embedded(codes, training)
+        query = () if query is None else (query,)
+        pooled = self.pooling(vectors, valid, *query)  # [B, dim]
         empty = tf.cast(self.empty, pooled.dtype)
         return tf.where(tf.reduce_any(valid, axis=1, keepdims=True), pooled, empty)
 
     def embedded(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The vectors of item rows `[B, L]`, before they are pooled: `[B, L, D]`."""
+        """The vectors of the positions, `[B, L, D]`: of items, and of gaps where they count."""
+        rows = self.rows(codes)
         if self.items is None:
-            return self.table(codes)
+            vectors = self.table(rows)
+        else:
+            key = self.items.entity
+            vectors = each_once(lambda rows: self.items({key: rows}, training=training), rows)
+        if not self.gaps:
+            return vectors
+        return vectors + tf.cast(self.gap_table(codes[..., 1]), vectors.dtype)
+
+    def attributes(self, codes: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        """The vectors of the items' features, one by one: a list of `[B, L, dim of the feature]`.
+
+        Trained ones have length 1, as the vectors of items: tables grow while they are trained.
+        """
         key = self.items.entity
-        return each_once(lambda rows: self.items({key: rows}, training=training), codes)
+
+        def embed(rows):
+            pairs = zip(self.items.features, self.items.vectors({key: rows}, training), strict=True)
+            vectors = [
+                each if feature.width is None else tf.math.l2_normalize(each, axis=1)
+                for feature, each in pairs
+            ]
+            return tf.concat(vectors, axis=1)
+
+        sizes = [feature.dim for feature in self.items.features]
+        return tf.split(each_once(embed, self.rows(codes)), sizes, axis=2)
 
     def known(self, codes, training=False):
-        return tf.reduce_any(codes > 0, axis=1)
+        return tf.reduce_any(self.rows(codes) > 0, axis=1)
 
     def get_config(self):
         config = super().get_config()
@@ -146,6 +243,7 @@ class History(Feature):
             "length": self.length,
             "pooling": pooling,
             "items": items,
+            "gaps": self.gaps,
         }
 
     @classmethod
@@ -153,6 +251,19 @@ class History(Feature):
         items = config["items"] and deserialize(config["items"])
         pooling = keras.saving.deserialize_keras_object(config["pooling"])
         return cls(**{**config, "items": items, "pooling": pooling})
+
+
+def usual(buckets: np.ndarray, num: int) -> np.ndarray:
+    """The most frequent of the buckets 1 to `num` at each position: `[U, L]` -> `[L]`, 0 for none.
+
+    Args:
+        buckets: 0 where there is none.
+        num: the last bucket.
+    """
+    length = buckets.shape[1]
+    counts = np.zeros([length, num + 1], np.int64)
+    np.add.at(counts, (np.arange(length), buckets), buckets > 0)
+    return counts.argmax(axis=1)
 
 
 def latest(history: tf.Tensor, length: int) -> tf.Tensor:

@@ -74,9 +74,6 @@ class InterestPooling(Pooling):
         least = [0, *(2 ** (k + 1) for k in range(1, self.interests))]
         return number >= (least if self.adaptive else [0] * self.interests)
 
-    def get_build_config(self) -> None:
-        """Nothing: its `History` builds it, of a saved model too."""
-
     def get_config(self) -> dict:
         own = {"interests": self.interests, "adaptive": self.adaptive}
         return {**super().get_config(), **own}

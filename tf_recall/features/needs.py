@@ -13,6 +13,7 @@ class Needs:
         context: features whose codes come with each row, such as the time of the request.
         history: how many of a user's items before the event; 0 for none.
         packed: whether the query tower also reads several histories packed in one row.
+        gaps: whether also how long before the newest of them each was.
         negatives: how many negatives of its own each row names.
         graph: the graph that positives may walk on, or None.
     """
@@ -21,6 +22,7 @@ class Needs:
     context: tuple = ()
     history: int = 0
     packed: bool = False
+    gaps: bool = False
     negatives: int = 0
     graph: Any = None
 

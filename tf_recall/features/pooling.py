@@ -8,8 +8,16 @@ class Pooling(keras.layers.Layer):
     """One vector of a sequence, the oldest first; it never sees the candidate.
 
     Call: vectors `[B, L, D]`, valid bool `[B, L]`: which positions hold something -> `[B, dim]`
-        float32, zeros where no position is valid.
+        float32, zeros where no position is valid. Where it `asks`, a query `[B, Q]` too.
+
+    Attributes:
+        asks: the features of the same tower whose vectors are its query, by their names or columns;
+            empty: all that describe the user; None: it takes no query.
+        of_request: whether these must be context, which comes with the request.
     """
+
+    asks: list[str] | None = None
+    of_request = False
 
     def dim(self, size: int) -> int:
         """The length of the pooled vector, of vectors of length `size`."""
@@ -17,6 +25,9 @@ class Pooling(keras.layers.Layer):
 
     def build(self, vectors_shape: tuple, valid_shape: tuple | None = None) -> None:
         self.built = True
+
+    def get_build_config(self) -> None:
+        """None: what has a pooling builds it."""
 
     def call(self, vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError

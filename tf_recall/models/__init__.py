@@ -12,6 +12,7 @@ from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.mind import MIND
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.sasrec import SASRec
+from tf_recall.models.sdm import SDM
 from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.models.youtube_dnn import YouTubeDNN
@@ -20,6 +21,7 @@ __all__ = [
     "EGES",
     "FM",
     "MIND",
+    "SDM",
     "AirbnbI2I",
     "AirbnbU2I",
     "ComiRec",

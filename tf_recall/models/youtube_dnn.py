@@ -67,6 +67,7 @@ class YouTubeDNN(Retriever):
         "dim": [16, 256, "log"],
         "units": {"choices": [[], [128], [256, 128]]},
         "length": [10, 100, "log"],
+        "pooling": {"choices": ["mean", "last", "last_attention"]},
         "negatives": {
             "choices": [
                 "in_batch",

@@ -67,8 +67,11 @@ class UserItem(Positives):
         def finish(batch, rng):
             past = batch.pop("past")
             items = batch["item"]["item"]
-            history = histories.before(past["begin"], past["cut"], needs.history, items)
-            return {**batch, "query": {**batch["query"], "history": history}}
+            at = histories.positions(past["begin"], past["cut"], needs.history, items)
+            query = {**batch["query"], "history": histories.at(at)}
+            if needs.gaps:
+                query["history_gaps"] = histories.gaps(at)
+            return {**batch, "query": query}
 
         return StepBatches(columns, finish, batch_size, seed, keep)
 

@@ -48,6 +48,7 @@ class TowerOfFeatures(Tower):
                 f"{', '.join(twins)}"
             )
         self.features = list(features)
+        self.asked = {f.name: asked(f, features) for f in features if f.asks is not None}
         self.history_length = max(feature.history_length for feature in self.features)
         self.takes_history = self.history_length > 0
 
@@ -78,6 +79,10 @@ class TowerOfFeatures(Tower):
             if of_feature and not feature.built:
                 feature.build_from_config(of_feature)
         for feature in self.features:
+            if names := self.asked.get(feature.name):
+                check_context(feature, names, config["stored"])
+                size = sum(each.dim for each in self.features if each.name in names)
+                feature.build_pooling((None, size))
             if feature.name in config["stored"]:
                 shape = (self.num_rows, *feature.code_shape)
                 self.tables[feature.name] = self.add_weight(
@@ -107,9 +112,13 @@ class TowerOfFeatures(Tower):
 
     def vectors(self, inputs: dict, training: bool = False) -> list[tf.Tensor]:
         """Each feature's vectors: a list of `[B, dim of the feature]`."""
-        return [
-            feature(self.codes(feature, inputs), training=training) for feature in self.features
-        ]
+        found: dict[str, tf.Tensor] = {}
+        for feature in sorted(self.features, key=lambda feature: feature.name in self.asked):
+            query = [found[name] for name in self.asked.get(feature.name, ())]
+            given = {"query": tf.concat(query, axis=1)} if query else {}
+            codes = self.codes(feature, inputs)
+            found[feature.name] = feature(codes, training=training, **given)
+        return [found[feature.name] for feature in self.features]
 
     def codes(self, feature: Feature, inputs: dict) -> tf.Tensor:
         """A feature's codes, `[B, ...]`: those that came with the batch, or the stored ones."""
@@ -130,7 +139,8 @@ class TowerOfFeatures(Tower):
 
     def needs(self):
         context = tuple(feature for feature in self.features if feature.name not in self.tables)
-        return super().needs().also(context=context, history=self.history_length)
+        gaps = any(feature.needs_gaps for feature in self.features)
+        return super().needs().also(context=context, history=self.history_length, gaps=gaps)
 
     def vocabularies(self) -> list:
         return [each for feature in self.features for each in feature.vocabularies()]
@@ -165,6 +175,51 @@ class TowerOfFeatures(Tower):
             keras.saving.deserialize_keras_object(feature) for feature in config["features"]
         ]
         return cls(**{**config, "features": features})
+
+
+def asked(feature: Feature, features: Sequence[Feature]) -> list[str]:
+    """The names of the features of a tower whose vectors one of them asks with.
+
+    Args:
+        feature: one that asks.
+        features: all of the tower.
+
+    Raises:
+        ValueError: none has such a name or column, or describes the user, or it asks too.
+    """
+    others = [each for each in features if each.asks is None]
+    title = f"{type(feature.pooling).__name__} of {feature.name!r}"
+    if not feature.asks:
+        if found := [each.name for each in others if each.describes]:
+            return found
+        raise ValueError(
+            f"{title} asks with the other features of its tower, and none describes the user: add "
+            "one, such as Id(32), in a config `features: [{name: id}]`; or take LastAttention"
+        )
+    found = []
+    for name in feature.asks:
+        named = [each.name for each in others if name == each.name or name in each.columns]
+        if not named:
+            known = {key: None for each in others for key in (each.name, *each.columns)}
+            raise ValueError(
+                f"{title} asks with {name!r}, which is no other feature or column of its tower; "
+                f"there are: {', '.join(known) or 'none'}"
+            )
+        found += named
+    return list(dict.fromkeys(found))
+
+
+def check_context(feature: Feature, query: Sequence[str], stored: Sequence[str]) -> None:
+    """Refuses a query that is stored of each user, where it must come with the request.
+
+    Raises:
+        ValueError: a name of the query is stored.
+    """
+    if feature.pooling.of_request and (known := [name for name in query if name in stored]):
+        raise ValueError(
+            f"RequestAttention of {feature.name!r} asks with what comes with the request, and "
+            f"{known[0]!r} is known of each user: take ProfileAttention"
+        )
 
 
 @keras.saving.register_keras_serializable("tf_recall")

@@ -83,5 +83,6 @@ class InterestTower(FeatureTower):
             inputs: those of a call.
         """
         history = self.features[0]
-        rows = self.codes(history, inputs)
-        return rows, history.pooling.coefficients(history.embedded(rows), rows > 0)
+        codes = self.codes(history, inputs)
+        rows = history.rows(codes)
+        return rows, history.pooling.coefficients(history.embedded(codes), rows > 0)
