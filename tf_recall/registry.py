@@ -104,6 +104,13 @@ REGISTRY = {
         "retrieval_task": "tf_recall.losses:RetrievalTask",
         "cosine_contrastive": "tf_recall.losses:CosineContrastive",
     },
+    "self_supervision": {"views": "tf_recall.losses.self_supervision:SelfSupervision"},
+    "view": {
+        "random_mask": "tf_recall.features.views:RandomMask",
+        "value_dropout": "tf_recall.features.views:ValueDropout",
+        "complementary": "tf_recall.features.views:Complementary",
+        "correlated_mask": "tf_recall.features.views:CorrelatedMask",
+    },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",
         "warm_up_cosine": "tf_recall.losses.schedules:WarmUpCosine",
@@ -185,6 +192,8 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "sessions": "sessions",
     "negatives": "negatives",
     "loss": "loss",
+    "self_supervision": "self_supervision",
+    "views": "view",
     "aggregator": "aggregator",
     "aggregators": "aggregator",
     "similarity": "similarity",
@@ -248,6 +257,8 @@ def make(kind: str, name: str, *positional, **arguments) -> Any:
 def as_mapping(values: dict | str, at: str) -> dict:
     """A part as a mapping: its name alone, "exact", stands for `{"name": "exact"}`.
 
+    A part that is the only one of its kind needs no name.
+
     Raises:
         ValueError: neither a mapping nor a name, or a mapping without a name.
     """
@@ -259,6 +270,9 @@ def as_mapping(values: dict | str, at: str) -> dict:
         )
     if "name" not in values:
         key = at.rpartition(".")[2]
+        names = REGISTRY.get(PARTS.get(key), ())
+        if len(names) == 1:
+            return {"name": next(iter(names)), **values}
         raise ValueError(
             f"{at} needs a name, as in `{key}: {{name: ...}}`, and has {shown(values)}"
         )

@@ -16,13 +16,19 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import gather, rank
 from tf_recall.retrievers.fitting import FittedModel
 from tf_recall.retrievers.learnable import check_batches, check_catalog
 from tf_recall.retrievers.optimizers import SparseAdagrad
-from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
+from tf_recall.retrievers.pairing import (
+    check_item_context,
+    check_loss,
+    check_positives,
+    check_self_supervision,
+)
 from tf_recall.retrievers.parts import deserialized, serialized
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.base import Tower
@@ -52,14 +58,16 @@ class Retriever(FittedModel):
         query_tower: a tower `{entity: rows [B], ...} -> [B, D]`.
         item_tower: a tower `{entity: rows [M]} -> [M, D]`.
         loss: the loss of the scores.
+        self_supervision: an extra loss of the item tower's features, or None.
 
     Call: a batch `{"query": {...}, "item": {...}}`, optionally with `"weight": [B]` and
         `"negatives": [B, H]` -> the loss, a scalar.
 
     Raises:
         ValueError: the towers end in different sizes, or the model cannot learn from the positives
-            or by the loss; or, at the first step on several replicas, the batch does not split into
-            equal parts, or it is compiled with XLA, which cannot compile their exchange.
+            or by the loss, or the item tower has no features to leave out; or, at the first step on
+            several replicas, the batch does not split into equal parts, or it is compiled with XLA,
+            which cannot compile their exchange.
     """
 
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
@@ -74,6 +82,7 @@ class Retriever(FittedModel):
         query_tower: Tower,
         item_tower: Tower,
         loss: Loss,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,13 +96,20 @@ class Retriever(FittedModel):
         self.item_tower = item_tower
         self.loss_fn = loss
         self.temperature = loss.temperature  # tracked here: it may hold a weight
+        self.self_supervision = self_supervision
         check_positives(self)
         check_loss(self)
+        check_self_supervision(self)
 
     @property
     def unit_length(self) -> bool:
         """Whether training compares vectors of length 1."""
         return self.query_tower.normalize and self.item_tower.normalize
+
+    @property
+    def item_features(self) -> Tower:
+        """The tower that holds the items' features."""
+        return self.item_tower
 
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""
@@ -193,6 +209,8 @@ class Retriever(FittedModel):
             candidates = self.negatives.draw(drawing)
             log_q = functools.partial(self.negatives.log_q, batch=drawing)
             loss = encoded.loss(candidates=candidates, log_q=log_q)
+            if training and self.self_supervision is not None:
+                loss += self.self_supervision.of(self.item_features, encoded.step)
         if training:
             self.end_step()
             self.step.assign_add(1)
@@ -255,6 +273,7 @@ class Retriever(FittedModel):
             "query_tower": self.query_tower,
             "item_tower": self.item_tower,
             "loss": self.loss_fn,
+            "self_supervision": self.self_supervision,
         }
 
     def get_config(self) -> dict:
@@ -271,6 +290,8 @@ class Retriever(FittedModel):
             self.query_tower.adapt(train, catalog)
 
     def _adapt_training(self, catalog):
+        if self.self_supervision is not None:
+            self.self_supervision.adapt(self.item_features)
         side = catalog.side(self.item_tower.entity)
         self.negatives.adapt(side.vocabulary.counts, side.table, self.item_tower.dim)
         counts = catalog.side(self.query_tower.entity).vocabulary.counts[1:]
