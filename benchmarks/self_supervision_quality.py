@@ -29,7 +29,7 @@ from tf_recall.features.views import Complementary, CorrelatedMask, RandomMask, 
 from tf_recall.index import Exact
 from tf_recall.losses.self_supervision import SelfSupervision
 
-DIM, EPOCHS = 64, 20
+DIM, EPOCHS = 64, 8
 GROUPS = ("head", "rare", "new")
 SETTINGS = {"without": None, "default": {}}
 VIEWS = {
@@ -77,7 +77,7 @@ class NewItems:
             self_supervision=None if extra is None else SelfSupervision(**extra),
         )
         model.adapt(self.train, self.catalog).compile(tr.LazyAdam(0.003))
-        batches = model.batches(self.train, self.catalog, 1024)
+        batches = model.batches(self.train, self.catalog, 2048)
         steps = batches.steps_per_epoch
         model.fit(batches.dataset(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False)
         return self.measure(tr.Service.build(model, self.catalog, Exact(), k_max=21))

@@ -5,11 +5,9 @@ import tensorflow as tf
 
 from tf_recall.data.draws import unit
 from tf_recall.data.ranges import Filled, NumberAbove0, Seed, WholeFrom2
-from tf_recall.features.views import Complementary, ValueDropout, View, salt_of
+from tf_recall.features.views import RandomMask, View, salt_of
 from tf_recall.towers.base import Tower
 from tf_recall.towers.features import TowerOfFeatures
-
-DEFAULT = (Complementary, ValueDropout)  # the views, as far as there are features for them
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -33,8 +31,7 @@ class SelfSupervision(keras.layers.Layer):
 
     Args:
         views: what is left out, one after the other: `RandomMask`, `ValueDropout`, `Complementary`,
-            `CorrelatedMask`; by default `[Complementary(), ValueDropout()]`, as far as the item
-            tower has features for them.
+            `CorrelatedMask`; `[RandomMask()]` by default.
         weight: how much the loss counts beside the model's own.
         temperature: divides the cosines; a small one pushes the most similar items apart.
         num: how many items a step draws.
@@ -72,24 +69,21 @@ class SelfSupervision(keras.layers.Layer):
             raise ValueError(f"num must be at least 2, for items to differ from, not {num!r}")
         if views is not None and not len(views):
             raise ValueError("views must hold at least one view; leave it out for the default")
-        self.views = None if views is None else list(views)
+        self.views = [RandomMask()] if views is None else list(views)
         self.weight = weight
         self.temperature = temperature
         self.num = num
         self.seed = seed
         self.mean = keras.metrics.Mean(name="self_supervision")
 
-    def choose(self, tower: Tower) -> str | None:
-        """Chooses the views where none are given; why a tower has none of them, or None.
+    def unfit(self, tower: Tower) -> str | None:
+        """Why a tower has no such views, or None where it has.
 
         Args:
             tower: the item tower; its features are known before it is adapted.
         """
         if not isinstance(tower, TowerOfFeatures):
             return f"a {type(tower).__name__} has no features of its own"
-        if self.views is None:
-            kinds = [kind for kind in DEFAULT if kind.unfit(tower.features) is None]
-            self.views = [kind() for kind in kinds or DEFAULT]
         reasons = [view.unfit(tower.features) for view in self.views]
         return next(filter(None, reasons), None)
 
@@ -140,19 +134,17 @@ class SelfSupervision(keras.layers.Layer):
         return tf.stack([tf.constant(salt + self.seed, tf.int64), tf.cast(step, tf.int64)])
 
     def get_config(self) -> dict:
-        views = self.views
         own = ("weight", "temperature", "num", "seed")
         return {
             **super().get_config(),
-            "views": views and [keras.saving.serialize_keras_object(view) for view in views],
+            "views": [keras.saving.serialize_keras_object(view) for view in self.views],
             **{name: getattr(self, name) for name in own},
         }
 
     @classmethod
     def from_config(cls, config: dict) -> "SelfSupervision":
-        views = config["views"]
-        made = views and [keras.saving.deserialize_keras_object(view) for view in views]
-        return cls(**{**config, "views": made})
+        views = [keras.saving.deserialize_keras_object(view) for view in config["views"]]
+        return cls(**{**config, "views": views})
 
     def get_build_config(self) -> dict | None:
         return {}

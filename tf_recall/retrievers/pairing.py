@@ -67,7 +67,7 @@ def check_self_supervision(model: keras.Model) -> None:
     """
     if model.self_supervision is None:
         return
-    why = model.self_supervision.choose(model.item_features)
+    why = model.self_supervision.unfit(model.item_features)
     if why is not None:
         names = [feature.name for feature in getattr(model.item_features, "features", ())]
         of_its_own = "item_tower" not in type(model).towers
