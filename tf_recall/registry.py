@@ -60,6 +60,7 @@ REGISTRY = {
     "positives": {
         "user_item": "tf_recall.positives:UserItem",
         "next_item": "tf_recall.positives:NextItem",
+        "user_halves": "tf_recall.positives:UserHalves",
         "windows": "tf_recall.positives:Windows",
         "shrinking_windows": "tf_recall.positives:ShrinkingWindows",
         "walks": "tf_recall.positives:Walks",
@@ -131,6 +132,7 @@ REGISTRY = {
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
         "simplex": "tf_recall.models.simplex:SimpleX",
+        "siamese": "tf_recall.models.siamese:Siamese",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",
@@ -144,6 +146,7 @@ REGISTRY = {
         "swing": "tf_recall.channels.swing:Swing",
         "user_cf": "tf_recall.channels.user_cf:UserCF",
         "trained": "tf_recall.runs.prepared:TrainedChannel",
+        "u2u2i": "tf_recall.runs.prepared:U2U2I",
     },
     "similarity": {
         "cosine": "tf_recall.channels.similarity:Cosine",

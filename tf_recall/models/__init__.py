@@ -8,6 +8,7 @@ from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.pin_sage import PinSage
+from tf_recall.models.siamese import Siamese
 from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.models.youtube_dnn import YouTubeDNN
@@ -21,6 +22,7 @@ __all__ = [
     "GraphSAGEI2I",
     "Item2Vec",
     "PinSage",
+    "Siamese",
     "SimpleX",
     "TwoTower",
     "YouTubeDNN",

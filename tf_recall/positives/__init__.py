@@ -3,6 +3,7 @@
 from tf_recall.positives.base import Positives
 from tf_recall.positives.next_item import NextItem
 from tf_recall.positives.pairs import ItemPairs, WalkPairs
+from tf_recall.positives.user_halves import UserHalves
 from tf_recall.positives.user_item import UserItem, user_item
 from tf_recall.positives.walks import Walks
 from tf_recall.positives.windows import ShrinkingWindows, Windows
@@ -12,6 +13,7 @@ __all__ = [
     "NextItem",
     "Positives",
     "ShrinkingWindows",
+    "UserHalves",
     "UserItem",
     "WalkPairs",
     "Walks",

@@ -73,6 +73,7 @@ class Retriever(FittedModel):
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
     windows = False  # whether a batch is segments of sequences, with several positives a row
     has_graph = False
+    service: type | None = None  # the class of its service; None: `Service`
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
 
     def __init__(
@@ -105,6 +106,11 @@ class Retriever(FittedModel):
     def unit_length(self) -> bool:
         """Whether training compares vectors of length 1."""
         return self.query_tower.normalize and self.item_tower.normalize
+
+    @property
+    def serving(self) -> dict:
+        """Further arguments of its service."""
+        return {}
 
     @property
     def item_features(self) -> Tower:
@@ -185,7 +191,10 @@ class Retriever(FittedModel):
         self.check_replicas(rows)
         query = self.query_tower(batch["query"], training=training)  # [B, D]
         embed = functools.partial(self._embed, training=training)
-        return self._pairs(query, rows, embed, batch.get("weight"), self.step.value)
+        item = None
+        if len(batch["item"]) > 1:  # a positive is more than its row, such as half a history
+            item = self.item_tower(batch["item"], training=training)
+        return self._pairs(query, rows, embed, batch.get("weight"), self.step.value, item)
 
     def end_step(self) -> None:
         """Ends a training step: the next one makes new random draws."""
@@ -300,9 +309,9 @@ class Retriever(FittedModel):
             self.unit_length, side.vocabulary.size - 1, max(positives, 1)
         )
 
-    def _pairs(self, query, rows, embed, weight, step):
+    def _pairs(self, query, rows, embed, weight, step, item=None):
         """Encodes rows of one query `[B, D]` and one positive `[B]`; `embed` encodes item rows."""
-        item = embed(rows)  # [B, D]
+        item = embed(rows) if item is None else item  # [B, D]
 
         def loss(candidates, log_q):
             merge = not self.needs_static_shapes
