@@ -227,7 +227,7 @@ def test_a_planted_long_tail_is_found():
         model.compile()
         batches = model.batches(train, catalog, 256)
         steps = batches.steps_per_epoch
-        model.fit(batches.dataset(), steps_per_epoch=steps, epochs=8, verbose=0, shuffle=False)
+        model.fit(batches.dataset(), steps_per_epoch=steps, epochs=12, verbose=0, shuffle=False)
         service = tr.Service.build(model, catalog, Exact(), k_max=5)
         found = []
         for some in (popular, new):
@@ -237,7 +237,7 @@ def test_a_planted_long_tail_is_found():
         return found
 
     head, tail = of_own_kind(None)
-    helped_head, helped_tail = of_own_kind(SelfSupervision(num=64))
+    helped_head, helped_tail = of_own_kind(SelfSupervision(weight=1.0, num=64))
     print(head, tail, helped_head, helped_tail)
     assert helped_tail > tail + 0.2
     assert helped_head > head - 0.02

@@ -5,9 +5,14 @@ import tensorflow as tf
 
 from tf_recall.data.draws import unit
 from tf_recall.data.ranges import Filled, NumberAbove0, Seed, WholeFrom2
-from tf_recall.features.views import RandomMask, View, salt_of
+from tf_recall.features.views import RandomMask, ValueDropout, View, salt_of
 from tf_recall.towers.base import Tower
 from tf_recall.towers.features import TowerOfFeatures
+
+DEFAULT = (
+    RandomMask,
+    ValueDropout,
+)  # the views; the first alone where no feature has several values
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -31,7 +36,8 @@ class SelfSupervision(keras.layers.Layer):
 
     Args:
         views: what is left out, one after the other: `RandomMask`, `ValueDropout`, `Complementary`,
-            `CorrelatedMask`; `[RandomMask()]` by default.
+            `CorrelatedMask`; by default `[RandomMask(), ValueDropout()]`, without the dropout where
+            no feature has several values.
         weight: how much the loss counts beside the model's own.
         temperature: divides the cosines; a small one pushes the most similar items apart.
         num: how many items a step draws.
@@ -69,7 +75,7 @@ class SelfSupervision(keras.layers.Layer):
             raise ValueError(f"num must be at least 2, for items to differ from, not {num!r}")
         if views is not None and not len(views):
             raise ValueError("views must hold at least one view; leave it out for the default")
-        self.views = [RandomMask()] if views is None else list(views)
+        self.views = None if views is None else list(views)
         self.weight = weight
         self.temperature = temperature
         self.num = num
@@ -77,13 +83,16 @@ class SelfSupervision(keras.layers.Layer):
         self.mean = keras.metrics.Mean(name="self_supervision")
 
     def unfit(self, tower: Tower) -> str | None:
-        """Why a tower has no such views, or None where it has.
+        """Why a tower has no such views, or None where it has; chooses them where none are given.
 
         Args:
             tower: the item tower; its features are known before it is adapted.
         """
         if not isinstance(tower, TowerOfFeatures):
             return f"a {type(tower).__name__} has no features of its own"
+        if self.views is None:
+            others = [kind for kind in DEFAULT[1:] if kind.unfit(tower.features) is None]
+            self.views = [kind() for kind in (DEFAULT[0], *others)]
         reasons = [view.unfit(tower.features) for view in self.views]
         return next(filter(None, reasons), None)
 
@@ -135,16 +144,18 @@ class SelfSupervision(keras.layers.Layer):
 
     def get_config(self) -> dict:
         own = ("weight", "temperature", "num", "seed")
+        views = self.views
         return {
             **super().get_config(),
-            "views": [keras.saving.serialize_keras_object(view) for view in self.views],
+            "views": views and [keras.saving.serialize_keras_object(view) for view in views],
             **{name: getattr(self, name) for name in own},
         }
 
     @classmethod
     def from_config(cls, config: dict) -> "SelfSupervision":
-        views = [keras.saving.deserialize_keras_object(view) for view in config["views"]]
-        return cls(**{**config, "views": views})
+        views = config["views"]
+        made = views and [keras.saving.deserialize_keras_object(view) for view in views]
+        return cls(**{**config, "views": made})
 
     def get_build_config(self) -> dict | None:
         return {}
