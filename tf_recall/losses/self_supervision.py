@@ -9,10 +9,7 @@ from tf_recall.features.views import RandomMask, ValueDropout, View, salt_of
 from tf_recall.towers.base import Tower
 from tf_recall.towers.features import TowerOfFeatures
 
-DEFAULT = (
-    RandomMask,
-    ValueDropout,
-)  # the views; the first alone where no feature has several values
+DEFAULT = (RandomMask, ValueDropout)  # the first alone where no feature has several values
 
 
 @keras.saving.register_keras_serializable("tf_recall")

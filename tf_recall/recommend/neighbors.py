@@ -103,7 +103,7 @@ class NeighborService(NeighborRecommender, Service):
         index: Index,
         catalog: Catalog,
         k_max: int = 200,
-        top: int = 100,
+        top: int = 50,
         last: int = 50,
     ):
         self.top = min(top, catalog.users.size - 1)
