@@ -69,6 +69,7 @@ REGISTRY = {
         "user_item": "tf_recall.positives:UserItem",
         "next_item": "tf_recall.positives:NextItem",
         "sequences": "tf_recall.positives:Sequences",
+        "user_halves": "tf_recall.positives:UserHalves",
         "windows": "tf_recall.positives:Windows",
         "shrinking_windows": "tf_recall.positives:ShrinkingWindows",
         "walks": "tf_recall.positives:Walks",
@@ -113,6 +114,13 @@ REGISTRY = {
         "retrieval_task": "tf_recall.losses:RetrievalTask",
         "cosine_contrastive": "tf_recall.losses:CosineContrastive",
     },
+    "self_supervision": {"views": "tf_recall.losses.self_supervision:SelfSupervision"},
+    "view": {
+        "random_mask": "tf_recall.features.views:RandomMask",
+        "value_dropout": "tf_recall.features.views:ValueDropout",
+        "complementary": "tf_recall.features.views:Complementary",
+        "correlated_mask": "tf_recall.features.views:CorrelatedMask",
+    },
     "temperature": {
         "learned": "tf_recall.losses.temperature:LearnedTemperature",
         "warm_up_cosine": "tf_recall.losses.schedules:WarmUpCosine",
@@ -138,6 +146,7 @@ REGISTRY = {
         "gru4rec": "tf_recall.models.gru4rec:GRU4Rec",
         "comirec": "tf_recall.models.comirec:ComiRec",
         "mind": "tf_recall.models.mind:MIND",
+        "siamese": "tf_recall.models.siamese:Siamese",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",
@@ -151,6 +160,7 @@ REGISTRY = {
         "swing": "tf_recall.channels.swing:Swing",
         "user_cf": "tf_recall.channels.user_cf:UserCF",
         "trained": "tf_recall.runs.prepared:TrainedChannel",
+        "u2u2i": "tf_recall.runs.prepared:U2U2I",
     },
     "similarity": {
         "cosine": "tf_recall.channels.similarity:Cosine",
@@ -200,6 +210,8 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "sessions": "sessions",
     "negatives": "negatives",
     "loss": "loss",
+    "self_supervision": "self_supervision",
+    "views": "view",
     "aggregator": "aggregator",
     "aggregators": "aggregator",
     "similarity": "similarity",
@@ -263,6 +275,8 @@ def make(kind: str, name: str, *positional, **arguments) -> Any:
 def as_mapping(values: dict | str, at: str) -> dict:
     """A part as a mapping: its name alone, "exact", stands for `{"name": "exact"}`.
 
+    A part that is the only one of its kind needs no name.
+
     Raises:
         ValueError: neither a mapping nor a name, or a mapping without a name.
     """
@@ -274,6 +288,9 @@ def as_mapping(values: dict | str, at: str) -> dict:
         )
     if "name" not in values:
         key = at.rpartition(".")[2]
+        names = REGISTRY.get(PARTS.get(key), ())
+        if len(names) == 1:
+            return {"name": next(iter(names)), **values}
         raise ValueError(
             f"{at} needs a name, as in `{key}: {{name: ...}}`, and has {shown(values)}"
         )

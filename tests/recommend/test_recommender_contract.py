@@ -25,7 +25,7 @@ from tf_recall.lists.write import write_lists, write_similar
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
-from tf_recall.registry import REGISTRY, make
+from tf_recall.registry import REGISTRY, find, make
 from tf_recall.towers.features import FeatureTower
 
 GIVEN = {
@@ -33,9 +33,10 @@ GIVEN = {
     "operational": {"column": "year"},
     "quotas": {"quotas": {"item_cf": 3, "service": 2}},
 }
-COUNTED = [name for name in REGISTRY["channel"] if name != "trained"]
+COUNTED = [name for name in REGISTRY["channel"] if hasattr(find("channel", name), "fit")]
 MERGES = [f"merge {name}" for name in REGISTRY["merge"]]
 EXPORTS = ["service", "history", "loaded", "loaded history", "loaded without its model"]
+EXPORTS += ["neighbors", "loaded neighbors"]
 LISTS = ["lists", "item lists", "redis lists", "redis item lists"]
 PUBLIC = ("recommend", "recommend_rows", "recommend_sources", "similar", "explain")
 pytestmark = pytest.mark.parametrize("name", [*COUNTED, *EXPORTS, *MERGES, *LISTS])
@@ -94,7 +95,7 @@ class World:
             return tr.MultiChannel(
                 channels, self.catalog, make("merge", kind, **GIVEN.get(kind, {}))
             )
-        if name in ("service", "history"):
+        if name in ("service", "history", "neighbors"):
             return self.service(name)[0]
         if name.startswith("loaded"):
             return self.loaded(name)
@@ -102,6 +103,9 @@ class World:
 
     def service(self, name):
         keras.utils.set_random_seed(0)  # vectors that do not all point away from each other
+        if "neighbors" in name:
+            model = tr.Siamese(dim=4).adapt(self.split.train, self.catalog)
+            return Service.build(model, self.catalog, Exact(), k_max=40), model
         features = [Id(4), Categorical("device", dim=4), *[History(4)] * ("history" in name)]
         query = FeatureTower("user", features, units=[4])
         model = TwoTower(query, FeatureTower("item", [Id(4)], units=[4]))

@@ -21,6 +21,7 @@ from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
 from tf_recall.index.scann import release_with
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
+from tf_recall.recommend.neighbors import USERS, NeighborRecommender
 
 if TYPE_CHECKING:
     import keras
@@ -195,6 +196,18 @@ class LoadedService(EmbeddingRecommender):
         return {name: spec for name, spec in specs.items() if name != key and not is_list(spec)}
 
 
+class LoadedNeighbors(NeighborRecommender, LoadedService):
+    """A loaded export of a service over users; `load` makes it. As `LoadedService`."""
+
+    @functools.cached_property
+    def last(self) -> int:
+        return int(self._model.last.numpy())
+
+    def _users(self, arrays):
+        answer = self._ask(USERS, arrays)
+        return raw_ids(answer["user_id"].numpy()), answer["score"].numpy()
+
+
 def _loaded(path):
     """What `load` gives, of a folder that is checked."""
     if (path / CHANNELS).is_file():
@@ -214,7 +227,8 @@ def _loaded(path):
         model = tf.saved_model.load(str(readable))
         if scann:
             _release_searchers_with(model)
-        return LoadedService(model, path)
+        kind = LoadedNeighbors if USERS in model.signatures else LoadedService
+        return kind(model, path)
 
 
 def _nodes(graph):

@@ -15,6 +15,7 @@ from tf_recall.export import models_config
 from tf_recall.export.channels import write_channels
 from tf_recall.export.versions import check_version, publish, write_manifest, write_notes
 from tf_recall.recommend.arrays import batch
+from tf_recall.recommend.neighbors import USERS, NeighborService
 from tf_recall.recommend.service import Service
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def save(
     `load` reads it.
 
         saved_model.pb  variables/  assets/         endpoints serving_default, similar_items,
-                                                    embed_query, embed_item
+                                                    embed_query, embed_item, and of one
+                                                    over users similar_users
         assets.extra/tf_serving_warmup_requests     replayed by the server before the first real
                                                     request
         config.yaml  metrics.json                   how it was made, how good it is
@@ -158,6 +160,8 @@ def _resources(service, signatures):
     """
     module = tf.Module()
     module.item_ids, module.index = service.item_ids, service.index
+    if isinstance(service, NeighborService):
+        module.last = tf.Variable(service.last, trainable=False)  # for explanations
     module.weights = list(
         {id(v): v for signature in signatures.values() for v in signature.graph.variables}.values()
     )
@@ -181,12 +185,21 @@ def _signatures(service):
             return service.query_interests(inputs)
         return {"embedding": service.query_vectors(inputs)}
 
+    def users(rows, score):
+        shape = [None, service.top]
+        return {
+            "user_id": tf.ensure_shape(tf.gather(service.user_ids, rows), shape),
+            "score": tf.ensure_shape(score, shape),
+        }
+
     functions = {
         "serving_default": lambda **inputs: raw(*service.answer(inputs, service.k_max)),
         "similar_items": lambda **inputs: raw(*service.similar_items(inputs, service.k_max)),
         "embed_query": query,
         "embed_item": lambda **inputs: {"embedding": service.item_vectors(inputs)},
     }
+    if isinstance(service, NeighborService):
+        functions[USERS] = lambda **inputs: users(*service.nearest_users(inputs))
     return {
         name: tf.function(function).get_concrete_function(**service.inputs[name])
         for name, function in functions.items()
@@ -214,6 +227,8 @@ def _write_warmup(service, path, name):
         ("embed_query", "user_id", {"user_id": users}),
         ("embed_item", "item_id", {"item_id": items}),
     ]
+    if USERS in service.inputs:
+        requests.append((USERS, "user_id", {"user_id": users, **history}))
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for endpoint, key, given in requests:

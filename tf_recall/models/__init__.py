@@ -13,6 +13,7 @@ from tf_recall.models.mind import MIND
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.sasrec import SASRec
 from tf_recall.models.sdm import SDM
+from tf_recall.models.siamese import Siamese
 from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.models.youtube_dnn import YouTubeDNN
@@ -31,6 +32,7 @@ __all__ = [
     "Item2Vec",
     "PinSage",
     "SASRec",
+    "Siamese",
     "SimpleX",
     "TwoTower",
     "YouTubeDNN",

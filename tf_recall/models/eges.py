@@ -7,6 +7,7 @@ from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import Popularity
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, Walks
@@ -35,6 +36,7 @@ class EGES(SkipGram):
         positives: `Walks()` over each user's sequence by default.
         negatives: `Popularity(num=64)` by default.
         loss: `NEG()` by default.
+        self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         history_length: how many of a user's latest items make their vector.
         dim: length of the vectors, where no tower tells it.
 
@@ -66,6 +68,7 @@ class EGES(SkipGram):
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
         dim: WholeFrom1 | None = None,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         dim = size_of([item_tower], dim) or DIM
@@ -75,6 +78,7 @@ class EGES(SkipGram):
             item_tower or WeightedTower("item", [Id(dim)]),
             loss or NEG(),
             history_length,
+            self_supervision=self_supervision,
             **kwargs,
         )
         self.dim = dim

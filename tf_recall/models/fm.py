@@ -6,6 +6,7 @@ from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
@@ -40,6 +41,7 @@ class FM(Retriever):
         positives: `UserItem()` by default.
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
         loss: a loss that compares items: `SampledSoftmax()` by default, `BPR()`.
+        self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
 
     Example:
         >>> users = FMQueryTower("user", [Id()], 32)
@@ -74,6 +76,7 @@ class FM(Retriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         num_factors: WholeFrom1 | None = None,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         dim = size_of([query_tower, item_tower], num_factors and num_factors + 1)
@@ -86,6 +89,7 @@ class FM(Retriever):
             query_tower,
             item_tower,
             loss or SampledSoftmax(),
+            self_supervision=self_supervision,
             **kwargs,
         )
         self.num_factors = num_factors

@@ -9,6 +9,7 @@ from tf_recall.features import Id
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
@@ -43,6 +44,7 @@ class GraphSAGE(GraphRetriever):
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
+        self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
 
     Raises:
         ValueError: no fan-out, or one below 1.
@@ -88,6 +90,7 @@ class GraphSAGE(GraphRetriever):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
@@ -100,6 +103,7 @@ class GraphSAGE(GraphRetriever):
             negatives or InBatch(),
             GraphEncoder({"user": query_tower, "item": item_tower}, layers, over),
             loss or SampledSoftmax(),
+            self_supervision=self_supervision,
             **kwargs,
         )
         self.dim = dim

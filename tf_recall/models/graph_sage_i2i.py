@@ -12,6 +12,7 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
@@ -40,7 +41,7 @@ class GraphSAGEI2I(GraphRetriever):
         item_tower: a `FeatureTower("item", ...)`; by default one of ids.
         sessions: the recipe that cuts interactions into sessions, of which the graph is made;
             `ByUser()` by default.
-        dim, fan_outs, aggregator, negatives, loss: as `GraphSAGE`.
+        dim, fan_outs, aggregator, negatives, loss, self_supervision: as `GraphSAGE`.
         positives: `ItemPairs(sessions)` by default.
         history_length: how many of a user's latest items make their vector.
 
@@ -74,6 +75,7 @@ class GraphSAGEI2I(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -87,6 +89,7 @@ class GraphSAGEI2I(GraphRetriever):
             GraphEncoder({"item": item_tower}, layers, over),
             loss or SampledSoftmax(),
             history_length,
+            self_supervision=self_supervision,
             **kwargs,
         )
         self.sessions = sessions

@@ -10,6 +10,7 @@ from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
 from tf_recall.losses import Hinge
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import Curriculum, EasyHard, RankWindow, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import ItemPairs, Positives
@@ -45,6 +46,7 @@ class PinSage(GraphRetriever):
         positives: `ItemPairs()` over each user's sequence by default.
         negatives: by default 500 of `Uniform`, and by a `Curriculum` up to 5 of a `RankWindow`.
         loss: `Hinge(0.1)` by default.
+        self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         history_length: how many of a user's latest items make their vector.
 
     Example:
@@ -85,6 +87,7 @@ class PinSage(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -98,6 +101,7 @@ class PinSage(GraphRetriever):
             GraphEncoder({"item": item_tower}, layers, {"item": "item"}, head),
             loss or Hinge(0.1),
             history_length,
+            self_supervision=self_supervision,
             **kwargs,
         )
         self.dim = dim

@@ -6,6 +6,7 @@ from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
@@ -35,6 +36,7 @@ class TwoTower(Retriever):
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
+        self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
 
     Raises:
         ValueError: the towers end in different sizes, or not in `dim`; or the positives, the
@@ -70,6 +72,7 @@ class TwoTower(Retriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         dim: WholeFrom1 | None = None,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         dim = size_of([query_tower, item_tower], dim) or DIM
@@ -81,6 +84,7 @@ class TwoTower(Retriever):
             query_tower,
             item_tower,
             loss or SampledSoftmax(),
+            self_supervision=self_supervision,
             **kwargs,
         )
         self.dim = self.item_tower.dim

@@ -4,6 +4,7 @@ from tf_recall.positives.base import Positives
 from tf_recall.positives.next_item import NextItem
 from tf_recall.positives.pairs import ItemPairs, WalkPairs
 from tf_recall.positives.sequences import Sequences
+from tf_recall.positives.user_halves import UserHalves
 from tf_recall.positives.user_item import UserItem, user_item
 from tf_recall.positives.walks import Walks
 from tf_recall.positives.windows import ShrinkingWindows, Windows
@@ -14,6 +15,7 @@ __all__ = [
     "Positives",
     "Sequences",
     "ShrinkingWindows",
+    "UserHalves",
     "UserItem",
     "WalkPairs",
     "Walks",

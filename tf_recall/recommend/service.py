@@ -62,6 +62,8 @@ class Service(EmbeddingRecommender):
         >>> item_id, score = service.similar(["tea"], k=10)
     """
 
+    candidates = "item"  # whose vectors the index holds
+
     def __init__(
         self,
         query_tower: "keras.layers.Layer",
@@ -72,9 +74,10 @@ class Service(EmbeddingRecommender):
     ):
         if k_max < 1:
             raise ValueError(f"k_max must be 1 or more, got {k_max}")
-        if index.num_items != catalog.num_items:
+        size = catalog.side(self.candidates).vocabulary.size - 1
+        if index.num_items != size:
             raise ValueError(
-                f"the index holds {index.num_items} vectors, the catalog {catalog.num_items} items"
+                f"the index holds {index.num_items} vectors, the catalog {size} {self.candidates}s"
             )
         for name, tower in (("query", query_tower), ("item", item_tower)):
             check_same(f"the {name} tower", tower.identity, catalog.identity)
@@ -113,8 +116,9 @@ class Service(EmbeddingRecommender):
             ValueError: the model was trained on another catalog.
         """
         check_same(f"this {type(model).__name__}", model.item_tower.identity, catalog.identity)
-        index = default_index(catalog.num_items) if index is None else index
+        kind = getattr(model, "service", None) or cls
         vectors = model.embed_catalog()
+        index = default_index(len(vectors)) if index is None else index
         some = np.unique(np.linspace(1, catalog.users.size - 1, 256).astype(np.int32))
         raw = batch(
             {"row": tf.TensorSpec([None], tf.int64), **model.query_tower.raw_columns},
@@ -124,8 +128,10 @@ class Service(EmbeddingRecommender):
         history = np.zeros([len(some), 0], np.int32)
         queries = model.query_tower(model.query_tower.inputs_from_raw(some, raw, history))
         queries = tf.reshape(queries, [-1, vectors.shape[1]])  # of several interests each one
-        index.build(vectors, queries).identity = {"items": catalog.items.digest}
-        return cls(model.query_tower, model.item_tower, index, catalog, k_max)
+        digest = catalog.side(kind.candidates).vocabulary.digest
+        index.build(vectors, queries).identity = {f"{kind.candidates}s": digest}
+        further = getattr(model, "serving", {})
+        return kind(model.query_tower, model.item_tower, index, catalog, k_max, **further)
 
     @property
     def k_max(self) -> int:

@@ -16,13 +16,19 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
+from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import gather, rank
 from tf_recall.retrievers.fitting import FittedModel
 from tf_recall.retrievers.learnable import check_batches, check_catalog
 from tf_recall.retrievers.optimizers import SparseAdagrad
-from tf_recall.retrievers.pairing import check_item_context, check_loss, check_positives
+from tf_recall.retrievers.pairing import (
+    check_item_context,
+    check_loss,
+    check_positives,
+    check_self_supervision,
+)
 from tf_recall.retrievers.parts import deserialized, serialized
 from tf_recall.retrievers.vectors import Encoded, nearest
 from tf_recall.towers.base import Tower
@@ -53,20 +59,22 @@ class Retriever(FittedModel):
             `[B, K, D]`, of which the one nearest to its positive learns.
         item_tower: a tower `{entity: rows [M]} -> [M, D]`.
         loss: the loss of the scores.
+        self_supervision: an extra loss of the item tower's features, or None.
 
     Call: a batch `{"query": {...}, "item": {...}}`, optionally with `"weight": [B]` and
         `"negatives": [B, H]` -> the loss, a scalar.
 
     Raises:
-        ValueError: the towers end in different sizes, an item has several vectors, or the model
-            cannot learn from the positives or by the loss; or, at the first step on several
-            replicas, the batch does not split into equal parts, or it is compiled with XLA, which
-            cannot compile their exchange.
+        ValueError: the towers end in different sizes, an item has several vectors, the model cannot
+            learn from the positives or by the loss, or the item tower has no features to leave out;
+            or, at the first step on several replicas, the batch does not split into equal parts, or
+            it is compiled with XLA, which cannot compile their exchange.
     """
 
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
     windows = False  # whether a batch is segments of sequences, with several positives a row
     has_graph = False
+    service: type | None = None  # the class of its service; None: `Service`
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
 
     def __init__(
@@ -76,6 +84,7 @@ class Retriever(FittedModel):
         query_tower: Tower,
         item_tower: Tower,
         loss: Loss,
+        self_supervision: SelfSupervision | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -94,13 +103,25 @@ class Retriever(FittedModel):
         self.item_tower = item_tower
         self.loss_fn = loss
         self.temperature = loss.temperature  # tracked here: it may hold a weight
+        self.self_supervision = self_supervision
         check_positives(self)
         check_loss(self)
+        check_self_supervision(self)
 
     @property
     def unit_length(self) -> bool:
         """Whether training compares vectors of length 1."""
         return self.query_tower.normalize and self.item_tower.normalize
+
+    @property
+    def serving(self) -> dict:
+        """Further arguments of its service."""
+        return {}
+
+    @property
+    def item_features(self) -> Tower:
+        """The tower that holds the items' features."""
+        return self.item_tower
 
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""
@@ -176,7 +197,10 @@ class Retriever(FittedModel):
         self.check_replicas(rows)
         query = self.query_tower(batch["query"], training=training)  # [B, D], or [B, K, D]
         embed = functools.partial(self._embed, training=training)
-        return self._pairs(query, rows, embed, batch.get("weight"), self.step.value)
+        item = None
+        if len(batch["item"]) > 1:  # a positive is more than its row, such as half a history
+            item = self.item_tower(batch["item"], training=training)
+        return self._pairs(query, rows, embed, batch.get("weight"), self.step.value, item)
 
     def end_step(self) -> None:
         """Ends a training step: the next one makes new random draws."""
@@ -200,6 +224,8 @@ class Retriever(FittedModel):
             candidates = self.negatives.draw(drawing)
             log_q = functools.partial(self.negatives.log_q, batch=drawing)
             loss = encoded.loss(candidates=candidates, log_q=log_q)
+            if training and self.self_supervision is not None:
+                loss += self.self_supervision.of(self.item_features, encoded.step)
         if training:
             self.end_step()
             self.step.assign_add(1)
@@ -262,6 +288,7 @@ class Retriever(FittedModel):
             "query_tower": self.query_tower,
             "item_tower": self.item_tower,
             "loss": self.loss_fn,
+            "self_supervision": self.self_supervision,
         }
 
     def get_config(self) -> dict:
@@ -278,6 +305,8 @@ class Retriever(FittedModel):
             self.query_tower.adapt(train, catalog)
 
     def _adapt_training(self, catalog):
+        if self.self_supervision is not None:
+            self.self_supervision.adapt(self.item_features)
         side = catalog.side(self.item_tower.entity)
         self.negatives.adapt(side.vocabulary.counts, side.table, self.item_tower.dim)
         counts = catalog.side(self.query_tower.entity).vocabulary.counts[1:]
@@ -286,11 +315,11 @@ class Retriever(FittedModel):
             self.unit_length, side.vocabulary.size - 1, max(positives, 1)
         )
 
-    def _pairs(self, query, rows, embed, weight, step):
+    def _pairs(self, query, rows, embed, weight, step, item=None):
         """Encodes rows of a query `[B, D]`, or several `[B, K, D]`, and one positive `[B]`;
         `embed` encodes item rows.
         """
-        item = embed(rows)  # [B, D]
+        item = embed(rows) if item is None else item  # [B, D]
         query = nearest(query, item)
 
         def loss(candidates, log_q):

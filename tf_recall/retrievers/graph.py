@@ -30,6 +30,7 @@ from tf_recall.retrievers.learnable import check_catalog, check_edges
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.retrievers.parts import deserialized
 from tf_recall.retrievers.vectors import Encoded
+from tf_recall.towers.base import Tower
 from tf_recall.towers.graph import GraphEncoder, GraphTower
 from tf_recall.towers.history import HistoryTower
 
@@ -102,6 +103,10 @@ class GraphRetriever(Retriever):
     def query_type(self) -> str:
         """The type of the nodes that are queries in training."""
         return "user" if "user" in self.item_tower.encoder.bases else "item"
+
+    @property
+    def item_features(self) -> Tower:
+        return self.encoder.bases["item"]
 
     def needs(self) -> Needs:
         negatives = 0 if self._windows() else self.negatives.num_given

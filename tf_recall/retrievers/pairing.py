@@ -1,4 +1,4 @@
-"""Which positives, losses and item towers go with a model; the others are refused by name."""
+"""What goes with a model: positives, losses, item towers; the others are refused by name."""
 
 import keras
 
@@ -56,4 +56,24 @@ def check_item_context(tower: Tower) -> None:
         raise ValueError(
             f"the item tower needs {context[0].name!r}, whose column comes with each event: items "
             "are encoded beforehand, so their columns must be in the items' side table"
+        )
+
+
+def check_self_supervision(model: keras.Model) -> None:
+    """Checks that a `Retriever`'s item tower has features of which views leave some out.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if model.self_supervision is None:
+        return
+    why = model.self_supervision.unfit(model.item_features)
+    if why is not None:
+        names = [feature.name for feature in getattr(model.item_features, "features", ())]
+        of_its_own = "item_tower" not in type(model).towers
+        instead = "take TwoTower with" if of_its_own else "give it features, such as"
+        raise ValueError(
+            f"self_supervision: {why}, and the item tower of this {type(model).__name__} has "
+            f"{', '.join(names) or 'none'}: {instead} item_tower: {{features: [id, {{name: text, "
+            "column: title}], units: [64]}, or leave self_supervision out"
         )

@@ -10,7 +10,6 @@ import tensorflow as tf
 from tf_recall.data.atomic import translated_disk_errors
 from tf_recall.evaluation.report import Report
 from tf_recall.export.write import save
-from tf_recall.index import default_index
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import is_chief, wait_for_all
@@ -115,8 +114,7 @@ def compiled(prepared: Prepared) -> Retriever:
 
 def serve(prepared: Prepared, model: Retriever) -> Service:
     """Builds the service of a trained model, with the config's index or what suits the catalog."""
-    index = prepared.index or default_index(prepared.catalog.num_items)
-    return Service.build(model, prepared.catalog, index, k_max=prepared.k_max)
+    return Service.build(model, prepared.catalog, prepared.index, k_max=prepared.k_max)
 
 
 def save_model(

@@ -14,7 +14,7 @@ from tf_recall.data.ranges import Part
 from tf_recall.data.splits import Split
 from tf_recall.index.base import Index
 from tf_recall.recommend.service import Service
-from tf_recall.registry import keywords
+from tf_recall.registry import REGISTRY, find, keywords
 from tf_recall.runs import checks, doctor
 from tf_recall.runs.fingerprint import fingerprint
 
@@ -187,6 +187,46 @@ class TrainedChannel:
                 "channels, on one_device, mirrored or tpu"
             )
         return replace(alone, evaluate=whole.evaluate, k_max=whole.k_max)
+
+
+class U2U2I(TrainedChannel):
+    """A channel of what the users like a user did last: U2U2I (METHODS.md M11, scored as C4).
+
+    A model whose candidates are users is trained; its users recommend, see `NeighborService`. How
+    many of them, and how many items of each, are the model's `top` and `last`.
+
+    Args:
+        config, train, index: as `TrainedChannel`.
+        model: `siamese`, or `{name: siamese, **arguments}`; by default `siamese` as it is.
+
+    Raises:
+        ValueError: a model whose candidates are no users.
+
+    Example (YAML):
+        alike: {name: u2u2i, model: {name: siamese, top: 200, last: 20}}
+    """
+
+    def __init__(
+        self,
+        config: str | None = None,
+        model: Part | None = None,
+        train: dict | None = None,
+        index: Part | None = None,
+    ):
+        if config is None and model is None:
+            model = "siamese"
+        super().__init__(config, model, train, index)
+
+    def settings(self, whole: Config, name: str) -> Config:
+        alone = super().settings(whole, name)
+        kind = alone.model["name"]
+        if find("model", kind).service is None:
+            over_users = [each for each in REGISTRY["model"] if find("model", each).service]
+            raise ValueError(
+                f"u2u2i asks users like a user, and the candidates of {kind} are items: take "
+                f"model: {' or '.join(over_users)}, or {{name: trained, model: {kind}}}"
+            )
+        return alone
 
 
 def _parts(config):

@@ -25,8 +25,12 @@ def untrained(prepared: Prepared, model: Retriever) -> Service:
         prepared: what the model was made of.
         model: adapted and compiled.
     """
-    index = _Nothing(prepared.catalog.num_items, model.query_tower.dim)
-    return Service(model.query_tower, model.item_tower, index, prepared.catalog, prepared.k_max)
+    kind = model.service or Service
+    catalog = prepared.catalog
+    size = catalog.side(kind.candidates).vocabulary.size - 1
+    index = _Nothing(size, model.query_tower.dim)
+    towers = model.query_tower, model.item_tower
+    return kind(*towers, index, catalog, prepared.k_max, **model.serving)
 
 
 class _Nothing(Index):

@@ -55,7 +55,7 @@ def of_type(kind: str | None, type_: Any) -> Takes:
 def is_part_of(kind: str, value: Any) -> bool:
     """Whether a config's value names a part."""
     if isinstance(value, dict):
-        return "name" in value
+        return "name" in value or len(REGISTRY[kind]) == 1
     return isinstance(value, str) and value in REGISTRY[kind]
 
 

@@ -12,6 +12,7 @@ from tf_recall.data.splits import Split
 from tf_recall.export.describe import described
 from tf_recall.registry import PARTS, REGISTRY, as_mapping, find, keywords, part
 from tf_recall.retrievers.base import Retriever
+from tf_recall.runs.prepared import TrainedChannel
 from tf_recall.tuning.domain import PLAIN
 
 MISSING = object()
@@ -45,10 +46,10 @@ def complete(config: Config, split: Split | None = None, catalog: Catalog | None
     values["merge"] = _whole("merge", values["merge"], config.make_merge())
     for name, channel in config.make_channels().items():
         given = values["channels"][name]
-        if given["name"] == "trained":
+        if isinstance(channel, TrainedChannel):
             alone = complete(channel.settings(config, name), split, catalog)
             kept = {key: alone[key] for key in ("model", "train", "index")}
-            values["channels"][name] = {"name": "trained", **kept}
+            values["channels"][name] = {"name": given["name"], **kept}
         else:
             values["channels"][name] = _whole("channel", given, channel)
     return values

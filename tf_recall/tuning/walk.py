@@ -7,6 +7,7 @@ from tf_recall.config import Config, Train
 from tf_recall.data.arguments import types_of
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.registry import PARTS, as_mapping, find, keywords
+from tf_recall.runs.prepared import TrainedChannel
 from tf_recall.tuning.argument import Argument, element_of, is_part_of, of_type, taken_by
 from tf_recall.tuning.complete import tunable_of
 from tf_recall.tuning.dimension import Dimension
@@ -47,7 +48,7 @@ class Walk:
         dimensions = []
         for name, values in base["channels"].items():
             place = ("channels", name)
-            if values["name"] == "trained":
+            if issubclass(find("channel", values["name"]), TrainedChannel):
                 dimensions += self._run(values, place)
             else:
                 dimensions += self.part("channel", values, place)
