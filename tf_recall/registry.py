@@ -98,6 +98,7 @@ REGISTRY = {
         "bpr": "tf_recall.losses:BPR",
         "triplet_logistic": "tf_recall.losses:TripletLogistic",
         "pointwise_cross_entropy": "tf_recall.losses:PointwiseCrossEntropy",
+        "squared_error": "tf_recall.losses:SquaredError",
         "neg": "tf_recall.losses:NEG",
         "nce": "tf_recall.losses:NCE",
         "nce_loss": "tf_recall.losses:NCELoss",
@@ -124,6 +125,7 @@ REGISTRY = {
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
         "simplex": "tf_recall.models.simplex:SimpleX",
+        "als": "tf_recall.models.als:ALS",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

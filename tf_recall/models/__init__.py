@@ -2,6 +2,7 @@
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I
+from tf_recall.models.als import ALS
 from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
@@ -13,6 +14,7 @@ from tf_recall.models.two_tower import TwoTower
 from tf_recall.models.youtube_dnn import YouTubeDNN
 
 __all__ = [
+    "ALS",
     "EGES",
     "FM",
     "AirbnbI2I",

@@ -103,12 +103,13 @@ class LossWatch(keras.callbacks.Callback):
             self._note([Finding("flat_loss", message, "warning")])
 
 
-def check_epochs(values: Sequence[float], epochs: int) -> list[Finding]:
+def check_epochs(values: Sequence[float], epochs: int, by_gradients: bool = True) -> list[Finding]:
     """Checks whether training ended at the right time.
 
     Args:
         values: the monitored metric after each epoch, higher is better.
         epochs: how many epochs were allowed.
+        by_gradients: whether the model has an optimizer.
     """
     if len(values) < 2:
         return []
@@ -120,10 +121,10 @@ def check_epochs(values: Sequence[float], epochs: int) -> list[Finding]:
         )
         return [Finding("still_rising", message, "warning")]
     if best == 0:
-        message = (
-            "the best epoch is the first: it learns too fast, or by heart. Lower "
-            "train.optimizer.learning_rate, or give the optimizer a weight_decay."
-        )
+        cure = "Lower train.optimizer.learning_rate, or give the optimizer a weight_decay."
+        if not by_gradients:
+            cure = "Raise model.regularization, or lower model.dim."
+        message = f"the best epoch is the first: it learns too fast, or by heart. {cure}"
         return [Finding("first_epoch_best", message, "warning")]
     return []
 

@@ -84,7 +84,8 @@ def fit(
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
     callbacks, monitor = watching(prepared)
-    callbacks.append(LossWatch(prepared.note))
+    if model.by_gradients:
+        callbacks.append(LossWatch(prepared.note))
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     checkpoint = Checkpoint(checkpoints, monitor, prepared.patience)
@@ -100,7 +101,7 @@ def fit(
     wait_for_all(strategy)
     if monitor is not None:
         values = [logs[monitor] for logs in checkpoint.history]
-        prepared.note(check_epochs(values, config.train.epochs))
+        prepared.note(check_epochs(values, config.train.epochs, model.by_gradients))
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
     checkpoint.restore_best(model)
