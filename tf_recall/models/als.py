@@ -160,7 +160,7 @@ class ALS(Retriever):
         callbacks: Sequence[keras.callbacks.Callback] = (),
         initial_epoch: int = 0,
     ) -> keras.callbacks.History:
-        """As `Retriever.train`, by sweeps: an epoch is one, of two steps, the items' and the users'.
+        """As `Retriever.train`, by sweeps: an epoch is one, of two steps, items and then users.
 
         The loss is the objective, divided by the number of pairs seen.
         """

@@ -58,10 +58,11 @@ def half_sweep(
     """
     counts = np.diff(pairs.indptr)
     penalties = weighing.penalty(counts, len(others) - 1).astype(np.float32)
-    values, axes = np.linalg.eigh(squares(others))
-    axes = axes.astype(np.float32)
+    with threadpool_limits(1, "blas"):  # threads that wait for one another cost more than they do
+        values, axes = np.linalg.eigh(squares(others))
+        axes = axes.astype(np.float32)
+        turned = others @ axes
     common = (weighing.alpha_0 * np.maximum(values, 0)).astype(np.float32)  # [D]
-    turned = others @ axes
     vectors = np.zeros_like(start)
 
     def solve(rows):
