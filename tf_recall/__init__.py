@@ -60,6 +60,7 @@ _HOMES = {
     "LearnedTemperature": "losses.temperature",
     "Lists": "lists.read",
     "LogUniform": "negatives",
+    "MatrixCompletion": "models.matrix_completion",
     "MarginalRank": "channels.rank_fusion",
     "MaxPool": "towers.aggregators",
     "Mean": "towers.aggregators",

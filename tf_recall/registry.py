@@ -126,6 +126,7 @@ REGISTRY = {
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
         "simplex": "tf_recall.models.simplex:SimpleX",
         "als": "tf_recall.models.als:ALS",
+        "matrix_completion": "tf_recall.models.matrix_completion:MatrixCompletion",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

@@ -8,6 +8,7 @@ from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.matrix_completion import MatrixCompletion
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.simplex import SimpleX
 from tf_recall.models.two_tower import TwoTower
@@ -22,6 +23,7 @@ __all__ = [
     "GraphSAGE",
     "GraphSAGEI2I",
     "Item2Vec",
+    "MatrixCompletion",
     "PinSage",
     "SimpleX",
     "TwoTower",

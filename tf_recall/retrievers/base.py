@@ -65,6 +65,7 @@ class Retriever(FittedModel):
     towers = {"query_tower": ("features", "user"), "item_tower": ("features", "item")}
     windows = False  # whether a batch is segments of sequences, with several positives a row
     has_graph = False
+    exposure_only = False  # whether it says nothing of pairs that were never seen
     by_gradients = True  # whether it learns from batches, by a loss and an optimizer
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
 

@@ -70,6 +70,22 @@ def check_temperature(model: Retriever) -> list[Finding]:
     return [Finding("useless_temperature", message, "warning")]
 
 
+def check_exposure(model: Retriever) -> list[Finding]:
+    """Checks whether a model learns which items a user would come across.
+
+    Args:
+        model: a `Retriever`.
+    """
+    if not model.exposure_only:
+        return []
+    message = (
+        f"{type(model).__name__} learns from ratings of what users came across, and nothing tells "
+        "it what else they would: it is no recall model. Take `model: als` or `model: two_tower`, "
+        "and let it sort what they find."
+    )
+    return [Finding("exposure_only", message, "warning")]
+
+
 class LossWatch(keras.callbacks.Callback):
     """Notices a loss that stays that of an untrained model, while training goes on.
 

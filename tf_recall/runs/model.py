@@ -19,6 +19,7 @@ from tf_recall.runs.advice import (
     as_findings,
     check_beside_counted,
     check_epochs,
+    check_exposure,
     check_temperature,
 )
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
@@ -79,7 +80,7 @@ def fit(
     """
     config, strategy = prepared.config, prepared.strategy
     model = model or compiled(prepared)
-    prepared.note(check_temperature(model))
+    prepared.note(check_temperature(model) + check_exposure(model))
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
