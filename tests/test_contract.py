@@ -59,8 +59,8 @@ def rated(planted):
     frame = planted.interactions.frame
     likes = planted.scores(frame["user_id"].unique())
     line = frame["user_id"].map({user: n for n, user in enumerate(frame["user_id"].unique())})
-    rating = likes[line, frame["item_id"].str[1:].astype(int)]
-    return replace(planted.interactions, frame=frame.assign(user_rating=10 + rating.round()))
+    rating = likes[line, frame["item_id"].str[1:].astype(int)] - likes.min()
+    return replace(planted.interactions, frame=frame.assign(user_rating=rating.round()))
 
 
 @pytest.fixture(scope="module")

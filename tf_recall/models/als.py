@@ -57,9 +57,10 @@ class ALS(Retriever):
     Args:
         dim: length of the vectors.
         alpha: how much more a pair counts, the larger its r; 0: all pairs alike.
-        alpha_0: the weight of all pairs, seen or not, whose score should be 0; the smaller, the
-            less popular what is recommended.
-        regularization: how strongly long vectors are held down.
+        alpha_0: the weight of all pairs, seen or not, whose score should be 0; None: such that
+            together they weigh 20 times what those seen do.
+        regularization: how strongly long vectors are held down; None: such that what pairs thrown
+            at random would explain is held down, as `Weighing.fitted` says.
         nu: how much more strongly those of active users and of popular items, from 0, all alike.
         weight: the column of how much an interaction counts in r; without a column `weight`, 1.
 
@@ -85,8 +86,8 @@ class ALS(Retriever):
 
     tunable = {
         "dim": [32, 256, "log"],
-        "alpha_0": [0.01, 1.0, "log"],
-        "regularization": [1e-4, 0.1, "log"],
+        "alpha_0": [0.003, 3.0, "log"],
+        "regularization": [1e-5, 0.1, "log"],
         "nu": [0.0, 1.0],
     }
 
@@ -94,14 +95,13 @@ class ALS(Retriever):
         self,
         dim: WholeFrom1 = 128,
         alpha: NumberFrom0 = 0.0,
-        alpha_0: NumberAbove0 = 0.1,
-        regularization: NumberAbove0 = 0.003,
+        alpha_0: NumberAbove0 | None = None,
+        regularization: NumberAbove0 | None = None,
         nu: NumberFrom0 = 1.0,
         weight: Column = "weight",
         **kwargs,
     ) -> None:
-        self.weighing = Weighing(alpha, alpha_0, regularization, nu)
-        items = VectorTower("item", dim, self.weighing)
+        items = VectorTower("item", dim, Weighing(alpha, alpha_0, regularization, nu))
         parts = UserItem(), WholeCatalog(), FoldInTower(items), items, SquaredError()
         super().__init__(*parts, **kwargs)
         self.dim = dim
@@ -109,6 +109,7 @@ class ALS(Retriever):
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
         super().adapt(train, catalog)
+        self.item_tower.weighing = self.weighing.fitted(*self._sizes(train, catalog))
         for tower in (self.query_tower, self.item_tower):
             known = catalog.side(tower.entity).vocabulary.counts > 0
             known[0] = False
@@ -197,6 +198,13 @@ class ALS(Retriever):
         followed.on_train_end(logs)
         return self.history
 
+    def _sizes(self, train, catalog):
+        """How many users and items have pairs, how many pairs there are, and the mean of r."""
+        pairs = catalog.seen.rows
+        total = train.frame[self.weight].sum() if self.weight in train.frame else len(train)
+        known = (np.count_nonzero(side.counts[1:]) for side in (catalog.users, catalog.items))
+        return *known, len(pairs), float(total) / len(pairs)
+
     def _half_sweep(self, tower, other, pairs: sparse.csr_matrix) -> float:
         """Solves one side, and returns the objective."""
         others = other.vectors.numpy()
@@ -226,3 +234,24 @@ class ALS(Retriever):
     def get_config(self) -> dict:
         own = {**vars(self.weighing), "dim": self.dim, "weight": self.weight}
         return {**super().get_config(), **own}
+
+    @property
+    def weighing(self) -> Weighing:
+        """What pairs and vectors cost; complete once the model is adapted."""
+        return self.item_tower.weighing
+
+    @property
+    def alpha(self) -> float:
+        return self.weighing.alpha
+
+    @property
+    def alpha_0(self) -> float | None:
+        return self.weighing.alpha_0
+
+    @property
+    def regularization(self) -> float | None:
+        return self.weighing.regularization
+
+    @property
+    def nu(self) -> float:
+        return self.weighing.nu

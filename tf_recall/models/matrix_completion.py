@@ -74,8 +74,8 @@ class MatrixCompletion(Retriever):
         loss = loss or SquaredError()
         if not isinstance(loss, SquaredError):
             raise ValueError(
-                f"MatrixCompletion foretells ratings by SquaredError, not by {type(loss).__name__}: "
-                "leave the loss out, or take two_tower (TwoTower), which learns by it"
+                f"MatrixCompletion foretells ratings by SquaredError, not by "
+                f"{type(loss).__name__}: leave the loss out, or take TwoTower"
             )
         towers = RatingTower("user", dim), RatingTower("item", dim)
         super().__init__(positives or UserItem(), InBatch(), *towers, loss, **kwargs)

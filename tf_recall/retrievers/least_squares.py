@@ -38,6 +38,8 @@ def half_sweep(
     weighing: Weighing,
     steps: int = 3,
     tolerance: float = 0.0,
+    square: np.ndarray | None = None,
+    num_others: int | None = None,
 ) -> Solved:
     """Solves the vectors of one side by least squares, those of the other side given.
 
@@ -55,11 +57,14 @@ def half_sweep(
         weighing: what pairs and vectors cost.
         steps: the most steps.
         tolerance: a block ends earlier where no row's residual is larger.
+        square: Y'Y, where `others` holds some of the other side alone; None: as `squares`.
+        num_others: how many rows the other side has then.
     """
     counts = np.diff(pairs.indptr)
-    penalties = weighing.penalty(counts, len(others) - 1).astype(np.float32)
+    num_others = len(others) - 1 if num_others is None else num_others
+    penalties = weighing.penalty(counts, num_others).astype(np.float32)
     with threadpool_limits(1, "blas"):  # threads that wait for one another cost more than they do
-        values, axes = np.linalg.eigh(squares(others))
+        values, axes = np.linalg.eigh(squares(others) if square is None else square)
         axes = axes.astype(np.float32)
         turned = others @ axes
     common = (weighing.alpha_0 * np.maximum(values, 0)).astype(np.float32)  # [D]

@@ -1,12 +1,14 @@
 """Towers of vectors that are solved for: a table of them, and users solved from their items."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
 from tf_recall.towers.base import Tower
 
+UNSEEN = 20.0  # what all pairs weigh together, beside those seen
+CHANCE = 0.4  # of what chance alone would make, which is held down
 CHUNK = 64  # items of histories whose squares are added up at once
 
 
@@ -19,15 +21,41 @@ class Weighing:
 
     Args:
         alpha: how much more a pair weighs, the larger its r; 0: all pairs alike.
-        alpha_0: the weight of every pair, seen or not, whose score should be 0.
-        regularization: how strongly long vectors are held down.
+        alpha_0: the weight of every pair, seen or not, whose score should be 0; None: by the data.
+        regularization: how strongly long vectors are held down; None: by the data.
         nu: how much more strongly those of rows with many pairs; 0: all alike.
     """
 
     alpha: float
-    alpha_0: float
-    regularization: float
+    alpha_0: float | None
+    regularization: float | None
     nu: float
+
+    def fitted(self, num_users: int, num_items: int, num_pairs: int, mean: float) -> "Weighing":
+        """The same, with what is None by the data.
+
+            alpha_0 = UNSEEN * the sum of c over the pairs seen / (|U| |I|)
+            penalty(u) penalty(i) = (CHANCE * c * (sqrt |I_u| + sqrt |U_i|))^2,  all of them means
+
+        So all pairs weigh together UNSEEN times what those seen do, whatever the catalog's size.
+        `c (sqrt |I_u| + sqrt |U_i|)` is about the largest singular value of as many pairs thrown
+        at random, and values below the root of the penalties' product are shrunk to 0.
+
+        Args:
+            num_users, num_items: how many have pairs.
+            num_pairs: how many are seen.
+            mean: of r over them.
+        """
+        c = 1 + self.alpha * mean
+        of_user, of_item = num_pairs / num_users, num_pairs / num_items
+        alpha_0 = self.alpha_0 or UNSEEN * c * num_pairs / (num_users * num_items)
+        if self.regularization is not None:
+            return replace(self, alpha_0=alpha_0)
+        sizes = (of_user + alpha_0 * num_items) * (of_item + alpha_0 * num_users)
+        chance = c * (of_user**0.5 + of_item**0.5)
+        return replace(
+            self, alpha_0=alpha_0, regularization=CHANCE * chance / sizes ** (self.nu / 2)
+        )
 
     def penalty(self, counts: Any, num_others: int) -> Any:
         """The penalty of rows by how many pairs they have, an array or a tensor of floats.
