@@ -45,13 +45,22 @@ def world(config):
     """
     if config.data["name"] in PLANTED:
         planted = synthetic(num_users=400, num_items=300, num_interactions=20_000, seed=1)
-        split = by_time(planted.interactions, test=0.15)
+        split = by_time(rated(planted), test=0.15)
     else:
         planted, split = None, config.make_split()
     catalog = Catalog.fit(split.train)
     return SimpleNamespace(
         planted=planted, split=split, catalog=catalog, users=[*catalog.users.ids[:2], "nobody"]
     )
+
+
+def rated(planted):
+    """The planted interactions, each with a rating that tells how well the user likes the item."""
+    frame = planted.interactions.frame
+    likes = planted.scores(frame["user_id"].unique())
+    line = frame["user_id"].map({user: n for n, user in enumerate(frame["user_id"].unique())})
+    rating = likes[line, frame["item_id"].str[1:].astype(int)] - likes.min()
+    return replace(planted.interactions, frame=frame.assign(user_rating=rating.round()))
 
 
 @pytest.fixture(scope="module")

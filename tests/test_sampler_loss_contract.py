@@ -67,6 +67,7 @@ LOSSES = {
     "triplet_logistic": lambda: dict(temperature=0.5, sigma=5.0),
     "pointwise_cross_entropy": lambda: dict(temperature=0.2, ratio=2.0),
     "cosine_contrastive": lambda: dict(margin=0.2, weight=5.0),
+    "squared_error": dict,
     "neg": lambda: dict(temperature=0.2, negatives=3.0),
     "nce": lambda: dict(temperature=0.2, negatives=3.0),
     "nce_loss": lambda: dict(temperature=0.2),

@@ -108,6 +108,7 @@ REGISTRY = {
         "bpr": "tf_recall.losses:BPR",
         "triplet_logistic": "tf_recall.losses:TripletLogistic",
         "pointwise_cross_entropy": "tf_recall.losses:PointwiseCrossEntropy",
+        "squared_error": "tf_recall.losses:SquaredError",
         "neg": "tf_recall.losses:NEG",
         "nce": "tf_recall.losses:NCE",
         "nce_loss": "tf_recall.losses:NCELoss",
@@ -147,6 +148,8 @@ REGISTRY = {
         "comirec": "tf_recall.models.comirec:ComiRec",
         "mind": "tf_recall.models.mind:MIND",
         "siamese": "tf_recall.models.siamese:Siamese",
+        "als": "tf_recall.models.als:ALS",
+        "matrix_completion": "tf_recall.models.matrix_completion:MatrixCompletion",
     },
     "channel": {
         "popularity": "tf_recall.recommend.rankings:Popularity",

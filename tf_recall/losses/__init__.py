@@ -3,7 +3,7 @@
 from tf_recall.losses.cosine import CosineContrastive
 from tf_recall.losses.nce_loss import NCELoss
 from tf_recall.losses.pairwise import BPR, Hinge, TripletLogistic
-from tf_recall.losses.pointwise import NCE, NEG, PointwiseCrossEntropy
+from tf_recall.losses.pointwise import NCE, NEG, PointwiseCrossEntropy, SquaredError
 from tf_recall.losses.retrieval_task import RetrievalTask
 from tf_recall.losses.softmax import SampledSoftmax, UncorrectedSoftmax
 
@@ -17,6 +17,7 @@ __all__ = [
     "PointwiseCrossEntropy",
     "RetrievalTask",
     "SampledSoftmax",
+    "SquaredError",
     "TripletLogistic",
     "UncorrectedSoftmax",
 ]

@@ -6,7 +6,15 @@ import keras
 import tensorflow as tf
 
 from tf_recall.data.ranges import NumberAbove0
-from tf_recall.losses.base import ScoreLoss, Temperature, check, check_fresh, mean, weighted_mean
+from tf_recall.losses.base import (
+    Loss,
+    ScoreLoss,
+    Temperature,
+    check,
+    check_fresh,
+    mean,
+    weighted_mean,
+)
 from tf_recall.losses.window_scores import WindowScores
 
 
@@ -40,6 +48,40 @@ class PointwiseCrossEntropy(ScoreLoss):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "ratio": self.ratio}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class SquaredError(Loss):
+    """How far the score of a pair seen is from its label; negatives do not count (METHODS.md L10).
+
+    loss[i] = (y[i] - s[i, +])^2
+
+    The label is the row's weight, such as a rating, or 1 where there is none. It is the loss of
+    matrix completion, which foretells labels; what was never seen it says nothing about.
+
+    Example:
+        >>> MatrixCompletion(dim=16, loss=SquaredError())
+    """
+
+    scale_free = True
+    tunable: dict = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def of_vectors(
+        self, query, item, ids, candidates, step=0, log_q=None, weight=None, merge=False
+    ):
+        score = tf.reduce_sum(tf.cast(query, tf.float32) * tf.cast(item, tf.float32), axis=1)
+        label = 1.0 if weight is None else tf.cast(weight, tf.float32)
+        return tf.reduce_mean(tf.square(label - score))
+
+    def get_config(self) -> dict:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "SquaredError":
+        return cls(**config)
 
 
 @keras.saving.register_keras_serializable("tf_recall")

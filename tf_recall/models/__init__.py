@@ -2,6 +2,7 @@
 
 from tf_recall.models.airbnb_i2i import AirbnbI2I
 from tf_recall.models.airbnb_u2i import AirbnbU2I
+from tf_recall.models.als import ALS
 from tf_recall.models.comirec import ComiRec
 from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
@@ -9,6 +10,7 @@ from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.matrix_completion import MatrixCompletion
 from tf_recall.models.mind import MIND
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.sasrec import SASRec
@@ -19,6 +21,7 @@ from tf_recall.models.two_tower import TwoTower
 from tf_recall.models.youtube_dnn import YouTubeDNN
 
 __all__ = [
+    "ALS",
     "EGES",
     "FM",
     "MIND",
@@ -30,6 +33,7 @@ __all__ = [
     "GRU4Rec",
     "GraphSAGEI2I",
     "Item2Vec",
+    "MatrixCompletion",
     "PinSage",
     "SASRec",
     "Siamese",

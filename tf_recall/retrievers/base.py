@@ -75,6 +75,8 @@ class Retriever(FittedModel):
     windows = False  # whether a batch is segments of sequences, with several positives a row
     has_graph = False
     service: type | None = None  # the class of its service; None: `Service`
+    exposure_only = False  # whether it says nothing of pairs that were never seen
+    by_gradients = True  # whether it learns from batches, by a loss and an optimizer
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
 
     def __init__(
@@ -230,6 +232,16 @@ class Retriever(FittedModel):
             self.end_step()
             self.step.assign_add(1)
         return loss
+
+    def check_settings(self, settings: "Train") -> None:
+        """Refuses settings of a training that the model cannot heed.
+
+        Args:
+            settings: how to train.
+
+        Raises:
+            ValueError: there is one; the message names it.
+        """
 
     def train(
         self,

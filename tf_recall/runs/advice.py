@@ -70,6 +70,22 @@ def check_temperature(model: Retriever) -> list[Finding]:
     return [Finding("useless_temperature", message, "warning")]
 
 
+def check_exposure(model: Retriever) -> list[Finding]:
+    """Checks whether a model learns which items a user would come across.
+
+    Args:
+        model: a `Retriever`.
+    """
+    if not model.exposure_only:
+        return []
+    message = (
+        f"{type(model).__name__} learns from ratings of what users came across, and nothing tells "
+        "it what else they would: it is no recall model. Take `model: als` or `model: two_tower`, "
+        "and let it sort what they find."
+    )
+    return [Finding("exposure_only", message, "warning")]
+
+
 class LossWatch(keras.callbacks.Callback):
     """Notices a loss that stays that of an untrained model, while training goes on.
 
@@ -103,12 +119,13 @@ class LossWatch(keras.callbacks.Callback):
             self._note([Finding("flat_loss", message, "warning")])
 
 
-def check_epochs(values: Sequence[float], epochs: int) -> list[Finding]:
+def check_epochs(values: Sequence[float], epochs: int, by_gradients: bool = True) -> list[Finding]:
     """Checks whether training ended at the right time.
 
     Args:
         values: the monitored metric after each epoch, higher is better.
         epochs: how many epochs were allowed.
+        by_gradients: whether the model has an optimizer.
     """
     if len(values) < 2:
         return []
@@ -120,10 +137,10 @@ def check_epochs(values: Sequence[float], epochs: int) -> list[Finding]:
         )
         return [Finding("still_rising", message, "warning")]
     if best == 0:
-        message = (
-            "the best epoch is the first: it learns too fast, or by heart. Lower "
-            "train.optimizer.learning_rate, or give the optimizer a weight_decay."
-        )
+        cure = "Lower train.optimizer.learning_rate, or give the optimizer a weight_decay."
+        if not by_gradients:
+            cure = "Raise model.regularization, or lower model.dim."
+        message = f"the best epoch is the first: it learns too fast, or by heart. {cure}"
         return [Finding("first_epoch_best", message, "warning")]
     return []
 

@@ -18,6 +18,7 @@ from tf_recall.runs.advice import (
     as_findings,
     check_beside_counted,
     check_epochs,
+    check_exposure,
     check_temperature,
 )
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
@@ -78,12 +79,13 @@ def fit(
     """
     config, strategy = prepared.config, prepared.strategy
     model = model or compiled(prepared)
-    prepared.note(check_temperature(model))
+    prepared.note(check_temperature(model) + check_exposure(model))
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)
     callbacks, monitor = watching(prepared)
-    callbacks.append(LossWatch(prepared.note))
+    if model.by_gradients:
+        callbacks.append(LossWatch(prepared.note))
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
     checkpoint = Checkpoint(checkpoints, monitor, prepared.patience)
@@ -99,7 +101,7 @@ def fit(
     wait_for_all(strategy)
     if monitor is not None:
         values = [logs[monitor] for logs in checkpoint.history]
-        prepared.note(check_epochs(values, config.train.epochs))
+        prepared.note(check_epochs(values, config.train.epochs, model.by_gradients))
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
     checkpoint.restore_best(model)

@@ -235,7 +235,7 @@ def _parts(config):
     """
     if config.channels is not None:
         return {"channels": config.make_channels(), "merge": config.make_merge()}
-    config.make_model()
+    config.make_model().check_settings(config.train)
     config.make_optimizer()
     return {"index": config.make_index()}
 

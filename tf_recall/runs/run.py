@@ -23,6 +23,7 @@ from tf_recall.runs import doctor
 from tf_recall.runs.advice import (
     as_findings,
     check_beside_popularity,
+    check_exposure,
     check_temperature,
     findings_of,
 )
@@ -192,7 +193,7 @@ def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Find
     if config.model is not None:
         model = config.make_model().adapt(split.train, catalog)
         findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
-        findings += check_temperature(model)
+        findings += check_temperature(model) + check_exposure(model)
     if recommender:
         _check_same_data(path, recommender.catalog, split)
         findings += doctor.check_answers(recommender, catalog) + found

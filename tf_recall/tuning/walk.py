@@ -17,6 +17,7 @@ from tf_recall.tuning.sizes import size_places
 
 PART_SETTINGS = {"optimizer": "optimizer"}  # of `train`, those that are parts
 LEFT_OUT = ("monitor", "strategy")  # of `train`: by what and where trials are compared
+OF_GRADIENTS = ("batch_size", "optimizer", "jit_compile", "precision")
 NOTHING = object()
 
 
@@ -80,8 +81,9 @@ class Walk:
         """The dimensions of a model and of its training."""
         dimensions = self.part("model", values["model"], (*at, "model"))
         types = types_of(Train)
+        by_gradients = find("model", values["model"]["name"]).by_gradients
         for key, parameter in keywords(Train).items():
-            if key not in LEFT_OUT:
+            if key not in LEFT_OUT and (by_gradients or key not in OF_GRADIENTS):
                 kind = PART_SETTINGS.get(key)
                 place = (*at, "train", key)
                 one = Argument(kind, key, place, types[key], of_type(kind, types[key]))
