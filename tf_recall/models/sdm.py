@@ -59,9 +59,9 @@ class SDM(Retriever):
     Paper: Lv et al. 2019, "SDM: Sequential Deep Matching Model for Online Large-scale Recommender
         System", section 3.
     Departs from the paper: the session is the latest items, whatever the time between them, with
-        vectors of their places instead of an LSTM; the history holds the session too, so that a
-        short one is not empty; vectors are of length 1, with a temperature; negatives are shared by
-        a batch.
+        vectors of their places, and of `gaps`, instead of an LSTM; the history holds the session
+        too, so that a short one is not empty; vectors are of length 1, with a temperature;
+        negatives are shared by a batch.
     """
 
     towers: dict = {}
@@ -83,7 +83,7 @@ class SDM(Retriever):
         length: WholeFrom1 = LENGTH,
         gaps: WholeFrom0 = 0,
         num_heads: WholeFrom1 = 2,
-        dropout: Share = 0.0,
+        dropout: Share = 0.2,
         seed: Seed = 0,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
