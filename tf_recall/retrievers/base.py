@@ -121,7 +121,7 @@ class Retriever(FittedModel):
         return {}
 
     @property
-    def item_features(self) -> Tower:
+    def feature_tower(self) -> Tower:
         """The tower that holds the items' features."""
         return self.item_tower
 
@@ -227,7 +227,7 @@ class Retriever(FittedModel):
             log_q = functools.partial(self.negatives.log_q, batch=drawing)
             loss = encoded.loss(candidates=candidates, log_q=log_q)
             if training and self.self_supervision is not None:
-                loss += self.self_supervision.of(self.item_features, encoded.step)
+                loss += self.self_supervision.of(self.feature_tower, encoded.step)
         if training:
             self.end_step()
             self.step.assign_add(1)
@@ -318,7 +318,7 @@ class Retriever(FittedModel):
 
     def _adapt_training(self, catalog):
         if self.self_supervision is not None:
-            self.self_supervision.adapt(self.item_features)
+            self.self_supervision.adapt(self.feature_tower)
         side = catalog.side(self.item_tower.entity)
         self.negatives.adapt(side.vocabulary.counts, side.table, self.item_tower.dim)
         counts = catalog.side(self.query_tower.entity).vocabulary.counts[1:]

@@ -105,7 +105,7 @@ class GraphRetriever(Retriever):
         return "user" if "user" in self.item_tower.encoder.bases else "item"
 
     @property
-    def item_features(self) -> Tower:
+    def feature_tower(self) -> Tower:
         return self.encoder.bases["item"]
 
     def needs(self) -> Needs:

@@ -67,9 +67,9 @@ def check_self_supervision(model: keras.Model) -> None:
     """
     if model.self_supervision is None:
         return
-    why = model.self_supervision.unfit(model.item_features)
+    why = model.self_supervision.unfit(model.feature_tower)
     if why is not None:
-        names = [feature.name for feature in getattr(model.item_features, "features", ())]
+        names = [feature.name for feature in getattr(model.feature_tower, "features", ())]
         of_its_own = "item_tower" not in type(model).towers
         instead = "take TwoTower with" if of_its_own else "give it features, such as"
         raise ValueError(
