@@ -72,6 +72,7 @@ def test_padding_in_front_changes_nothing(name):
     vectors = rng.normal(size=(3, 4, 5)).astype(np.float32)
     given = [] if pooling.asks is None else [tf.constant(rng.normal(size=(3, 2)), tf.float32)]
     valid = np.ones([3, 4], bool)
+    pooling.build((None, 6, 5), (None, 6), *[(None, 2) for _ in given])
     found = pooling(tf.constant(vectors), tf.constant(valid), *given)
     assert found.shape == (3, pooling.dim(5))
     wide = np.concatenate([np.full([3, 2, 5], 1e3, np.float32), vectors], axis=1)
