@@ -1,4 +1,4 @@
-"""Six channels on MovieLens, five of them without training, merged into one list, with reasons.
+"""Seven channels on MovieLens, five of them without training, merged into one list, with reasons.
 
 python examples/channels_movielens.py --manual-dir FOLDER   # latest-small, from its zip
 python examples/channels_movielens.py --smoke               # a planted world: no files, seconds
@@ -34,7 +34,7 @@ log = small or movielens("latest-small", manual_dir=options.manual_dir)
 split = tr.leave_last_out(log, validation=True)
 catalog = tr.Catalog.fit(split.train)
 
-# 2. The channels: those that count are fitted in a second, the trained model is a service.
+# 2. The channels: those that count are fitted in a second, a trained model is a service.
 counted = {
     "popular": Popularity(),
     "genres": tr.InvertedIndex([{"column": "genres", "separator": "|"}]),
@@ -44,18 +44,23 @@ counted = {
 }
 channels = {name: channel.fit(split.train, catalog) for name, channel in counted.items()}
 item = tr.FeatureTower("item", [Id(64), MultiValued("genres", 16)], units=[64])
-model = tr.TwoTower(tr.FeatureTower("user", [Id(64)]), item, loss=tr.SampledSoftmax(0.1))
-model.adapt(split.train, catalog).compile()
-batches = model.batches(split.train, catalog, batch_size=2048)
+two_tower = tr.TwoTower(tr.FeatureTower("user", [Id(64)]), item, loss=tr.SampledSoftmax(0.1))
+models = {
+    "two_tower": two_tower,
+    "alike": tr.Siamese(dim=64),
+}  # users like a user, what they watched
 epochs = 1 if options.smoke else 10
-model.fit(
-    batches.dataset(),
-    steps_per_epoch=batches.steps_per_epoch,
-    epochs=epochs,
-    shuffle=False,
-    verbose=2,
-)
-channels["two_tower"] = tr.Service.build(model, catalog, k_max=250)
+for name, model in models.items():
+    model.adapt(split.train, catalog).compile()
+    batches = model.batches(split.train, catalog, batch_size=2048)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=batches.steps_per_epoch,
+        epochs=epochs,
+        shuffle=False,
+        verbose=2,
+    )
+    channels[name] = tr.Service.build(model, catalog, k_max=250)
 
 # 3. One list. A channel counts by what it adds to the others among the films held out for this.
 multi = tr.MultiChannel(channels, catalog, tr.MarginalRank(), depth=200)
@@ -75,7 +80,7 @@ path = tr.save(
     multi,
     options.out,
     metrics=report.to_dict(),
-    model={"two_tower": model},
+    model=models,
     extra=lambda folder: report.plot(folder / "channels.png"),  # written along with it
 )
 
