@@ -10,9 +10,18 @@ MLP, with in-batch and uniform negatives. Figures are recall@20 over the whole c
 user's past items: of `head`, held-out items with ten or more events in training; of `rare`, with
 fewer; of `new`, the events that were taken from training.
 
-`ratio` is the mean of recall@20 of rare and new items with self-supervision at its defaults over
-the same without, the smaller of the two sets'; `head` the same of popular items. `--ablation` adds
-each view alone. `--quick`: one seed, few epochs.
+`ratio` is recall@20 of new items with self-supervision at its defaults over the same without, the
+smaller of the two sets'; `head` the same of popular items. `--ablation` adds other views.
+`--quick`: one seed, few epochs.
+
+Measured, three seeds, without and with: new 0.0005 and 0.0062 on Online Retail, 0.0019 and 0.0039
+on MovieLens; head 0.108 and 0.108, 0.185 and 0.193. Where it falls short: new items are found more
+often, and still seldom; after two epochs, before popular items crowd them out, as often without
+(ratio 1.02). Rare items, of which both sets hold out few (470 and 103 pairs), are found as seldom
+as before: 0.000 and 0.001; 0.0097 both times. Other views, one seed, new items on both sets
+(without: 0.0005, 0.0024; the default, random mask with value dropout: 0.0051, 0.0046): random mask
+0.0049, 0.0020; value dropout 0.0013, 0.0027; complementary 0.0009, 0.0022, with value dropout
+0.0021, 0.0047; correlated mask 0.0012, 0.0011, with value dropout 0.0005, 0.0028.
 """
 
 import argparse
@@ -31,14 +40,13 @@ from tf_recall.losses.self_supervision import SelfSupervision
 
 DIM, EPOCHS = 64, 8
 GROUPS = ("head", "rare", "new")
-SETTINGS = {"without": None, "default": {}}
 VIEWS = {
     "random mask": [RandomMask],
     "value dropout": [ValueDropout],
     "complementary": [Complementary],
     "correlated mask": [CorrelatedMask],
     "correlated, dropout": [CorrelatedMask, ValueDropout],
-    "random mask, dropout": [RandomMask, ValueDropout],
+    "complementary, dropout": [Complementary, ValueDropout],
 }
 
 
@@ -74,13 +82,20 @@ class NewItems:
             tr.FeatureTower("user", [Id(DIM)]),
             tr.FeatureTower("item", features, units=[2 * DIM, DIM]),
             negatives=tr.Mixture([tr.InBatch(), tr.Uniform(1024)]),
-            self_supervision=None if extra is None else SelfSupervision(**extra),
+            self_supervision=extra,
         )
         model.adapt(self.train, self.catalog).compile(tr.LazyAdam(0.003))
         batches = model.batches(self.train, self.catalog, 2048)
         steps = batches.steps_per_epoch
         model.fit(batches.dataset(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False)
         return self.measure(tr.Service.build(model, self.catalog, Exact(), k_max=21))
+
+
+def made(views):
+    """The extra loss of some views; None: of the default ones; none where there are no views."""
+    if views == []:
+        return None
+    return SelfSupervision(views and [view() for view in views])
 
 
 def main():
@@ -93,30 +108,27 @@ def main():
     add_folders(parser)
     options = parser.parse_args()
     seeds, epochs = (1, 2) if options.quick else (options.seeds, EPOCHS)
-    settings = dict(SETTINGS)
-    if options.ablation:
-        settings |= {name: {"views": views} for name, views in VIEWS.items()}
+    settings = {"without": [], "default": None, **(VIEWS if options.ablation else {})}
     found = {}
     for name, world in real_worlds(options).items():
         world = NewItems(world)
         sizes = ", ".join(f"{len(cases.rows)} {group}" for group, cases in world.cases.items())
         print(f"\n{name}: pairs of items: {sizes}\n{'':<28}" + "".join(f"{g:>20}" for g in GROUPS))
-        for who, extra in settings.items():
+        for who, views in settings.items():
             values = []
             for seed in tqdm(range(seeds), who, leave=False):
-                made = extra and {"views": [view() for view in extra["views"]]}
-                values.append(world.fit(seed, epochs, extra if made is None else made or {}))
+                values.append(world.fit(seed, epochs, made(views)))
             found[name, who] = np.array(values)
             show(who, found[name, who])
 
-    def ratio(world, groups):
-        sides = [found[world, who][:, groups].mean(axis=0) for who in ("default", "without")]
-        return float((sides[0] / sides[1]).mean())
+    def ratio(world, group):
+        sides = [found[world, who][:, GROUPS.index(group)] for who in ("default", "without")]
+        return float(sides[0].mean() / sides[1].mean())
 
     worlds = sorted({world for world, _ in found})
     finish(
-        ratio=min(ratio(world, [1, 2]) for world in worlds),
-        head=min(ratio(world, [0]) for world in worlds),
+        ratio=min(ratio(world, "new") for world in worlds),
+        head=min(ratio(world, "head") for world in worlds),
         found={", ".join(key): values.tolist() for key, values in found.items()},
     )
 

@@ -35,7 +35,7 @@ split = tr.leave_last_out(log, validation=True)
 catalog = tr.Catalog.fit(split.train)
 
 # 2. The channels: those that count are fitted in a second, a trained model is a service. One model
-# knows a user by one vector, the other by four, one for each interest.
+# knows a user by one vector, one by four, for each interest one, and one finds users like a user.
 counted = {
     "popular": Popularity(),
     "genres": tr.InvertedIndex([{"column": "genres", "separator": "|"}]),
@@ -49,6 +49,7 @@ users = tr.FeatureTower("user", [Id(64)])
 models = {
     "two_tower": tr.TwoTower(users, item, loss=tr.SampledSoftmax(0.1)),
     "interests": tr.ComiRec(interests=4, length=20),
+    "alike": tr.Siamese(dim=64),
 }
 epochs = 1 if options.smoke else 10
 for name, model in models.items():

@@ -45,8 +45,9 @@ class SelfSupervision(keras.layers.Layer):
             no such view.
 
     Example:
-        >>> views = [RandomMask(0.3), ValueDropout(0.5)]
-        >>> model = TwoTower(query_tower, item_tower, self_supervision=SelfSupervision(views))
+        >>> items = FeatureTower("item", [Id(), MultiValued("genres")], units=[32])
+        >>> users = FeatureTower("user", [Id(32)])
+        >>> model = TwoTower(users, items, self_supervision=SelfSupervision(weight=0.2))
 
     Paper: Yao et al. 2021, "Self-supervised Learning for Large-scale Item Recommendations",
         sections 3.2 to 3.4.

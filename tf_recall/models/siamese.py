@@ -78,7 +78,7 @@ class Siamese(Retriever):
         pooling: Pooling | None = None,
         dropout: Share = 0.0,
         seed: Seed = 0,
-        top: WholeFrom1 = 50,
+        top: WholeFrom1 = 100,
         last: WholeFrom1 = LENGTH,
         positives: Positives | None = None,
         negatives: Sampler | None = None,

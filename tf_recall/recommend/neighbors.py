@@ -88,7 +88,8 @@ class NeighborService(NeighborRecommender, Service):
         ValueError: as `Service`.
 
     Example:
-        >>> service = Service.build(Siamese(dim=32), catalog)      # of a trained one
+        >>> model = Siamese(dim=32).adapt(split.train, catalog)    # and trained
+        >>> service = Service.build(model, catalog)
         >>> user_id, score = service.similar_users(["u17"], k=10)
         >>> item_id, score = service.recommend(["u17"], k=10, exclude_seen=True)
     """
@@ -103,7 +104,7 @@ class NeighborService(NeighborRecommender, Service):
         index: Index,
         catalog: Catalog,
         k_max: int = 200,
-        top: int = 50,
+        top: int = 100,
         last: int = 50,
     ):
         self.top = min(top, catalog.users.size - 1)

@@ -106,7 +106,7 @@ class GraphRetriever(Retriever):
 
     @property
     def feature_tower(self) -> Tower:
-        return self.encoder.bases["item"]
+        return self.item_tower.encoder.bases["item"]
 
     def needs(self) -> Needs:
         negatives = 0 if self._windows() else self.negatives.num_given
