@@ -48,7 +48,7 @@ item = tr.FeatureTower("item", [Id(64), MultiValued("genres", 16)], units=[64])
 users = tr.FeatureTower("user", [Id(64)])
 models = {
     "two_tower": tr.TwoTower(users, item, loss=tr.SampledSoftmax(0.1)),
-    "interests": tr.ComiRec(interests=4, length=20),
+    "interests": tr.ComiRec(dim=64, interests=4, length=20),
     "alike": tr.Siamese(dim=64),
 }
 epochs = 1 if options.smoke else 10

@@ -16,7 +16,7 @@ MODELS = (tr.ComiRec, tr.MIND)
 def trained(kind, train, catalog, epochs=2, **kwargs):
     keras.utils.set_random_seed(0)
     model = kind(**{"dim": 8, "length": 10, **kwargs}).adapt(train, catalog)
-    model.compile()
+    model.compile(tr.LazyAdam(0.01))
     batches = model.batches(train, catalog, batch_size=256)
     steps = batches.steps_per_epoch
     model.fit(batches.dataset(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False)
@@ -149,7 +149,10 @@ def test_without_times_no_example_has_an_age():
         item_id=[f"i{n}" for n in rng.integers(0, 30, 400)],
     )
     model = tr.MIND(dim=4).adapt(log, tr.Catalog.fit(log))
-    assert [feature.name for feature in model.query_tower.features] == ["history"]
+    assert [feature.name for feature in model.query_tower.features] == [
+        "history",
+        "mean_history",
+    ]
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
     assert again.features == [] and again.built
 
@@ -188,7 +191,7 @@ def two_tastes():
 def found_of(kind, two_tastes):
     """recall@12, of the 16 items of two clusters less what was seen; and the vectors."""
     split, catalog = two_tastes
-    model = trained(kind, split.train, catalog, epochs=6, features=[])
+    model = trained(kind, split.train, catalog, epochs=8, features=[])
     service = tr.Service.build(model, catalog, k_max=30)
     cases = tr.cases_by_user(split.test, catalog)
     recall = tr.evaluate(service, cases, catalog, ks=(12,)).metrics["recall@12"]

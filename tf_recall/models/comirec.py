@@ -19,7 +19,7 @@ class ComiRec(InterestRetriever):
     """A user as several vectors, each an attention over the history (METHODS.md M18, ComiRec-SA).
 
     A = softmax over l of W2 tanh(W1 (H + P))    H: the history's item vectors
-    query[k] = normalize(MLP([A[k] H ; other features of the user]))
+    query[k] = normalize(MLP([A[k] H ; mean of H ; other features of the user]))
     score = max over k of query[k] . item_vector[item]
 
     Use it where a user has tastes that are far apart: one vector between them is near to neither.
@@ -54,8 +54,9 @@ class ComiRec(InterestRetriever):
         >>> item_id, score = Service.build(model, catalog).recommend(["u17"], k=10)
 
     Paper: Cen et al. 2020, "Controllable Multi-Interest Framework for Recommendation", section 3.
-    Departs from the paper: vectors of length 1, with a temperature; log q; answers are merged by
-        their highest score alone, without a term for diversity.
+    Departs from the paper: an MLP, and in it the mean of the history, which all interests have in
+        common; vectors of length 1, with a temperature; log q; answers are merged by their highest
+        score alone, without a term for diversity.
     """
 
     tunable = {
@@ -67,7 +68,7 @@ class ComiRec(InterestRetriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         interests: WholeFrom1 = INTERESTS,
         adaptive: bool = False,
         units: Sequence[WholeFrom1] = (),

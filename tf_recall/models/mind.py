@@ -18,7 +18,7 @@ from tf_recall.retrievers.interests import InterestRetriever
 class MIND(InterestRetriever):
     """A user as several vectors, capsules of a history's items (METHODS.md M18, MIND).
 
-    query[k] = normalize(MLP([capsule k of the history ; other features of the user]))
+    query[k] = normalize(MLP([capsule k of the history ; its mean ; other features of the user]))
     score = max over k of query[k] . item_vector[item]
 
     The capsules are made by dynamic routing, see `CapsuleRouting`. Use it where a user has tastes
@@ -56,7 +56,8 @@ class MIND(InterestRetriever):
     Paper: Li et al. 2019, "Multi-Interest Network with Dynamic Routing for Recommendation at
         Tmall", section 3.
     Departs from the paper: the nearest interest learns alone, label-aware attention of infinite
-        power; the first logits are drawn once by position, not anew for each user; vectors of
+        power; the first logits are drawn once by position, not anew for each user; the mean
+        of the history, which all interests have in common; vectors of
         length 1, with a temperature; log q.
     """
 
@@ -69,7 +70,7 @@ class MIND(InterestRetriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         interests: WholeFrom1 = INTERESTS,
         adaptive: bool = False,
         iterations: WholeFrom1 = 3,

@@ -29,7 +29,7 @@ def ranks_of_products(
     """
     columns = tf.transpose(vectors)  # [D, V]: products of few rows are then sooner done
     vectors = np.asarray(vectors)
-    queries = queries.reshape(len(queries), -1, vectors.shape[1])  # [B, K, D]
+    queries = queries[:, None] if queries.ndim == 2 else queries  # [B, K, D]
     longest = np.linalg.norm(queries, axis=2).max(axis=1)
     slack = ROUNDING * np.linalg.norm(vectors, axis=1).max() * longest
     slack = np.nan_to_num(slack, nan=np.inf)

@@ -22,7 +22,11 @@ from tf_recall.towers.interests import InterestTower
 class InterestRetriever(Retriever):
     """A `Retriever` of the next item, whose queries are several vectors of a user's history.
 
-    A subclass gives the pooling. Items have one vector each, the same that histories are made of.
+    query[k] = normalize(MLP([interest_k of the history ; its mean ; other features of the user]))
+
+    The mean is what all interests have in common: without it they drift apart where users have one
+    taste. A subclass gives the pooling. Items have one vector each, the same that histories are
+    made of.
 
     Args:
         pooling: an `InterestPooling`.
@@ -56,11 +60,12 @@ class InterestRetriever(Retriever):
         features = [ExampleAge()] if by_default else list(features)
         items = FeatureTower("item", [Id(dim)])
         history = History(length=length, pooling=pooling, items=items)
+        mean = History(length=length, items=items, name="mean_history")
 
         def users(features):
             units_of_all = [*units, dim]
             return InterestTower(
-                "user", [history, *features], units_of_all, dropout=dropout, seed=seed
+                "user", [history, mean, *features], units_of_all, dropout=dropout, seed=seed
             )
 
         super().__init__(
@@ -89,7 +94,7 @@ class InterestRetriever(Retriever):
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         # at the rate that an Adagrad of rows needs for tables, attention fits single users
-        return LazyAdam(0.003)
+        return LazyAdam(0.001)
 
     def parts(self) -> dict:
         parts = super().parts()
