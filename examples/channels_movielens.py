@@ -1,4 +1,4 @@
-"""Six channels on MovieLens, five of them without training, merged into one list, with reasons.
+"""Seven channels on MovieLens, five of them without training, merged into one list, with reasons.
 
 python examples/channels_movielens.py --manual-dir FOLDER   # latest-small, from its zip
 python examples/channels_movielens.py --smoke               # a planted world: no files, seconds
@@ -10,6 +10,7 @@ import logging
 import keras
 
 import tf_recall as tr
+from tf_recall.config import Train
 from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id, MultiValued
@@ -55,6 +56,10 @@ model.fit(
     shuffle=False,
     verbose=2,
 )
+als = tr.ALS(dim=64).adapt(split.train, catalog)  # sweeps of least squares: no batches, no rate
+als.compile()
+als.train(split.train, catalog, Train(epochs=epochs))
+channels["als"] = tr.Service.build(als, catalog, k_max=250)
 channels["two_tower"] = tr.Service.build(model, catalog, k_max=250)
 
 # 3. One list. A channel counts by what it adds to the others among the films held out for this.

@@ -189,6 +189,13 @@ def test_what_gradients_need_is_refused(train, world):
             way()
 
 
+def test_it_does_not_grow_and_says_what_to_do(model, world):
+    split, catalog = world
+    for tower in (model.query_tower, model.item_tower):
+        with pytest.raises(ValueError, match="folded in from a history.*model.train"):
+            tower.grown(split.train, catalog)
+
+
 def test_a_search_leaves_out_what_gradients_need():
     names = [each.name for each in Space.of(Config.from_dict(CONFIG)).every()]
     assert "model.alpha_0" in names and not any(name.startswith("train.") for name in names)

@@ -91,6 +91,12 @@ class VectorTower(Tower):
     def _adapt(self, train, catalog):
         self.build_from_config({"num_rows": catalog.side(self.entity).vocabulary.size})
 
+    def _grown(self, interactions, catalog):
+        raise ValueError(
+            "vectors that are solved for do not grow: new users are folded in from a history, and "
+            "new items are solved by model.train on all interactions"
+        )
+
     def build_from_config(self, config: dict) -> None:
         self.num_rows = config["num_rows"]
         self.vectors = self._weight("vectors", self.num_rows, self.width)
@@ -169,6 +175,9 @@ class FoldInTower(Tower):
         self.vectors = self.add_weight(name="vectors", shape=(self.num_rows, self.dim), **state)
         self.everybody = self.add_weight(name="everybody", shape=(self.dim,), **state)
         self.built = True
+
+    def _grown(self, interactions, catalog):
+        return self.items.grown(interactions, catalog)  # refuses
 
     def get_build_config(self) -> dict | None:
         return {"num_rows": self.num_rows} if self.built else None
