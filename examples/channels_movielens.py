@@ -10,6 +10,7 @@ import logging
 import keras
 
 import tf_recall as tr
+from tf_recall.config import Train
 from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id, MultiValued
@@ -63,6 +64,10 @@ for name, model in models.items():
         verbose=2,
     )
     channels[name] = tr.Service.build(model, catalog, k_max=250)
+als = tr.ALS(dim=64).adapt(split.train, catalog)  # sweeps of least squares: no batches, no rate
+als.compile()
+als.train(split.train, catalog, Train(epochs=epochs))
+channels["als"] = tr.Service.build(als, catalog, k_max=250)
 
 # 3. One list. A channel counts by what it adds to the others among the films held out for this.
 multi = tr.MultiChannel(channels, catalog, tr.MarginalRank(), depth=200)

@@ -11,6 +11,7 @@ from tf_recall.config import Config, Train
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.runs.model import fit
 from tf_recall.runs.prepared import Prepared
+from tf_recall.towers.fold_in import Weighing
 from tf_recall.tuning.space import Space
 
 CONFIG = {
@@ -113,13 +114,31 @@ def test_the_export_folds_in_too(model, service, world, tmp_path):
         np.testing.assert_allclose(ours[1], theirs[1], atol=1e-6)
 
 
+def test_settings_follow_the_data_where_none_is_given(world):
+    split, catalog = world
+    model = tr.ALS(alpha=2.0).adapt(split.train, catalog)
+    pairs = len(catalog.seen.rows)
+    c = 1 + 2.0 * len(split.train) / pairs  # the mean r is how often a pair occurs
+    assert model.alpha_0 == pytest.approx(c)  # a third of all pairs is seen: 40 / 3 is more than 1
+    of_user, of_item = pairs / 150, pairs / 80
+    sizes = (of_user + c * 80) * (of_item + c * 150)
+    chance = c * (of_user**0.5 + of_item**0.5)
+    assert model.regularization**2 * sizes == pytest.approx((0.5 * chance) ** 2)
+    sparse = Weighing(0.0, None, None, 0.0).fitted(1000, 2000, 5000, 1.0)
+    assert sparse.alpha_0 == pytest.approx(40 * 5000 / 2e6)
+    given = tr.ALS(alpha_0=0.2, regularization=0.03).adapt(split.train, catalog)
+    assert (given.alpha_0, given.regularization) == (0.2, 0.03)
+    again = tr.ALS.from_config(model.get_config())
+    assert again.weighing == model.weighing
+
+
 def test_weights_are_how_much_a_pair_counts(world):
     split, catalog = world
     frame = split.train.frame
     weight = np.where(frame["item_id"] == catalog.items.ids[0], 20.0, 1.0).astype(np.float32)
     heavy = replace(split, train=replace(split.train, frame=frame.assign(stars=weight)))
-    model, _ = made(heavy, catalog, weight="stars")
-    plain, _ = made(split, catalog)
+    model, _ = made(heavy, catalog, weight="stars", alpha_0=0.1)
+    plain, _ = made(split, catalog, alpha_0=0.1)
     users = np.flatnonzero(catalog.histories.items == 1)
     users = catalog.histories.users[users]
     scores = [
@@ -168,6 +187,13 @@ def test_what_gradients_need_is_refused(train, world):
     for way in (model.fit, lambda: model.batches(*world)):
         with pytest.raises(ValueError, match="model.train"):
             way()
+
+
+def test_it_does_not_grow_and_says_what_to_do(model, world):
+    split, catalog = world
+    for tower in (model.query_tower, model.item_tower):
+        with pytest.raises(ValueError, match="folded in from a history.*model.train"):
+            tower.grown(split.train, catalog)
 
 
 def test_a_search_leaves_out_what_gradients_need():

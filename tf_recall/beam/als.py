@@ -59,8 +59,11 @@ def half_sweep(
             it: a pair whose target has no vector.
 
     Example:
-        >>> done = half_sweep("pairs/", "items/", "users/", model.weighing)
-        >>> pd.read_parquet("users/")
+        >>> als = ALS(dim=8).adapt(split.train, catalog)
+        >>> write_inputs(Likes.fit(split.train, catalog).matrix, als.embed_catalog(), "in")
+        >>> given = "in/pairs.parquet", "in/others.parquet"
+        >>> done = half_sweep(*given, "users", als.weighing, options=PipelineOptions([]))
+        >>> pd.read_parquet("users")
 
     Paper: Hu et al. 2008, "Collaborative Filtering for Implicit Feedback Datasets", section 4.
     """
@@ -98,6 +101,24 @@ def half_sweep(
         "vectors": FileSystems.join(str(out), "*.parquet"),
         "rows": counted.get("rows", 0),
     }
+
+
+def write_inputs(pairs: sparse.csr_matrix, vectors: np.ndarray, folder: str | Path) -> None:
+    """Writes what a half-sweep reads, `pairs.parquet` and `others.parquet`.
+
+    Args:
+        pairs: `[n, m]` r(u, i), as `Likes.fit` has them; row and column 0 are empty.
+        vectors: `[m - 1, D]`, line r for row r + 1 of the other side, as `embed_catalog` has them.
+        folder: where to; it is made.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = pairs.tocoo()
+    columns = {"source": entries.row, "target": entries.col, "weight": entries.data}
+    tables.write_table(str(folder / "pairs.parquet"), columns)
+    rows = pa.array(np.arange(1, 1 + len(vectors)))
+    columns = {"row": rows, "vector": tables.vector_column(vectors)}
+    tables.write_table(str(folder / "others.parquet"), columns)
 
 
 class ReadVectors(beam.DoFn):

@@ -24,7 +24,7 @@ from tf_recall.towers.fold_in import FoldInTower, VectorTower, Weighing
 if TYPE_CHECKING:
     from tf_recall.config import Train
 
-STEPS = {"item": (3, 0.0), "user": (10, 1e-5)}  # of a solver, and where it ends earlier
+STEPS = {"item": (3, 0.0), "user": (6, 1e-5)}  # of a solver, and where it ends earlier
 SPREAD = 0.1  # length of the vectors that a training begins with
 
 
@@ -58,7 +58,7 @@ class ALS(Retriever):
         dim: length of the vectors.
         alpha: how much more a pair counts, the larger its r; 0: all pairs alike.
         alpha_0: the weight of all pairs, seen or not, whose score should be 0; None: such that
-            together they weigh 20 times what those seen do.
+            together they weigh 40 times what those seen do, and none more than one that is.
         regularization: how strongly long vectors are held down; None: such that what pairs thrown
             at random would explain is held down, as `Weighing.fitted` says.
         nu: how much more strongly those of active users and of popular items, from 0, all alike.

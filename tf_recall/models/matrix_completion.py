@@ -30,7 +30,7 @@ class MatrixCompletion(Retriever):
     It learns from the pairs seen alone, and is asked about all others: which of them a user would
     ever come across, exposure, is what most of recall is about, and nothing in its loss tells it.
     So the items that it recommends are those that a few users rated highly. On MovieLens, every
-    user's last film held out, its recall@20 is {figure}, popularity's 0.067 and ALS's {als}: train
+    user's last film held out, its recall@20 is 0.046, popularity's 0.069 and ALS's 0.130: train
     `als` on the same data, or `two_tower`, and take this one to sort what these have found.
 
     Positives: a user and each item rated (P1).
@@ -50,7 +50,7 @@ class MatrixCompletion(Retriever):
             one number.
 
     Example:
-        >>> model = MatrixCompletion(dim=16, label="user_rating").adapt(split.train, catalog)
+        >>> model = MatrixCompletion(dim=16, label="booked").adapt(split.train, catalog)
         >>> model.compile()
         >>> service = Service.build(model, catalog)         # a score is a rating
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tf_recall.towers.base import Tower
 
-UNSEEN = 20.0  # what all pairs weigh together, beside those seen
-CHANCE = 0.4  # of what chance alone would make, which is held down
+UNSEEN = 40.0  # what all pairs weigh together, beside those seen
+CHANCE = 0.5  # of what chance alone would make, which is held down
 CHUNK = 64  # items of histories whose squares are added up at once
 
 
@@ -34,10 +34,11 @@ class Weighing:
     def fitted(self, num_users: int, num_items: int, num_pairs: int, mean: float) -> "Weighing":
         """The same, with what is None by the data.
 
-            alpha_0 = UNSEEN * the sum of c over the pairs seen / (|U| |I|)
+            alpha_0 = c * min(1, UNSEEN * pairs / (|U| |I|)),  c of the mean r
             penalty(u) penalty(i) = (CHANCE * c * (sqrt |I_u| + sqrt |U_i|))^2,  all of them means
 
-        So all pairs weigh together UNSEEN times what those seen do, whatever the catalog's size.
+        So all pairs weigh together UNSEEN times what those seen do, whatever the catalog's size,
+        and none of them more than one that is seen.
         `c (sqrt |I_u| + sqrt |U_i|)` is about the largest singular value of as many pairs thrown
         at random, and values below the root of the penalties' product are shrunk to 0.
 
@@ -48,7 +49,7 @@ class Weighing:
         """
         c = 1 + self.alpha * mean
         of_user, of_item = num_pairs / num_users, num_pairs / num_items
-        alpha_0 = self.alpha_0 or UNSEEN * c * num_pairs / (num_users * num_items)
+        alpha_0 = self.alpha_0 or c * min(1.0, UNSEEN * num_pairs / (num_users * num_items))
         if self.regularization is not None:
             return replace(self, alpha_0=alpha_0)
         sizes = (of_user + alpha_0 * num_items) * (of_item + alpha_0 * num_users)
@@ -89,6 +90,12 @@ class VectorTower(Tower):
 
     def _adapt(self, train, catalog):
         self.build_from_config({"num_rows": catalog.side(self.entity).vocabulary.size})
+
+    def _grown(self, interactions, catalog):
+        raise ValueError(
+            "vectors that are solved for do not grow: new users are folded in from a history, and "
+            "new items are solved by model.train on all interactions"
+        )
 
     def build_from_config(self, config: dict) -> None:
         self.num_rows = config["num_rows"]
@@ -168,6 +175,9 @@ class FoldInTower(Tower):
         self.vectors = self.add_weight(name="vectors", shape=(self.num_rows, self.dim), **state)
         self.everybody = self.add_weight(name="everybody", shape=(self.dim,), **state)
         self.built = True
+
+    def _grown(self, interactions, catalog):
+        return self.items.grown(interactions, catalog)  # refuses
 
     def get_build_config(self) -> dict | None:
         return {"num_rows": self.num_rows} if self.built else None
