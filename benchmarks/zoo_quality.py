@@ -4,18 +4,19 @@
         [--seeds 3] [--tuned] [--trials 20] [--minutes 10] [--results FILE] [--show]
         [--manual-dir FOLDER] [--retail FOLDER]
 
-On MovieLens latest-small and Online Retail, each by two protocols: every user's last film, or
-invoice, is held out; and the last tenth of the log by time. Another such part before the test is
-for validation. A line is a config with nothing but data, split and the model's or channel's name;
+On MovieLens latest-small and Online Retail, each by three protocols: every user's last film, or
+invoice, is held out; the last tenth of the log by time, a case for each user; and the same tenth
+event by event, each asked with the history at that moment. Another such part before the test is for
+validation. A line is a config with nothing but data, split and the model's or channel's name;
 `--tuned` adds the same after a search of so many trials, or minutes, on the validation part. Models
 that need columns of their own (`airbnb_i2i`, `airbnb_u2i`, `inverted_index`) are left out. `merge`
-is `marginal_rank` over the counted channels and `two_tower`; `als` is implicit's, with Rendle's
-settings, chosen on the validation part.
+is `marginal_rank` over the counted channels and `two_tower`; `implicit` is that
+library's ALS, its settings chosen on the validation part.
 
 Each figure is written to the results file at once, and what stands there is not measured again: a
 run that is interrupted goes on, and parts can be run one by one. `--show` prints the table of what
 is there. `ratio` is recall@20 of the best trained model over that of the best of item CF, the graph
-filter, EASE and ALS, the smallest of the four cases; `merge_ratio` is the merge over the best of
+filter, EASE and implicit, the smallest of the cases; `merge_ratio` is the merge over the best of
 all. `--quick`: one case, one seed, two models.
 """
 
@@ -44,8 +45,10 @@ SPLITS = {
     "ml_time": {"name": "by_time", "test": 0.1, "validation": 0.1},
     "or_last": {"name": "leave_last_session_out", "column": "invoice", "validation": True},
     "or_time": {"name": "by_time", "test": 0.1, "validation": 0.1},
+    "ml_roll": {"name": "by_time", "test": 0.1, "validation": 0.1},
+    "or_roll": {"name": "by_time", "test": 0.1, "validation": 0.1},
 }
-UNTRAINED = ["item_cf", "graph_filter", "ease", "als"]
+UNTRAINED = ["item_cf", "graph_filter", "ease", "implicit"]
 CHANNELS = ["popularity", "item_cf", "swing", "user_cf", "graph_filter", "ease"]
 MODELS = [
     "two_tower",
@@ -57,6 +60,14 @@ MODELS = [
     "graph_sage",
     "graph_sage_i2i",
     "pin_sage",
+    "als",
+    "matrix_completion",
+    "siamese",
+    "sdm",
+    "sasrec",
+    "gru4rec",
+    "mind",
+    "comirec",
 ]
 FIGURES = ["recall@20", "ndcg@20", "recall@100", "coverage@20"]
 ASKED = 50  # single requests whose time is taken
@@ -71,11 +82,14 @@ class Case:
         if name.startswith("ml"):
             data = films | {"manual_dir": str(options.manual_dir)}
         self.name, self.data, self.split = name, data, SPLITS[name]
+        self.rolling = name.endswith("roll")
         self.parts = self.config(channels={"only": "popularity"}).make_split()
         self.catalog = tr.Catalog.fit(self.parts.train)
 
     def config(self, **sections):
-        values = {"data": self.data, "split": self.split, "evaluate": {"ks": [20, 100]}}
+        cases = "by_row" if self.rolling else "by_user"
+        evaluate = {"ks": [20, 100], "cases": cases}
+        values = {"data": self.data, "split": self.split, "evaluate": evaluate}
         return Config.from_dict({**values, "name": "zoo", **sections})
 
     def of(self, name, seed):
@@ -104,7 +118,10 @@ class Case:
         return {**self.measure(recommender), "seconds": seconds, "mb": size(recommender, models)}
 
     def measure(self, recommender):
-        cases = tr.cases_by_user(self.parts.test, self.catalog)
+        if self.rolling:
+            cases = tr.cases_by_row(self.parts.test, self.catalog, earlier=self.parts.validation)
+        else:
+            cases = tr.cases_by_user(self.parts.test, self.catalog)
         metrics = tr.evaluate(recommender, cases, self.catalog, ks=(20, 100)).metrics
         users = self.catalog.users.ids[:ASKED]
         recommender.recommend(users[:1], k=20)
@@ -114,7 +131,7 @@ class Case:
         wait = (time.perf_counter() - begun) / len(users)
         return {**{name: metrics[name] for name in FIGURES}, "ms": 1000 * wait}
 
-    def als(self, seed):
+    def implicit(self, seed):
         """implicit's ALS: its regularization and weight are the best of a grid by validation."""
         begun = time.perf_counter()
         grid = [(dim, reg, alpha) for dim in (64, 128) for reg in (1, 10, 50) for alpha in (1, 10)]
@@ -184,9 +201,9 @@ def wanted(options):
     for case in options.cases:
         for name in options.only:
             for setting in ("default", "tuned") if options.tuned else ("default",):
-                if setting == "tuned" and name in ("popularity", "als", "merge"):
+                if setting == "tuned" and name in ("popularity", "implicit", "merge"):
                     continue
-                seeds = options.seeds if name in [*MODELS, "merge", "als"] else 1
+                seeds = options.seeds if name in [*MODELS, "merge", "implicit"] else 1
                 yield from ((case, name, setting, seed) for seed in range(seeds))
 
 
@@ -200,8 +217,8 @@ def run(options):
         if case_name not in cases:
             cases[case_name] = Case(case_name, options)
         case = cases[case_name]
-        if name == "als":
-            figures = case.als(seed)
+        if name == "implicit":
+            figures = case.implicit(seed)
         else:
             config = case.of(name, seed)
             if setting == "tuned":
@@ -248,7 +265,7 @@ def main():
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="one case, one seed, two models")
     parser.add_argument("--cases", nargs="+", default=list(SPLITS), choices=list(SPLITS))
-    everything = [*CHANNELS, "als", *MODELS, "merge"]
+    everything = [*CHANNELS, "implicit", *MODELS, "merge"]
     parser.add_argument("--only", nargs="+", default=everything, choices=everything)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tuned", action="store_true", help="search too")
