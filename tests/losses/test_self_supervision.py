@@ -15,6 +15,7 @@ from tf_recall.features import Categorical, Id, MultiValued
 from tf_recall.features.views import CorrelatedMask, RandomMask, ValueDropout
 from tf_recall.index import Exact
 from tf_recall.losses.self_supervision import SelfSupervision, contrast
+from tf_recall.registry import REGISTRY, find, keywords
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,8 @@ def test_it_acts_in_training_alone_and_the_logs_have_it(world):
     plain, extra = made(world, None), made(world, SelfSupervision(num=32))
     batch = tf.nest.map_structure(tf.constant, plain.batches(*world, 128).at(0))
     assert float(plain(batch)) == float(extra(batch))
+    data = extra.batches(*world, 128).dataset().take(2)
+    assert extra.evaluate(data, verbose=0) == pytest.approx(plain.evaluate(data, verbose=0))
     logs, without = (fitted(each, world, 0, 1) for each in (extra, plain))
     whole = without["loss"] + 0.1 * logs["self_supervision"]
     assert logs["loss"] == pytest.approx(whole, rel=1e-5) and "self_supervision" not in without
@@ -163,6 +166,32 @@ def test_who_has_nothing_to_leave_out_is_told_what_to_type(world):
     for wrong in ({"weight": 0}, {"temperature": 0}, {"num": 1}, {"views": []}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             SelfSupervision(**wrong)
+
+
+FEATURES = [{"name": "id", "dim": 8}, {"name": "multi_valued", "column": "genres", "dim": 8}]
+QUERY = {"features": [{"name": "id", "dim": 8}]}
+TOWERS = {  # where they are not of features through an MLP
+    "two_tower": {"query_tower": QUERY},
+    "graph_sage": {"query_tower": QUERY},
+    "eges": {"item_tower": {"name": "weighted", "features": FEATURES}},
+    "fm": {
+        "query_tower": {"features": ["id"], "num_factors": 8},
+        "item_tower": {"features": FEATURES, "num_factors": 8},
+    },
+}
+TAKES = [name for name in REGISTRY["model"] if "self_supervision" in keywords(find("model", name))]
+
+
+@pytest.mark.parametrize("name", TAKES)
+def test_every_model_with_an_item_tower_learns_by_it(name, world):
+    items = {"features": FEATURES, "units": [8]}
+    extra = {"num": 16, "weight": 0.3, "views": ["correlated_mask", "value_dropout"]}
+    model = {"name": name, "item_tower": items, "self_supervision": extra, **TOWERS.get(name, {})}
+    config = {"data": "synthetic", "split": "random", "model": model}
+    made = Config.from_dict(config).make_model().adapt(*world)
+    made.compile()
+    logs = fitted(made, world, 0, 2)
+    assert 0 < logs["self_supervision"] < 10 and np.isfinite(logs["loss"])
 
 
 def test_a_config_needs_no_name_for_it():

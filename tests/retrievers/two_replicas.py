@@ -14,7 +14,7 @@ import pandas as pd
 import tensorflow as tf
 
 import tf_recall as tr
-from tf_recall.features import Id
+from tf_recall.features import Categorical, Id
 from tf_recall.retrievers.distribution import gather, num_replicas, rank
 
 ROWS, USERS, ITEMS, DIM, BATCH, EPOCHS = 300, 50, 40, 8, 32, 2
@@ -38,11 +38,12 @@ def make():
     )
     negatives = tr.EasyHard(easy, tr.Curriculum(tr.SameGroup("city")), ratio=20)
     users, items = (
-        tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2)], units=[DIM], dropout=0.3)
-        for side in ("user", "item")
+        tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2), *described], units=[DIM], dropout=0.3)
+        for side, described in (("user", []), ("item", [Categorical("city", DIM)]))
     )
     loss = tr.SampledSoftmax(tr.LearnedTemperature(0.2))
-    model = tr.TwoTower(users, items, negatives=negatives, loss=loss)
+    extra = tr.SelfSupervision(num=16)
+    model = tr.TwoTower(users, items, negatives=negatives, loss=loss, self_supervision=extra)
     catalog = tr.Catalog.fit(TRAIN)
     model.adapt(TRAIN, catalog).compile(tr.SparseAdagrad(0.1, weight_decay=0.05), jit_compile=False)
     return model, model.batches(TRAIN, catalog, BATCH, seed=3)

@@ -39,6 +39,13 @@ class View(keras.layers.Layer):
         Args:
             codes: those of all rows by feature, `[V, *code_shape]`; row 0 is the unknown item.
         """
+        self.build_from_config({})
+
+    def build_from_config(self, config: dict) -> None:
+        self.built = True
+
+    def get_build_config(self) -> dict | None:
+        return {} if self.built else None
 
     def change(
         self, first: Codes, second: Codes, unknown: Codes, seed: tf.Tensor

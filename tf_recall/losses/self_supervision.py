@@ -103,6 +103,7 @@ class SelfSupervision(keras.layers.Layer):
         codes = {feature.name: tower.tables[feature.name].numpy() for feature in tower.features}
         for view in self.views:
             view.adapt(codes)
+        self.built = True
 
     def of(self, tower: TowerOfFeatures, step: tf.Tensor) -> tf.Tensor:
         """The loss of a step, with its weight: a scalar.
@@ -156,7 +157,7 @@ class SelfSupervision(keras.layers.Layer):
         return cls(**{**config, "views": made})
 
     def get_build_config(self) -> dict | None:
-        return {}
+        return {} if self.built else None
 
     def build_from_config(self, config: dict) -> None:
         self.built = True

@@ -233,6 +233,11 @@ class Retriever(FittedModel):
             self.step.assign_add(1)
         return loss
 
+    def test_step(self, data: dict) -> dict:
+        logs = super().test_step(data)
+        logs.pop("self_supervision", None)  # it acts in training alone
+        return logs
+
     def check_settings(self, settings: "Train") -> None:
         """Refuses settings of a training that the model cannot heed.
 
