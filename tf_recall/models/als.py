@@ -182,7 +182,7 @@ class ALS(Retriever):
             epochs=settings.epochs,
             steps=len(sides),
         )
-        self.stop_training = False
+        self.stop_training, logs = False, None
         followed.on_train_begin()
         for epoch in range(initial_epoch, settings.epochs):
             self.epoch.assign(epoch)
