@@ -8,8 +8,9 @@ events are of one cluster. Both train a SASRec of two blocks, two heads, 64 numb
 latest 50 events and dropout 0.2, by the softmax over the whole catalog, so that both have the same
 loss and the same negatives: the cross-entropy of each event given those before it. RecTools pads a
 batch of 128 users to 50 places each; we pack about as many events in rows. Both use Adam at a rate
-of 0.001, a step of ours has as many targets as theirs in the mean, and each has 2 threads. A user's
-first event, which RecTools does not predict, is no target here either.
+of 0.001, a step of ours has as many targets as theirs in the mean, and each has 2 threads; those of
+PyTorch wait passively, without which they lose most of their time on a busy machine. A user's first
+event, which RecTools does not predict, is no target here either.
 
 `ratio` is our positions a second over theirs: targets of an epoch by its seconds, the median of
 epochs in which both run in turn; the first epoch, which traces, is not counted. `loss` is the mean
@@ -151,7 +152,7 @@ class Peer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
+            env={**os.environ, "OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"},
         )
         self._answer()
 
