@@ -60,7 +60,7 @@ def half_sweep(
 
     Example:
         >>> als = ALS(dim=8).adapt(split.train, catalog)
-        >>> write_inputs(Likes.fit(split.train, catalog).matrix, als.embed_catalog(), "in")
+        >>> write_pairs(Likes.fit(split.train, catalog).matrix, als.embed_catalog(), "in")
         >>> given = "in/pairs.parquet", "in/others.parquet"
         >>> done = half_sweep(*given, "users", als.weighing, options=PipelineOptions([]))
         >>> pd.read_parquet("users")
@@ -103,7 +103,7 @@ def half_sweep(
     }
 
 
-def write_inputs(pairs: sparse.csr_matrix, vectors: np.ndarray, folder: str | Path) -> None:
+def write_pairs(pairs: sparse.csr_matrix, vectors: np.ndarray, folder: str | Path) -> None:
     """Writes what a half-sweep reads, `pairs.parquet` and `others.parquet`.
 
     Args:

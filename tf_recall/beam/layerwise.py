@@ -75,7 +75,7 @@ def layerwise(
             vectors of unequal length, weights below 0.
 
     Example:
-        >>> model = GraphSAGE(query_tower, item_tower, dim=8).adapt(split.train, catalog)
+        >>> model = GraphSAGE(query_tower, item_tower, 8, [10, 5]).adapt(split.train, catalog)
         >>> done = layerwise(**write_inputs(model, "inputs"), out="vectors")
         >>> items = pd.read_parquet("vectors/layer-2/item")     # row, vector
 
