@@ -4,23 +4,16 @@ import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import Seed, Share, WholeFrom1
-from tf_recall.features import Id
-from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
-from tf_recall.negatives import Mixture, Popularity, Uniform
 from tf_recall.negatives.base import Sampler
-from tf_recall.positives import Positives, Sequences
-from tf_recall.retrievers.base import Retriever
-from tf_recall.retrievers.optimizers import LazyAdam
+from tf_recall.positives import Positives
+from tf_recall.retrievers.sequences import SequenceRetriever
 from tf_recall.towers.attention import AttentionTower
-from tf_recall.towers.base import Tower, size_of
-from tf_recall.towers.features import FeatureTower
-
-DIM = 64  # where nothing tells the length of the vectors
+from tf_recall.towers.base import Tower
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class SASRec(Retriever):
+class SASRec(SequenceRetriever):
     """A transformer reads a user's history and predicts the next item (METHODS.md M17).
 
     query = normalize(blocks of causal self-attention over the history, at its last item)
@@ -57,8 +50,6 @@ class SASRec(Retriever):
         vectors of length 1, with a temperature.
     """
 
-    towers = {"item_tower": ("features", "item")}
-
     tunable = {
         "dim": [16, 256, "log"],
         "blocks": [1, 3],
@@ -80,31 +71,13 @@ class SASRec(Retriever):
         loss: Loss | None = None,
         **kwargs,
     ) -> None:
-        dim = size_of([item_tower], dim) or DIM
-        items = item_tower or FeatureTower("item", [Id(dim)])
-        super().__init__(
-            positives or Sequences(),
-            negatives or Mixture([Popularity(1024, power=1), Uniform(1024)]),
-            AttentionTower(items, length, dropout, seed, blocks, heads, 4 * dim),
-            items,
-            loss or SampledSoftmax(),
-            **kwargs,
-        )
-        self.dim = dim
+        def users(items):
+            return AttentionTower(items, length, dropout, seed, blocks, heads, 4 * items.dim)
+
+        reads = (length, dropout, seed)
+        super().__init__(users, item_tower, dim, *reads, positives, negatives, loss, **kwargs)
         self.blocks = blocks
         self.heads = heads
-        self.length = length
-        self.dropout = dropout
-        self.seed = seed
-
-    def default_optimizer(self) -> keras.optimizers.Optimizer:
-        return LazyAdam(0.001)
-
-    def parts(self) -> dict:
-        parts = super().parts()
-        del parts["query_tower"]  # the model makes it itself
-        return parts
 
     def get_config(self) -> dict:
-        own = ("dim", "blocks", "heads", "length", "dropout", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        return {**super().get_config(), "blocks": self.blocks, "heads": self.heads}

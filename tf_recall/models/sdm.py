@@ -8,19 +8,17 @@ from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import Seed, Share, WholeFrom0, WholeFrom1
 from tf_recall.features import History, Id
 from tf_recall.features.base import Feature
-from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
-from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
-from tf_recall.positives import NextItem, Positives
-from tf_recall.retrievers.base import Retriever
+from tf_recall.positives import Positives
+from tf_recall.retrievers.next_item import NextItemRetriever
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.towers.features import FeatureTower
 from tf_recall.towers.sdm import SDMTower
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class SDM(Retriever):
+class SDM(NextItemRetriever):
     """The latest items by self-attention, all by attention, and a gate between (METHODS.md M10).
 
     query = normalize((1 - gate) * long + gate * short),  as in `SDMTower`
@@ -64,8 +62,6 @@ class SDM(Retriever):
         negatives are shared by a batch.
     """
 
-    towers: dict = {}
-
     tunable = {
         "dim": [16, 256, "log"],
         "session": [3, 20, "log"],
@@ -92,16 +88,12 @@ class SDM(Retriever):
     ) -> None:
         items = FeatureTower("item", [Id(dim), *item_features], [dim] if item_features else [])
         history = History(length=length, items=items, gaps=gaps)
-        super().__init__(
-            positives or NextItem(),
-            negatives or Mixture([InBatch(), Uniform(1024)]),
-            SDMTower("user", [history, *features], session, num_heads, dropout, seed),
-            items,
-            loss or SampledSoftmax(),
-            **kwargs,
-        )
+
+        def users(features):
+            return SDMTower("user", [history, *features], session, num_heads, dropout, seed)
+
+        super().__init__(users, items, features, positives, negatives, loss, **kwargs)
         self.dim = dim
-        self.features = list(features)
         self.item_features = list(item_features)
         self.session = session
         self.length = length
@@ -114,9 +106,7 @@ class SDM(Retriever):
         return LazyAdam(0.003)  # attention learns little at the rate that tables need
 
     def parts(self) -> dict:
-        parts = super().parts()
-        del parts["query_tower"], parts["item_tower"]  # the model makes them itself
-        return {**parts, "features": self.features, "item_features": self.item_features}
+        return {**super().parts(), "item_features": self.item_features}
 
     def get_config(self) -> dict:
         own = ("dim", "session", "length", "gaps", "num_heads", "dropout", "seed")

@@ -1,27 +1,24 @@
 """YouTubeDNN: a user is the items they interacted with, so that new ones are served at once."""
 
-import functools
 from collections.abc import Sequence
 
 import keras
 
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import Seed, Share, WholeFrom1
-from tf_recall.features import ExampleAge, History, Id
+from tf_recall.features import History, Id
 from tf_recall.features.base import Feature
 from tf_recall.features.pooling import MeanPooling, Pooling
-from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
-from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
-from tf_recall.positives import NextItem, Positives
-from tf_recall.retrievers.base import Retriever
+from tf_recall.positives import Positives
+from tf_recall.retrievers.next_item import NextItemRetriever
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.towers.features import FeatureTower
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class YouTubeDNN(Retriever):
+class YouTubeDNN(NextItemRetriever):
     """The mean of a user's latest items, through an MLP, predicts the next item (METHODS.md M9).
 
     query = normalize(MLP([pooling of the history's item vectors ; other features of the user]))
@@ -61,8 +58,6 @@ class YouTubeDNN(Retriever):
         length 1, with a temperature; negatives are shared by a batch.
     """
 
-    towers: dict = {}
-
     tunable = {
         "dim": [16, 256, "log"],
         "units": {"choices": [[], [128], [256, 128]]},
@@ -91,8 +86,6 @@ class YouTubeDNN(Retriever):
         loss: Loss | None = None,
         **kwargs,
     ) -> None:
-        by_default = features is None
-        features = [ExampleAge()] if by_default else list(features)
         pooling = pooling or MeanPooling()
         items = FeatureTower("item", [Id(dim)])
         history = History(length=length, pooling=pooling, items=items)
@@ -103,37 +96,20 @@ class YouTubeDNN(Retriever):
                 "user", [history, *features], units_of_all, dropout=dropout, seed=seed
             )
 
-        super().__init__(
-            positives or NextItem(),
-            negatives or Mixture([InBatch(), Uniform(1024)]),
-            users(features),
-            items,
-            loss or SampledSoftmax(),
-            **kwargs,
-        )
+        super().__init__(users, items, features, positives, negatives, loss, **kwargs)
         self.dim = dim
         self.units = list(units)
-        self.features = features
         self.length = length
         self.pooling = pooling
         self.dropout = dropout
         self.seed = seed
-        self._users_without_age = functools.partial(users, []) if by_default else None
-
-    def adapt(self, train, catalog):
-        if self._users_without_age and "timestamp" not in train.frame:
-            self.features = []
-            self.query_tower = self._users_without_age()
-        return super().adapt(train, catalog)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         # Hidden layers die at the rate that an Adagrad of rows needs for tables.
         return LazyAdam(0.003) if self.units else super().default_optimizer()
 
     def parts(self) -> dict:
-        parts = super().parts()
-        del parts["query_tower"], parts["item_tower"]  # the model makes them itself
-        return {**parts, "pooling": self.pooling, "features": self.features}
+        return {**super().parts(), "pooling": self.pooling}
 
     def get_config(self) -> dict:
         own = ("dim", "units", "length", "dropout", "seed")
