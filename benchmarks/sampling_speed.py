@@ -24,7 +24,6 @@ DGL 2.1.0 needs a PyTorch that does not go with NumPy 2, so it has its own envir
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from peer import Peer
 
 NODES, MEAN_DEGREE, LARGEST, BATCH, FAN_OUTS, WORKERS = 1_000_000, 20, 100_000, 1024, (15, 10), 2
 # threads of each way
@@ -158,41 +158,14 @@ def serve(folder):
         print(json.dumps(rounds[line.strip()]()), flush=True)
 
 
-class Peer:
-    """Rounds of another interpreter, which waits while it is not its turn."""
-
-    def __init__(self, python, folder, openmp):
-        self._process = subprocess.Popen(
-            [python, __file__, "--serve", folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(openmp)},
-        )
-        self._answer()
-
-    def round(self, name):
-        print(name, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self):
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise SystemExit(
-            "The peer's interpreter has ended: does --peer-python have what the docstring lists?"
-        )
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def compare(folder, python, num_rounds):
     """The time of each side, round by round."""
-    peers = {openmp: Peer(python, folder, openmp) for openmp in set(OPENMP.values())}
+    peers = {
+        openmp: Peer(python, __file__, folder, OMP_NUM_THREADS=str(openmp))
+        for openmp in set(OPENMP.values())
+    }
     rounds = {"tf_recall, 2 threads": our_round(folder)}
-    rounds |= {name: partial(peers[openmp].round, name) for name, openmp in OPENMP.items()}
+    rounds |= {name: partial(peers[openmp].turn, name) for name, openmp in OPENMP.items()}
     took = {name: [] for name in rounds}
     for _ in range(1 + num_rounds):
         for name, run in rounds.items():

@@ -28,14 +28,13 @@ RecTools needs an environment of its own:
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from peer import Peer
 
 ITEMS, CLUSTERS, NOISE = 6_000, 200, 0.1
 DIM, BLOCKS, HEADS, LENGTH, DROPOUT, RATE = 64, 2, 2, 50, 0.2, 0.001
@@ -143,36 +142,6 @@ def serve(folder):
         print(json.dumps(models[loss].epoch()), flush=True)
 
 
-class Peer:
-    """Epochs of another interpreter, which waits while it is not its turn."""
-
-    def __init__(self, python, folder):
-        self._process = subprocess.Popen(
-            [python, __file__, "--serve", folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"},
-        )
-        self._answer()
-
-    def epoch(self, loss):
-        print(loss, file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self):
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise SystemExit(
-            "The peer's interpreter has ended: does --peer-python have what the docstring lists?"
-        )
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def log_of(folder):
     import tf_recall as tr
 
@@ -237,11 +206,12 @@ def gathered_rows(log, catalog, seconds=3.0):
 def compare(folder, python, num_epochs):
     """What both sides measured by each loss, epoch by epoch, and the share of filled places."""
     log, catalog = log_of(folder)
-    peer = Peer(python, folder)
+    threads = {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"}
+    peer = Peer(python, __file__, folder, **threads)
     found = {}
     for loss in WAYS:
         ours = Ours(log, catalog, loss)
-        rounds = [(ours.epoch(), peer.epoch(loss)) for _ in range(1 + num_epochs)]
+        rounds = [(ours.epoch(), peer.turn(loss)) for _ in range(1 + num_epochs)]
         found[loss] = rounds
     peer.close()
     places = [ours.batches.at(step)["query"]["history"] > 0 for step in range(20)]
