@@ -172,6 +172,17 @@ def test_the_held_out_file_is_read_as_the_data_are(tmp_path):
     assert test["mood"].tolist() == ["-"]
 
 
+def test_lines_in_order_are_read_from_one_file(tmp_path):
+    text = "user_id,item_id,timestamp\nann,tea,86400\nann,soap,86400\n"
+    (tmp_path / "log.csv").write_text(text)
+    data = {"name": "files", "interactions": str(tmp_path / "log.csv"), "in_order": True}
+    split = Config.from_dict(changed(data=data, split="leave_last_out")).make_split()
+    assert split.test.frame["timestamp"].tolist() == [86_401]
+    apart = {"name": "files", "test": str(tmp_path / "log.csv")}
+    with pytest.raises(ValueError, match="in_order"):
+        Config.from_dict(changed(data=data, split=apart)).make_split()
+
+
 def test_a_part_may_be_its_name_everywhere():
     names = {"data": "synthetic", "split": "by_time", "model": "item2vec", "index": "exact"}
     train = {"optimizer": "lazy_adam", "strategy": {"name": "one_device"}}

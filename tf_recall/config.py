@@ -210,6 +210,11 @@ class Config:
         """Reads the interactions and splits them: a `Split`."""
         values = dict(as_mapping(self.split, "split"))
         if values["name"] == "files":  # the held-out file is a part of the same log
+            if self.data.get("in_order"):
+                raise ValueError(
+                    "data.in_order puts the lines of one file in order, and split: files holds out "
+                    "another: write the order into the timestamps of both"
+                )
             same = {"columns", "missing", "time_unit"} & set(self.data)
             values = {key: self.data[key] for key in same} | values
         split = recipe("split", values, num_positional=1)  # checked before the data are read

@@ -289,3 +289,33 @@ def test_select_takes_masks_and_positions():
         assert chosen.items is given.items
     assert given.select([2, 0, 0]).frame["item_id"].tolist() == [9, 7, 7]
     assert len(given.select([])) == 0
+
+
+def test_events_of_one_time_in_order_of_their_lines():
+    day = 86_400
+    log = Interactions.from_columns(
+        ["a", "b", "a", "a", "b"], [1, 2, 3, 4, 5], timestamp=[day, day, day, 0, day]
+    )
+    ordered = log.in_order()
+    assert ordered.frame["timestamp"].tolist() == [day, day, day + 1, 0, day + 1]
+    assert log.frame["timestamp"].tolist() == [day, day, day, 0, day]  # as it was
+
+
+def test_order_does_not_reach_the_next_time():
+    times = np.repeat([1_700_000_000, 1_700_000_001], 50)
+    rng = np.random.default_rng(0)
+    log = Interactions.from_columns(
+        rng.integers(1, 3, 100), np.arange(100), timestamp=times
+    ).in_order()
+    for _, events in log.frame.groupby("user_id"):
+        assert (np.diff(events["timestamp"]) > 0).all()
+        assert (events["timestamp"] >= times[events.index]).all()
+        assert (events["timestamp"] < times[events.index] + 1).all()
+
+
+def test_order_needs_times_and_room():
+    with pytest.raises(ValueError, match="no timestamp"):
+        Interactions.from_columns(["a"], [1]).in_order()
+    times = [0, 0, 2e-7]
+    with pytest.raises(ValueError, match="no room"):
+        Interactions.from_columns(["a"] * 3, [1, 2, 3], timestamp=times).in_order()

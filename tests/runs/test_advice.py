@@ -3,11 +3,17 @@
 import pytest
 
 from tf_recall.config import Config
+from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import Report
 from tf_recall.losses import BPR, Hinge, SampledSoftmax
 from tf_recall.losses.temperature import LearnedTemperature
-from tf_recall.models import FM, TwoTower
-from tf_recall.runs.advice import check_beside_popularity, check_epochs, check_temperature
+from tf_recall.models import FM, SASRec, TwoTower
+from tf_recall.runs.advice import (
+    check_beside_popularity,
+    check_epochs,
+    check_order,
+    check_temperature,
+)
 from tf_recall.runs.run import diagnose, train
 
 VALUES = {
@@ -88,3 +94,13 @@ def test_doctor_knows_a_useless_temperature_before_training():
     findings = diagnose(Config.from_dict({**VALUES, "model": model}))
     assert "useless_temperature" in names(findings)
     assert "useless_temperature" not in names(diagnose(Config.from_dict(VALUES)))
+
+
+def test_dates_hide_what_comes_next_unless_lines_are_in_order():
+    log = Interactions.from_columns(["a", "a", "b"], [1, 2, 3], timestamp=[86_400, 86_400, 0])
+    (finding,) = check_order(SASRec(), log)
+    assert finding.name == "order_unknown" and "67%" in finding.message
+    assert check_order(TwoTower(), log) == []  # it reads no order
+    assert check_order(SASRec(), log.in_order()) == []
+    baskets = Interactions.from_columns(["a", "a", "b"], [1, 2, 3], timestamp=[50, 50, 0])
+    assert check_order(SASRec(), baskets) == []  # of one instant

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tf_recall.data import tables
 from tf_recall.data.ids import is_missing, kind_of, raw_ids
-from tf_recall.data.times import to_seconds
+from tf_recall.data.times import spread, to_seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +206,27 @@ class Interactions:
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+
+    def in_order(self) -> "Interactions":
+        """The same interactions, of which a user's events of one time happened in order of lines.
+
+        Events of one time do not see one another in training, since nobody knows which came first.
+        Where times are dates and the lines stand in order, this tells it: each event of a user at
+        an equal time comes a second after the one before, or less where the next time is near.
+
+        Raises:
+            ValueError: no timestamps, or no room between them.
+
+        Example:
+            >>> log = Interactions.from_columns(["a", "a"], [7, 8], timestamp=[86400, 86400])
+            >>> log.in_order().frame["timestamp"].tolist()
+            [86400.0, 86401.0]
+        """
+        if "timestamp" not in self.frame:
+            raise ValueError(f"There is no timestamp to order by, only {list(self.frame.columns)}.")
+        users, _ = pd.factorize(self.frame["user_id"])
+        times = spread(self.frame["timestamp"].to_numpy(), users)
+        return replace(self, frame=self.frame.assign(timestamp=times))
 
     def with_string_ids(self, key: str) -> "Interactions":
         """The same interactions, with the ids of a column as strings in both tables.

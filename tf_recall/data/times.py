@@ -29,7 +29,38 @@ NAMES = {
 UNDATED = r"\s*\d{1,2}:\d\d|\s*(now|today)\s*$"
 YEAR = 365 * 86_400
 STEP = 2**24  # from here on float32 does not tell seconds apart
+FINEST = 1e-6  # seconds that float64 tells apart for centuries
 log = logging.getLogger("tf_recall")
+
+
+def spread(times: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Times that rise with the position within a group where they were equal: float64 `[n]`.
+
+        time + delta * (equal times of the group at earlier positions)
+
+    delta is a second, or so little that no time reaches the next.
+
+    Args:
+        times: `[n]`, in seconds.
+        groups: `[n]`, such as users.
+
+    Raises:
+        ValueError: so many equal times stand so near the next that float64 cannot part them.
+
+    Example:
+        >>> spread(np.array([0, 86400, 0, 0]), np.array([7, 7, 7, 8])).tolist()
+        [0.0, 86400.0, 1.0, 0.0]
+    """
+    earlier = pd.Series(times).groupby([groups, times]).cumcount().to_numpy()
+    distinct = np.unique(times)
+    gap = np.diff(distinct).min(initial=86_400)
+    delta = min(1.0, gap / (earlier.max() + 1))
+    if delta < FINEST:
+        raise ValueError(
+            f"{earlier.max() + 1} events of one user share a time, and other times are {gap:g} "
+            "seconds apart: there is no room to put the events in order."
+        )
+    return times + delta * earlier
 
 
 def to_seconds(column: pd.Series, unit: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -10,10 +10,12 @@ import keras
 from tf_recall.channels.graph_filter import GraphFilter
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.config import Evaluate
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.splits import Split
 from tf_recall.evaluation import RankMetrics
 from tf_recall.evaluation.protocol import COLD_USER
 from tf_recall.evaluation.report import Report
+from tf_recall.positives import NextItem
 from tf_recall.recommend.base import Recommender
 from tf_recall.retrievers.base import Retriever
 from tf_recall.runs.doctor import UNKNOWN, Finding
@@ -25,6 +27,8 @@ ENOUGH = 2  # epochs after which a loss must have fallen
 COUNTED = {"item_cf": ItemCF, "graph_filter": GraphFilter}
 INTERACTIONS = 3_000_000  # up to here the counted channels take a minute at most
 CLOSE = 0.98  # of a figure, which is no difference
+DAY = 86_400  # seconds
+SIMULTANEOUS = 0.1  # share of the events
 CASES = 2000  # users of the held-out part who are asked
 
 
@@ -40,6 +44,16 @@ def findings_of(folder: Path) -> list[Finding]:
     except FileNotFoundError:
         return []
     return [Finding(**values) for values in metrics.get("findings", [])]
+
+
+def before_training(model: Retriever, train: Interactions) -> list[Finding]:
+    """What is known to be off before training.
+
+    Args:
+        model: an adapted `Retriever`.
+        train: what it learns from.
+    """
+    return check_temperature(model) + check_exposure(model) + check_order(model, train)
 
 
 def check_temperature(model: Retriever) -> list[Finding]:
@@ -84,6 +98,29 @@ def check_exposure(model: Retriever) -> list[Finding]:
         "and let it sort what they find."
     )
     return [Finding("exposure_only", message, "warning")]
+
+
+def check_order(model: Retriever, train: Interactions) -> list[Finding]:
+    """Checks whether a model of what comes next knows what came first.
+
+    Args:
+        model: a `Retriever`.
+        train: what it learns from.
+    """
+    if not isinstance(model.positives, NextItem) or "timestamp" not in train.frame:
+        return []
+    times = train.frame["timestamp"]
+    if (times % DAY != 0).any():
+        return []
+    share = train.frame.duplicated(["user_id", "timestamp"], keep=False).mean()
+    if share <= SIMULTANEOUS:
+        return []
+    message = (
+        f"the times are dates, and {share:.0%} of the events share theirs with another of their "
+        f"user: {type(model).__name__} does not learn what follows what within a day. Where the "
+        "lines stand in order, say so: data.in_order=true for files, Interactions.in_order()."
+    )
+    return [Finding("order_unknown", message, "warning")]
 
 
 class LossWatch(keras.callbacks.Callback):

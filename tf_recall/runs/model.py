@@ -16,10 +16,9 @@ from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs.advice import (
     LossWatch,
     as_findings,
+    before_training,
     check_beside_counted,
     check_epochs,
-    check_exposure,
-    check_temperature,
 )
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
@@ -79,7 +78,7 @@ def fit(
     """
     config, strategy = prepared.config, prepared.strategy
     model = model or compiled(prepared)
-    prepared.note(check_temperature(model) + check_exposure(model))
+    prepared.note(before_training(model, prepared.split.train))
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint)
     wait_for_all(strategy)

@@ -22,9 +22,8 @@ from tf_recall.retrievers.distribution import is_chief, wait_for_all
 from tf_recall.runs import doctor
 from tf_recall.runs.advice import (
     as_findings,
+    before_training,
     check_beside_popularity,
-    check_exposure,
-    check_temperature,
     findings_of,
 )
 from tf_recall.runs.callbacks import saved_epochs
@@ -193,7 +192,7 @@ def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Find
     if config.model is not None:
         model = config.make_model().adapt(split.train, catalog)
         findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
-        findings += check_temperature(model) + check_exposure(model)
+        findings += before_training(model, split.train)
     if recommender:
         _check_same_data(path, recommender.catalog, split)
         findings += doctor.check_answers(recommender, catalog) + found

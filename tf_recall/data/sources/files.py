@@ -17,6 +17,7 @@ def files(
     rejections: str | Path | None = None,
     missing: Sequence[str] = (),
     time_unit: str | None = None,
+    in_order: bool = False,
 ) -> Interactions:
     """Reads interactions and side tables from CSV or Parquet files.
 
@@ -32,6 +33,8 @@ def files(
             without them only an empty field does.
         time_unit: what numbers in `timestamp` count, as for `Interactions.from_frame`: `ms`, or
             `"%Y%m%d"` for 20240131; None: seconds.
+        in_order: whether a user's events of one time, such as of one date, happened in the order of
+            their lines; models of what comes next otherwise take them as simultaneous.
 
     Raises:
         OSError: no such file, or a folder.
@@ -42,6 +45,7 @@ def files(
     """
     how = {"missing": missing, "time_unit": time_unit}
     log = Interactions.from_file(interactions, columns, items, users, **how)
+    log = log.in_order() if in_order else log
     if rejections is None:
         return log
     keys = {name: columns[name] for name in ("user_id", "item_id") if name in (columns or {})}
