@@ -121,7 +121,7 @@ class Case:
         if self.rolling:
             cases = tr.cases_by_row(self.parts.test, self.catalog, earlier=self.parts.validation)
         else:
-            cases = tr.cases_by_user(self.parts.test, self.catalog)
+            cases = tr.cases_by_user(self.parts.test, self.catalog, earlier=self.parts.validation)
         metrics = tr.evaluate(recommender, cases, self.catalog, ks=(20, 100)).metrics
         users = self.catalog.users.ids[:ASKED]
         recommender.recommend(users[:1], k=20)
@@ -145,7 +145,12 @@ class Case:
 
 
 class ALS(Recommender):
-    """implicit's alternating least squares over the likes of the training part."""
+    """implicit's alternating least squares over the likes of the training part.
+
+    Users with a history are solved from it, as the library does by `recalculate_user`.
+    """
+
+    takes_history = True
 
     def __init__(self, train, catalog, dim, regularization, alpha, seed):
         from implicit.als import AlternatingLeastSquares
@@ -162,8 +167,18 @@ class ALS(Recommender):
 
     def _recommend(self, request, k):
         users, seen = request.rows, bool(request.exclude_seen.all())
+        liked = self.likes[users].tolil()
+        given = request.history.any(axis=1)
+        for line in np.flatnonzero(given):
+            items = np.unique(request.history[line])
+            liked[line] = 0
+            liked[line, items[items > 0] - 1] = 1
         items, scores = self.model.recommend(
-            users, self.likes[users], N=k, filter_already_liked_items=seen
+            np.arange(len(users)) if given.any() else users,
+            liked.tocsr(),
+            N=k,
+            filter_already_liked_items=seen,
+            recalculate_user=bool(given.any()),
         )
         there = (items >= 0) & (scores > np.finfo(np.float32).min)
         rows = np.where(there, items + 1, 0).astype(np.int32)

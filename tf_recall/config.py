@@ -85,7 +85,8 @@ class Evaluate:
         ks: list lengths. One beyond the catalog's size means the whole catalog.
         cases: "by_user" (one query for all held-out items of a user) or "by_row" (one query for
             each held-out row, with its own context).
-        exclude_seen: filter out the items of the user's training part.
+        exclude_seen: filter out the items of the user's training part, and, where the test part is
+            asked, of the validation part.
 
     Raises:
         ValueError: unknown cases, no list length, or one below 1.

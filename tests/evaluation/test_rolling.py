@@ -7,7 +7,7 @@ import pytest
 import tf_recall as tr
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation.cases import cases_by_row
+from tf_recall.evaluation.cases import cases_by_row, cases_by_user
 from tf_recall.recommend.rankings import Popularity
 
 TRAIN = [("ann", "a", 1), ("ann", "b", 2), ("bob", "c", 1), ("ann", "c", 30)]
@@ -41,6 +41,23 @@ def test_without_times_lines_follow_one_another():
     catalog = Catalog.fit(frame(TRAIN, times=False))
     cases = cases_by_row(frame(TEST, times=False), catalog)
     assert pasts(cases) == ["abc", "", "a", "ab", "c", "c", "abcc"]
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_users_are_asked_with_all_that_lies_before_the_test(times):
+    catalog = Catalog.fit(frame(TRAIN, times))
+    earlier = frame([("eve", "c", 5), ("ann", "a", 22), ("bob", "x", 5), ("dan", "a", 5)], times)
+    cases = cases_by_user(frame(TEST, times), catalog, earlier=earlier)
+    assert cases.user_id.tolist() == ["ann", "eve", "bob"]
+    # Ann's c of time 30 is of the training part, whatever the times of her test
+    expected = {"eve": "c", "bob": "c", "ann": "abac" if times else "abca"}
+    assert pasts(cases) == [expected[user] for user in cases.user_id]
+    left = cases.without_seen(catalog)
+    assert {
+        u: catalog.items.decode(left.rows[left.owner == n]).tolist()
+        for n, u in enumerate(left.user_id)
+    } == {"eve": ["a", "b"], "bob": ["a"]}
+    assert cases_by_user(frame(TEST, times), catalog).past is None
 
 
 @pytest.mark.parametrize("timed", ["train", "earlier", "test"])

@@ -136,10 +136,12 @@ class Vocabulary:
             TypeError: integers for a vocabulary of strings, or the reverse.
         """
         ids = raw_ids(ids)
-        if is_missing(ids).all():
-            return np.zeros(ids.shape, np.int32)
-        self._check_kind(kind_of(ids), ids.ravel()[:3].tolist())
-        return (self._positions.of(ids.ravel()) + 1).astype(np.int32).reshape(ids.shape)
+        rows = np.zeros(ids.shape, np.int32)
+        there = ~is_missing(ids)  # few, where histories are padded
+        if there.any():
+            self._check_kind(kind_of(ids), ids.ravel()[:3].tolist())
+            rows[there] = self._positions.of(ids[there]) + 1
+        return rows
 
     def decode(self, rows: Any) -> np.ndarray:
         """The raw ids of rows, of the same shape; row 0 gives `""` or -1.

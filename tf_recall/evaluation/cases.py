@@ -11,7 +11,7 @@ from tf_recall.data.histories import Seen, offsets_of
 from tf_recall.data.identity import check_same
 from tf_recall.data.ids import MISSING
 from tf_recall.data.interactions import Interactions
-from tf_recall.evaluation.past import Past, past_of
+from tf_recall.evaluation.past import Past, past_of, past_of_users
 from tf_recall.recommend.base import Recommender
 
 
@@ -129,20 +129,27 @@ class Cases:
 
 
 def cases_by_user(
-    test: Interactions, catalog: Catalog, context: Sequence[str] | None = None
+    test: Interactions,
+    catalog: Catalog,
+    context: Sequence[str] | None = None,
+    earlier: Interactions | None = None,
 ) -> Cases:
     """One case per held-out user: all their held-out items are relevant.
 
     The context is that of the user's first held-out event.
 
     First is by timestamp where there is one, else by line. A user is asked about once, whatever the
-    number of its events.
+    number of its events. With `earlier`, each is asked with all that they did in the training part
+    and in it, and has seen the items of both, as when the model is served after the split; without,
+    with what training kept.
 
     Args:
         test: the held-out interactions.
         catalog: fitted on the training part.
         context: the columns that go along with a query; by default `timestamp` and each column that
             `Interactions` does not name itself.
+        earlier: further interactions between the training part and `test`, such as the validation
+            part.
 
     Raises:
         ValueError: `test` is empty, or has no such column.
@@ -153,7 +160,10 @@ def cases_by_user(
     times = frame["timestamp"].to_numpy() if "timestamp" in frame else np.arange(len(frame))
     order = np.argsort(times, kind="stable")
     first = order[np.unique(owner[order], return_index=True)[1]]  # case -> line
-    return _cases(test, catalog, context, owner, first)
+    cases = _cases(test, catalog, context, owner, first)
+    if earlier is None:
+        return cases
+    return replace(cases, past=past_of_users(cases.user_id, catalog, earlier))
 
 
 def cases_by_row(

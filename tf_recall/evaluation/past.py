@@ -82,28 +82,56 @@ def past_of(test: Interactions, catalog: Catalog, earlier: Interactions | None =
     """
     parts = [test.frame] if earlier is None else [earlier.frame, test.frame]
     frame = pd.concat([part[_named(part)] for part in parts], ignore_index=True)
-    known = catalog.histories
-    users = catalog.users.encode(frame["user_id"])
-    strangers, _ = pd.factorize(frame["user_id"].where(users == 0))
+    users, num_users = _users(frame["user_id"], catalog)
+    dated = all("timestamp" in part for part in parts)
+    times, every, held = _histories(frame, users, num_users, dated, catalog)
+    asked = slice(len(frame) - len(test.frame), None)
+    cuts = [_cut(histories, users[asked], times[asked]) for histories in (every, held)]
+    return Past(*cuts, catalog.items)
+
+
+def past_of_users(user_id: np.ndarray, catalog: Catalog, earlier: Interactions) -> Past:
+    """What users did in the training part and in `earlier`: all of it, whatever its times.
+
+    Args:
+        user_id: `[n]` raw ids, one case each.
+        catalog: fitted on the training part.
+        earlier: further interactions, which come before what the users are asked.
+    """
+    frame = earlier.frame
+    together = pd.concat([frame["user_id"], pd.Series(user_id)], ignore_index=True)
+    users, num_users = _users(together, catalog)
+    done, asked = users[: len(frame)], users[len(frame) :]
+    _, *both = _histories(frame, done, num_users, "timestamp" in frame, catalog)
+    cuts = [Cut(each, each.offsets[asked], each.offsets[asked + 1]) for each in both]
+    return Past(*cuts, catalog.items)
+
+
+def _users(user_id, catalog):
+    """Rows of users, those that the catalog does not know too, and their number."""
+    users = catalog.users.encode(user_id)
+    strangers, _ = pd.factorize(user_id.where(users == 0))
     users = np.where(users > 0, users, catalog.users.size + strangers)
+    return users, int(users.max(initial=0)) + catalog.users.size
+
+
+def _histories(frame, users, num_users, dated, catalog):
+    """The times of some events, the histories of training with them, and theirs alone."""
+    known = catalog.histories
     items = catalog.items.encode(frame["item_id"])
     before = known.times
-    if before is not None and all("timestamp" in part for part in parts):
+    if before is not None and dated:
         times = times_of(frame)
-    else:
+    else:  # these lines follow the training part
         before = np.zeros(len(known.items), np.int64)
         times = 1 + np.arange(len(frame))
-    num_users = int(users.max(initial=0)) + catalog.users.size
     every = Histories.fit(
         np.concatenate([known.users, users]),
         np.concatenate([known.items, items]),
         np.concatenate([before, times]),
         num_users,
     )
-    held = Histories.fit(users, items, times, num_users)
-    asked = slice(len(frame) - len(test.frame), None)
-    cuts = [_cut(histories, users[asked], times[asked]) for histories in (every, held)]
-    return Past(*cuts, catalog.items)
+    return times, every, Histories.fit(users, items, times, num_users)
 
 
 def _cut(histories, users, times):

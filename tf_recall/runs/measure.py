@@ -18,9 +18,7 @@ def cases_of(
     settings: Evaluate, part: Interactions, catalog: Catalog, earlier: Interactions | None = None
 ) -> Cases:
     """Makes the cases of a held-out part, as a config's `evaluate` says; arguments as `measure`."""
-    if settings.cases == "by_row":
-        return cases_by_row(part, catalog, earlier=earlier)
-    return CASES[settings.cases](part, catalog)
+    return CASES[settings.cases](part, catalog, earlier=earlier)
 
 
 def measure(
@@ -35,8 +33,8 @@ def measure(
         recommender: whatever recommends, with its catalog.
         settings: cases, list lengths, and whether seen items are filtered out.
         part: the held-out interactions.
-        earlier: interactions between the training part and `part`, such as the validation part;
-            where events are asked one by one, they are part of the histories.
+        earlier: interactions between the training part and `part`, such as the validation part:
+            they are part of the histories, and seen.
 
     Example:
         >>> report = measure(service, Evaluate(ks=(10,)), split.test, split.validation)
