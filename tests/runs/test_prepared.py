@@ -126,7 +126,7 @@ def test_a_test_part_that_users_have_seen_whole(split):
 
 
 def test_a_test_part_that_the_validation_part_holds_whole(split):
-    """Events asked one by one: what was held out just before is seen too."""
+    """What was held out just before is seen too."""
     pairs = split.train.frame.iloc[::-1].drop_duplicates(["user_id", "item_id"])[:9]
     users = pairs["user_id"].to_numpy()[::-1]  # of others, so that they are new
     frame = pairs.assign(user_id=users)
@@ -138,12 +138,12 @@ def test_a_test_part_that_the_validation_part_holds_whole(split):
         for day, name in enumerate(["validation", "test"], start=1)
     }
     repeated = replace(split, **parts)
-    by_row = {"ks": [5], "cases": "by_row"}
-    with pytest.raises(ValueError, match="filters out every pair of the test part"):
-        Prepared.of(Config.from_dict(values(evaluate=by_row)), repeated)
-    assert Prepared.of(Config.from_dict(values(evaluate={"ks": [5]})), repeated)
-    again = {**by_row, "exclude_seen": False}
-    assert Prepared.of(Config.from_dict(values(evaluate=again)), repeated)
+    for cases in ("by_row", "by_user"):
+        evaluate = {"ks": [5], "cases": cases}
+        with pytest.raises(ValueError, match="filters out every pair of the test part"):
+            Prepared.of(Config.from_dict(values(evaluate=evaluate)), repeated)
+        again = {**evaluate, "exclude_seen": False}
+        assert Prepared.of(Config.from_dict(values(evaluate=again)), repeated)
 
 
 @pytest.mark.parametrize(

@@ -120,5 +120,6 @@ def _check_unseen(config, split, catalog, name):
     if not len(cases.without_seen(catalog)):
         raise ValueError(
             f"evaluate.exclude_seen filters out every pair of the {name} part, since all of them "
-            "are in train, or just before: split otherwise, or set evaluate.exclude_seen to false"
+            "are in train, in the validation part, or just before: split otherwise, or set "
+            "evaluate.exclude_seen to false"
         )
