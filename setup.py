@@ -16,6 +16,8 @@ TFDS = ["tensorflow-datasets>=4.9.10,<4.10", "importlib_resources>=6"]
 PLOT = ["matplotlib>=3.8"]
 BEAM = ["apache-beam>=2.77,<3"]
 REDIS = ["redis>=5"]
+FAISS = ["faiss-cpu>=1.12,<2"]
+MILVUS = ["pymilvus>=2.6,<4", "milvus-lite>=2.5; sys_platform != 'win32'"]
 TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
@@ -57,6 +59,8 @@ setup(
         "plot": PLOT,
         "beam": BEAM,
         "redis": REDIS,
+        "faiss": FAISS,
+        "milvus": MILVUS,
         "tune": TUNE,
         "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
         "dev": [
@@ -65,6 +69,8 @@ setup(
             *PLOT,
             *BEAM,
             *REDIS,
+            *FAISS,
+            *MILVUS,
             *TUNE,
             "hypothesis>=6.100,<7",
             "polars>=1",

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from tf_recall.stores.base import Store
-from tf_recall.stores.gate import Gate
+from tf_recall.stores.readers import Gate
 
 DEPTH = 100  # items whose recall is measured
 QUERIES = 128

@@ -9,7 +9,7 @@ import pandas as pd
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 from tf_recall.stores.conditions import Where
 
-SCALARS = (str, int, float, bool)
+SCALARS = (str, int, float, bool, np.number, np.bool_)
 RESERVED = ("id", "vector")
 
 
@@ -154,12 +154,12 @@ class Store:
         if len(columns) != num:
             raise ValueError(f"columns must have a row for each of the {num} ids")
         for name in columns:
-            known = columns[name].dropna()
-            other = [value for value in known.unique() if not _scalar(value)]
+            kinds = columns[name].dropna().map(type).unique()
+            other = [kind.__name__ for kind in kinds if not issubclass(kind, SCALARS)]
             if other or name in RESERVED or not isinstance(name, str):
                 raise ValueError(
                     f"column {name!r} must hold text, numbers or booleans, and not be called id or "
-                    f"vector; got {other[:1] or name}"
+                    f"vector; got {', '.join(other) or name}"
                 )
         return columns.reset_index(drop=True)
 
@@ -183,10 +183,6 @@ class Store:
             all_ids[line, :num] = row[:num]
             all_scores[line, :num] = values[:num]
         return all_ids, all_scores
-
-
-def _scalar(value):
-    return isinstance(value, SCALARS) or isinstance(value, np.number | np.bool_)
 
 
 def _twice(ids):

@@ -1,4 +1,4 @@
-"""Conditions on columns, by which a search is narrowed: `{"genre": "comedy", "year": {"min": 1990}}`."""
+"""Conditions on columns that narrow a search: `{"genre": "comedy", "year": {"min": 1990}}`."""
 
 import json
 from collections.abc import Mapping

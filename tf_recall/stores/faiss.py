@@ -246,7 +246,5 @@ def _library():
     try:
         import faiss
     except ImportError as error:
-        raise ImportError(
-            "FAISS is not installed: pip install 'tf_recall[faiss]'"
-        ) from error
+        raise ImportError("FAISS is not installed: pip install 'tf_recall[faiss]'") from error
     return faiss

@@ -48,19 +48,56 @@ class Milvus(Store):
         check_name("name", name)
         self.name = name
         self.id_type = id_type
-        self._milvus = _library()
-        try:
-            self._client = self._milvus.MilvusClient(uri=uri, token=token)
-        except self._milvus.MilvusException as error:
-            raise ConnectionError(f"Milvus does not answer at {uri}: {error.message}") from error
+        self._client = _client(uri, token)
         if self._client.has_collection(name):
             self._check_same()
         else:
             self._create()
         self._client.load_collection(name)
 
+    @classmethod
+    def open(cls, uri: str, name: str, token: str = "") -> "Milvus":
+        """A collection, or an alias of one, that is there.
+
+        Raises:
+            FileNotFoundError: there is none of this name.
+            ConnectionError, ImportError: as the constructor.
+        """
+        client = _client(uri, token)
+        if not client.has_collection(name):
+            raise FileNotFoundError(
+                f"Milvus at {uri} has no collection {name!r}, only {client.list_collections()}"
+            )
+        dim, id_type = _shape(client, name)
+        return cls(dim, uri, name, id_type, token)
+
+    @staticmethod
+    def collections(uri: str, name: str) -> list[int]:
+        """The numbers n of the collections `name_n`, rising."""
+        found = _client(uri, "").list_collections()
+        numbers = [each.removeprefix(f"{name}_") for each in found if each.startswith(f"{name}_")]
+        return sorted(int(each) for each in numbers if each.isdecimal())
+
+    def publish(self, alias: str, before: list[str]) -> None:
+        """Makes an alias name this collection, in one step, and removes those before it.
+
+        Args:
+            alias: what whoever asks opens.
+            before: names of collections.
+
+        Raises:
+            ValueError: a collection has the alias as its name.
+        """
+        if alias in self._client.list_collections():
+            raise ValueError(f"{alias!r} is a collection, no alias of one: choose another name")
+        known = self._client.has_collection(alias)
+        name_it = self._client.alter_alias if known else self._client.create_alias
+        name_it(self.name, alias)
+        for each in before:
+            self._client.drop_collection(each)
+
     def _create(self):
-        kinds = self._milvus.DataType
+        kinds = _library().DataType
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=True)
         if self.id_type == "string":
             schema.add_field("id", kinds.VARCHAR, is_primary=True, max_length=LONGEST)
@@ -74,10 +111,7 @@ class Milvus(Store):
         )
 
     def _check_same(self):
-        fields = {f["name"]: f for f in self._client.describe_collection(self.name)["fields"]}
-        dim = int(fields.get("vector", {}).get("params", {}).get("dim", 0))
-        text = fields.get("id", {}).get("type") == self._milvus.DataType.VARCHAR
-        id_type = "string" if text else "int64"
+        dim, id_type = _shape(self._client, self.name)
         if (dim, id_type) != (self.dim, self.id_type):
             raise ValueError(
                 f"the collection {self.name!r} holds {id_type} ids and vectors of {dim} numbers, "
@@ -126,9 +160,27 @@ class Milvus(Store):
         return ids, scores
 
 
+def _client(uri, token):
+    milvus = _library()
+    try:
+        return milvus.MilvusClient(uri=uri, token=token)
+    except milvus.MilvusException as error:
+        raise ConnectionError(f"Milvus does not answer at {uri}: {error.message}") from error
+
+
+def _shape(client, name):
+    """The length of a collection's vectors, and the type of its ids."""
+    fields = {field["name"]: field for field in client.describe_collection(name)["fields"]}
+    dim = int(fields.get("vector", {}).get("params", {}).get("dim", 0))
+    text = fields.get("id", {}).get("type") == _library().DataType.VARCHAR
+    return dim, "string" if text else "int64"
+
+
 def _library():
     try:
         import pymilvus
     except ImportError as error:
-        raise ImportError("Milvus's client is not installed: pip install 'tf_recall[milvus]'") from error
+        raise ImportError(
+            "Milvus's client is not installed: pip install 'tf_recall[milvus]'"
+        ) from error
     return pymilvus

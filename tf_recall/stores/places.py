@@ -1,0 +1,115 @@
+"""Stores by their address: `faiss-hnsw:FOLDER`, `scann:FOLDER`, `milvus:items.db#films`."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tf_recall.data.manifest import read
+from tf_recall.data.names import check_name
+from tf_recall.stores.base import Store
+from tf_recall.stores.faiss import NOTE, FaissFlat, FaissHNSW, FaissIVF
+from tf_recall.stores.milvus import Milvus
+from tf_recall.stores.scann import LiveScaNN
+
+FOLDERS = {
+    "faiss-flat": FaissFlat,
+    "faiss-hnsw": FaissHNSW,
+    "faiss-ivf": FaissIVF,
+    "scann": LiveScaNN,
+}
+KEPT = 2  # versions of a store in a folder, the newest ones
+AT_ONCE = 50_000
+
+
+def fill(
+    address: str, ids: np.ndarray, vectors: np.ndarray, columns: pd.DataFrame | None = None
+) -> Store:
+    """Writes items to the store at an address in place of those that it had, whole or not at all.
+
+    A folder gets its next version, `FOLDER/<n>`, and keeps the one before; Milvus a collection of
+    its own, to which the alias `NAME` then points, and loses the one before. Whoever asks meets the
+    old items or the new ones, never some of each.
+
+    Args:
+        address: `faiss-flat:FOLDER`, `faiss-hnsw:FOLDER`, `faiss-ivf:FOLDER`, `scann:FOLDER`,
+            `milvus:FILE.db#NAME` or `milvus:http://host:19530#NAME`.
+        ids, vectors, columns: as for `Store.upsert`.
+
+    Raises:
+        ImportError: the package of the store is not installed.
+        ValueError: an address of another form, or what `Store.upsert` refuses.
+    """
+    kind, place, name = parsed(address)
+    dim = np.shape(vectors)[1]
+    if kind == "milvus":
+        return _fill_milvus(place, name, ids, vectors, columns)
+    store = FOLDERS[kind](dim)
+    _upsert(store, ids, vectors, columns)
+    number = max(_numbers(place), default=0) + 1
+    store.save(place / str(number))
+    for old in _numbers(place)[:-KEPT]:
+        shutil.rmtree(place / str(old))
+    return store
+
+
+def open_store(address: str) -> Store:
+    """The store at an address, as `fill` wrote it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ImportError, ValueError: as `fill`; or its files are damaged.
+    """
+    kind, place, name = parsed(address)
+    if kind == "milvus":
+        return Milvus.open(str(place), name)
+    numbers = _numbers(place)
+    if not numbers:
+        raise FileNotFoundError(f"there is no store at {place}: fill one by tf-recall index push")
+    return FOLDERS[kind].load(place / str(numbers[-1]))
+
+
+def parsed(address: str) -> tuple[str, Path | str, str | None]:
+    """The kind of a store, its folder or Milvus's file or URL, and the collection's name.
+
+    Raises:
+        ValueError: an address of another form.
+    """
+    kind, _, place = address.partition(":")
+    if kind in FOLDERS and place and "#" not in place:
+        return kind, Path(place), None
+    place, _, name = place.rpartition("#")
+    if kind == "milvus" and place and name:
+        check_name("the collection", name)
+        return kind, place, name
+    raise ValueError(
+        f"{address!r} is no address of a store: take one of "
+        f"{', '.join(f'{each}:FOLDER' for each in FOLDERS)}, milvus:FILE.db#NAME, "
+        "milvus:http://host:19530#NAME"
+    )
+
+
+def _fill_milvus(uri, name, ids, vectors, columns):
+    opened = Milvus.collections(uri, name)
+    number = max(opened, default=0) + 1
+    kind = "int64" if ids.dtype.kind == "i" else "string"
+    store = Milvus(vectors.shape[1], uri, f"{name}_{number}", kind)
+    _upsert(store, ids, vectors, columns)
+    store.publish(name, [f"{name}_{each}" for each in opened])
+    return store
+
+
+def _upsert(store, ids, vectors, columns):
+    for start in range(0, len(ids), AT_ONCE):
+        at = slice(start, start + AT_ONCE)
+        store.upsert(ids[at], vectors[at], None if columns is None else columns.iloc[at])
+
+
+def _numbers(folder):
+    """The versions of a store that are whole, rising."""
+    found = []
+    for path in Path(folder).glob(f"[0-9]*/{NOTE}"):
+        if path.parent.name.isdecimal() and read(path.parent, NOTE):
+            found.append(int(path.parent.name))
+    return sorted(found)
