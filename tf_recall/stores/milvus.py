@@ -1,5 +1,6 @@
 """A store on Milvus: embedded in a file, or a server by its address."""
 
+import logging
 from typing import ClassVar
 
 import numpy as np
@@ -162,6 +163,8 @@ class Milvus(Store):
 
 def _client(uri, token):
     milvus = _library()
+    # Milvus Lite logs a trace for each call of newer clients that it does not know
+    logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
     try:
         return milvus.MilvusClient(uri=uri, token=token)
     except milvus.MilvusException as error:
