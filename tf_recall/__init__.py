@@ -84,6 +84,7 @@ _HOMES = {
     "ReciprocalRank": "channels.rank_fusion",
     "RecurrentTower": "towers.recurrent",
     "Recommender": "recommend.base",
+    "Residual": "towers.convolutions",
     "RetrievalTask": "losses",
     "Retriever": "retrievers.base",
     "RowEmbedding": "features.embedding",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.features import Id
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
@@ -45,6 +45,8 @@ class GraphSAGE(GraphRetriever):
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
+        neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
+            features alone learn to say who a node is.
 
     Raises:
         ValueError: no fan-out, or one below 1.
@@ -91,6 +93,7 @@ class GraphSAGE(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         self_supervision: SelfSupervision | None = None,
+        neighbor_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
@@ -104,6 +107,7 @@ class GraphSAGE(GraphRetriever):
             GraphEncoder({"user": query_tower, "item": item_tower}, layers, over),
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
+            neighbor_dropout=neighbor_dropout,
             **kwargs,
         )
         self.dim = dim

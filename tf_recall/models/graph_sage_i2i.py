@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
@@ -41,7 +41,8 @@ class GraphSAGEI2I(GraphRetriever):
         item_tower: a `FeatureTower("item", ...)`; by default one of ids.
         sessions: the recipe that cuts interactions into sessions, of which the graph is made;
             `ByUser()` by default.
-        dim, fan_outs, aggregator, negatives, loss, self_supervision: as `GraphSAGE`.
+        dim, fan_outs, aggregator, negatives, loss, self_supervision, neighbor_dropout: as
+            `GraphSAGE`.
         positives: `ItemPairs(sessions)` by default.
         history_length: how many of a user's latest items make their vector.
 
@@ -76,6 +77,7 @@ class GraphSAGEI2I(GraphRetriever):
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
         self_supervision: SelfSupervision | None = None,
+        neighbor_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -90,6 +92,7 @@ class GraphSAGEI2I(GraphRetriever):
             loss or SampledSoftmax(),
             history_length,
             self_supervision=self_supervision,
+            neighbor_dropout=neighbor_dropout,
             **kwargs,
         )
         self.sessions = sessions
