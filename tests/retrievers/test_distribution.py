@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_recall.retrievers.distribution import gather, num_replicas, rank
 
-PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 240
+PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 400
 
 
 def start(log, env, *arguments):

@@ -28,7 +28,7 @@ from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import num_replicas
 from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.retrievers.learnable import check_catalog, check_edges
-from tf_recall.retrievers.optimizers import LazyAdam
+from tf_recall.retrievers.optimizers import AdagradAdam
 from tf_recall.retrievers.parts import deserialized
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.base import Tower
@@ -295,9 +295,7 @@ class GraphRetriever(Retriever):
         return model, catalog
 
     def default_optimizer(self):
-        # Most weights are matrices of the convolutions: at the rate that tables need, Adagrad would
-        # drive their ReLUs to 0.
-        return LazyAdam(0.003)
+        return AdagradAdam()  # tables and the convolutions' matrices learn at different rates
 
     def refresh(self) -> None:
         """Computes every node's vectors from all of its neighbors; a saved model has them."""
