@@ -12,6 +12,7 @@ from tf_recall.features import Id, MultiValued
 from tf_recall.graph import stream
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import ImportantNeighbors
+from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
@@ -116,6 +117,46 @@ def test_what_is_served_is_what_a_batch_computes_of_all_neighbors(make):
     if model.query_type == "user":
         served = model.query_tower({"user": tf.constant(rows["user"])})
         np.testing.assert_allclose(served, vectors["user"][: len(rows["user"])], atol=1e-5)
+
+
+def test_a_node_left_alone_is_what_a_graph_without_edges_makes_of_it():
+    log = noise()
+    model, catalog = graph_sage(neighbor_dropout=0.5), Catalog.fit(log)
+    model.adapt(log, catalog)
+    for layer in sublayers(model.encoder):
+        if isinstance(layer, Residual):
+            layer.gate.assign(tf.ones_like(layer.gate))
+    subgraph = model.batches(log, catalog, 64).at(0)["subgraph"]
+    vectors = model.encoder(tf.nest.map_structure(tf.constant, subgraph))
+    bare = {
+        pair: Graph.from_edges([], [], None, edges.num_nodes, edges.num_targets)
+        for pair, edges in model.graph.edges.items()
+    }
+    for of_type, last in model.encoder.over_all(TypedGraph(bare))[-1]["vectors"].items():
+        seeds = subgraph["seeds"][of_type]
+        alone = ~subgraph["layers"]["2"][of_type]["weight"].any(axis=1)[: len(seeds)]
+        alone &= seeds < 2**31 - 1
+        expected = model.encoder.finish(last)
+        found = vectors[of_type].numpy()[: len(seeds)]
+        np.testing.assert_allclose(found[alone], expected.numpy()[seeds[alone]], atol=1e-5)
+        heard = ~alone & (seeds < 2**31 - 1)
+        assert alone.sum() > 5 and heard.sum() > 5
+        assert np.abs(found[heard] - expected.numpy()[seeds[heard]]).max(axis=1).min() > 1e-3
+
+
+def test_batches_of_other_replicas_are_refused():
+    log = noise()
+    model, catalog = graph_sage(), Catalog.fit(log)
+    model.adapt(log, catalog).compile()
+    batch = GraphBatches(
+        model.batches(log, catalog, 64)._pairs,
+        model.neighbors(),
+        model.encoder.over,
+        lambda step: [],
+        num_replicas=2,
+    ).at(0)
+    with pytest.raises(ValueError, match="these batches are of 2 replicas, not of 1: give fit the"):
+        model(tf.nest.map_structure(tf.constant, batch))
 
 
 def test_noise_cannot_be_learned_but_by_its_own_edges(make, monkeypatch):

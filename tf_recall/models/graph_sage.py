@@ -30,7 +30,8 @@ class GraphSAGE(GraphRetriever):
         labels.
     Negatives: the other rows' items (N4); their sampling probability is their share of the
         positives.
-    Towers: features, then for each fan-out a convolution over a few neighbors, to unit length.
+    Towers: features, to which for each fan-out a convolution over a few neighbors adds, to unit
+        length: at first the model is a two-tower, and it learns what neighbors add.
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
@@ -42,7 +43,8 @@ class GraphSAGE(GraphRetriever):
             ids learn.
         aggregator: aggregates the messages of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
-        negatives: `InBatch()` by default.
+        negatives: `InBatch()` by default; `Uniform` draws items that nobody took yet too, and pushes
+            them away.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
@@ -60,8 +62,9 @@ class GraphSAGE(GraphRetriever):
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: each layer has its own weights for users and for items; scores are
-        corrected by log q.
+    Departs from the paper: each layer has its own weights for users and for items, and adds to a
+        node's own vector, `Residual`; some nodes learn without neighbors; scores are corrected by
+        log q.
     """
 
     tunable = {
@@ -74,6 +77,7 @@ class GraphSAGE(GraphRetriever):
                 {"name": "attention", "units": 64},
             ]
         },
+        "neighbor_dropout": [0.0, 0.8],
         "negatives": {
             "choices": [
                 "in_batch",
@@ -93,7 +97,7 @@ class GraphSAGE(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         self_supervision: SelfSupervision | None = None,
-        neighbor_dropout: Share = 0.0,
+        neighbor_dropout: Share = 0.5,
         **kwargs,
     ) -> None:
         query_tower = query_tower or FeatureTower("user", [Id(dim)])

@@ -34,7 +34,8 @@ class GraphSAGEI2I(GraphRetriever):
         without labels.
     Negatives: the other rows' items (N4); their sampling probability is their share of the
         positives.
-    Towers: features, then for each fan-out a convolution over a few neighbors, to unit length.
+    Towers: features, to which for each fan-out a convolution over a few neighbors adds, to unit
+        length.
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
@@ -58,7 +59,8 @@ class GraphSAGEI2I(GraphRetriever):
         >>> Service.build(model, catalog).similar(["tea"], k=10)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: negatives are those of the batch, and scores are corrected by log q.
+    Departs from the paper: each layer adds to a node's own vector, `Residual`; negatives are those
+        of the batch, and scores are corrected by log q.
     """
 
     towers = {"item_tower": ("features", "item")}
