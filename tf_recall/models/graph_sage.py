@@ -43,8 +43,8 @@ class GraphSAGE(GraphRetriever):
             ids learn.
         aggregator: aggregates the messages of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
-        negatives: `InBatch()` by default; `Uniform` draws items that nobody took yet too, and pushes
-            them away.
+        negatives: `InBatch()` by default; `Uniform` draws items too that nobody took yet, and
+            pushes them away.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
