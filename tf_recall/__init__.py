@@ -14,6 +14,7 @@ from tf_recall.retrievers.keras_hooks import watch_keras
 __version__ = "0.2.0"
 
 _HOMES = {
+    "AdagradAdam": "retrievers.optimizers",
     "AirbnbI2I": "models.airbnb_i2i",
     "AirbnbU2I": "models.airbnb_u2i",
     "Attention": "towers.aggregators",
@@ -84,6 +85,7 @@ _HOMES = {
     "ReciprocalRank": "channels.rank_fusion",
     "RecurrentTower": "towers.recurrent",
     "Recommender": "recommend.base",
+    "Residual": "towers.convolutions",
     "RetrievalTask": "losses",
     "Retriever": "retrievers.base",
     "RowEmbedding": "features.embedding",

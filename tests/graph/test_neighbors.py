@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.neighbors import ImportantNeighbors, UniformNeighbors
+from tf_recall.graph.neighbors import ImportantNeighbors, LeftAlone, Remembered, UniformNeighbors
 
 RNG = np.random.default_rng(0)
 
@@ -81,6 +81,47 @@ def test_graphs_and_batches_with_nothing_in_them():
         ids, weights = near(bare, 2)(np.array([1, 3]), RNG)
         assert ids.tolist() == weights.tolist() == [[0, 0], [0, 0]]
         assert near(some, 2)(np.zeros(0, np.int32), RNG)[0].shape == (0, 2)
+
+
+def ring(num=4000):
+    """Every node leads to the next."""
+    nodes = np.arange(1, num)
+    return Graph.from_edges(nodes, np.roll(nodes, -1), None, num_nodes=num)
+
+
+def test_a_share_of_the_nodes_is_left_alone_and_the_others_keep_all_theirs():
+    nodes = np.arange(1, 4000)
+    ids, weights = LeftAlone(UniformNeighbors(ring(), 3), 0.3, "item", (0, 5))(nodes, RNG)
+    assert ids.shape == weights.shape == (3999, 3)
+    alone = ~ids.any(axis=1)
+    # a share of 4000 deviates by up to sqrt(0.21 / 4000) = 0.007; five times that
+    assert abs(alone.mean() - 0.3) < 0.036
+    assert (ids[~alone] == np.roll(nodes, -1)[~alone, None]).all()
+    np.testing.assert_array_equal(weights, ids > 0)
+
+
+def test_who_is_alone_is_a_function_of_seed_type_and_node():
+    def alone(nodes, of_type="item", seed=(0, 5), rate=0.5):
+        near = LeftAlone(UniformNeighbors(ring(), 1), rate, of_type, seed)
+        return near(np.array(nodes), RNG)[0][:, 0] == 0
+
+    nodes = np.arange(1, 1000)
+    once = alone(nodes)
+    np.testing.assert_array_equal(alone(nodes[::-1])[::-1], once)  # wherever it stands
+    for other in (alone(nodes, "user"), alone(nodes, seed=(0, 6)), alone(nodes, seed=(1, 5))):
+        assert 0.4 < np.mean(other == once) < 0.6
+    assert not alone(nodes, rate=0).any() and alone(nodes, rate=1).all()
+    np.testing.assert_array_equal(alone(nodes, rate=0.2) & once, alone(nodes, rate=0.2))
+
+
+def test_what_is_remembered_is_drawn_once():
+    graph = Graph.from_edges(*np.random.default_rng(1).integers(1, 40, (2, 300)), None, 40)
+    near, nodes = Remembered(UniformNeighbors(graph, 5)), np.array([9, 3, 20, 7], np.int32)
+    ids, weights = (each.copy() for each in near(nodes, RNG))
+    near(nodes, RNG)[0][:] = 0  # what is handed out is the caller's own
+    again, weighs = near(np.array([7, 3], np.int32), RNG)
+    np.testing.assert_array_equal(again, ids[[3, 1]])
+    np.testing.assert_array_equal(weighs, weights[[3, 1]])
 
 
 @pytest.mark.parametrize("near", [UniformNeighbors, ImportantNeighbors])

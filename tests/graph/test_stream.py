@@ -16,12 +16,14 @@ EDGES = Graph.from_edges(USERS, ITEMS, None, 50, 80)
 GRAPH = TypedGraph({("user", "item"): EDGES, ("item", "user"): EDGES.reverse()})
 
 
-def batches_of(ahead=lambda step: [], negatives=None, seed=0, size=64):
+def batches_of(ahead=lambda step: [], negatives=None, seed=0, size=64, **settings):
     pairs = Batches({"query": {"user": USERS}, "item": {"item": ITEMS}}, size, seed)
     layers = [
         {t: UniformNeighbors(GRAPH.over(t)[1], num) for t in ("user", "item")} for num in (4, 6)
     ]
-    return GraphBatches(pairs, layers, {"user": "item", "item": "user"}, ahead, negatives, seed)
+    return GraphBatches(
+        pairs, layers, {"user": "item", "item": "user"}, ahead, negatives, seed, **settings
+    )
 
 
 def edges(batch):
@@ -70,6 +72,86 @@ def test_the_dataset_is_the_batches_in_order_from_any_step():
         None,
     )
     assert len(batches) == batches.steps_per_epoch == 9
+
+
+def neighbors_of(subgraph):
+    """`{(layer, type, node): its neighbors with weights}` of the nodes that are there."""
+    found = {}
+    for layer, blocks in subgraph["layers"].items():
+        for of_type, block in blocks.items():
+            near = subgraph["rows"]["item" if of_type == "user" else "user"][block["position"]]
+            near = np.where(block["weight"] > 0, near, 0)
+            for node, to, weights in zip(
+                subgraph["rows"][of_type], near, block["weight"], strict=False
+            ):
+                found[layer, of_type, node] = to.tolist(), weights.tolist()
+    return found
+
+
+def test_a_node_left_alone_is_alone_in_all_layers_and_the_others_are_not():
+    drawn = neighbors_of(batches_of(alone=0.5).at(3)["subgraph"])
+    of_node = {}
+    for (_, of_type, node), (_, weights) in drawn.items():
+        if node:
+            of_node.setdefault((of_type, node), []).append(any(weights))
+    twice = [heard for heard in of_node.values() if len(heard) > 1]
+    # those of one positive may lose their only neighbor; hardly any other pair of layers differs
+    assert np.mean([len(set(heard)) == 1 for heard in twice]) > 0.95
+    assert 0.35 < np.mean([heard[0] for heard in twice]) < 0.65
+    everyone = neighbors_of(batches_of().at(3)["subgraph"]).values()
+    assert np.mean([any(weights) for _, weights in everyone]) > 0.9
+
+
+def test_equal_seeds_leave_equal_nodes_alone():
+    one, same, other = (
+        tf.nest.flatten(batches_of(alone=0.5, seed=seed).at(3)) for seed in (4, 4, 5)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_replicas_see_of_a_node_what_one_device_sees():
+    """Three shares of 20 rows; the negatives of the step are in each."""
+    settings = {
+        "ahead": lambda step: [np.array([70, 3])],
+        "negatives": lambda batch, rng: rng.integers(1, 80, (60, 2)).astype(np.int32),
+        "size": 60,
+        "alone": 0.2,
+    }
+    whole = batches_of(**settings).at(2)
+    parts = batches_of(**settings, num_replicas=3).at(2)
+    assert parts["query"]["user"].shape == (3, 20) and parts["negatives"].shape == (3, 20, 2)
+    for name in ("query", "item"):
+        ((key, rows),) = whole[name].items()
+        np.testing.assert_array_equal(parts[name][key].ravel(), rows)
+    known = neighbors_of(whole["subgraph"])
+    for at in range(3):
+        part = tf.nest.map_structure(lambda array, at=at: array[at], parts)
+        subgraph = part["subgraph"]
+        seeds = {t: rows[rows < 2**31 - 1] for t, rows in subgraph["seeds"].items()}
+        np.testing.assert_array_equal(seeds["user"], np.unique(part["query"]["user"]))
+        items = [part["item"]["item"], part["negatives"].ravel(), [70, 3]]
+        np.testing.assert_array_equal(seeds["item"], np.unique(np.concatenate(items)))
+        assert subgraph["step"] == 2
+        reached = neighbors_of(subgraph)
+        for of_type, node in [(t, node) for t in seeds for node in seeds[t]]:
+            near, _ = reached["2", of_type, node]
+            assert (near, _) == known["2", of_type, node]
+            for to in filter(None, near):
+                below = "1", "item" if of_type == "user" else "user", to
+                assert reached[below] == known[below]
+
+
+def test_batches_of_replicas_have_a_size_that_strategies_can_split():
+    batches = batches_of(num_replicas=2)
+    spec = batches.dataset().element_spec
+    assert all(each.shape[0] == 2 for each in tf.nest.flatten(spec))
+    assert spec["subgraph"]["rows"]["item"].shape == (2, None)
+    tensors = next(iter(batches.dataset(3)))
+    for one, other in zip(tf.nest.flatten(tensors), tf.nest.flatten(batches.at(3)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="multiple of the number of replicas, 3, not 64"):
+        batches_of(num_replicas=3)
 
 
 def test_a_step_below_0_is_refused():

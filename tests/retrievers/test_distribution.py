@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_recall.retrievers.distribution import gather, num_replicas, rank
 
-PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 120
+PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 400
 
 
 def start(log, env, *arguments):
@@ -88,9 +88,17 @@ def test_replicas_know_how_many_they_are(ends):
     assert all(count == 2 for seen in by_replica(ends, "num_replicas") for count in seen)
 
 
-@pytest.mark.parametrize("name", ["mirrored", "worker0", "worker1"])
-def test_training_ends_where_one_device_ends(ends, name):
+@pytest.mark.parametrize(
+    "name, model",
+    [
+        ("mirrored", "two_tower"),
+        ("worker0", "two_tower"),
+        ("worker1", "two_tower"),
+        ("mirrored", "graph_sage"),
+    ],
+)
+def test_training_ends_where_one_device_ends(ends, name, model):
     one, other = ends["one"], ends[name]
-    for key in one:
+    for key in (key for key in one if key.startswith(model)):
         np.testing.assert_allclose(other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
-    assert one["evaluated"] < one["loss"][-1] < one["loss"][0]
+    assert one[f"{model}/evaluated"] < one[f"{model}/loss"][-1] < one[f"{model}/loss"][0]

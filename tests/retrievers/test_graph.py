@@ -12,6 +12,7 @@ from tf_recall.features import Id, MultiValued
 from tf_recall.graph import stream
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import ImportantNeighbors
+from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
@@ -21,6 +22,9 @@ from tf_recall.negatives import EasyHard, InBatch, Mixture, RankWindow, SameGrou
 from tf_recall.negatives.base import Batch
 from tf_recall.positives import WalkPairs
 from tf_recall.recommend.service import Service
+from tf_recall.retrievers.keras_hooks import sublayers
+from tf_recall.retrievers.optimizers import LazyAdam
+from tf_recall.towers.convolutions import Residual
 from tf_recall.towers.features import FeatureTower
 
 NUM_USERS, NUM_ITEMS = 40, 60
@@ -75,13 +79,16 @@ def make(request):
 @pytest.fixture(scope="module")
 def trained(make):
     """A model of the clusters, and its catalog."""
-    return fitted(make(), clusters(), 8)[:2]
+    return fitted(make(), clusters(), 12)[:2]
 
 
-def fitted(model, log, epochs, batch_size=128, **compiled):
+def fitted(model, log, epochs, batch_size=128, gate=0.0, **compiled):
     keras.utils.set_random_seed(0)
     catalog = Catalog.fit(log)
     model.adapt(log, catalog).compile(**compiled)
+    for layer in sublayers(model.encoder):
+        if isinstance(layer, Residual):
+            layer.gate.assign(tf.fill(layer.gate.shape, gate))
     batches = model.batches(log, catalog, batch_size)
     steps = batches.steps_per_epoch
     history = model.fit(
@@ -113,15 +120,57 @@ def test_what_is_served_is_what_a_batch_computes_of_all_neighbors(make):
         np.testing.assert_allclose(served, vectors["user"][: len(rows["user"])], atol=1e-5)
 
 
+def test_a_node_left_alone_is_what_a_graph_without_edges_makes_of_it():
+    log = noise()
+    model, catalog = graph_sage(neighbor_dropout=0.5), Catalog.fit(log)
+    model.adapt(log, catalog)
+    for layer in sublayers(model.encoder):
+        if isinstance(layer, Residual):
+            layer.gate.assign(tf.ones_like(layer.gate))
+    subgraph = model.batches(log, catalog, 64).at(0)["subgraph"]
+    vectors = model.encoder(tf.nest.map_structure(tf.constant, subgraph))
+    bare = {
+        pair: Graph.from_edges([], [], None, edges.num_nodes, edges.num_targets)
+        for pair, edges in model.graph.edges.items()
+    }
+    for of_type, last in model.encoder.over_all(TypedGraph(bare))[-1]["vectors"].items():
+        seeds = subgraph["seeds"][of_type]
+        alone = ~subgraph["layers"]["2"][of_type]["weight"].any(axis=1)[: len(seeds)]
+        alone &= seeds < 2**31 - 1
+        expected = model.encoder.finish(last)
+        found = vectors[of_type].numpy()[: len(seeds)]
+        np.testing.assert_allclose(found[alone], expected.numpy()[seeds[alone]], atol=1e-5)
+        heard = ~alone & (seeds < 2**31 - 1)
+        assert alone.sum() > 5 and heard.sum() > 5
+        assert np.abs(found[heard] - expected.numpy()[seeds[heard]]).max(axis=1).min() > 1e-3
+
+
+def test_batches_of_other_replicas_are_refused():
+    log = noise()
+    model, catalog = graph_sage(), Catalog.fit(log)
+    model.adapt(log, catalog).compile()
+    batch = GraphBatches(
+        model.batches(log, catalog, 64)._pairs,
+        model.neighbors(),
+        model.encoder.over,
+        lambda step: [],
+        num_replicas=2,
+    ).at(0)
+    with pytest.raises(ValueError, match="these batches are of 2 replicas, not of 1: give fit the"):
+        model(tf.nest.map_structure(tf.constant, batch))
+
+
 def test_noise_cannot_be_learned_but_by_its_own_edges(make, monkeypatch):
     """Users who took items at random: a model that sees a row's positive among its neighbors finds
-    it, the leak.
+    it, the leak. The gates are open: in a few steps they would not.
     """
-    loss = {"loss": SampledSoftmax(0.2), "negatives": InBatch()}
-    _, _, honest = fitted(make(**loss), noise(num=300), 8)
+    model = {"loss": SampledSoftmax(0.2), "negatives": InBatch(), "neighbor_dropout": 0.0}
+    learning = {"gate": 1.0, "optimizer": LazyAdam(0.01)}
+    _, _, honest = fitted(make(**model), noise(num=300), 8, **learning)
     expand = stream.expand
     monkeypatch.setattr(stream, "expand", lambda *arguments, without: expand(*arguments))
-    _, _, leaking = fitted(make(**loss), noise(num=300), 8)
+    learning["optimizer"] = LazyAdam(0.01)
+    _, _, leaking = fitted(make(**model), noise(num=300), 8, **learning)
     assert leaking[-1] < honest[-1] - 0.1 * (honest[0] - leaking[-1])
 
 
@@ -139,7 +188,7 @@ def test_a_history_says_what_edges_would():
     """A user of the log's rows, asked as nobody with those items as history, gets nearly the vector
     of the graph.
     """
-    model, catalog, _ = fitted(graph_sage(), clusters(), 6)
+    model, catalog, _ = fitted(graph_sage(), clusters(), 12)
     service = Service.build(model, catalog)
     taken = catalog.items.decode(catalog.seen.of(catalog.users.encode(["u6"])[0])).tolist()
     ids, _ = service.recommend(["nobody"], k=10, history=[taken])

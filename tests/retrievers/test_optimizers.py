@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.features.embedding import RowEmbedding
-from tf_recall.retrievers.optimizers import LazyAdam, SparseAdagrad, prepare
+from tf_recall.retrievers.optimizers import AdagradAdam, LazyAdam, SparseAdagrad, prepare
 
 # where ours starts by default
 Adagrad = partial(keras.optimizers.Adagrad, initial_accumulator_value=1e-6)
@@ -276,6 +276,26 @@ def test_loss_scale_sees_each_gradient_of_a_row(ours):
     assert float(scaled.dynamic_scale) == 4
     scaled.apply([slices([1, 1, 2], np.ones((3, 3)))], [variable])
     assert np.isfinite(variable.numpy()).all() and np.any(variable.numpy() != table().numpy())
+
+
+def test_tables_learn_by_adagrad_and_matrices_by_adam():
+    generator = np.random.default_rng(3)
+    both = AdagradAdam(0.01, tables=20, weight_decay=0.1)
+    alone = SparseAdagrad(0.2, epsilon=0.0, weight_decay=0.005), LazyAdam(0.01, weight_decay=0.1)
+    start = generator.normal(size=[6, 3]), generator.normal(size=[3, 3])
+    one, other = ([keras.Variable(each, dtype="float32") for each in start] for _ in range(2))
+    both.build(one)
+    for optimizer, variable in zip(alone, other, strict=True):
+        optimizer.build([variable])
+    for _ in range(5):
+        rows = generator.integers(0, 6, 9)
+        table, matrix = slices(rows, generator.normal(size=[9, 3])), tf.random.normal([3, 3])
+        both.apply([table, matrix], one)
+        alone[0].apply([table], other[:1])
+        alone[1].apply([matrix], other[1:])
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    assert AdagradAdam.from_config(both.get_config()).tables == 20
 
 
 def of_keras():

@@ -30,31 +30,52 @@ TRAIN = tr.Interactions.from_columns(
 )
 
 
-def make():
-    """The compiled model, and its batches. All that keeps state or draws for a row is in it."""
-    keras.utils.set_random_seed(0)
+def two_tower():
+    """All that keeps state or draws for a row is in it."""
     easy = tr.Mixture(
         [tr.InBatch(tr.Streaming(1024)), tr.Uniform(16), tr.CrossBatch(64, warm_up=3)]
     )
     negatives = tr.EasyHard(easy, tr.Curriculum(tr.SameGroup("city")), ratio=20)
-    users, items = (
-        tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2), *described], units=[DIM], dropout=0.3)
-        for side, described in (("user", []), ("item", [Categorical("city", DIM)]))
-    )
     loss = tr.SampledSoftmax(tr.LearnedTemperature(0.2))
     extra = tr.SelfSupervision(num=16)
-    model = tr.TwoTower(users, items, negatives=negatives, loss=loss, self_supervision=extra)
+    return tr.TwoTower(*towers(), negatives=negatives, loss=loss, self_supervision=extra)
+
+
+def graph_sage():
+    """Two layers of drawn neighbors, some nodes left without theirs, and hard negatives."""
+    easy = tr.Mixture([tr.InBatch(), tr.Uniform(16)])
+    negatives = tr.EasyHard(easy, tr.Curriculum(tr.RankWindow(2, 1, 9)), ratio=20)
+    extra = tr.SelfSupervision(num=16)
+    return tr.GraphSAGE(
+        *towers(), DIM, [4, 3], negatives=negatives, self_supervision=extra, neighbor_dropout=0.2
+    )
+
+
+MODELS = {"two_tower": two_tower, "graph_sage": graph_sage}
+
+
+def towers():
+    return [
+        tr.FeatureTower(side, [Id(DIM, unknown_rate=0.2), *described], units=[DIM], dropout=0.3)
+        for side, described in (("user", []), ("item", [Categorical("city", DIM)]))
+    ]
+
+
+def make(kind):
+    """The compiled model, and its batches."""
+    keras.utils.set_random_seed(0)
+    model = MODELS[kind]()
     catalog = tr.Catalog.fit(TRAIN)
     model.adapt(TRAIN, catalog).compile(tr.SparseAdagrad(0.1, weight_decay=0.05), jit_compile=False)
     return model, model.batches(TRAIN, catalog, BATCH, seed=3)
 
 
-def train(strategy):
+def train(strategy, kind):
     """The loss of each epoch, the loss of an evaluation afterwards, the weights and the optimizer's
     state.
     """
     with strategy.scope():
-        model, batches = make()
+        model, batches = make(kind)
     steps = batches.steps_per_epoch
     history = model.fit(
         batches.dataset(), steps_per_epoch=steps, epochs=EPOCHS, shuffle=False, verbose=0
@@ -106,7 +127,9 @@ def main(kind, folder):
         strategies = {f"worker{strategy.cluster_resolver.task_id}": strategy}
     for name, strategy in strategies.items():
         seen = {} if name == "one" else dict(probe(strategy))
-        np.savez(Path(folder) / f"{name}.npz", **train(strategy), **seen)
+        for model in MODELS if kind == "local" else ["two_tower"]:
+            seen |= {f"{model}/{key}": value for key, value in train(strategy, model).items()}
+        np.savez(Path(folder) / f"{name}.npz", **seen)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.towers.aggregators import Aggregator, Attention, Concat, MaxPool, Mean
-from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
+from tf_recall.towers.convolutions import PinSageConvolution, Residual, SAGEConvolution
 
 D, NEAR, K, DIM = 5, 3, 6, 4
 KINDS = {
@@ -19,6 +19,7 @@ KINDS = {
         DIM, Concat([Attention(2), Mean(), MaxPool(7), Attention(2)]), activation=None
     ),
     "pinsage": lambda: PinSageConvolution(DIM, units=7),
+    "residual": lambda: Residual(SAGEConvolution(DIM, MaxPool(7))),
 }
 
 
@@ -77,6 +78,9 @@ def twin_pool(aggregator, vector, neighbors):
 
 def twin(layer, vector, neighbors):
     """A convolution for one node, by METHODS.md M13 and M14."""
+    if isinstance(layer, Residual):
+        added = twin(layer.convolution, vector, neighbors)
+        return vector @ layer.own.kernel.numpy() + layer.gate.numpy() * added
     if isinstance(layer, PinSageConvolution):
         Q, q, W, w = (weight.numpy().astype(float) for weight in layer.weights)
         total = sum(v for _, v in neighbors) or 1
@@ -154,6 +158,19 @@ def test_convolutions_by_hand():
     np.testing.assert_allclose(
         pin(own, near, weights), [[5 / length, 4.25 / length], [0, 1]], rtol=1e-6
     )
+
+
+def test_a_residual_keeps_a_node_s_own_vector_by_hand():
+    own, near = np.array([[1, 2]], np.float32), np.array([[[4.0], [8]]], np.float32)
+    weights = np.array([[1, 3]], np.float32)
+    layer = Residual(SAGEConvolution(2, Mean(), activation=None))
+    np.testing.assert_array_equal(layer(own, near, weights), own)  # its gate is shut at first
+    assert layer.own is None and len(layer.weights) == 3
+    layer.convolution.set_weights([np.array([[1, -1]]), np.array([[1, 0], [0, 2]])])
+    layer.gate.assign([0.5, 2])
+    # mean 7: [7, -7] + [1, 4] = [8, -3], by the gate [4, -6]
+    np.testing.assert_allclose(layer(own, near, weights), [[5, -4]])
+    assert layer.additive and not Residual(SAGEConvolution(2, MaxPool(2))).additive
 
 
 def test_the_order_of_neighbors_makes_no_difference(layer):

@@ -178,6 +178,7 @@ REGISTRY = {
     "optimizer": {
         "sparse_adagrad": "tf_recall.retrievers.optimizers:SparseAdagrad",
         "lazy_adam": "tf_recall.retrievers.optimizers:LazyAdam",
+        "adagrad_adam": "tf_recall.retrievers.optimizers:AdagradAdam",
     },
     "strategy": {
         "one_device": "tf_recall.retrievers.distribution:one_device",

@@ -51,7 +51,11 @@ class StepBatches:
 
 
 def stepwise(
-    at: Callable[[int], dict], start: int, workers: int = 1, free: Collection[str] = ()
+    at: Callable[[int], dict],
+    start: int,
+    workers: int = 1,
+    free: Collection[str] = (),
+    axis: int = 0,
 ) -> "tf.data.Dataset":
     """An endless dataset of `at(start)`, `at(start + 1)`, ...
 
@@ -59,7 +63,8 @@ def stepwise(
         at: from a step to its batch, nested dicts of NumPy arrays.
         start: the first step.
         workers: threads that make batches.
-        free: top-level keys whose arrays change their first size from step to step.
+        free: top-level keys whose arrays change one of their sizes from step to step.
+        axis: which one, of the arrays that have so many.
 
     Raises:
         ValueError: `start` is negative.
@@ -71,7 +76,7 @@ def stepwise(
     example = at(start)
     known = {
         key: tf.nest.map_structure(
-            lambda leaf, free=key in free: _spec(np.asarray(leaf), free), of_key
+            lambda leaf, axis=axis if key in free else None: _spec(np.asarray(leaf), axis), of_key
         )
         for key, of_key in example.items()
     }
@@ -96,5 +101,5 @@ def stepwise(
 def _spec(leaf, free):
     import tensorflow as tf
 
-    shape = [None, *leaf.shape[1:]] if free and leaf.ndim else leaf.shape
+    shape = [None if axis == free else size for axis, size in enumerate(leaf.shape)]
     return tf.TensorSpec(shape, leaf.dtype)

@@ -1,9 +1,14 @@
 """The neighbors whose messages a node aggregates in a layer, and their weights."""
 
+import zlib
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from tf_recall.graph.checks import check_nodes
 from tf_recall.graph.csr import Graph
+
+Neighbors = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 class UniformNeighbors:
@@ -94,6 +99,88 @@ class ImportantNeighbors:
         ids = self._targets.take(edges, mode="clip") * there
         weights = there if self._weights is None else self._weights.take(edges, mode="clip") * there
         return ids, weights.astype(np.float32)
+
+
+class LeftAlone:
+    """Neighbors of which a share of the nodes has none: a node is left alone, or keeps them all.
+
+    alone(node) = u(seed, type, node) < rate
+
+    A function of the seed and the node: a node that several layers ask for is alone in all of them.
+
+    Args:
+        neighbors: gives the others theirs.
+        rate: the share of nodes, from 0 to 1.
+        of_type: the nodes' type; a user and an item of the same row differ.
+        seed: whole numbers, such as a batch's seed and step.
+
+    Call: as `neighbors`.
+
+    Example:
+        >>> graph = TypedGraph.user_item(split.train, catalog).over("item")[1]
+        >>> neighbors = LeftAlone(UniformNeighbors(graph, num=10), 0.2, "item", (0, 7))
+        >>> ids, weights = neighbors(np.array([7, 8]), np.random.default_rng(0))
+    """
+
+    def __init__(self, neighbors: Neighbors, rate: float, of_type: str, seed: Sequence[int]):
+        self._neighbors = neighbors
+        self._rate = rate
+        (self._key,) = np.random.SeedSequence([*seed, zlib.crc32(of_type.encode())]).generate_state(
+            1, np.uint64
+        )
+
+    def __call__(
+        self, nodes: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        kept = _unit(nodes, self._key) >= self._rate
+        of_kept = self._neighbors(nodes[kept], rng)
+        found = tuple(np.zeros((len(nodes), each.shape[1]), each.dtype) for each in of_kept)
+        for whole, part in zip(found, of_kept, strict=True):
+            whole[kept] = part
+        return found
+
+
+class Remembered:
+    """Neighbors that are drawn once: what the first call drew for its nodes, later calls get again.
+
+    Args:
+        neighbors: draws them at the first call.
+
+    Call: as `neighbors`; from the second on for nodes among the first call's, which differ.
+
+    Example:
+        >>> graph = TypedGraph.user_item(split.train, catalog).over("item")[1]
+        >>> neighbors = Remembered(UniformNeighbors(graph, num=10))
+        >>> rng = np.random.default_rng(0)
+        >>> ids, _ = neighbors(np.array([7, 8, 5]), rng)
+        >>> bool((neighbors(np.array([5]), rng)[0] == ids[2]).all())
+        True
+    """
+
+    def __init__(self, neighbors: Neighbors):
+        self._neighbors = neighbors
+        self._order: np.ndarray | None = None
+
+    def __call__(
+        self, nodes: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._order is None:
+            self._order = np.argsort(nodes)
+            self._nodes = nodes[self._order]
+            self._found = self._neighbors(nodes, rng)
+            return tuple(each.copy() for each in self._found)
+        at = self._order.take(np.searchsorted(self._nodes, nodes))
+        return tuple(each.take(at, axis=0) for each in self._found)
+
+
+def _unit(rows, key):
+    """A number from [0, 1) for each row, a function of the row and the key: SplitMix64."""
+    with np.errstate(over="ignore"):
+        z = key + (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)) * 2.0**-53
 
 
 def _whole(num):

@@ -7,6 +7,8 @@ import numpy as np
 
 from tf_recall.data.stepwise import stepwise
 from tf_recall.graph.expand import expand
+from tf_recall.graph.neighbors import LeftAlone, Remembered
+from tf_recall.graph.replicas import split, stacked
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -34,6 +36,9 @@ class GraphBatches:
     The edges between a row's query and its positive are left out of the batch's graph, in both
     directions: a model that saw them would learn to copy its neighbors.
 
+    Several replicas each get a share of the pairs, and the part of the graph that it needs, cut
+    from what one device would get: a node has the same neighbors on all of them.
+
     Args:
         pairs: has `at(step)`, `batch_size` and `steps_per_epoch`:
             `{"query": {type: [B]}, "item": {"item": [B]}}`.
@@ -43,6 +48,13 @@ class GraphBatches:
         negatives: `(the batch, a random generator) -> [B, R]`, hard negatives of each row; None for
             those that the pairs bring, if any.
         seed: same seed, same batches.
+        alone: the share of nodes that a step leaves without neighbors, in all layers: such a node
+            is one of features alone, as a new one is.
+        num_replicas: how many compute a batch together; above 1 each array gets a first size more,
+            of the replicas, `[R, B / R, ...]`.
+
+    Raises:
+        ValueError: the batch size is not a multiple of the replicas.
 
     Example:
         >>> batches = model.batches(split.train, catalog, batch_size=1024)
@@ -57,12 +69,21 @@ class GraphBatches:
         ahead: Callable[[int], list[np.ndarray]],
         negatives: Callable[[dict, np.random.Generator], np.ndarray] | None = None,
         seed: int = 0,
+        alone: float = 0.0,
+        num_replicas: int = 1,
     ):
+        if pairs.batch_size % num_replicas:
+            raise ValueError(
+                f"the batch size must be a multiple of the number of replicas, {num_replicas}, "
+                f"not {pairs.batch_size}"
+            )
         self._pairs = pairs
         self._layers = layers
         self._over = over
         self._ahead = ahead
         self._negatives = negatives
+        self._alone = alone
+        self._num_replicas = num_replicas
         self.seed = seed
         self.batch_size = pairs.batch_size
         self.steps_per_epoch = pairs.steps_per_epoch
@@ -81,16 +102,41 @@ class GraphBatches:
         batch = dict(self._pairs.at(step))
         if self._negatives is not None:
             batch["negatives"] = self._negatives(batch, rng)
+        shares = split(batch, self._num_replicas)
+        ahead = self._ahead(step)
+        layers = self._layers_of(step)
         ((query_type, query),) = batch["query"].items()
-        item = batch["item"]["item"]
-        wanted = {query_type: [query]}
-        wanted.setdefault("item", []).extend([item, *self._ahead(step)])
-        if "negatives" in batch:
-            wanted["item"].append(batch["negatives"].ravel())
-        seeds = {of_type: np.unique(np.concatenate(rows)) for of_type, rows in wanted.items()}
-        subgraph = expand(seeds, self._layers, self._over, rng, without=[(query_type, query, item)])
-        return {**batch, "subgraph": {**subgraph, "step": np.int64(step)}}
+        without = [(query_type, query, batch["item"]["item"])]
+        if len(shares) > 1:
+            layers = [{key: Remembered(near) for key, near in layer.items()} for layer in layers]
+            expand(_seeds(batch, ahead), layers, self._over, rng, without=without)  # draws for all
+        for share in shares:
+            seeds = _seeds(share, ahead)
+            share["subgraph"] = expand(seeds, layers, self._over, rng, without=without)
+            share["subgraph"]["step"] = np.int64(step)
+        return shares[0] if len(shares) == 1 else stacked(shares)
+
+    def _layers_of(self, step):
+        """The neighbors of each layer, with those nodes left alone that the step leaves alone."""
+        if not self._alone:
+            return self._layers
+        key = (self.seed, step)
+        return [
+            {of_type: LeftAlone(near, self._alone, of_type, key) for of_type, near in layer.items()}
+            for layer in self._layers
+        ]
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
         """An endless dataset of batches whose first element is the batch of step `start`."""
-        return stepwise(self.at, start, WORKERS, free=("subgraph",))
+        axis = 1 if self._num_replicas > 1 else 0
+        return stepwise(self.at, start, WORKERS, free=("subgraph",), axis=axis)
+
+
+def _seeds(batch, ahead):
+    """The nodes whose vectors the loss of a batch needs: `{type: rising rows}`."""
+    ((query_type, query),) = batch["query"].items()
+    wanted = {query_type: [query]}
+    wanted.setdefault("item", []).extend([batch["item"]["item"], *ahead])
+    if "negatives" in batch:
+        wanted["item"].append(batch["negatives"].ravel())
+    return {of_type: np.unique(np.concatenate(rows)) for of_type, rows in wanted.items()}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.features import Id
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
@@ -30,7 +30,8 @@ class GraphSAGE(GraphRetriever):
         labels.
     Negatives: the other rows' items (N4); their sampling probability is their share of the
         positives.
-    Towers: features, then for each fan-out a convolution over a few neighbors, to unit length.
+    Towers: features, to which for each fan-out a convolution over a few neighbors adds, to unit
+        length: at first the model is a two-tower, and it learns what neighbors add.
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
@@ -42,9 +43,12 @@ class GraphSAGE(GraphRetriever):
             ids learn.
         aggregator: aggregates the messages of the neighbors, `Mean()` by default.
         positives: `UserItem()` by default.
-        negatives: `InBatch()` by default.
+        negatives: `InBatch()` by default; `Uniform` draws items too that nobody took yet, and
+            pushes them away.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
+        neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
+            features alone learn to say who a node is.
 
     Raises:
         ValueError: no fan-out, or one below 1.
@@ -58,8 +62,9 @@ class GraphSAGE(GraphRetriever):
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: each layer has its own weights for users and for items; scores are
-        corrected by log q.
+    Departs from the paper: each layer has its own weights for users and for items, and adds to a
+        node's own vector, `Residual`; some nodes learn without neighbors; scores are corrected by
+        log q.
     """
 
     tunable = {
@@ -72,6 +77,7 @@ class GraphSAGE(GraphRetriever):
                 {"name": "attention", "units": 64},
             ]
         },
+        "neighbor_dropout": [0.0, 0.8],
         "negatives": {
             "choices": [
                 "in_batch",
@@ -91,6 +97,7 @@ class GraphSAGE(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         self_supervision: SelfSupervision | None = None,
+        neighbor_dropout: Share = 0.5,
         **kwargs,
     ) -> None:
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
@@ -104,6 +111,7 @@ class GraphSAGE(GraphRetriever):
             GraphEncoder({"user": query_tower, "item": item_tower}, layers, over),
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
+            neighbor_dropout=neighbor_dropout,
             **kwargs,
         )
         self.dim = dim

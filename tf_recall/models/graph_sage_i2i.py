@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.data.sessions import ByUser, Recipe
 from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
@@ -34,14 +34,16 @@ class GraphSAGEI2I(GraphRetriever):
         without labels.
     Negatives: the other rows' items (N4); their sampling probability is their share of the
         positives.
-    Towers: features, then for each fan-out a convolution over a few neighbors, to unit length.
+    Towers: features, to which for each fan-out a convolution over a few neighbors adds, to unit
+        length.
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
         item_tower: a `FeatureTower("item", ...)`; by default one of ids.
         sessions: the recipe that cuts interactions into sessions, of which the graph is made;
             `ByUser()` by default.
-        dim, fan_outs, aggregator, negatives, loss, self_supervision: as `GraphSAGE`.
+        dim, fan_outs, aggregator, negatives, loss, self_supervision, neighbor_dropout: as
+            `GraphSAGE`.
         positives: `ItemPairs(sessions)` by default.
         history_length: how many of a user's latest items make their vector.
 
@@ -57,7 +59,8 @@ class GraphSAGEI2I(GraphRetriever):
         >>> Service.build(model, catalog).similar(["tea"], k=10)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", section 3.
-    Departs from the paper: negatives are those of the batch, and scores are corrected by log q.
+    Departs from the paper: each layer adds to a node's own vector, `Residual`; negatives are those
+        of the batch, and scores are corrected by log q.
     """
 
     towers = {"item_tower": ("features", "item")}
@@ -76,6 +79,7 @@ class GraphSAGEI2I(GraphRetriever):
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
         self_supervision: SelfSupervision | None = None,
+        neighbor_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -90,6 +94,7 @@ class GraphSAGEI2I(GraphRetriever):
             loss or SampledSoftmax(),
             history_length,
             self_supervision=self_supervision,
+            neighbor_dropout=neighbor_dropout,
             **kwargs,
         )
         self.sessions = sessions

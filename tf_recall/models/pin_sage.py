@@ -3,7 +3,7 @@
 import keras
 
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import ShareTo1, WholeFrom1
+from tf_recall.data.ranges import Share, ShareTo1, WholeFrom1
 from tf_recall.features import Id
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
@@ -47,6 +47,8 @@ class PinSage(GraphRetriever):
         negatives: by default 500 of `Uniform`, and by a `Curriculum` up to 5 of a `RankWindow`.
         loss: `Hinge(0.1)` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
+        neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
+            features alone learn to say who a node is.
         history_length: how many of a user's latest items make their vector.
 
     Example:
@@ -88,6 +90,7 @@ class PinSage(GraphRetriever):
         loss: Loss | None = None,
         history_length: WholeFrom1 = LENGTH,
         self_supervision: SelfSupervision | None = None,
+        neighbor_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -102,6 +105,7 @@ class PinSage(GraphRetriever):
             loss or Hinge(0.1),
             history_length,
             self_supervision=self_supervision,
+            neighbor_dropout=neighbor_dropout,
             **kwargs,
         )
         self.dim = dim

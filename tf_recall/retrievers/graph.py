@@ -12,6 +12,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.ranges import Share
 from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import UniformNeighbors
@@ -27,7 +28,7 @@ from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.distribution import num_replicas
 from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.retrievers.learnable import check_catalog, check_edges
-from tf_recall.retrievers.optimizers import LazyAdam
+from tf_recall.retrievers.optimizers import AdagradAdam
 from tf_recall.retrievers.parts import deserialized
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.base import Tower
@@ -70,12 +71,14 @@ class GraphRetriever(Retriever):
         positives, negatives, loss: as `Retriever`.
         history_length: how many of a user's latest items make their vector, where the graph has no
             users.
+        neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
+            features alone learn to say who a node is; what is served has all neighbors.
 
     Call: a batch of `GraphBatches` -> the loss, a scalar.
 
     Raises:
-        ValueError: at `adapt`, the sampler's draws are not known before the step; at a step, there
-            are several replicas.
+        ValueError: at `adapt`, the sampler's draws are not known before the step; at a step, the
+            batches were made for another number of replicas.
     """
 
     has_graph = True
@@ -88,6 +91,7 @@ class GraphRetriever(Retriever):
         encoder: GraphEncoder,
         loss: Loss,
         history_length: int = LENGTH,
+        neighbor_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         item_tower = GraphTower("item", encoder)
@@ -98,6 +102,7 @@ class GraphRetriever(Retriever):
         super().__init__(positives, negatives, query_tower, item_tower, loss, **kwargs)
         self.encoder = encoder
         self.history_length = history_length
+        self.neighbor_dropout = neighbor_dropout
 
     @property
     def query_type(self) -> str:
@@ -180,6 +185,8 @@ class GraphRetriever(Retriever):
             lambda step: [rows.numpy() for rows in ahead(tf.constant(step, tf.int64))],
             self._rank_window(train, catalog, seed),
             seed,
+            self.neighbor_dropout,
+            self.distribute_strategy.num_replicas_in_sync,
         )
 
     def _windows(self):
@@ -213,12 +220,24 @@ class GraphRetriever(Retriever):
 
         return negatives
 
-    def encode(self, batch: dict, training: bool) -> Encoded:
-        if num_replicas() > 1:
+    def call(self, batch: dict, training: bool = False) -> tf.Tensor:
+        return super().call(self._own(batch), training)
+
+    def _own(self, batch):
+        """This replica's part of a batch: that of several has a first size more."""
+        shape = batch["subgraph"]["step"].shape
+        if num_replicas() == 1 and shape.rank == 0:
+            return batch
+        if shape != [1]:
             raise ValueError(
-                f"{type(self).__name__} trains on one device: its batches do not split"
+                f"these batches are of {shape[0] if shape.rank else 1} replicas, not of "
+                f"{num_replicas()}: give fit the dataset() of this model's batches()"
             )
+        return tf.nest.map_structure(lambda array: tf.squeeze(array, 0), batch)
+
+    def encode(self, batch: dict, training: bool) -> Encoded:
         subgraph = batch["subgraph"]
+        self.check_replicas(batch["item"][self.item_tower.entity])
         vectors = self.encoder(subgraph, training=training)
 
         def find(of_type, rows):
@@ -276,9 +295,7 @@ class GraphRetriever(Retriever):
         return model, catalog
 
     def default_optimizer(self):
-        # Most weights are matrices of the convolutions: at the rate that tables need, Adagrad would
-        # drive their ReLUs to 0.
-        return LazyAdam(0.003)
+        return AdagradAdam()  # tables and the convolutions' matrices learn at different rates
 
     def refresh(self) -> None:
         """Computes every node's vectors from all of its neighbors; a saved model has them."""
@@ -308,7 +325,7 @@ class GraphRetriever(Retriever):
         return {**parts, **towers}
 
     def get_config(self) -> dict:
-        config = super().get_config()
+        config = {**super().get_config(), "neighbor_dropout": self.neighbor_dropout}
         if self.query_type == "item":
             config["history_length"] = self.history_length
         return config

@@ -3,6 +3,7 @@
 - Custom objects need `from_config` alone: `LazyClass`.
 - Classes override `_maybe_symbolic_build`, `_clip_gradients` and `_apply_weight_decay`:
   `BuiltModel`, `HookedOptimizer`.
+- Models have `_distribute_strategy`, None where they were made in no scope: `BuiltModel`.
 - `_flatten_layers` lists layers: `sublayers`.
 - Optimizers have `_use_weight_decay`, `_get_variable_index`, `_accumulators`, `_momentums`,
   `_velocities`, `_velocity_hats`: `decays`, `keep_scalars`, `slot`.
@@ -123,11 +124,15 @@ def load_model(path: str | Path) -> "keras.Model":
 class BuiltModel:
     """A base to put before `keras.Model`: `fit` builds the optimizer, and leaves layers alone.
 
-    Keras would call the model on a batch to build its layers; here they are all built before.
+    Keras would call the model on a batch to build its layers; here they are all built before, but
+    for those that are patterns of others.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        super()._maybe_symbolic_build()
+        strategy, optimizer = self._distribute_strategy, self.optimizer
+        if strategy is not None and optimizer is not None and not optimizer.built:
+            with strategy.scope():
+                optimizer.build(self.trainable_variables)
 
 
 class HookedOptimizer:

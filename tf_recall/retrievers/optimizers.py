@@ -162,6 +162,57 @@ class LazyAdam(RowwiseOptimizer, keras.optimizers.Adam):
         return self._write(moment, rows, old + (values - old) * share)
 
 
+@keras.saving.register_keras_serializable("tf_recall")
+class AdagradAdam(LazyAdam):
+    """Adagrad for the rows of tables, Adam for matrices: each learns at a rate that suits it.
+
+    accumulator[row] += gradient[row]^2
+    variable[row] -= tables * learning_rate * gradient[row] / sqrt(accumulator[row] + 1e-6)
+
+    and all that has no rows as `keras.optimizers.Adam`. A table's row is in few batches, and needs
+    large steps there, as `SparseAdagrad` takes; at such a rate the matrices of a graph's
+    convolutions or of attention would end with ReLUs at 0. `weight_decay` is as in `SparseAdagrad`,
+    by `learning_rate` everywhere.
+
+    Args:
+        learning_rate: of matrices.
+        tables: how many times that rate tables learn at.
+        weight_decay: as `SparseAdagrad`.
+        kwargs: those of `LazyAdam`, for matrices.
+
+    Raises:
+        ValueError: as `SparseAdagrad`.
+
+    Example:
+        >>> model.compile(optimizer=AdagradAdam(learning_rate=0.003, tables=30))
+
+    Paper: Duchi et al. 2011, "Adaptive Subgradient Methods for Online Learning and Stochastic
+        Optimization", section 1.1; Kingma and Ba 2015, "Adam: A Method for Stochastic
+        Optimization", section 2.
+    """
+
+    tunable = {**LazyAdam.tunable, "tables": [3, 100, "log"]}
+
+    def __init__(
+        self,
+        learning_rate: NumberAbove0 | keras.optimizers.schedules.LearningRateSchedule = 0.003,
+        tables: NumberAbove0 = 30.0,
+        weight_decay: NumberFrom0 | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+        self.tables = tables
+
+    def update_rows(self, rows, gradient, variable, learning_rate):
+        accumulator = slot(self, "velocities", variable)
+        total = self._write(accumulator, rows, tf.gather(accumulator, rows) + tf.square(gradient))
+        move = self.tables * learning_rate * gradient / tf.sqrt(total + 1e-6)
+        self._write(variable, rows, tf.gather(variable, rows) - move)
+
+    def get_config(self):
+        return {**super().get_config(), "tables": self.tables}
+
+
 def prepare(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes any optimizer of Keras compute with rows what it computes with whole gradients.
 

@@ -225,3 +225,77 @@ class PinSageConvolution(Convolution):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Residual(Convolution):
+    """A convolution that adds to a node's own vector, by a gate that starts at 0.
+
+    h_v = S h_v + g * convolution(h_v, neighbors of v)
+
+    S is the identity, or a matrix where the lengths differ; g has a number for each of `dim`. So a
+    graph model starts as the model of the features alone, and learns what the neighbors add: a node
+    that has few, or none, is no worse for them.
+
+    Args:
+        convolution: what is added.
+
+    Call: as `Convolution`.
+
+    Example:
+        >>> layer = Residual(SAGEConvolution(2, Mean()))
+        >>> layer(tf.constant([[3.0, 4.0]]), tf.ones([1, 10, 16]), tf.ones([1, 10])).numpy()
+        array([[3., 4.]], dtype=float32)
+
+    Paper: Bachlechner et al. 2021, "ReZero is All You Need: Fast Convergence at Large Depth",
+        section 3.
+    """
+
+    def __init__(self, convolution: Convolution, **kwargs) -> None:
+        super().__init__(convolution.dim, **kwargs)
+        self.convolution = convolution
+
+    @property
+    def message_dim(self) -> int:
+        return self.convolution.message_dim
+
+    @property
+    def pool_dim(self) -> int:
+        return self.convolution.pool_dim
+
+    @property
+    def additive(self) -> bool:
+        return self.convolution.additive
+
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
+        if not self.convolution.built:
+            self.convolution.build(vectors_shape, near_shape)
+        self.gate = self.add_weight(name="gate", shape=(self.dim,), initializer="zeros")
+        self.own = None
+        if vectors_shape[-1] != self.dim:
+            self.own = keras.layers.Dense(
+                self.dim, use_bias=False, dtype=self.dtype_policy, name="S"
+            )
+            self.own.build((None, vectors_shape[-1]))
+        self.built = True
+
+    def messages(self, vectors):
+        return self.convolution.messages(vectors)
+
+    def pool(self, vectors, near, weights):
+        return self.convolution.pool(vectors, near, weights)
+
+    def update(self, vectors, pooled):
+        new = self.convolution.update(vectors, pooled)  # [n, dim]
+        own = vectors if self.own is None else self.own(vectors)
+        return tf.cast(own, new.dtype) + tf.cast(self.gate, new.dtype) * new
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        del config["dim"]
+        return {**config, "convolution": keras.saving.serialize_keras_object(self.convolution)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Residual":
+        convolution = keras.saving.deserialize_keras_object(config["convolution"])
+        return cls(**{**config, "convolution": convolution})

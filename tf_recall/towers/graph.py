@@ -10,7 +10,7 @@ from tf_recall.graph.layerwise import layerwise
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.towers.aggregators import Aggregator
 from tf_recall.towers.base import Tower
-from tf_recall.towers.convolutions import Convolution, SAGEConvolution, unit_length
+from tf_recall.towers.convolutions import Convolution, Residual, SAGEConvolution, unit_length
 
 BLOCK = 8192  # rows encoded at once
 
@@ -241,8 +241,10 @@ class GraphTower(Tower):
 
 def sage_layers(
     dim: int, fan_outs: Sequence[int], aggregator: Aggregator, over: dict[str, str]
-) -> list[dict[str, SAGEConvolution]]:
+) -> list[dict[str, Convolution]]:
     """A `SAGEConvolution` for each fan-out and type of nodes, the last without activation.
+
+    Each is a `Residual`: it adds to a node's own vector.
 
     Args:
         dim: length of the vectors.
@@ -264,6 +266,6 @@ def sage_layers(
         convolutions = {}
         for of_type in over:
             own = keras.saving.deserialize_keras_object(config)
-            convolutions[of_type] = SAGEConvolution(dim, own, activation)
+            convolutions[of_type] = Residual(SAGEConvolution(dim, own, activation))
         layers.append(convolutions)
     return layers
