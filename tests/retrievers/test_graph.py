@@ -1,5 +1,7 @@
 """The binder of the graph models: what it may see, what it serves, and how its graph grows."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -97,7 +99,7 @@ def test_what_is_served_is_what_a_batch_computes_of_all_neighbors(make):
     model, catalog = make(), Catalog.fit(log)
     model.adapt(log, catalog)
     whole = [
-        {t: ImportantNeighbors(model.graph.over(t)[1], 99) for t in model.graph.sizes}
+        {each.name: ImportantNeighbors(each.graph, 99) for each in model.graph.relations}
         for _ in range(2)
     ]
     rows = {
@@ -183,10 +185,10 @@ def test_new_nodes_are_attached_and_found(trained):
 def test_a_graph_of_memory_maps_is_as_good(tmp_path):
     log = clusters()
     catalog = Catalog.fit(log)
-    maps = {}
-    for pair, edges in TypedGraph.user_item(log, catalog).edges.items():
-        edges.save(tmp_path / "-".join(pair))
-        maps[pair] = Graph.load(tmp_path / "-".join(pair))
+    maps = []
+    for each in TypedGraph.user_item(log, catalog).relations:
+        each.graph.save(tmp_path / each.name)
+        maps.append(replace(each, graph=Graph.load(tmp_path / each.name)))
     vectors = []
     for graph in (None, TypedGraph(maps)):
         keras.utils.set_random_seed(0)

@@ -37,8 +37,8 @@ class GraphBatches:
     Args:
         pairs: has `at(step)`, `batch_size` and `steps_per_epoch`:
             `{"query": {type: [B]}, "item": {"item": [B]}}`.
-        layers: `[{type: neighbors}]`, the first layer first, as `expand` takes them.
-        over: `{type: type of its neighbors}`.
+        layers: `[{relation: neighbors}]`, the first layer first, as `expand` takes them.
+        over: `{relation: (type, type of its neighbors)}`.
         ahead: `step -> [item rows]`, the negatives that the sampler will draw.
         negatives: `(the batch, a random generator) -> [B, R]`, hard negatives of each row; None for
             those that the pairs bring, if any.
@@ -53,7 +53,7 @@ class GraphBatches:
         self,
         pairs: Pairs,
         layers: Sequence[dict[str, Callable]],
-        over: dict[str, str],
+        over: dict[str, tuple[str, str]],
         ahead: Callable[[int], list[np.ndarray]],
         negatives: Callable[[dict, np.random.Generator], np.ndarray] | None = None,
         seed: int = 0,
@@ -88,7 +88,8 @@ class GraphBatches:
         if "negatives" in batch:
             wanted["item"].append(batch["negatives"].ravel())
         seeds = {of_type: np.unique(np.concatenate(rows)) for of_type, rows in wanted.items()}
-        subgraph = expand(seeds, self._layers, self._over, rng, without=[(query_type, query, item)])
+        own = (query_type, "item"), query, item
+        subgraph = expand(seeds, self._layers, self._over, rng, without=[own])
         return {**batch, "subgraph": {**subgraph, "step": np.int64(step)}}
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":

@@ -96,7 +96,7 @@ class GraphSAGE(GraphRetriever):
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
-        over = {"user": "item", "item": "user"}
+        over = {"user_item": ("user", "item"), "item_user": ("item", "user")}
         layers = sage_layers(dim, fan_outs, aggregator, over)
         super().__init__(
             positives or UserItem(),
@@ -117,7 +117,7 @@ class GraphSAGE(GraphRetriever):
         return uniform_neighbors(self.graph, self.fan_outs)
 
     def hops(self, train, catalog):
-        return [self.graph.over("item")[1], self.graph.over("user")[1]]
+        return [self.graph["item_user"].graph, self.graph["user_item"].graph]
 
     def parts(self) -> dict:
         return {**super().parts(), "aggregator": self.aggregator}

@@ -81,7 +81,7 @@ class GraphSAGEI2I(GraphRetriever):
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
         sessions = sessions or ByUser()
-        over = {"item": "item"}
+        over = {"item_item": ("item", "item")}
         layers = sage_layers(dim, fan_outs, aggregator, over)
         super().__init__(
             positives or ItemPairs(sessions),
@@ -105,7 +105,7 @@ class GraphSAGEI2I(GraphRetriever):
         return uniform_neighbors(self.graph, self.fan_outs)
 
     def hops(self, train, catalog):
-        return [self.graph.over("item")[1]]
+        return [self.graph["item_item"].graph]
 
     def parts(self) -> dict:
         return {**super().parts(), "sessions": self.sessions, "aggregator": self.aggregator}

@@ -42,16 +42,15 @@ VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # walks that rank a wi
 def uniform_neighbors(
     graph: TypedGraph, fan_outs: Sequence[int]
 ) -> list[dict[str, UniformNeighbors]]:
-    """Neighbors drawn uniformly, by layer and type of nodes.
+    """Neighbors drawn uniformly, by layer and relation.
 
     Args:
         graph: the `TypedGraph`.
         fan_outs: how many of a node, first of the nodes of the batch, then of their neighbors, ...
     """
-    near = {of_type: graph.over(of_type)[1] for of_type in graph.sizes}
     layers = []
     for num in reversed(fan_outs):
-        layers.append({of_type: UniformNeighbors(edges, num) for of_type, edges in near.items()})
+        layers.append({each.name: UniformNeighbors(each.graph, num) for each in graph.relations})
     return layers
 
 
@@ -117,7 +116,7 @@ class GraphRetriever(Retriever):
         raise NotImplementedError
 
     def neighbors(self) -> list[dict]:
-        """The samplers of neighbors, `[{type: neighbors}]`, the first layer first."""
+        """The samplers of neighbors, `[{relation: neighbors}]`, the first layer first."""
         raise NotImplementedError
 
     def hops(self, train: Interactions, catalog: Catalog) -> list[Graph]:
@@ -264,7 +263,7 @@ class GraphRetriever(Retriever):
         config = {
             key: _unbuilt(value) for key, value in self.get_config().items() if key not in towers
         }
-        model = type(self)(**deserialized(config), **towers)
+        model = type(self)(**{**deserialized(config), **towers, **self.kept()})
         if model.query_type == "item":
             model.query_tower.adapt(interactions, catalog)
         model._adapt_training(catalog)
@@ -274,6 +273,10 @@ class GraphRetriever(Retriever):
             new.assign(old)
         model.refresh()
         return model, catalog
+
+    def kept(self) -> dict:
+        """Parts whose state a larger graph shares as it is, by argument."""
+        return {}
 
     def default_optimizer(self):
         # Most weights are matrices of the convolutions: at the rate that tables need, Adagrad would
