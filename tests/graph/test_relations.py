@@ -102,16 +102,17 @@ def of_block(each, layer):
     """METHODS.md M15's transformer of one node's vectors, by loops: `[R, D]` -> `[D]`."""
     weights = layer.block.weights
     find = {"/".join(weight.path.split("/")[-2:]): weight.numpy() for weight in weights}
+    norms = [each.get_weights() for each in layer.block.norms]
     qkv, out, w1, b1, w2, b2 = (
         find[name]
         for name in ("QKV/kernel", "O/kernel", "W1/kernel", "W1/bias", "W2/kernel", "W2/bias")
     )
 
-    def norm(x):
-        return (x - x.mean()) / np.sqrt(x.var() + 1e-6)
+    def norm(x, scale, shift):
+        return (x - x.mean()) / np.sqrt(x.var() + 1e-6) * scale + shift
 
     x = [np.asarray(v) + place for v, place in zip(each, layer.places.numpy(), strict=True)]
-    queries, keys, values = zip(*(np.split(norm(v) @ qkv, 3) for v in x), strict=True)
+    queries, keys, values = zip(*(np.split(norm(v, *norms[0]) @ qkv, 3) for v in x), strict=True)
     new, size = [], len(x[0]) // 2
     for v, query in zip(x, queries, strict=True):
         heads = []
@@ -120,7 +121,7 @@ def of_block(each, layer):
             shares = np.exp(scores) / np.exp(scores).sum()
             heads.append(sum(s * value[part] for s, value in zip(shares, values, strict=True)))
         y = v + np.concatenate(heads) @ out
-        new.append(y + np.maximum(norm(y) @ w1 + b1, 0) @ w2 + b2)
+        new.append(y + np.maximum(norm(y, *norms[1]) @ w1 + b1, 0) @ w2 + b2)
     return sum(new) / len(new)
 
 
@@ -156,7 +157,8 @@ def test_layer_by_layer_it_is_the_loop(kind, tmp_path):
     encoder = encoder_of(part())
     if kind == "transformer":
         for each in encoder.combinations:
-            each["item"].places.assign(tf.random.normal(each["item"].places.shape))
+            for weight in each["item"].weights:
+                weight.assign(weight + 0.5 * tf.random.normal(weight.shape))
     expected = twin(encoder, combine)
     maps = []
     for each in GRAPH.relations:

@@ -18,6 +18,7 @@ from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
+from tf_recall.models.graph_tr import GraphTR
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.negatives import EasyHard, InBatch, Mixture, RankWindow, SameGroup, Uniform
 from tf_recall.negatives.base import Batch
@@ -60,9 +61,16 @@ def graph_sage(**arguments):
     )
 
 
+def graph_tr(**arguments):
+    users = FeatureTower("user", [Id(16, unknown_rate=0.2)])
+    genres = [MultiValued("genres", 8)]
+    return GraphTR(users, item_tower(), genres, 16, [5, 4], **arguments)
+
+
 MODELS = {
     "graph_sage": graph_sage,
     "graph_sage_i2i": lambda **arguments: GraphSAGEI2I(item_tower(), None, 16, [5, 4], **arguments),
+    "graph_tr": lambda **arguments: graph_tr(**arguments),
     "pin_sage": lambda **arguments: PinSage(
         item_tower(), 16, 32, num_neighbors=6, num_walks=30, **arguments
     ),

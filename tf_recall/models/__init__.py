@@ -8,6 +8,7 @@ from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
+from tf_recall.models.graph_tr import GraphTR
 from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.matrix_completion import MatrixCompletion
@@ -32,6 +33,7 @@ __all__ = [
     "GraphSAGE",
     "GRU4Rec",
     "GraphSAGEI2I",
+    "GraphTR",
     "Item2Vec",
     "MatrixCompletion",
     "PinSage",

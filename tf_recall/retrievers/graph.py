@@ -304,8 +304,9 @@ class GraphRetriever(Retriever):
         return super().embed_catalog()
 
     def parts(self) -> dict:
+        sides = {"user": "query_tower", "item": "item_tower"}
         bases = self.encoder.bases
-        towers = {f"{'query' if t == 'user' else t}_tower": base for t, base in bases.items()}
+        towers = {sides[t]: base for t, base in bases.items() if t in sides}
         parts = super().parts()
         del parts["query_tower"], parts["item_tower"]
         return {**parts, **towers}

@@ -15,6 +15,7 @@ class TransformerBlock(keras.layers.Layer):
     z = y + W2 ReLU(W1 norm(y))
 
     So a vector of weight 2 counts like one that is there twice, and one of weight 0 is not there.
+    O and W2 start at 0.
 
     Args:
         size: length D of the vectors.
@@ -41,9 +42,12 @@ class TransformerBlock(keras.layers.Layer):
         layers, policy = keras.layers, {"dtype": self.dtype_policy}
         self.norms = [layers.LayerNormalization(epsilon=1e-6, **policy) for _ in range(2)]
         self.inputs = layers.Dense(3 * size, use_bias=False, name="QKV", **policy)
-        self.outputs = layers.Dense(size, use_bias=False, name="O", **policy)
+        # what is added starts at 0: the block begins as nothing, and learns what helps
+        self.outputs = layers.Dense(
+            size, use_bias=False, kernel_initializer="zeros", name="O", **policy
+        )
         self.hidden = layers.Dense(units, "relu", name="W1", **policy)
-        self.back = layers.Dense(size, name="W2", **policy)
+        self.back = layers.Dense(size, kernel_initializer="zeros", name="W2", **policy)
 
     def build(self, input_shape: tuple | None = None) -> None:
         shape = (None, None, self.size)
@@ -104,7 +108,7 @@ class TransformerMean(Aggregator):
         units: WholeFrom1,
         heads: WholeFrom1 = 2,
         hidden: WholeFrom1 | None = None,
-        most: WholeFrom1 = 100,
+        most: WholeFrom1 = 50,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -143,7 +147,7 @@ class TransformerMean(Aggregator):
         near, weights = spread(near, weights, self.most)
         weights = tf.cast(weights, tf.float32)
         own = tf.cast(self.of_node(vectors), near.dtype)[:, None]  # [n, 1, units]
-        counted = tf.concat([tf.ones_like(weights[:, :1]), weights], axis=1)  # [n, 1 + K]
+        counted = tf.concat([tf.ones([tf.shape(weights)[0], 1]), weights], axis=1)  # [n, 1 + K]
         pooled = weighted_mean(self.block(tf.concat([own, near], axis=1), counted), counted)
         return tf.where(tf.reduce_any(weights > 0, axis=1, keepdims=True), pooled, 0.0)
 
