@@ -12,6 +12,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id, MultiValued
 from tf_recall.graph import stream
+from tf_recall.graph.bipartite import AttributeEdges, UserEdges
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import TypedGraph
@@ -19,6 +20,7 @@ from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.graph_tr import GraphTR
+from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.negatives import EasyHard, InBatch, Mixture, RankWindow, SameGroup, Uniform
 from tf_recall.negatives.base import Batch
@@ -67,10 +69,18 @@ def graph_tr(**arguments):
     return GraphTR(users, item_tower(), genres, 16, [5, 4], **arguments)
 
 
+def multi_bi_sage(**arguments):
+    relations = [UserEdges(), AttributeEdges("genres")]
+    arguments = {"loss": Hinge(0.1), **arguments}
+    layers = {"num_layers": 2, "num_neighbors": 6, "num_walks": 30}
+    return MultiBiSage(item_tower(), relations, 16, 32, **layers, **arguments)
+
+
 MODELS = {
     "graph_sage": graph_sage,
     "graph_sage_i2i": lambda **arguments: GraphSAGEI2I(item_tower(), None, 16, [5, 4], **arguments),
     "graph_tr": lambda **arguments: graph_tr(**arguments),
+    "multi_bi_sage": lambda **arguments: multi_bi_sage(**arguments),
     "pin_sage": lambda **arguments: PinSage(
         item_tower(), 16, 32, num_neighbors=6, num_walks=30, **arguments
     ),

@@ -96,6 +96,12 @@ REGISTRY = {
         "fm": "tf_recall.towers.combinations:FMCombination",
         "transformer": "tf_recall.towers.combinations:TransformerCombination",
     },
+    "relation": {
+        "user_item": "tf_recall.graph.bipartite:UserEdges",
+        "attribute": "tf_recall.graph.bipartite:AttributeEdges",
+        "session": "tf_recall.graph.bipartite:SessionEdges",
+        "words": "tf_recall.graph.bipartite:WordEdges",
+    },
     "readout": {
         "last": "tf_recall.towers.readouts:LastLayer",
         "mean": "tf_recall.towers.readouts:MeanOfLayers",
@@ -143,6 +149,7 @@ REGISTRY = {
         "graph_sage": "tf_recall.models.graph_sage:GraphSAGE",
         "graph_sage_i2i": "tf_recall.models.graph_sage_i2i:GraphSAGEI2I",
         "graph_tr": "tf_recall.models.graph_tr:GraphTR",
+        "multi_bi_sage": "tf_recall.models.multi_bi_sage:MultiBiSage",
         "pin_sage": "tf_recall.models.pin_sage:PinSage",
         "youtube_dnn": "tf_recall.models.youtube_dnn:YouTubeDNN",
         "sdm": "tf_recall.models.sdm:SDM",
@@ -224,6 +231,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "attributes": "feature",
     "combination": "combination",
     "readout": "readout",
+    "relations": "relation",
     "similarity": "similarity",
     "metric": "metric",
     "pooling": "pooling",

@@ -13,6 +13,7 @@ from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.matrix_completion import MatrixCompletion
 from tf_recall.models.mind import MIND
+from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.sasrec import SASRec
 from tf_recall.models.sdm import SDM
@@ -36,6 +37,7 @@ __all__ = [
     "GraphTR",
     "Item2Vec",
     "MatrixCompletion",
+    "MultiBiSage",
     "PinSage",
     "SASRec",
     "Siamese",
