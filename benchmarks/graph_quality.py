@@ -36,7 +36,7 @@ from worlds import add_folders, real_worlds, show
 import tf_recall as tr
 from tf_recall.features import Id
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
@@ -93,7 +93,9 @@ class EvenNeighbors(tr.PinSage):
         users = even(to_user).draw(rows, self.num_neighbors, rng)
         near = even(to_item).draw(users.ravel(), 1, rng).reshape(users.shape)
         near[near == rows[:, None]] = 0
-        return TypedGraph({("item", "item"): Graph.from_table(near, None, catalog.items.size)})
+        return TypedGraph(
+            [Relation("item", "item", Graph.from_table(near, None, catalog.items.size))]
+        )
 
 
 def even(graph):

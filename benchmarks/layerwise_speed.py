@@ -37,7 +37,7 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.expand import expand
 from tf_recall.graph.layerwise import layerwise
 from tf_recall.graph.neighbors import UniformNeighbors
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph
 from tf_recall.towers.aggregators import MaxPool, Mean
 from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
 
@@ -80,8 +80,8 @@ def layer_by_layer(vectors, layers, graph):
     """The vectors of all nodes."""
     states = layerwise(
         {"item": vectors},
-        [{"item": layer} for layer in layers],
-        TypedGraph({("item", "item"): graph}),
+        [{"item_item": layer} for layer in layers],
+        TypedGraph([Relation("item", "item", graph)]),
     )
     return states[-1]["vectors"]["item"]
 
@@ -112,7 +112,7 @@ class MiniBatches:
 
         def of_batch(start):
             seeds = np.arange(start, min(start + BATCH, self.size), dtype=np.int32)
-            return expand({"item": seeds}, self.near, {"item": "item"}, generator)
+            return expand({"item": seeds}, self.near, {"item": ("item", "item")}, generator)
 
         starts = np.linspace(0, self.size - BATCH, num_batches).astype(int)
         begin = time.perf_counter()
@@ -169,9 +169,9 @@ def reached(graph, nodes):
 
 def convolve(graph, nodes, near, own, vectors, layer):
     """The next vectors of nodes from vectors of all their neighbors: `[len(nodes), dim]`."""
-    edges = TypedGraph({("node", "item"): graph.subgraph(nodes, near)})
+    edges = TypedGraph([Relation("node", "item", graph.subgraph(nodes, near))])
     vectors = {"node": np.pad(own, [(1, 0), (0, 0)]), "item": np.pad(vectors, [(1, 0), (0, 0)])}
-    return layerwise(vectors, [{"node": layer[0]["item"]}], edges)[0]["vectors"]["node"][1:]
+    return layerwise(vectors, [{"node_item": layer[0]["item"]}], edges)[0]["vectors"]["node"][1:]
 
 
 def peak_gib(folder, kind):

@@ -88,7 +88,7 @@ def our_round(folder):
 
     def sample(step):
         rng = np.random.default_rng(step)
-        found = expand({"node": np.sort(batches[step])}, layers, {"node": "node"}, rng)
+        found = expand({"node": np.sort(batches[step])}, layers, {"node": ("node", "node")}, rng)
         return sum(
             int(np.count_nonzero(layer["node"]["weight"])) for layer in found["layers"].values()
         )

@@ -60,6 +60,8 @@ MODELS = [
     "graph_sage",
     "graph_sage_i2i",
     "pin_sage",
+    "graph_tr",
+    "multi_bi_sage",
     "als",
     "matrix_completion",
     "siamese",

@@ -1,7 +1,9 @@
-"""GraphSAGE on MovieLens: users and films as one graph, and a film that is added later.
+"""Graphs on MovieLens: users, films and genres, and a film that is added later.
 
 python examples/graph_movielens.py                        # 100k, by tensorflow-datasets
 python examples/graph_movielens.py --manual-dir FOLDER    # latest-small, from its zip
+python examples/graph_movielens.py --model graph_tr       # genres are nodes too
+python examples/graph_movielens.py --model multi_bi_sage  # films by users, genres and words
 python examples/graph_movielens.py --smoke                # a planted world: no network, seconds
 """
 
@@ -19,6 +21,7 @@ parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 parser.add_argument("--manual-dir", help="the folder of ml-latest-small.zip")
+parser.add_argument("--model", default="graph_sage", help="graph_tr, or multi_bi_sage")
 parser.add_argument("--smoke", action="store_true", help="a planted world, two epochs")
 parser.add_argument("--out", default="saved_models/graph_example")
 options = parser.parse_args()
@@ -38,14 +41,19 @@ before = split.train.select((split.train.frame["item_id"] != late).to_numpy())
 before = replace(before, items=before.items[before.items["item_id"] != late])
 catalog = tr.Catalog.fit(before)
 
-# 2. Two convolutions: in training a user aggregates 10 films, and each of these 5 users.
+# 2. GraphSAGE: in training a user aggregates 10 films, and each of these 5 users. GraphTR: a film
+# aggregates its users and its genres. MultiBiSage: the films that share users, genres or words.
 users = tr.FeatureTower("user", [Id(32, unknown_rate=0.1)])
 items = tr.FeatureTower(
     "item", [Id(32, unknown_rate=0.1), MultiValued("genres"), Text("title", 16)], units=[32]
 )
-model = tr.GraphSAGE(users, items, dim=32, fan_outs=[10, 5], aggregator=tr.Mean()).adapt(
-    before, catalog
-)
+connected = [tr.UserEdges(), tr.AttributeEdges("genres"), tr.WordEdges("title")]
+models = {
+    "graph_sage": lambda: tr.GraphSAGE(users, items, 32, [10, 5], aggregator=tr.Mean()),
+    "graph_tr": lambda: tr.GraphTR(users, items, [MultiValued("genres", 16)], dim=32),
+    "multi_bi_sage": lambda: tr.MultiBiSage(items, connected, dim=32),
+}
+model = models[options.model]().adapt(before, catalog)
 
 # 3. Fit. Threads draw the next batches' parts of the graph while the model computes.
 model.compile()

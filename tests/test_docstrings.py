@@ -140,8 +140,8 @@ GIVEN = {
     "graph_model": graph_model,
     "nodes": lambda world: np.array([3, 7, 8]),
     "typed": lambda world: tr.TypedGraph.user_item(world.split.train, world.catalog),
-    "bought": lambda world: world.typed.edges["user", "item"],
-    "sold_to": lambda world: world.typed.edges["item", "user"],
+    "bought": lambda world: world.typed["user_item"].graph,
+    "sold_to": lambda world: world.typed["item_user"].graph,
 }
 
 # What an example takes as given and uses up: each example gets its own.

@@ -8,10 +8,15 @@ import pytest
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.features import Id
+from tf_recall.features import Categorical, Id
+from tf_recall.graph.bipartite import AttributeEdges, UserEdges
 from tf_recall.models.graph_sage import GraphSAGE
+from tf_recall.models.graph_tr import GraphTR
+from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
+from tf_recall.towers.aggregators import Mean
 from tf_recall.towers.features import FeatureTower
+from tf_recall.towers.readouts import MeanOfLayers
 
 pytest.importorskip("apache_beam", reason="the extra beam is not installed")
 
@@ -20,30 +25,41 @@ def make(kind):
     item = FeatureTower("item", [Id(8)])
     if kind == "graph_sage":
         return GraphSAGE(FeatureTower("user", [Id(8)]), item, 8, [3, 2])
-    return PinSage(item, 8, 16, num_neighbors=4, num_walks=20)
+    if kind == "graph_tr":
+        attributes = [Categorical("color", 4)]
+        users = FeatureTower("user", [Id(8)])
+        readout = MeanOfLayers()
+        return GraphTR(users, item, attributes, 8, [3, 2], Mean(), readout=readout)
+    walks = {"num_neighbors": 4, "num_walks": 20}
+    if kind == "multi_bi_sage":
+        relations = [UserEdges(), AttributeEdges("color")]
+        return MultiBiSage(item, relations, 8, 16, num_layers=2, **walks)
+    return PinSage(item, 8, 16, **walks)
 
 
-@pytest.mark.parametrize("kind", ["graph_sage", "pin_sage"])
+@pytest.mark.parametrize("kind", ["graph_sage", "pin_sage", "graph_tr", "multi_bi_sage"])
 def test_beam_computes_what_is_served(kind, tmp_path):
     from tf_recall.beam.inputs import write_inputs
     from tf_recall.beam.layerwise import layerwise
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
+    items = pd.DataFrame({"item_id": range(1, 60), "color": [f"c{n % 5}" for n in range(1, 60)]})
     log = Interactions.from_columns(
-        user_id=rng.integers(1, 40, 300), item_id=rng.integers(1, 60, 300)
+        user_id=rng.integers(1, 40, 300), item_id=rng.integers(1, 60, 300), items=items
     )
     model, catalog = make(kind), Catalog.fit(log)
     model.adapt(log, catalog)
     done = layerwise(
         **write_inputs(model, tmp_path / "graph"), out=str(tmp_path / "out"), rows_per_shard=25
     )
-    folder = next((tmp_path / "out").glob("layer-2/item"))
-    found = pd.concat(
-        [pq.read_table(file).to_pandas() for file in folder.glob("*.parquet")]
-    ).sort_values("row")
-    assert done["finished"] and found["row"].tolist() == list(range(catalog.items.size))
-    vectors = model.encoder.finish(np.stack(found["vector"]))[1:]
+    layers = [model.encoder.base_vectors("item")]
+    for folder in sorted((tmp_path / "out").glob("layer-*/item")):
+        found = pq.read_table(folder).to_pandas().sort_values("row")
+        assert found["row"].tolist() == list(range(catalog.items.size))
+        layers.append(np.stack(found["vector"]))
+    assert done["finished"] and len(layers) == 3
+    vectors = model.encoder.finish(model.encoder.readout(layers))[1:]
     np.testing.assert_allclose(vectors, model.embed_catalog(), atol=1e-5)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.layerwise import layerwise as on_one_machine
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph
 from tf_recall.towers.aggregators import Concat, MaxPool, Mean
 from tf_recall.towers.convolutions import PinSageConvolution, SAGEConvolution
 
@@ -91,7 +91,8 @@ class World:
         place = {t: {row: at for at, row in enumerate(self.rows[t].tolist())} for t in PAIRS}
         for layer in layers:
             new = {}
-            for of_type, convolution in layer.items():
+            for name, convolution in layer.items():
+                of_type = name.split("_")[0]
                 said = np.asarray(convolution.messages(h[PAIRS[of_type]]), np.float64)
                 pooled = np.zeros((len(h[of_type]), said.shape[1]))
                 for row, at in place[of_type].items():
@@ -122,14 +123,15 @@ def layers(world, tmp_path_factory):
     """Two layers of different kinds; only items in the second."""
     keras.utils.set_random_seed(1)
     made = [
-        {"user": SAGEConvolution(4, Mean(), "tanh"), "item": PinSageConvolution(5, 6)},
-        {"item": SAGEConvolution(3, Concat([Mean(), Mean()]), None, normalize=True)},
+        {"user_item": SAGEConvolution(4, Mean(), "tanh"), "item_user": PinSageConvolution(5, 6)},
+        {"item_user": SAGEConvolution(3, Concat([Mean(), Mean()]), None, normalize=True)},
     ]
     dims = {each: world.vectors[each].shape[1] for each in PAIRS}
     for layer in made:
-        for each, convolution in layer.items():
-            convolution.build((None, dims[each]), (None, None, dims[PAIRS[each]]))
-        dims = {each: convolution.dim for each, convolution in layer.items()}
+        for name, convolution in layer.items():
+            own, near = name.split("_")
+            convolution.build((None, dims[own]), (None, None, dims[near]))
+        dims = {name.split("_")[0]: convolution.dim for name, convolution in layer.items()}
     folder = tmp_path_factory.mktemp("layers")
     save_layers(made, folder)
     return made, folder
@@ -163,7 +165,7 @@ def test_it_is_the_layerwise_of_one_machine(tmp_path):
     rng = np.random.default_rng(2)
     convolution = PinSageConvolution(8, 16)
     convolution.build((None, 8), (None, None, 8))
-    save_layers([{"item": convolution}] * 2, tmp_path / "layers")
+    save_layers([{"item_item": convolution}] * 2, tmp_path / "layers")
     vectors = rng.normal(size=(300, 8)).astype(np.float32)
     graph = Graph.from_edges(
         1 + rng.permutation(2000) % 299, rng.integers(1, 300, 2000), rng.random(2000), 300
@@ -178,7 +180,9 @@ def test_it_is_the_layerwise_of_one_machine(tmp_path):
         {"item": paths[0]}, {("item", "item"): paths[1]}, tmp_path / "layers", tmp_path / "out", 70
     )
     wanted = on_one_machine(
-        {"item": vectors}, [{"item": convolution}] * 2, TypedGraph({("item", "item"): graph})
+        {"item": vectors},
+        [{"item_item": convolution}] * 2,
+        TypedGraph([Relation("item", "item", graph)]),
     )
     same(read(done["vectors"]["item"]), dict(enumerate(wanted[-1]["vectors"]["item"])))
 
@@ -190,7 +194,7 @@ def test_by_hand(tmp_path):
     convolution = SAGEConvolution(1, Mean(), None)
     convolution.build((None, 1), (None, None, 1))
     convolution.set_weights([np.array([[2.0]]), np.array([[1.0]])])
-    save_layers([{"item": convolution}], tmp_path / "layers")
+    save_layers([{"item_item": convolution}], tmp_path / "layers")
     nodes = write(vector_table([1, 2, 3, 4], [[5], [10], [20], [np.inf]]), tmp_path / "nodes")
     edges = pa.table({"source": [1, 1, 2, 2], "target": [2, 3, 1, 4], "weight": [1, 3, 1, 0]})
     edges = write(edges, tmp_path / "edges")
@@ -202,7 +206,9 @@ def test_by_hand(tmp_path):
 
 def test_layers_come_back_as_they_were(layers, tmp_path):
     made, folder = layers
-    for layer, loaded in zip(made, load_layers(folder), strict=True):
+    for layer, both in zip(made, load_layers(folder), strict=True):
+        loaded = both.convolutions
+        assert not both.combinations
         for each in layer:
             assert json.dumps(loaded[each].get_config()) == json.dumps(layer[each].get_config())
             for a, b in zip(loaded[each].get_weights(), layer[each].get_weights(), strict=True):
@@ -221,7 +227,7 @@ def small(folder, nodes=None, edges=None, aggregator=None):
     """A run over three items with one thing changed."""
     convolution = SAGEConvolution(2, aggregator or Mean())
     convolution.build((None, 2), (None, None, 2))
-    save_layers([{"item": convolution}], folder / "layers")
+    save_layers([{"item_item": convolution}], folder / "layers")
     nodes = write(
         vector_table([0, 1, 2], np.ones([3, 2])) if nodes is None else nodes, folder / "nodes", 1
     )
@@ -292,7 +298,7 @@ def test_on_the_command_line(world, layers, tmp_path, capsys):
     assert "--nodes TYPE=PARQUET, got 'items'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--edges", "item=there", *given])
-    assert "--edges TYPE:NEIGHBOR=PARQUET, got 'item=there'" in capsys.readouterr().err
+    assert "--edges TYPE:NEIGHBOR[:NAME]=PARQUET, got 'item=there'" in capsys.readouterr().err
 
 
 LISTS = pa.list_(pa.float32())
@@ -346,7 +352,7 @@ ODD = pa.table({"row": [1, 2, 3], "vector": pa.array([[1, 2], [1, 2], [1, 2, 3]]
         ),
         (
             {"aggregator": MaxPool(3)},
-            r"layer 1 of 'item', SAGEConvolution, cannot be summed in parts: allowed are",
+            r"layer 1 of 'item_item', SAGEConvolution, cannot be summed in parts: allowed are",
         ),
     ],
 )
@@ -362,14 +368,11 @@ def test_what_the_layers_need_must_be_there(world, layers, tmp_path):
         ValueError, match="layer 1 needs vectors of 'item', there are those of .'user'."
     ):
         layerwise({"user": nodes["user"]}, edges, folder, tmp_path / "out")
-    with pytest.raises(ValueError, match="layer 1 needs edges of 'item' to its neighbors"):
+    with pytest.raises(ValueError, match="layer 1 needs edges 'item_user' of nodes to their"):
         layerwise(nodes, {("user", "item"): edges["user", "item"]}, folder, tmp_path / "out")
-    with pytest.raises(
-        ValueError, match="'user' has neighbors of the types 'item' and 'user'; it may have one"
-    ):
-        layerwise(
-            nodes, {**edges, ("user", "user"): edges["user", "item"]}, folder, tmp_path / "out"
-        )
+    twice = {**edges, ("user", "user", "user_item"): edges["user", "item"]}
+    with pytest.raises(ValueError, match="two relations 'user_item'; give one a name"):
+        layerwise(nodes, twice, folder, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="no files .*nowhere"):
         layerwise({**nodes, "user": str(tmp_path / "nowhere")}, edges, folder, tmp_path / "out")
     with pytest.raises(ValueError, match="rows_per_shard must be at least 1, got 0"):

@@ -11,7 +11,8 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.expand import NO_SEED, expand, padded
 from tf_recall.graph.neighbors import UniformNeighbors
 
-BOTH_WAYS = {"user": "item", "item": "user"}
+BOTH_WAYS = {"user": ("user", "item"), "item": ("item", "user")}  # each by the name of its type
+ITEMS = {"item": ("item", "item")}
 
 
 class Told:
@@ -53,7 +54,7 @@ def test_two_layers_by_hand():
     9 twice.
     """
     upper, lower = Told({3: [5, 9], 5: [3]}, 2), Told({3: [7, 3], 9: [9, 9]}, 2)
-    found = expand({"item": [3, 5]}, [{"item": lower}, {"item": upper}], {"item": "item"}, None)
+    found = expand({"item": [3, 5]}, [{"item": lower}, {"item": upper}], ITEMS, None)
     assert upper.asked[0].tolist() == [3, 5] and lower.asked[0].tolist() == [3, 5, 9]
     assert found["seeds"]["item"].tolist() == [3, 5] + [NO_SEED] * 6
     assert found["rows"]["item"].tolist() == [3, 5, 9, 7] + [0] * 4
@@ -86,12 +87,12 @@ def check_contract(found, layers, over, seeds):
             used = layer["weight"] > 0
             assert not layer["position"][~used].any() and not used[num:].any()
             np.testing.assert_array_equal(
-                rows[over[of_type]][layer["position"]][:num][used[:num]], near.gave[used[:num]]
+                rows[over[of_type][1]][layer["position"]][:num][used[:num]], near.gave[used[:num]]
             )
             more = [
-                row for row in near.gave[used[:num]].tolist() if row not in needed[over[of_type]]
+                row for row in near.gave[used[:num]].tolist() if row not in needed[over[of_type][1]]
             ]
-            needed[over[of_type]] += sorted(set(more), key=rows[over[of_type]].tolist().index)
+            needed[over[of_type][1]] += sorted(set(more), key=rows[over[of_type][1]].tolist().index)
     for of_type, own in rows.items():
         np.testing.assert_array_equal(own[own > 0], needed[of_type])
 
@@ -115,7 +116,7 @@ def test_the_contract_on_items_alone():
     rng = np.random.default_rng(0)
     graph = Graph.from_edges(*rng.integers(1, 5000, (2, 20_000)), None, 5000)
     layers, seeds = [{"item": Noted(graph, num)} for num in (10, 5)], {"item": np.arange(1, 400, 3)}
-    check_contract(expand(seeds, layers, {"item": "item"}, rng), layers, {"item": "item"}, seeds)
+    check_contract(expand(seeds, layers, ITEMS, rng), layers, ITEMS, seeds)
 
 
 def edges_of(found, over, k):
@@ -125,7 +126,7 @@ def edges_of(found, over, k):
         node, draw = np.nonzero(layer["weight"])
         own, far = (
             found["rows"][of_type][node],
-            found["rows"][over[of_type]][layer["position"][node, draw]],
+            found["rows"][over[of_type][1]][layer["position"][node, draw]],
         )
         edges |= {(of_type, *edge) for edge in zip(own.tolist(), far.tolist(), strict=True)}
     return edges
@@ -144,7 +145,7 @@ def test_positives_are_masked_in_both_directions_and_nothing_else():
     seeds = {"user": users[:-1], "item": np.unique(items)}
     open_, masked = (
         expand(seeds, layers, BOTH_WAYS, np.random.default_rng(0), without)
-        for without in ((), [("user", users, items)])
+        for without in ((), [(("user", "item"), users, items)])
     )
     own = {("user", *pair) for pair in zip(users.tolist(), items.tolist(), strict=True)}
     own |= {("item", item, user) for _, user, item in own}
@@ -157,7 +158,7 @@ def test_positives_are_masked_in_both_directions_and_nothing_else():
 def test_positives_among_items_are_masked_in_both_directions_however_often_drawn():
     near = Told({1: [2, 2, 3], 2: [1, 4, 1], 3: [1, 1, 1], 4: [2, 0, 0]}, 3)
     found = expand(
-        {"item": [1, 2]}, [{"item": near}] * 2, {"item": "item"}, None, [("item", [1, 1], [2, 3])]
+        {"item": [1, 2]}, [{"item": near}] * 2, ITEMS, None, [(("item", "item"), [1, 1], [2, 3])]
     )
     assert found["rows"]["item"].tolist()[:3] == [1, 2, 4]  # 3 is not asked for by anyone else
     assert found["layers"]["2"]["item"]["weight"][:2].tolist() == [[0, 0, 0], [0, 2, 0]]
@@ -167,14 +168,17 @@ def test_positives_among_items_are_masked_in_both_directions_however_often_drawn
         [2, 0, 0],
         [0, 0, 0],
     ]
-    one_way = {"user": "item", "item": "item"}  # items see items: no item sees a user
+    one_way = {
+        "user": ("user", "item"),
+        "item": ("item", "item"),
+    }  # items see items: no item sees a user
     near = Told({1: [1, 2]}, 2)
     found = expand(
         {"item": [1], "user": [1]},
         [{"item": near, "user": near}],
         one_way,
         None,
-        [("user", [1], [1])],
+        [(("user", "item"), [1], [1])],
     )
     assert found["layers"]["1"]["item"]["weight"][0].tolist() == [2, 2]
     assert found["layers"]["1"]["user"]["weight"][0].tolist() == [0, 2]
@@ -183,14 +187,14 @@ def test_positives_among_items_are_masked_in_both_directions_however_often_drawn
 def test_pairs_of_absent_and_unknown_nodes_mask_nothing():
     """Node 1 stands first and 2 last; 9 and 5,000,000 are not there, and 0 is nobody."""
     near, pairs = Told({1: [3, 4], 2: [4, 3]}, 2), ([9, 5_000_000, 0, 4], [4, 3, 3, 0])
-    found = expand({"item": [1, 2]}, [{"item": near}], {"item": "item"}, None, [("item", *pairs)])
+    found = expand({"item": [1, 2]}, [{"item": near}], ITEMS, None, [(("item", "item"), *pairs)])
     assert found["layers"]["1"]["item"]["weight"][:2].tolist() == [[2, 2], [2, 2]]
 
 
 def test_unknown_seeds_stand_first_and_see_nothing():
     near = UniformNeighbors(Graph.from_edges([1, 2], [2, 1], None, 4), 2)
     found, after = (
-        expand({"item": seeds}, [{"item": near}], {"item": "item"}, np.random.default_rng(0))
+        expand({"item": seeds}, [{"item": near}], ITEMS, np.random.default_rng(0))
         for seeds in ([0, 2, 3], [2, 3])
     )
     assert found["rows"]["item"].tolist() == [0, 2, 3, 1] + [0] * 4
@@ -246,12 +250,10 @@ def test_a_failure_leaves_nothing_behind():
         raise RuntimeError("broken")
 
     seeds, good = {"item": [2]}, {"item": UniformNeighbors(graph, 1)}
-    before = expand(seeds, [good], {"item": "item"}, np.random.default_rng(0))
+    before = expand(seeds, [good], ITEMS, np.random.default_rng(0))
     with pytest.raises(RuntimeError, match="broken"):
-        expand(
-            {"item": [1, 3]}, [{"item": broken}, good], {"item": "item"}, np.random.default_rng(0)
-        )
-    after = expand(seeds, [good], {"item": "item"}, np.random.default_rng(0))
+        expand({"item": [1, 3]}, [{"item": broken}, good], ITEMS, np.random.default_rng(0))
+    after = expand(seeds, [good], ITEMS, np.random.default_rng(0))
     assert after["rows"]["item"].tolist() == before["rows"]["item"].tolist() == [2, 3] + [0] * 6
 
 
@@ -277,6 +279,6 @@ def test_what_is_refused():
     near = Told({}, 2)
     for seeds in ([3, 2], [2, 2], [-1, 2], [[1]]):
         with pytest.raises(ValueError, match="Seeds must be rows of at least 0 that rise"):
-            expand({"item": seeds}, [{"item": near}], {"item": "item"}, None)
-    with pytest.raises(ValueError, match=r"Layer 2 has neighbors of the types \['user'\]"):
-        expand({"item": [1]}, [{"item": near}, {"user": near}], {"item": "item"}, None)
+            expand({"item": seeds}, [{"item": near}], ITEMS, None)
+    with pytest.raises(ValueError, match=r"Layer 2 has neighbors by the relations \['user'\]"):
+        expand({"item": [1]}, [{"item": near}, {"user": near}], ITEMS, None)

@@ -2,6 +2,8 @@
 each node once.
 """
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import tensorflow as tf
 from tf_recall.graph import layerwise as module
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.layerwise import layerwise
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph, both_ways
 from tf_recall.towers.aggregators import Attention, Concat, MaxPool, Mean
 from tf_recall.towers.convolutions import Convolution, PinSageConvolution, SAGEConvolution
 
@@ -37,9 +39,11 @@ def bipartite(seed=0):
     """Edges that are weighted one way and not the other."""
     rng = np.random.default_rng(seed)
     there = edges(rng, SIZES["user"], SIZES["item"])
-    return TypedGraph(
-        {("user", "item"): there, ("item", "user"): edges(rng, SIZES["item"], SIZES["user"], False)}
-    )
+    back = edges(rng, SIZES["item"], SIZES["user"], False)
+    return TypedGraph([Relation("user", "item", there), Relation("item", "user", back)])
+
+
+BOTH = ("user_item", "item_user")
 
 
 def features(sizes, seed=1, dims=(5, 7)):
@@ -50,9 +54,9 @@ def features(sizes, seed=1, dims=(5, 7)):
     }
 
 
-def layers_of(kind, sizes, num=2):
+def layers_of(kind, relations=BOTH, num=2):
     keras.utils.set_random_seed(3)
-    return [{of_type: KINDS[kind]() for of_type in sizes} for _ in range(num)]
+    return [{name: KINDS[kind]() for name in relations} for _ in range(num)]
 
 
 def dense(graph):
@@ -111,16 +115,18 @@ def dense_layer(layer, own, near, weights):
 @pytest.mark.parametrize("typed", [True, False])
 def test_agrees_with_dense_matrices(kind, at_once, typed):
     one = edges(np.random.default_rng(5), SIZES["item"], SIZES["item"])
-    graph = bipartite() if typed else TypedGraph({("item", "item"): one})
-    vectors, layers = features(graph.sizes), layers_of(kind, graph.sizes)
+    graph = bipartite() if typed else TypedGraph([Relation("item", "item", one)])
+    names = [each.name for each in graph.relations]
+    vectors, layers = features(graph.sizes), layers_of(kind, names)
     found = layerwise(vectors, layers, graph, edges_at_once=at_once)
     assert len(found) == 2
     for layer, said in zip(layers, found, strict=True):
         new = {}
-        for of_type, convolution in layer.items():
-            near, there = graph.over(of_type)
-            expected = dense_layer(convolution, vectors[of_type], vectors[near], dense(there))
-            parts = said["messages"][near], said["pooled"][of_type], said["vectors"][of_type]
+        for name, convolution in layer.items():
+            of_type, near = graph[name].ends
+            there = dense(graph[name].graph)
+            expected = dense_layer(convolution, vectors[of_type], vectors[near], there)
+            parts = said["messages"][name], said["pooled"][name], said["vectors"][of_type]
             for one, other in zip(parts, expected, strict=True):
                 assert one.dtype == np.float32
                 np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
@@ -134,9 +140,9 @@ def test_by_hand():
     nothing.
     """
     graph = Graph.from_edges([1, 1], [1, 2], [1, 3], num_nodes=3, num_targets=4)
-    graph = TypedGraph({("user", "item"): graph, ("item", "user"): graph.reverse()})
-    layer = {t: SAGEConvolution(1, Mean(), activation=None) for t in ("user", "item")}
-    for own, heard, convolution in ((1, 10, layer["user"]), (1, 100, layer["item"])):
+    graph = TypedGraph(both_ways("user", "item", graph))
+    layer = {name: SAGEConvolution(1, Mean(), activation=None) for name in BOTH}
+    for own, heard, convolution in ((1, 10, layer["user_item"]), (1, 100, layer["item_user"])):
         convolution.build((None, 1), (None, None, 1))
         convolution.set_weights([np.full((1, 1), heard), np.full((1, 1), own)])
     vectors = {
@@ -145,10 +151,10 @@ def test_by_hand():
     }
     first, second = layerwise(vectors, [layer, layer], graph)
     # user 1 hears (1*4 + 3*8)/4 = 7: 2 + 70;  items 1 and 2 hear 2: 4 + 200, 8 + 200
-    assert first["pooled"]["user"].ravel().tolist() == [0, 7, 0]
+    assert first["pooled"]["user_item"].ravel().tolist() == [0, 7, 0]
     assert first["vectors"]["user"].ravel().tolist() == [0, 72, 5]
     assert first["vectors"]["item"].ravel().tolist() == [0, 204, 208, 1]
-    assert first["messages"]["user"].ravel().tolist() == [0, 2, 5]
+    assert first["messages"]["item_user"].ravel().tolist() == [0, 2, 5]
     # user 1 hears (204 + 3*208)/4 = 207: 72 + 2070;  items hear 72: 204 + 7200, 208 + 7200
     assert second["vectors"]["user"].ravel().tolist() == [0, 2142, 5]
     assert second["vectors"]["item"].ravel().tolist() == [0, 7404, 7408, 1]
@@ -174,26 +180,27 @@ class Spy(SAGEConvolution):
 
 def test_each_node_once_in_blocks_that_fit(monkeypatch):
     monkeypatch.setattr(module, "BLOCK_NODES", 10)
-    graph, layer = bipartite(), {"user": Spy(), "item": Spy()}
+    graph, layer = bipartite(), {name: Spy() for name in BOTH}
     vectors = features(SIZES)
     layerwise(vectors, [layer], graph, edges_at_once=20)
-    assert graph.edges["user", "item"].degrees.max() == 30  # more than fit into a block
+    assert graph["user_item"].graph.degrees.max() == 30  # more than fit into a block
     for of_type, other in (("user", "item"), ("item", "user")):
-        spy = layer[of_type]
+        name = f"{of_type}_{other}"
+        spy = layer[name]
         assert (int(spy.said), int(spy.heard)) == (SIZES[other], SIZES[of_type])
-        assert int(spy.largest) == graph.edges[of_type, other].degrees.max()  # the hub, alone
-    many = {"item": Spy()}
+        assert int(spy.largest) == graph[name].graph.degrees.max()  # the hub, alone
+    many = {"item_user": Spy()}
     layerwise(vectors, [many], graph, edges_at_once=200)
-    assert 60 < int(many["item"].largest) <= 200
+    assert 60 < int(many["item_user"].largest) <= 200
 
 
 def test_memory_maps(tmp_path):
-    graph, layers = bipartite(), layers_of("pinsage", SIZES)
+    graph, layers = bipartite(), layers_of("pinsage")
     expected = layerwise(features(SIZES), layers, graph)[-1]["vectors"]
-    mapped, vectors = {}, {}
-    for number, (pair, each) in enumerate(graph.edges.items()):
-        each.save(tmp_path / str(number))
-        mapped[pair] = Graph.load(tmp_path / str(number))
+    mapped, vectors = [], {}
+    for each in graph.relations:
+        each.graph.save(tmp_path / each.name)
+        mapped.append(replace(each, graph=Graph.load(tmp_path / each.name)))
     for of_type, each in features(SIZES).items():
         np.save(tmp_path / of_type, each)
         vectors[of_type] = np.load(tmp_path / f"{of_type}.npy", mmap_mode="r")
@@ -204,15 +211,15 @@ def test_memory_maps(tmp_path):
 
 
 def test_the_last_layer_may_be_of_one_type():
-    graph, layers = bipartite(), layers_of("mean", SIZES)
+    graph, layers = bipartite(), layers_of("mean")
     every = layerwise(features(SIZES), layers, graph)[-1]["vectors"]["item"]
-    last = layerwise(features(SIZES), [layers[0], {"item": layers[1]["item"]}], graph)[-1]
-    assert set(last["vectors"]) == {"item"} and set(last["messages"]) == {"user"}
+    last = layerwise(features(SIZES), [layers[0], {"item_user": layers[1]["item_user"]}], graph)[-1]
+    assert set(last["vectors"]) == {"item"} and set(last["messages"]) == {"item_user"}
     np.testing.assert_array_equal(last["vectors"]["item"], every)
 
 
 def test_half_precision():
-    graph, layers = bipartite(), layers_of("pinsage", SIZES)
+    graph, layers = bipartite(), layers_of("pinsage")
     expected = layerwise(features(SIZES), layers, graph)[-1]["vectors"]["item"]
     half = [{t: PinSageConvolution(4, 6, dtype="mixed_float16") for t in layer} for layer in layers]
     layerwise(features(SIZES), half, graph)
@@ -220,12 +227,12 @@ def test_half_precision():
         for of_type in layer:
             layer[of_type].set_weights(single[of_type].get_weights())
     found = layerwise(features(SIZES), half, graph)[-1]
-    assert found["messages"]["item"].dtype == found["vectors"]["item"].dtype == np.float32
+    assert found["messages"]["user_item"].dtype == found["vectors"]["item"].dtype == np.float32
     np.testing.assert_allclose(found["vectors"]["item"], expected, atol=0.01)
 
 
 def test_errors_say_what_is_wrong():
-    graph, layers, vectors = bipartite(), layers_of("mean", SIZES), features(SIZES)
+    graph, layers, vectors = bipartite(), layers_of("mean"), features(SIZES)
     with pytest.raises(ValueError, match="edges_at_once must be at least 1, got 0"):
         layerwise(vectors, layers, graph, edges_at_once=0)
     with pytest.raises(
@@ -235,12 +242,15 @@ def test_errors_say_what_is_wrong():
     with pytest.raises(
         ValueError, match=r"layer 2 needs vectors of 'user', there are those of \['item'\]"
     ):
-        layerwise(vectors, [{"item": layers[0]["item"]}, layers[1]], graph)
+        layerwise(vectors, [{"item_user": layers[0]["item_user"]}, layers[1]], graph)
     with pytest.raises(ValueError, match="31 nodes of type 'item', and 30 vectors"):
         layerwise({**vectors, "item": vectors["item"][1:]}, layers, graph)
     among = edges(np.random.default_rng(0), SIZES["item"], SIZES["item"])
-    both = TypedGraph({("user", "item"): graph.edges["user", "item"], ("item", "item"): among})
-    with pytest.raises(ValueError, match="in layer 1 two types of nodes aggregate 'item'"):
-        layerwise(vectors, layers, both)
+    both = TypedGraph([*graph.relations, Relation("item", "item", among)])
+    more = layers_of("mean", (*BOTH, "item_item"), num=1)
+    with pytest.raises(ValueError, match="layer 1 has 2 relations at 'item', and no combination"):
+        layerwise(vectors, more, both)
+    with pytest.raises(ValueError, match="no relation 'item_item', it has"):
+        layerwise(vectors, more, graph)
     with pytest.raises(NotImplementedError):
         Convolution(3).update(tf.zeros([1, 1]), tf.zeros([1, 1]))

@@ -8,22 +8,21 @@ from tf_recall.data.batches import Batches
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import UniformNeighbors
 from tf_recall.graph.stream import GraphBatches
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import TypedGraph, both_ways
 
 RNG = np.random.default_rng(0)
 USERS, ITEMS = RNG.integers(1, 50, 600).astype(np.int32), RNG.integers(1, 80, 600).astype(np.int32)
 EDGES = Graph.from_edges(USERS, ITEMS, None, 50, 80)
-GRAPH = TypedGraph({("user", "item"): EDGES, ("item", "user"): EDGES.reverse()})
+GRAPH = TypedGraph(both_ways("user", "item", EDGES))
 
 
 def batches_of(ahead=lambda step: [], negatives=None, seed=0, size=64, **settings):
     pairs = Batches({"query": {"user": USERS}, "item": {"item": ITEMS}}, size, seed)
     layers = [
-        {t: UniformNeighbors(GRAPH.over(t)[1], num) for t in ("user", "item")} for num in (4, 6)
+        {each.name: UniformNeighbors(each.graph, num) for each in GRAPH.relations} for num in (4, 6)
     ]
-    return GraphBatches(
-        pairs, layers, {"user": "item", "item": "user"}, ahead, negatives, seed, **settings
-    )
+    over = {each.name: each.ends for each in GRAPH.relations}
+    return GraphBatches(pairs, layers, over, ahead, negatives, seed, **settings)
 
 
 def edges(batch):
@@ -31,8 +30,9 @@ def edges(batch):
     subgraph = batch["subgraph"]
     rows = subgraph["rows"]
     for blocks in subgraph["layers"].values():
-        for of_type, block in blocks.items():
-            near = rows["item" if of_type == "user" else "user"][block["position"]]
+        for name, block in blocks.items():
+            of_type, near_type = GRAPH[name].ends
+            near = rows[near_type][block["position"]]
             for node, to, weights in zip(rows[of_type], near, block["weight"], strict=False):
                 yield from ((of_type, node, neighbor) for neighbor in to[weights > 0])
 

@@ -9,7 +9,7 @@ import pytest
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph, both_ways
 
 ITEMS = pd.DataFrame(
     {
@@ -42,8 +42,13 @@ def test_users_and_items_both_ways_by_hand():
     catalog = Catalog.fit(train())
     typed = TypedGraph.user_item(train(), catalog)
     assert typed.sizes == {"user": 3, "item": 5}
-    (to, has), (back_to, had_by) = typed.over("user"), typed.over("item")
-    assert (to, back_to) == ("item", "user") and has.num_targets == 5 and had_by.num_targets == 3
+    (bought,), (back,) = typed.over("user"), typed.over("item")
+    assert (bought.name, back.name) == ("user_item", "item_user") and bought.ends == (
+        "user",
+        "item",
+    )
+    has, had_by = bought.graph, back.graph
+    assert has.num_targets == 5 and had_by.num_targets == 3
     expected = {("ann", 20): 2, ("ann", 10): 1, ("bob", 20): 1, ("bob", 30): 1}
     assert edges(has, catalog.users, catalog.items) == expected
     assert edges(had_by, catalog.items, catalog.users) == {
@@ -58,9 +63,9 @@ def test_weights_are_added_up_and_unknown_sides_left_out():
         ["ann", "ann", "eve", "bob"], [20, 20, 10, 99], weight=[0.5, 2, 1, 1]
     )
     typed = TypedGraph.user_item(later, catalog)
-    assert edges(typed.edges["user", "item"], catalog.users, catalog.items) == {("ann", 20): 2.5}
+    assert edges(typed["user_item"].graph, catalog.users, catalog.items) == {("ann", 20): 2.5}
     once = Interactions.from_columns(["ann", "bob"], [20, 20])
-    assert TypedGraph.user_item(once, catalog).over("item")[1].weights is None
+    assert TypedGraph.user_item(once, catalog)["item_user"].graph.weights is None
 
 
 @pytest.mark.parametrize(
@@ -82,8 +87,8 @@ def test_items_and_attributes_by_hand(column, separator, expected):
     typed = TypedGraph.item_attribute(catalog, column, separator)
     values = typed.vocabularies[column]
     assert typed.sizes == {"item": 5, column: values.size}
-    assert edges(typed.over("item")[1], catalog.items, values) == dict.fromkeys(expected, 1)
-    back_to, graph = typed.over(column)
+    assert edges(typed[f"item_{column}"].graph, catalog.items, values) == dict.fromkeys(expected, 1)
+    ((back_to, graph),) = ((each.near, each.graph) for each in typed.over(column))
     assert back_to == "item" and edges(graph, values, catalog.items) == {
         pair[::-1]: 1 for pair in expected
     }
@@ -95,35 +100,42 @@ def test_items_with_items_both_ways_by_hand():
     its ends.
     """
     typed = TypedGraph.of_items(Graph.from_edges([1, 2, 3, 2], [2, 1, 1, 2], [3, 1, 5, 1], 4))
-    to, graph = typed.over("item")
-    assert to == "item" and typed.sizes == {"item": 4}
+    graph = typed["item_item"].graph
+    assert typed.sizes == {"item": 4}
     assert graph.offsets.tolist() == [0, 0, 2, 4, 5] and graph.targets.tolist() == [2, 3, 1, 2, 1]
     assert graph.weights.tolist() == [4, 5, 4, 2, 5]
-    assert TypedGraph.of_items(Graph.from_edges([1], [2], None, 4)).over("item")[
-        1
-    ].targets.tolist() == [2, 1]
+    one = TypedGraph.of_items(Graph.from_edges([1], [2], None, 4))
+    assert one["item_item"].graph.targets.tolist() == [2, 1]
+
+
+def test_several_relations_at_a_type():
+    """Items bought with others and items like others are two relations; users and items a third."""
+    of, among = Graph.from_edges([1], [2], [1], 3, 4), Graph.from_edges([1], [2], None, 4)
+    with_, like = Relation("item", "item", among, "with"), Relation("item", "item", among, "like")
+    typed = TypedGraph([*both_ways("user", "item", of), with_, like])
+    assert [each.name for each in typed.over("item")] == ["item_user", "with", "like"]
+    assert [each.name for each in typed.over("user")] == ["user_item"] and not typed.over("shop")
+    assert typed["like"] is like and typed.sizes == {"user": 3, "item": 4}
+    with pytest.raises(ValueError, match=r"no relation 'item_item', it has \['item_user', 'like'"):
+        typed["item_item"]
+    with pytest.raises(ValueError, match=r"names that differ, got \['like', 'like'\]: give one"):
+        TypedGraph([like, like])
 
 
 def test_what_does_not_fit_is_named():
     catalog = Catalog.fit(train())
-    of, ways = Graph.from_edges([1], [2], [1], 3, 4), TypedGraph.user_item(train(), catalog)
+    of = Graph.from_edges([1], [2], [1], 3, 4)
     with pytest.raises(
         ValueError, match="'item' must have one number of rows throughout, got .4, 5."
     ):
-        TypedGraph({("user", "item"): of, ("item", "user"): Graph.from_edges([1], [2], [1], 5, 3)})
+        back = Graph.from_edges([1], [2], [1], 5, 3)
+        TypedGraph([Relation("user", "item", of), Relation("item", "user", back)])
     with pytest.raises(
         ValueError, match="'user' must have one number of rows throughout, got .3, 5."
     ):
-        TypedGraph({("user", "item"): of}, {"user": catalog.items})
-    with pytest.raises(ValueError, match="at least one pair of types, got none"):
-        TypedGraph({})
-    with pytest.raises(
-        ValueError, match="'brand' must have neighbors in one type, got .. of the edges"
-    ):
-        ways.over("brand")
-    two = TypedGraph({("user", "item"): of, ("user", "shop"): of})
-    with pytest.raises(ValueError, match="in one type, got .*'item'.*'shop'"):
-        two.over("user")
+        TypedGraph([Relation("user", "item", of)], {"user": catalog.items})
+    with pytest.raises(ValueError, match="at least one relation, got none"):
+        TypedGraph([])
     with pytest.raises(ValueError, match="got 3 rows to 4"):
         TypedGraph.of_items(of)
     for column in ("color", "item"):

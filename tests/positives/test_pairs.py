@@ -9,7 +9,7 @@ from tf_recall.data.sessions import ByColumn
 from tf_recall.features import Id
 from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import TypedGraph, both_ways
 from tf_recall.models import TwoTower
 from tf_recall.positives import ItemPairs, WalkPairs
 from tf_recall.towers.features import FeatureTower
@@ -81,7 +81,7 @@ def test_sessions_of_one_item_are_refused():
 def test_a_walk_ends_at_an_item_that_it_can_reach():
     """Users 1 and 2 share item 1; user 3 has item 3 alone, whom no walk of the others finds."""
     graph = Graph.from_edges([1, 1, 2, 3], [1, 2, 1, 3], None, 4, 4)
-    graph = TypedGraph({("user", "item"): graph, ("item", "user"): graph.reverse()})
+    graph = TypedGraph(both_ways("user", "item", graph))
     needs = Needs("user", graph=graph)
     pairs = WalkPairs(num_walks=200, length=3).batches(None, None, needs, 3)
     found = [

@@ -1,5 +1,7 @@
 """The binder of the graph models: what it may see, what it serves, and how its graph grows."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.features import Id, MultiValued
 from tf_recall.graph import stream
+from tf_recall.graph.bipartite import AttributeEdges, UserEdges
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.stream import GraphBatches
@@ -17,6 +20,8 @@ from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
+from tf_recall.models.graph_tr import GraphTR
+from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.negatives import EasyHard, InBatch, Mixture, RankWindow, SameGroup, Uniform
 from tf_recall.negatives.base import Batch
@@ -62,9 +67,24 @@ def graph_sage(**arguments):
     )
 
 
+def graph_tr(**arguments):
+    users = FeatureTower("user", [Id(16, unknown_rate=0.2)])
+    genres = [MultiValued("genres", 8)]
+    return GraphTR(users, item_tower(), genres, 16, [5, 4], **arguments)
+
+
+def multi_bi_sage(**arguments):
+    relations = [UserEdges(), AttributeEdges("genres")]
+    arguments = {"loss": Hinge(0.1), **arguments}
+    layers = {"num_layers": 2, "num_neighbors": 6, "num_walks": 30}
+    return MultiBiSage(item_tower(), relations, 16, 32, **layers, **arguments)
+
+
 MODELS = {
     "graph_sage": graph_sage,
     "graph_sage_i2i": lambda **arguments: GraphSAGEI2I(item_tower(), None, 16, [5, 4], **arguments),
+    "graph_tr": lambda **arguments: graph_tr(**arguments),
+    "multi_bi_sage": lambda **arguments: multi_bi_sage(**arguments),
     "pin_sage": lambda **arguments: PinSage(
         item_tower(), 16, 32, num_neighbors=6, num_walks=30, **arguments
     ),
@@ -104,7 +124,7 @@ def test_what_is_served_is_what_a_batch_computes_of_all_neighbors(make):
     model, catalog = make(), Catalog.fit(log)
     model.adapt(log, catalog)
     whole = [
-        {t: ImportantNeighbors(model.graph.over(t)[1], 99) for t in model.graph.sizes}
+        {each.name: ImportantNeighbors(each.graph, 99) for each in model.graph.relations}
         for _ in range(2)
     ]
     rows = {
@@ -232,10 +252,10 @@ def test_new_nodes_are_attached_and_found(trained):
 def test_a_graph_of_memory_maps_is_as_good(tmp_path):
     log = clusters()
     catalog = Catalog.fit(log)
-    maps = {}
-    for pair, edges in TypedGraph.user_item(log, catalog).edges.items():
-        edges.save(tmp_path / "-".join(pair))
-        maps[pair] = Graph.load(tmp_path / "-".join(pair))
+    maps = []
+    for each in TypedGraph.user_item(log, catalog).relations:
+        each.graph.save(tmp_path / each.name)
+        maps.append(replace(each, graph=Graph.load(tmp_path / each.name)))
     vectors = []
     for graph in (None, TypedGraph(maps)):
         keras.utils.set_random_seed(0)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_recall.towers.aggregators import Aggregator, Attention, Concat, MaxPool, Mean
 from tf_recall.towers.convolutions import PinSageConvolution, Residual, SAGEConvolution
+from tf_recall.towers.transformer import TransformerMean, spread
 
 D, NEAR, K, DIM = 5, 3, 6, 4
 KINDS = {
@@ -18,6 +19,7 @@ KINDS = {
     "concat": lambda: SAGEConvolution(
         DIM, Concat([Attention(2), Mean(), MaxPool(7), Attention(2)]), activation=None
     ),
+    "transformer": lambda: SAGEConvolution(DIM, TransformerMean(4, 2, 7), activation="tanh"),
     "pinsage": lambda: PinSageConvolution(DIM, units=7),
     "residual": lambda: Residual(SAGEConvolution(DIM, MaxPool(7))),
 }
@@ -61,6 +63,8 @@ def twin_pool(aggregator, vector, neighbors):
     weights = [weight.numpy().astype(float) for weight in aggregator.weights]
     if not neighbors:
         return np.zeros(NEAR if isinstance(aggregator, Mean) else aggregator.units)
+    if isinstance(aggregator, TransformerMean):
+        return twin_transformer(aggregator, vector, neighbors)
     if isinstance(aggregator, Mean):
         return sum(w * h for h, w in neighbors) / sum(w for _, w in neighbors)
     if isinstance(aggregator, MaxPool):
@@ -74,6 +78,32 @@ def twin_pool(aggregator, vector, neighbors):
     return sum(share * (h @ Q) for share, (h, _) in zip(shares, neighbors, strict=True)) / sum(
         shares
     )
+
+
+def twin_transformer(aggregator, vector, neighbors):
+    """METHODS.md M16 within a type: a node and its neighbors, each token by loops."""
+    find = {"/".join(weight.path.split("/")[-2:]): weight.numpy() for weight in aggregator.weights}
+    Q, P = aggregator.transform.kernel.numpy(), aggregator.of_node.kernel.numpy()
+    x = [vector @ P, *(h @ Q for h, _ in neighbors)]
+    counts = np.array([1, *(w for _, w in neighbors)])
+    norms = [each.get_weights() for each in aggregator.block.norms]
+
+    def norm(v, scale, shift):
+        return (v - v.mean()) / np.sqrt(v.var() + 1e-6) * scale + shift
+
+    parts = [np.split(norm(v, *norms[0]) @ find["QKV/kernel"], 3) for v in x]
+    out = []
+    for v, (query, _, _) in zip(x, parts, strict=True):
+        found = np.zeros(4)
+        for head in (slice(0, 2), slice(2, 4)):
+            scores = np.array([query[head] @ key[head] for _, key, _ in parts]) / 2**0.5
+            shares = counts * np.exp(scores)
+            values = np.array([value[head] for _, _, value in parts])
+            found[head] = shares @ values / shares.sum()
+        y = v + found @ find["O/kernel"]
+        hidden = relu(norm(y, *norms[1]) @ find["W1/kernel"] + find["W1/bias"])
+        out.append(y + hidden @ find["W2/kernel"] + find["W2/bias"])
+    return counts @ np.array(out) / counts.sum()
 
 
 def twin(layer, vector, neighbors):
@@ -308,3 +338,21 @@ def test_errors_say_what_is_allowed():
         Concat([])
     with pytest.raises(NotImplementedError):
         Aggregator().messages(tf.zeros([1, 1]))
+
+
+def test_of_too_many_neighbors_some_are_read_evenly():
+    near = np.arange(24, dtype=np.float32).reshape(2, 12, 1)
+    weights = np.ones((2, 12), np.float32)
+    weights[1] = [0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]  # three, 13, 15 and 17
+    kept, counted = spread(tf.constant(near), tf.constant(weights), 4)
+    assert kept.numpy()[0, :, 0].tolist() == [0, 3, 6, 9] and counted.numpy()[0].tolist() == [1] * 4
+    assert kept.numpy()[1, :3, 0].tolist() == [13, 15, 17]
+    assert counted.numpy()[1].tolist() == [1, 1, 1, 0]
+    aggregator = TransformerMean(4, most=4)
+    whole = aggregator(np.ones((2, 3), np.float32), near, weights)
+    again = aggregator(np.ones((2, 3), np.float32), kept, counted)
+    np.testing.assert_allclose(whole, again, atol=1e-6)
+    with pytest.raises(ValueError, match="heads must divide the length of the vectors, 4, not 3"):
+        TransformerMean(4, heads=3)
+    with pytest.raises(ValueError, match="must be at least 1, got 4, 2, None, 0"):
+        TransformerMean(4, most=0)

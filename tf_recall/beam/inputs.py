@@ -15,16 +15,17 @@ BLOCK_EDGES = 2**22  # written at a time
 def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
     """Writes a graph model's nodes, with their features' vectors, its edges and its convolutions.
 
-        nodes/<type>.parquet    row, vector
-        edges/<type>.parquet    source, target, weight; from nodes of the type to their neighbors
-        layers/                 the convolutions
+        nodes/<type>.parquet      row, vector
+        edges/<relation>.parquet  source, target, weight; from nodes to their neighbors
+        layers/                   the convolutions, and what combines them
 
-    From these `layerwise` computes the vectors of the last convolution; with head and unit length,
-    `model.encoder.finish(vectors)`, they are the served ones.
+    From these `layerwise` computes the vectors of every layer; with readout, head and unit length,
+    `model.encoder.finish(model.encoder.readout([nodes' vectors, layer 1's, ...]))`, they are the
+    served ones.
 
     Args:
-        model: a `GraphSAGE`, `GraphSAGEI2I` or `PinSage` that has its graph: it was adapted or
-            attached in this process.
+        model: a graph model, such as `GraphSAGE` or `PinSage`, that has its graph: it was adapted
+            or attached in this process.
         folder: where to; made where it does not exist.
 
     Returns:
@@ -47,10 +48,11 @@ def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
     for of_type in model.encoder.bases:
         nodes[of_type] = str(folder / "nodes" / f"{of_type}.parquet")
         pq.write_table(_nodes(model.encoder.base_vectors(of_type)), nodes[of_type])
-        near, graph = model.graph.over(of_type)
-        edges[of_type, near] = str(folder / "edges" / f"{of_type}.parquet")
-        _write_edges(graph, edges[of_type, near])
-    save_layers(model.encoder.convolutions, folder / "layers")
+    for relation in model.graph.relations:
+        key = (*relation.ends, relation.name)
+        edges[key] = str(folder / "edges" / f"{relation.name}.parquet")
+        _write_edges(relation.graph, edges[key])
+    save_layers(model.encoder.convolutions, folder / "layers", model.encoder.combinations)
     return {"nodes": nodes, "edges": edges, "layers": str(folder / "layers")}
 
 

@@ -1,18 +1,19 @@
 """The steps of layer-by-layer inference: nodes send messages, and aggregate those they receive."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
-import keras
 import numpy as np
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils.shared import Shared
 
 from tf_recall.beam import tables
-from tf_recall.beam.layers import load_layers
+from tf_recall.beam.layers import Layer, load_layers
 from tf_recall.beam.partial import Edges, Nodes, Pool, Sums, merged, positions, shards, summed
 from tf_recall.beam.runs import counter
+from tf_recall.graph.layerwise import combined
 
 EDGES_AT_ONCE = 2**19  # read by a worker, and summed: up to as many sums, of M float64 each
 
@@ -61,47 +62,51 @@ class ReadEdges(beam.DoFn):
                 yield shard, Edges(sources[at], targets[at], weights[at])
 
 
-class Convolution:
-    """A convolution that a worker loads once, for all of its steps.
+class Part(NamedTuple):
+    """What nodes receive by a relation, in part."""
+
+    relation: str
+    sums: Sums
+
+
+class Loader:
+    """A layer that a worker loads once, for all of its steps.
 
     Args:
-        layers: the folder of all convolutions.
+        layers: the folder of all layers.
         number: of the layer, from 1.
-        of_type: whose convolution.
         shared: where a worker keeps it.
     """
 
-    def __init__(self, layers: str, number: int, of_type: str, shared: Shared):
+    def __init__(self, layers: str, number: int, shared: Shared):
         self._layers = layers
         self._number = number
-        self._type = of_type
         self._shared = shared
 
-    def load(self) -> keras.layers.Layer:
-        """The convolution."""
-        return self._shared.acquire(lambda: load_layers(self._layers)[self._number - 1][self._type])
+    def load(self) -> Layer:
+        """The layer."""
+        return self._shared.acquire(lambda: load_layers(self._layers)[self._number - 1])
 
 
-class _Step(beam.DoFn):
-    """One half of a convolution.
+class Send(beam.DoFn):
+    """`(shard of the targets, their Nodes and Edges)` -> `(shard of the sources, a Part)`.
 
     Args:
-        convolution: a `Convolution`.
+        loader: of the layer.
+        relation: the edges'.
         titles: of the table of nodes, and of that of edges, for errors.
         num_shards: of the sources.
     """
 
-    def __init__(self, convolution: Convolution, titles: tuple[str, str], num_shards: int):
-        self._source = convolution
+    def __init__(self, loader: Loader, relation: str, titles: tuple[str, str], num_shards: int):
+        self._loader = loader
+        self._relation = relation
         self._nodes_title, self._edges_title = titles
         self._num_shards = num_shards
 
     def setup(self) -> None:
-        self._convolution = self._source.load()
-
-
-class Send(_Step):
-    """`(shard of the targets, their Nodes and Edges)` -> `(shard of the sources, Sums)`."""
+        self._layer = self._loader.load()  # a worker keeps it as long as a step does
+        self._convolution = self._layer.convolutions[self._relation]
 
     def process(self, element):
         _, values = element
@@ -114,27 +119,58 @@ class Send(_Step):
             used = edges.weights > 0
             sums = summed(Edges(*(column[used] for column in edges)), at[used], messages)
             for shard, of_shard in shards(sums.rows, self._num_shards):
-                yield shard, Sums(*(column[of_shard] for column in sums))
+                part = Sums(*(column[of_shard] for column in sums))
+                yield shard, Part(self._relation, part)
 
 
-class Aggregate(_Step):
-    """`(shard of the sources, their Nodes and Sums)` -> a file of their new vectors."""
+class Aggregate(beam.DoFn):
+    """`(shard of the sources, their Nodes and Parts)` -> a file of their new vectors.
+
+    Args:
+        loader: of the layer.
+        of_type: whose nodes they are.
+        relations: `{relation: title of its table of edges}`, those of the type.
+        title: of the table of nodes, for errors.
+        num_shards: of the nodes.
+        folder: where the files go.
+    """
 
     def __init__(
-        self, convolution: Convolution, titles: tuple[str, str], num_shards: int, folder: str
+        self,
+        loader: Loader,
+        of_type: str,
+        relations: dict[str, str],
+        title: str,
+        num_shards: int,
+        folder: str,
     ):
-        super().__init__(convolution, titles, num_shards)
+        self._loader = loader
+        self._type = of_type
+        self._relations = relations
+        self._title = title
+        self._num_shards = num_shards
         self._folder = folder
         self._counter = counter("rows")
 
+    def setup(self) -> None:
+        self._layer = self._loader.load()
+        self._convolutions = {name: self._layer.convolutions[name] for name in self._relations}
+        self._combination = self._layer.combinations.get(self._type)
+
     def process(self, element):
         shard, values = element
-        nodes = merged(list(_of(values, Nodes)), self._nodes_title)
-        pool = Pool(nodes.rows, self._convolution.message_dim, self._edges_title)
-        for sums in _of(values, Sums):
-            pool.add(sums)
-        vectors = np.asarray(self._convolution.update(nodes.vectors, pool.mean), np.float32)
-        columns = {"row": pa.array(nodes.rows), "vector": tables.vector_column(vectors)}
+        nodes = merged(list(_of(values, Nodes)), self._title)
+        pools = {
+            name: Pool(nodes.rows, each.message_dim, self._relations[name])
+            for name, each in self._convolutions.items()
+        }
+        for part in _of(values, Part):
+            pools[part.relation].add(part.sums)
+        means = [pool.mean for pool in pools.values()]
+        convolutions = list(self._convolutions.values())
+        new = combined(nodes.vectors, convolutions, means, self._combination)
+        vectors = tables.vector_column(np.asarray(new, np.float32))
+        columns = {"row": pa.array(nodes.rows), "vector": vectors}
         name = f"vectors-{shard:05d}-of-{self._num_shards:05d}.parquet"
         tables.write_table(FileSystems.join(self._folder, name), columns)
         self._counter.inc(len(nodes.rows))

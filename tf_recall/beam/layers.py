@@ -2,27 +2,41 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
+import tf_recall.towers.combinations  # noqa: F401  it and the convolutions, for Keras to know
 from tf_recall.beam.files import opened, read_json, write_json, written
-from tf_recall.towers import convolutions  # noqa: F401  so that Keras knows them
 
 CONFIGS, WEIGHTS = "layers.json", "weights.npz"
 
 
-def save_layers(layers: list[dict], folder: str | Path) -> None:
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer: `{relation: convolution}`, and `{type: combination}` of types of several."""
+
+    convolutions: dict[str, keras.layers.Layer]
+    combinations: dict[str, keras.layers.Layer]
+
+
+def save_layers(
+    layers: Sequence[dict], folder: str | Path, combinations: Sequence[dict] | None = None
+) -> None:
     """Writes the convolutions of a graph network, for pipelines to read.
 
-        layers.json  [{type: config of its convolution}], the first layer first
-        weights.npz  arrays "<layer>/<type>/<number>", layers counted from 1
+        layers.json  [{"convolutions": {relation: config}, "combinations": {type: config}}], the
+            first layer first
+        weights.npz  arrays "<layer>/<kind>/<relation or type>/<number>", layers counted from 1
 
     Args:
-        layers: `[{type: convolution}]`, built.
+        layers: `[{relation: convolution}]`, built.
         folder: where to; files of these two names are replaced.
+        combinations: `[{type: combination}]` by layer, built, of types of several relations.
 
     Raises:
         ValueError: no layers, or a convolution without weights yet.
@@ -30,28 +44,30 @@ def save_layers(layers: list[dict], folder: str | Path) -> None:
     Example:
         >>> convolution = SAGEConvolution(64, Mean())
         >>> convolution.build((None, 32), (None, None, 32))
-        >>> save_layers([{"item": convolution}], "layers")
+        >>> save_layers([{"item_item": convolution}], "layers")
     """
     if not layers or not all(layers):
-        raise ValueError("there must be one layer or more, of one type or more each")
+        raise ValueError("there must be one layer or more, of one relation or more each")
+    combinations = combinations or [{} for _ in layers]
+    made = [Layer(*both) for both in zip(layers, combinations, strict=True)]
     arrays = {}
-    for number, of_type, convolution in _each(layers):
-        if not convolution.built:
+    for number, kind, name, part in _each(made):
+        if not part.built:
             raise ValueError(
-                f"layer {number} of {of_type!r} has no weights yet: build it, or call it once"
+                f"layer {number} of {name!r} has no weights yet: build it, or call it once"
             )
-        for index, weight in enumerate(convolution.get_weights()):
-            arrays[f"{number}/{of_type}/{index}"] = weight
+        for index, weight in enumerate(part.get_weights()):
+            arrays[f"{number}/{kind}/{name}/{index}"] = weight
     with written(FileSystems.join(str(folder), WEIGHTS)) as file:
         content = io.BytesIO()
         np.savez(content, **arrays)
         file.write(content.getvalue())
-    configs = [_configs(layer) for layer in layers]
+    configs = [_configs(layer) for layer in made]
     write_json(FileSystems.join(str(folder), CONFIGS), configs)
 
 
-def load_layers(folder: str | Path) -> list[dict]:
-    """The convolutions that `save_layers` wrote, with their weights: `[{type: convolution}]`.
+def load_layers(folder: str | Path) -> list[Layer]:
+    """The layers that `save_layers` wrote, with their weights.
 
     A class of one's own must be registered with Keras, and its module imported.
 
@@ -68,16 +84,15 @@ def load_layers(folder: str | Path) -> list[dict]:
             raise FileNotFoundError(
                 f"{path} is missing: save_layers writes {CONFIGS} and {WEIGHTS}"
             )
-    layers = [_convolutions(layer) for layer in read_json(paths[0])]
+    layers = [_parts(layer) for layer in read_json(paths[0])]
     try:
         with (
             opened(paths[1]) as file,
             np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays,
         ):
-            for number, of_type, convolution in _each(layers):
-                count = len(convolution.weights)
-                own = [f"{number}/{of_type}/{index}" for index in range(count)]
-                convolution.set_weights([arrays[name] for name in own])
+            for number, kind, name, part in _each(layers):
+                own = [f"{number}/{kind}/{name}/{index}" for index in range(len(part.weights))]
+                part.set_weights([arrays[key] for key in own])
     except Exception as error:
         raise ValueError(
             f"{paths[1]} is damaged, or does not belong to {paths[0]}: {error}"
@@ -95,13 +110,26 @@ def digest(folder: str | Path) -> str:
 
 
 def _configs(layer):
-    return {t: keras.saving.serialize_keras_object(each) for t, each in layer.items()}
+    return {
+        kind: {name: keras.saving.serialize_keras_object(each) for name, each in parts.items()}
+        for kind, parts in vars(layer).items()
+    }
 
 
-def _convolutions(layer):
-    return {t: keras.saving.deserialize_keras_object(config) for t, config in layer.items()}
+def _parts(layer):
+    return Layer(
+        **{
+            kind: {name: keras.saving.deserialize_keras_object(each) for name, each in of.items()}
+            for kind, of in layer.items()
+        }
+    )
 
 
 def _each(layers):
-    """`[(number, type, convolution)]` of all convolutions, layers counted from 1."""
-    return [(number, *each) for number, layer in enumerate(layers, 1) for each in layer.items()]
+    """`[(number, kind, relation or type, part)]` of all layers, counted from 1."""
+    return [
+        (number, kind, name, part)
+        for number, layer in enumerate(layers, 1)
+        for kind, parts in vars(layer).items()
+        for name, part in parts.items()
+    ]

@@ -12,7 +12,7 @@ from tf_recall.beam import tables
 from tf_recall.beam.layer_steps import (
     EDGES_AT_ONCE,
     Aggregate,
-    Convolution,
+    Loader,
     ReadEdges,
     ReadNodes,
     Send,
@@ -24,10 +24,12 @@ from tf_recall.beam.runs import add_settings, answer, command, run, tasks, with_
 
 log = logging.getLogger(__name__)
 
+EDGES = "--edges TYPE:NEIGHBOR[:NAME]=PARQUET"
+
 
 def layerwise(
     nodes: dict[str, str | Path],
-    edges: dict[tuple[str, str], str | Path],
+    edges: dict[tuple[str, ...], str | Path],
     layers: str | Path,
     out: str | Path,
     rows_per_shard: int = 100_000,
@@ -35,13 +37,14 @@ def layerwise(
 ) -> dict:
     """Writes the vectors of every node at every layer, as `tf_recall.graph.layerwise` has them.
 
-        send, in the shards of the neighbors:
-            messages_k[u] = convolution_k.messages(vectors_{k-1}[u])
-            sums_v, weights_v = sum over edges (v, u) of weight * messages_k[u], and of weight:
+        send, by relation r, in the shards of the neighbors:
+            messages_kr[u] = convolution_kr.messages(vectors_{k-1}[u])
+            sums_vr, weights_vr = sum over edges (v, u) of weight * messages_kr[u], and of weight:
                 partial, by shard of u
         aggregate, in the shards of the nodes:
-            pooled_k[v] = sum of the parts' sums_v / sum of their weights_v
-            vectors_k[v] = convolution_k.update(vectors_{k-1}[v], pooled_k[v])
+            pooled_kr[v] = sum of the parts' sums_vr / sum of their weights_vr
+            vectors_k[v] = combination_k over r of
+                convolution_kr.update(vectors_{k-1}[v], pooled_kr[v])
 
     Workers exchange arrays of many rows, and for a node of many neighbors no more than a sum from
     each shard. That needs convolutions whose pool is a weighted mean. Each layer is a pipeline of
@@ -57,7 +60,8 @@ def layerwise(
             lists of float32): what goes into the first layer. Parquet is a file, a pattern, or a
             folder.
         edges: `{(type, type of its neighbors): Parquet}` with `source`, `target` and perhaps
-            `weight`, else 1. Each type has neighbors of one type.
+            `weight`, else 1. The relation is called `<type>_<type>`; another name, as several
+            relations between two types need, is the third of `(type, type, name)`.
         layers: the folder that `tf_recall.beam.layers.save_layers` wrote.
         out: a folder for the result; `layer-<k>/<type>/vectors-<i>-of-<n>.parquet`, as `nodes`.
         rows_per_shard: nodes that a worker holds at a time.
@@ -93,11 +97,11 @@ def layerwise(
             counted = run(
                 lambda pipeline, number=number: _build(pipeline, plan, layers, number, out), options
             )
-            for of_type in layer:
+            for of_type in plan.of(layer):
                 _check(of_type, _folder(out, number, of_type), plan.nodes[of_type].rows)
             progress.finish(name, counted)
             log.info("%s: %s", name, counted)
-    last = {of_type: _folder(out, len(plan.layers), of_type) for of_type in layer}
+    last = {of_type: _folder(out, number, of_type) for of_type in plan.of(layer)}
     last = {of_type: FileSystems.join(folder, "*.parquet") for of_type, folder in last.items()}
     return {"vectors": last, "finished": progress.finished}
 
@@ -108,38 +112,42 @@ def _folder(out, number, of_type):
 
 def _build(pipeline, plan, layers, number, out):
     """Adds a layer to the pipeline."""
-    layer = plan.layers[number - 1]
+    relations = plan.of(plan.layers[number - 1])
     before = plan.nodes
     if number > 1:
         before = {
             each: tables.nodes(_folder(out, number - 1, each), each)
-            for each in plan.layers[number - 2]
+            for each in plan.of(plan.layers[number - 2])
         }
+    ends = [plan.over[name] for names in relations.values() for name in names]
     vectors = {}
-    for each in sorted({*layer, *(plan.over[of_type] for of_type in layer)}):
+    for each in sorted({each for pair in ends for each in pair}):
         read = ReadNodes(before[each].title, plan.rows_per_shard, plan.num_shards[each])
         blocks = tasks(pipeline, f"{each} nodes", before[each].blocks(plan.rows_per_shard))
         vectors[each] = blocks | f"{each} nodes: read" >> beam.ParDo(read)
-    for of_type in layer:
-        near = plan.over[of_type]
-        table = plan.edges[of_type]
-        blocks = tasks(pipeline, f"{of_type} edges", table.blocks(EDGES_AT_ONCE))
-        read = ReadEdges(table, plan.num_shards[near])
-        edges = blocks | f"{of_type} edges: read" >> beam.ParDo(read)
-        convolution = Convolution(layers, number, of_type, Shared())
-        titles = before[near].title, table.title
-        send = Send(convolution, titles, plan.num_shards[of_type])
-        sums = (
-            (vectors[near], edges)
-            | f"{of_type}: nodes and edges" >> beam.Flatten()
-            | f"{of_type}: by target" >> beam.GroupByKey()
-            | f"{of_type}: send" >> beam.ParDo(send)
-        )
-        titles = before[of_type].title, table.title
+    loader = Loader(layers, number, Shared())
+    for of_type, names in relations.items():
+        parts = []
+        for name in names:
+            _, near = plan.over[name]
+            table = plan.edges[name]
+            blocks = tasks(pipeline, f"{name} edges", table.blocks(EDGES_AT_ONCE))
+            read = ReadEdges(table, plan.num_shards[near])
+            edges = blocks | f"{name} edges: read" >> beam.ParDo(read)
+            titles = before[near].title, table.title
+            send = Send(loader, name, titles, plan.num_shards[of_type])
+            parts.append(
+                (vectors[near], edges)
+                | f"{name}: nodes and edges" >> beam.Flatten()
+                | f"{name}: by target" >> beam.GroupByKey()
+                | f"{name}: send" >> beam.ParDo(send)
+            )
+        titles = {name: plan.edges[name].title for name in names}
         folder = _folder(out, number, of_type)
-        aggregate = Aggregate(convolution, titles, plan.num_shards[of_type], folder)
+        title, num = before[of_type].title, plan.num_shards[of_type]
+        aggregate = Aggregate(loader, of_type, titles, title, num, folder)
         _ = (
-            (vectors[of_type], sums)
+            (vectors[of_type], *parts)
             | f"{of_type}: nodes and sums" >> beam.Flatten()
             | f"{of_type}: by source" >> beam.GroupByKey()
             | f"{of_type}: aggregate" >> beam.ParDo(aggregate)
@@ -168,8 +176,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--edges",
         action="append",
         required=True,
-        metavar="TYPE:NEIGHBOR=PARQUET",
-        help="Sources and targets.",
+        metavar=EDGES.removeprefix("--edges "),
+        help="Sources and targets of a relation; one for each.",
     )
     add("--layers", required=True, metavar="DIR", help="Where save_layers wrote them.")
     add("--out", required=True, metavar="DIR", help="Where to; an interrupted run continues there.")
@@ -178,11 +186,11 @@ def main(arguments: list[str] | None = None) -> None:
     nodes = dict(_pair(parser, each, "--nodes TYPE=PARQUET") for each in given.nodes)
     edges = {}
     for each in given.edges:
-        pair, pattern = _pair(parser, each, "--edges TYPE:NEIGHBOR=PARQUET")
-        of_type, colon, near = pair.partition(":")
-        if not colon:
-            parser.error(f"--edges TYPE:NEIGHBOR=PARQUET, got {each!r}")
-        edges[of_type, near] = pattern
+        types, pattern = _pair(parser, each, EDGES)
+        key = tuple(types.split(":"))
+        if len(key) not in (2, 3):
+            parser.error(f"{EDGES}, got {each!r}")
+        edges[key] = pattern
     settings = {"rows_per_shard": given.rows_per_shard, "options": PipelineOptions(others)}
     answer(parser, lambda: layerwise(nodes, edges, given.layers, given.out, **settings))
 

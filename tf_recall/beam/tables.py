@@ -205,9 +205,17 @@ def nodes(pattern: str | Path, of_type: str) -> Table:
     return Table(pattern, f"nodes of {of_type!r}", {"row": WHOLE, "vector": VECTORS})
 
 
-def edges(pattern: str | Path, pair: tuple[str, str]) -> Table:
-    """A table of the edges between two types: `source`, `target` and perhaps `weight`."""
+def edges(pattern: str | Path, pair: tuple[str, str], name: str | None = None) -> Table:
+    """A table of the edges between two types: `source`, `target` and perhaps `weight`.
+
+    Args:
+        pattern: the files.
+        pair: the types of sources and targets.
+        name: of the relation, where the types do not tell it.
+    """
     title = f"edges of {pair[0]!r} to {pair[1]!r}"
+    if name not in (None, "_".join(pair)):
+        title = f"{title}, {name!r}"
     return Table(pattern, title, {"source": WHOLE, "target": WHOLE}, {"weight": NUMBERS})
 
 

@@ -15,14 +15,15 @@ Neighbors = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.nda
 def expand(
     seeds: dict[str, np.ndarray],
     layers: Sequence[dict[str, Neighbors]],
-    over: dict[str, str],
+    over: dict[str, tuple[str, str]],
     rng: np.random.Generator,
-    without: Iterable[tuple[str, np.ndarray, np.ndarray]] = (),
+    without: Iterable[tuple[tuple[str, str], np.ndarray, np.ndarray]] = (),
 ) -> dict:
     """The nodes that each layer needs, each once, and the positions of their neighbors.
 
     needed[L] = seeds
-    needed[k - 1, t] = needed[k, t], then the other neighbors of type t that layer k draws
+    needed[k - 1, t] = needed[k, t], then the other neighbors of type t that layer k draws, relation
+    by relation
 
     So the first n[k] nodes of layer k - 1 are those of layer k: `vectors[:n]` are the nodes' own.
     Layer 1 reads the features' vectors, layer L gives the vectors of the seeds.
@@ -32,28 +33,28 @@ def expand(
 
     Args:
         seeds: `{type: rows}`, rising.
-        layers: of layers 1 to L, `{type: neighbors}`: `(nodes, rng) -> (ids, weights)`, both
+        layers: of layers 1 to L, `{relation: neighbors}`: `(nodes, rng) -> (ids, weights)`, both
             `[n, K]` and made for this call, id and weight 0 where there is none.
-        over: `{type: its neighbors' type}`.
+        over: `{relation: (type, its neighbors' type)}`.
         rng: equal states give equal results.
-        without: `[(type, rows, rows of its neighbors' type)]`, pairs that must not see each other:
-            where one is drawn for the other, in any layer and from either side, id and weight
-            become 0.
+        without: `[((type, other type), rows, rows of the other)]`, pairs that must not see each
+            other: where one is drawn for the other, in any layer, by any relation and from either
+            side, id and weight become 0.
 
     Returns:
         `seeds` `{type: int32 [S]}`, padded with 2**31 - 1, so still rising; `rows`
         `{type: int32 [n[0]]}`; and `layers`
-        `{"1": {type: {"position": int32 [n[1], K], "weight": float32 [n[1], K]}}, ...}`, positions
-        among the nodes of the neighbors' type one layer below.
+        `{"1": {relation: {"position": int32 [n[1], K], "weight": float32 [n[1], K]}}, ...}`,
+        positions among the nodes of the neighbors' type one layer below.
 
     Raises:
-        ValueError: seeds that do not rise, or neighbors of a type that is not in `over`.
+        ValueError: seeds that do not rise, or neighbors of a relation that is not in `over`.
 
     Example:
         >>> graph = TypedGraph.of_items(Graph.from_edges([3, 7], [7, 9], None, 10))
-        >>> near = UniformNeighbors(graph.over("item")[1], num=10)
+        >>> near = UniformNeighbors(graph["item_item"].graph, num=10)
         >>> seeds, rng = {"item": np.array([3, 7])}, np.random.default_rng(0)
-        >>> batch = expand(seeds, [{"item": near}] * 2, {"item": "item"}, rng)
+        >>> batch = expand(seeds, [{"item_item": near}] * 2, {"item_item": ("item", "item")}, rng)
 
     Paper: Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", algorithm 2.
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
@@ -61,7 +62,7 @@ def expand(
     """
     seeds = {of_type: np.asarray(rows, np.int32) for of_type, rows in seeds.items()}
     _check(seeds, layers, over)
-    types = sorted({*over, *over.values(), *seeds})
+    types = sorted({*(each for ends in over.values() for each in ends), *seeds})
     nodes = {of_type: _Nodes(of_type) for of_type in types}
     try:
         for of_type, rows in seeds.items():
@@ -70,12 +71,13 @@ def expand(
         for k in range(len(layers), 0, -1):
             needed = {of_type: nodes[of_type].rows for of_type in types}
             drawn[str(k)] = {}
-            for of_type, neighbors in layers[k - 1].items():
+            for relation, neighbors in layers[k - 1].items():
+                of_type, near_type = over[relation]
                 ids, weights = neighbors(needed[of_type], rng)
-                for own, other in _pairs(of_type, over, without):
+                for own, other in _pairs((of_type, near_type), without):
                     _mask(ids, weights, nodes[of_type].positions(own), other)
-                position = nodes[over[of_type]].number(ids)
-                drawn[str(k)][of_type] = {
+                position = nodes[near_type].number(ids)
+                drawn[str(k)][relation] = {
                     "position": _padded(position, 0),
                     "weight": _padded(weights, 0),
                 }
@@ -155,13 +157,13 @@ def _scratch(of_type, size):
     return kept
 
 
-def _pairs(of_type, over, without):
-    """`(rows of a type, rows of its neighbors' type)` that must not see each other."""
-    for first_type, first, second in without:
+def _pairs(ends, without):
+    """`(rows of a relation's type, rows of its neighbors' type)` that must not see each other."""
+    for types, first, second in without:
         first, second = np.asarray(first), np.asarray(second)
-        if first_type == of_type:
+        if types == ends:
             yield first, second
-        if over.get(first_type) == of_type and over[of_type] == first_type:
+        if types == ends[::-1]:
             yield second, first
 
 
@@ -189,6 +191,6 @@ def _check(seeds, layers, over):
     for number, layer in enumerate(layers, 1):
         if not set(layer) <= set(over):
             raise ValueError(
-                f"Layer {number} has neighbors of the types {sorted(layer)}, and `over` has the "
-                f"types {sorted(over)} only."
+                f"Layer {number} has neighbors by the relations {sorted(layer)}, and `over` has "
+                f"{sorted(over)} only."
             )

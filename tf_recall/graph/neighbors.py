@@ -31,7 +31,7 @@ class UniformNeighbors:
         ValueError: `num` is not a positive whole number.
 
     Example:
-        >>> graph = TypedGraph.user_item(split.train, catalog).over("item")[1]
+        >>> graph = TypedGraph.user_item(split.train, catalog)["item_user"].graph
         >>> neighbors = UniformNeighbors(graph, num=10)
         >>> ids, weights = neighbors(np.array([7, 8]), np.random.default_rng(0))
 
@@ -68,7 +68,7 @@ class ImportantNeighbors:
 
     Example:
         >>> graph = TypedGraph.user_item(split.train, catalog)
-        >>> hops = [graph.over("item")[1], graph.over("user")[1]]
+        >>> hops = [graph["item_user"].graph, graph["user_item"].graph]
         >>> near = ImportantNeighbors(important(hops, catalog.items.size, top=50), num=10)
 
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender

@@ -42,8 +42,8 @@ class GraphBatches:
     Args:
         pairs: has `at(step)`, `batch_size` and `steps_per_epoch`:
             `{"query": {type: [B]}, "item": {"item": [B]}}`.
-        layers: `[{type: neighbors}]`, the first layer first, as `expand` takes them.
-        over: `{type: type of its neighbors}`.
+        layers: `[{relation: neighbors}]`, the first layer first, as `expand` takes them.
+        over: `{relation: (type, type of its neighbors)}`.
         ahead: `step -> [item rows]`, the negatives that the sampler will draw.
         negatives: `(the batch, a random generator) -> [B, R]`, hard negatives of each row; None for
             those that the pairs bring, if any.
@@ -65,7 +65,7 @@ class GraphBatches:
         self,
         pairs: Pairs,
         layers: Sequence[dict[str, Callable]],
-        over: dict[str, str],
+        over: dict[str, tuple[str, str]],
         ahead: Callable[[int], list[np.ndarray]],
         negatives: Callable[[dict, np.random.Generator], np.ndarray] | None = None,
         seed: int = 0,
@@ -106,13 +106,13 @@ class GraphBatches:
         ahead = self._ahead(step)
         layers = self._layers_of(step)
         ((query_type, query),) = batch["query"].items()
-        without = [(query_type, query, batch["item"]["item"])]
+        own = (query_type, "item"), query, batch["item"]["item"]
         if len(shares) > 1:
             layers = [{key: Remembered(near) for key, near in layer.items()} for layer in layers]
-            expand(_seeds(batch, ahead), layers, self._over, rng, without=without)  # draws for all
+            expand(_seeds(batch, ahead), layers, self._over, rng, without=[own])  # draws for all
         for share in shares:
             seeds = _seeds(share, ahead)
-            share["subgraph"] = expand(seeds, layers, self._over, rng, without=without)
+            share["subgraph"] = expand(seeds, layers, self._over, rng, without=[own])
             share["subgraph"]["step"] = np.int64(step)
         return shares[0] if len(shares) == 1 else stacked(shares)
 
@@ -122,7 +122,10 @@ class GraphBatches:
             return self._layers
         key = (self.seed, step)
         return [
-            {of_type: LeftAlone(near, self._alone, of_type, key) for of_type, near in layer.items()}
+            {
+                relation: LeftAlone(near, self._alone, self._over[relation][0], key)
+                for relation, near in layer.items()
+            }
             for layer in self._layers
         ]
 

@@ -1,6 +1,7 @@
 """A graph of several types of nodes, such as users and items, or items and their brands."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,39 +17,78 @@ MANY = (list, tuple, set, np.ndarray)  # cells of a table that hold several valu
 
 
 @dataclass(frozen=True, eq=False)
-class TypedGraph:
-    """Nodes of named types, and a `Graph` for the edges from one type to another.
-
-    Each type has row numbers of its own.
+class Relation:
+    """Edges of one kind: from nodes of a type to those whose vectors they aggregate.
 
     Args:
-        edges: `{(source type, target type): Graph}`. An edge that is to be followed both ways is in
-            both.
+        of: the type of the nodes that the edges lead from.
+        near: the type of their neighbors.
+        graph: the edges, with their weights.
+        name: tells it from others; None: `<of>_<near>`.
+
+    Example:
+        >>> graph = Graph.from_edges([1, 2], [2, 1], None, num_nodes=3)
+        >>> Relation("item", "item", graph).name
+        'item_item'
+        >>> Relation("item", "item", graph, name="bought_with").name
+        'bought_with'
+    """
+
+    of: str
+    near: str
+    graph: Graph
+    name: str | None = None
+
+    def __post_init__(self):
+        if self.name is None:
+            object.__setattr__(self, "name", f"{self.of}_{self.near}")
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The two types: `(of, near)`."""
+        return self.of, self.near
+
+    @property
+    def sizes(self) -> list[tuple[str, int]]:
+        """The rows of both types: `[(of, rows), (near, rows)]`."""
+        return [(self.of, self.graph.num_nodes), (self.near, self.graph.num_targets)]
+
+
+@dataclass(frozen=True, eq=False)
+class TypedGraph:
+    """Nodes of named types, and relations between them.
+
+    Each type has row numbers of its own. Several relations may lead away from a type, two of them
+    to one type too.
+
+    Args:
+        relations: with names that differ. An edge that is to be followed both ways is in two.
         vocabularies: `{type: Vocabulary}`, the raw ids of a type's rows, where they are known.
 
     Raises:
-        ValueError: no edges, or a type that has more rows in one graph (or its vocabulary) than in
-            another.
+        ValueError: no relations, or two of one name; a type that has more rows in one graph (or its
+            vocabulary) than in another.
 
     Example:
         >>> graph = TypedGraph.user_item(split.train, catalog)
         >>> sizes = graph.sizes                     # {"user": 6041, "item": 3707}
-        >>> near, purchases = graph.over("user")    # "item", and the Graph of who bought what
+        >>> (bought,) = graph.over("user")          # its near is "item", its graph who bought what
+        >>> bought is graph["user_item"]
+        True
     """
 
-    edges: dict[tuple[str, str], Graph]
+    relations: Sequence[Relation]
     vocabularies: dict[str, Vocabulary] = field(default_factory=dict)
 
     def __post_init__(self):
-        if not self.edges:
+        names = [relation.name for relation in self.relations]
+        if not names:
+            raise ValueError("A typed graph needs at least one relation, got none.")
+        if len(set(names)) < len(names):
             raise ValueError(
-                "A typed graph needs the edges of at least one pair of types, got none."
+                f"Relations need names that differ, got {names}: give one of them a `name`."
             )
-        known = [
-            (type_, size)
-            for pair, graph in self.edges.items()
-            for type_, size in _sizes(pair, graph)
-        ]
+        known = [size for relation in self.relations for size in relation.sizes]
         known += [(type_, vocabulary.size) for type_, vocabulary in self.vocabularies.items()]
         for type_, size in known:
             sizes = sorted({rows for name, rows in known if name == type_})
@@ -78,10 +118,7 @@ class TypedGraph:
         graph = Graph.from_edges(
             users[known], items[known], weights, catalog.users.size, catalog.items.size
         )
-        return cls(
-            {("user", "item"): graph, ("item", "user"): graph.reverse()},
-            {"user": catalog.users, "item": catalog.items},
-        )
+        return cls(both_ways("user", "item", graph), {"user": catalog.users, "item": catalog.items})
 
     @classmethod
     def item_attribute(
@@ -128,8 +165,7 @@ class TypedGraph:
         graph = Graph.from_edges(
             pairs["item"].to_numpy(), rows, None, catalog.items.size, vocabulary.size
         )
-        edges = {("item", column): graph, (column, "item"): graph.reverse()}
-        return cls(edges, {"item": catalog.items, column: vocabulary})
+        return cls(both_ways("item", column, graph), {"item": catalog.items, column: vocabulary})
 
     @classmethod
     def of_items(cls, graph: Graph) -> "TypedGraph":
@@ -153,29 +189,36 @@ class TypedGraph:
         there = np.concatenate([sources, graph.targets])
         back = np.concatenate([graph.targets, sources])
         both = Graph.from_edges(there, back, np.concatenate([weights, weights]), graph.num_nodes)
-        return cls({("item", "item"): both})
+        return cls([Relation("item", "item", both)])
 
     @property
     def sizes(self) -> dict[str, int]:
         """`{type: rows}`, the unknown one included."""
-        sizes = [_sizes(pair, graph) for pair, graph in self.edges.items()]
+        sizes = [relation.sizes for relation in self.relations]
         return dict(itertools.chain.from_iterable(sizes))
 
-    def over(self, type_: str) -> tuple[str, Graph]:
-        """The type of the neighbors of nodes of `type_`, and the edges that lead there.
+    def over(self, type_: str) -> list[Relation]:
+        """The relations that lead away from nodes of `type_`."""
+        return [relation for relation in self.relations if relation.of == type_]
+
+    def __getitem__(self, name: str) -> Relation:
+        """The relation of a name.
 
         Raises:
-            ValueError: edges from that type lead to none, or to several.
+            ValueError: there is none.
         """
-        leading = {pair: graph for pair, graph in self.edges.items() if pair[0] == type_}
-        if len(leading) != 1:
-            raise ValueError(
-                f"Nodes of type {type_!r} must have neighbors in one type, got {sorted(leading)} "
-                f"of the edges {sorted(self.edges)}."
-            )
-        ((_, neighbor_type), graph), *_ = leading.items()
-        return neighbor_type, graph
+        known = {relation.name: relation for relation in self.relations}
+        if name not in known:
+            raise ValueError(f"The graph has no relation {name!r}, it has {sorted(known)}.")
+        return known[name]
 
 
-def _sizes(pair, graph):
-    return zip(pair, (graph.num_nodes, graph.num_targets), strict=True)
+def both_ways(of: str, near: str, graph: Graph) -> list[Relation]:
+    """The relations from one type to another and back, along the same edges.
+
+    Example:
+        >>> graph = Graph.from_edges([1], [2], None, num_nodes=3, num_targets=4)
+        >>> [relation.name for relation in both_ways("user", "item", graph)]
+        ['user_item', 'item_user']
+    """
+    return [Relation(of, near, graph), Relation(near, of, graph.reverse())]

@@ -57,7 +57,7 @@ def visits(
 
     Example:
         >>> graph, rng = TypedGraph.user_item(split.train, catalog), np.random.default_rng(0)
-        >>> item, user = graph.over("item")[1], graph.over("user")[1]
+        >>> item, user = graph["item_user"].graph, graph["user_item"].graph
         >>> ids, counts = visits([item, user], np.array([7, 8]), top=50, rng=rng)
 
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
@@ -104,7 +104,7 @@ def important(
 
     Example:
         >>> graph = TypedGraph.user_item(split.train, catalog)
-        >>> hops = [graph.over("item")[1], graph.over("user")[1]]
+        >>> hops = [graph["item_user"].graph, graph["user_item"].graph]
         >>> near = important(hops, catalog.items.size, top=50)
     """
     hops = list(hops)

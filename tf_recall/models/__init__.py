@@ -8,10 +8,12 @@ from tf_recall.models.eges import EGES
 from tf_recall.models.fm import FM
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
+from tf_recall.models.graph_tr import GraphTR
 from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.matrix_completion import MatrixCompletion
 from tf_recall.models.mind import MIND
+from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.models.sasrec import SASRec
 from tf_recall.models.sdm import SDM
@@ -32,8 +34,10 @@ __all__ = [
     "GraphSAGE",
     "GRU4Rec",
     "GraphSAGEI2I",
+    "GraphTR",
     "Item2Vec",
     "MatrixCompletion",
+    "MultiBiSage",
     "PinSage",
     "SASRec",
     "Siamese",

@@ -16,7 +16,7 @@ from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
 from tf_recall.towers.aggregators import Aggregator, Mean
 from tf_recall.towers.features import FeatureTower
-from tf_recall.towers.graph import GraphEncoder, sage_layers
+from tf_recall.towers.graph import GraphEncoder, residual, sage_layers
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -103,8 +103,8 @@ class GraphSAGE(GraphRetriever):
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
-        over = {"user": "item", "item": "user"}
-        layers = sage_layers(dim, fan_outs, aggregator, over)
+        over = {"user_item": ("user", "item"), "item_user": ("item", "user")}
+        layers = residual(sage_layers(dim, fan_outs, aggregator, over))
         super().__init__(
             positives or UserItem(),
             negatives or InBatch(),
@@ -125,7 +125,7 @@ class GraphSAGE(GraphRetriever):
         return uniform_neighbors(self.graph, self.fan_outs)
 
     def hops(self, train, catalog):
-        return [self.graph.over("item")[1], self.graph.over("user")[1]]
+        return [self.graph["item_user"].graph, self.graph["user_item"].graph]
 
     def parts(self) -> dict:
         return {**super().parts(), "aggregator": self.aggregator}

@@ -20,7 +20,7 @@ from tf_recall.positives import ItemPairs, Positives
 from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
 from tf_recall.towers.aggregators import Aggregator, Mean
 from tf_recall.towers.features import FeatureTower
-from tf_recall.towers.graph import GraphEncoder, sage_layers
+from tf_recall.towers.graph import GraphEncoder, residual, sage_layers
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -85,8 +85,8 @@ class GraphSAGEI2I(GraphRetriever):
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
         sessions = sessions or ByUser()
-        over = {"item": "item"}
-        layers = sage_layers(dim, fan_outs, aggregator, over)
+        over = {"item_item": ("item", "item")}
+        layers = residual(sage_layers(dim, fan_outs, aggregator, over))
         super().__init__(
             positives or ItemPairs(sessions),
             negatives or InBatch(),
@@ -110,7 +110,7 @@ class GraphSAGEI2I(GraphRetriever):
         return uniform_neighbors(self.graph, self.fan_outs)
 
     def hops(self, train, catalog):
-        return [self.graph.over("item")[1]]
+        return [self.graph["item_item"].graph]
 
     def parts(self) -> dict:
         return {**super().parts(), "sessions": self.sessions, "aggregator": self.aggregator}

@@ -6,7 +6,7 @@ from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import Share, ShareTo1, WholeFrom1
 from tf_recall.features import Id
 from tf_recall.graph.neighbors import ImportantNeighbors
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph
 from tf_recall.graph.visits import important
 from tf_recall.losses import Hinge
 from tf_recall.losses.base import Loss
@@ -94,14 +94,14 @@ class PinSage(GraphRetriever):
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
-        layers = [{"item": PinSageConvolution(dim, units)} for _ in range(num_layers)]
+        layers = [{"item_item": PinSageConvolution(dim, units)} for _ in range(num_layers)]
         head = keras.Sequential(
             [keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)]
         )
         super().__init__(
             positives or ItemPairs(),
             negatives or EasyHard(Uniform(500), Curriculum(RankWindow(num=5)), ratio=100),
-            GraphEncoder({"item": item_tower}, layers, {"item": "item"}, head),
+            GraphEncoder({"item": item_tower}, layers, {"item_item": ("item", "item")}, head),
             loss or Hinge(0.1),
             history_length,
             self_supervision=self_supervision,
@@ -116,15 +116,15 @@ class PinSage(GraphRetriever):
     def make_graph(self, train, catalog):
         hops = self.hops(train, catalog)
         visited = important(hops, catalog.items.size, self.num_neighbors, **self.walks)
-        return TypedGraph({("item", "item"): visited})
+        return TypedGraph([Relation("item", "item", visited)])
 
     def neighbors(self):
-        near = ImportantNeighbors(self.graph.over("item")[1], self.num_neighbors)
-        return [{"item": near} for _ in self.encoder.convolutions]
+        near = ImportantNeighbors(self.graph["item_item"].graph, self.num_neighbors)
+        return [{"item_item": near} for _ in self.encoder.convolutions]
 
     def hops(self, train, catalog):
         graph = TypedGraph.user_item(train, catalog)
-        return [graph.over("item")[1], graph.over("user")[1]]
+        return [graph["item_user"].graph, graph["user_item"].graph]
 
     def get_config(self) -> dict:
         own = {

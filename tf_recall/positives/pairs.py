@@ -97,7 +97,7 @@ class WalkPairs(Positives):
     pair = (node, an item among the first `length` steps of the walk), drawn anew each epoch
 
     On a graph of users and items every other step is an item. A pair of an item with itself has
-    weight 0.
+    weight 0. Where several relations lead away from a type, walks follow the first.
 
     Args:
         num_walks: how many walks start at each node with edges in an epoch.
@@ -128,7 +128,8 @@ class WalkPairs(Positives):
     ) -> StepBatches:
         graph = needs.graph
         start = needs.query
-        starts = np.flatnonzero(graph.over(start)[1].degrees).astype(np.int32)
+        along = {relation.of: relation for relation in reversed(graph.relations)}
+        starts = np.flatnonzero(along[start].graph.degrees).astype(np.int32)
         if not len(starts):
             raise ValueError(f"There is no pair to train on: no {start} of the graph has an edge.")
 
@@ -137,8 +138,9 @@ class WalkPairs(Positives):
             of_type = start
             items = []
             for _ in range(self.length):
-                of_type, edges = graph.over(of_type)
-                node = edges.draw(node, 1, rng)[:, 0]
+                relation = along[of_type]
+                node = relation.graph.draw(node, 1, rng)[:, 0]
+                of_type = relation.near
                 if of_type == "item":
                     items.append(node)
             items = np.stack(items, axis=1)  # [B, steps that end at an item]

@@ -43,16 +43,15 @@ VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # walks that rank a wi
 def uniform_neighbors(
     graph: TypedGraph, fan_outs: Sequence[int]
 ) -> list[dict[str, UniformNeighbors]]:
-    """Neighbors drawn uniformly, by layer and type of nodes.
+    """Neighbors drawn uniformly, by layer and relation.
 
     Args:
         graph: the `TypedGraph`.
         fan_outs: how many of a node, first of the nodes of the batch, then of their neighbors, ...
     """
-    near = {of_type: graph.over(of_type)[1] for of_type in graph.sizes}
     layers = []
     for num in reversed(fan_outs):
-        layers.append({of_type: UniformNeighbors(edges, num) for of_type, edges in near.items()})
+        layers.append({each.name: UniformNeighbors(each.graph, num) for each in graph.relations})
     return layers
 
 
@@ -122,7 +121,7 @@ class GraphRetriever(Retriever):
         raise NotImplementedError
 
     def neighbors(self) -> list[dict]:
-        """The samplers of neighbors, `[{type: neighbors}]`, the first layer first."""
+        """The samplers of neighbors, `[{relation: neighbors}]`, the first layer first."""
         raise NotImplementedError
 
     def hops(self, train: Interactions, catalog: Catalog) -> list[Graph]:
@@ -283,7 +282,7 @@ class GraphRetriever(Retriever):
         config = {
             key: _unbuilt(value) for key, value in self.get_config().items() if key not in towers
         }
-        model = type(self)(**deserialized(config), **towers)
+        model = type(self)(**{**deserialized(config), **towers, **self.kept()})
         if model.query_type == "item":
             model.query_tower.adapt(interactions, catalog)
         model._adapt_training(catalog)
@@ -293,6 +292,10 @@ class GraphRetriever(Retriever):
             new.assign(old)
         model.refresh()
         return model, catalog
+
+    def kept(self) -> dict:
+        """Parts whose state a larger graph shares as it is, by argument."""
+        return {}
 
     def default_optimizer(self):
         return AdagradAdam()  # tables and the convolutions' matrices learn at different rates
@@ -318,8 +321,9 @@ class GraphRetriever(Retriever):
         return super().embed_catalog()
 
     def parts(self) -> dict:
+        sides = {"user": "query_tower", "item": "item_tower"}
         bases = self.encoder.bases
-        towers = {f"{'query' if t == 'user' else t}_tower": base for t, base in bases.items()}
+        towers = {sides[t]: base for t, base in bases.items() if t in sides}
         parts = super().parts()
         del parts["query_tower"], parts["item_tower"]
         return {**parts, **towers}

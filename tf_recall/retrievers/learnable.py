@@ -58,8 +58,8 @@ def check_edges(graph: TypedGraph) -> None:
     Raises:
         ValueError: it has none.
     """
-    if not any(edges.num_edges for edges in graph.edges.values()):
-        kinds = " or ".join(f"from {source} to {target}" for source, target in graph.edges)
+    if not any(relation.graph.num_edges for relation in graph.relations):
+        kinds = " or ".join(f"from {each.of} to {each.near}" for each in graph.relations)
         raise ValueError(
             f"there is nothing to learn: the graph has no edges {kinds}; no two nodes follow one "
             "another, or all weights are 0"
