@@ -78,8 +78,9 @@ def neighbors_of(subgraph):
     """`{(layer, type, node): its neighbors with weights}` of the nodes that are there."""
     found = {}
     for layer, blocks in subgraph["layers"].items():
-        for of_type, block in blocks.items():
-            near = subgraph["rows"]["item" if of_type == "user" else "user"][block["position"]]
+        for name, block in blocks.items():
+            of_type, near_type = GRAPH[name].ends
+            near = subgraph["rows"][near_type][block["position"]]
             near = np.where(block["weight"] > 0, near, 0)
             for node, to, weights in zip(
                 subgraph["rows"][of_type], near, block["weight"], strict=False

@@ -16,7 +16,7 @@ from tf_recall.graph.bipartite import AttributeEdges, UserEdges
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.stream import GraphBatches
-from tf_recall.graph.typed import TypedGraph
+from tf_recall.graph.typed import Relation, TypedGraph
 from tf_recall.losses import Hinge, SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
@@ -149,13 +149,19 @@ def test_a_node_left_alone_is_what_a_graph_without_edges_makes_of_it():
             layer.gate.assign(tf.ones_like(layer.gate))
     subgraph = model.batches(log, catalog, 64).at(0)["subgraph"]
     vectors = model.encoder(tf.nest.map_structure(tf.constant, subgraph))
-    bare = {
-        pair: Graph.from_edges([], [], None, edges.num_nodes, edges.num_targets)
-        for pair, edges in model.graph.edges.items()
-    }
+    bare = [
+        Relation(
+            each.of,
+            each.near,
+            Graph.from_edges([], [], None, each.graph.num_nodes, each.graph.num_targets),
+            each.name,
+        )
+        for each in model.graph.relations
+    ]
     for of_type, last in model.encoder.over_all(TypedGraph(bare))[-1]["vectors"].items():
+        (name,) = [each.name for each in model.graph.over(of_type)]
         seeds = subgraph["seeds"][of_type]
-        alone = ~subgraph["layers"]["2"][of_type]["weight"].any(axis=1)[: len(seeds)]
+        alone = ~subgraph["layers"]["2"][name]["weight"].any(axis=1)[: len(seeds)]
         alone &= seeds < 2**31 - 1
         expected = model.encoder.finish(last)
         found = vectors[of_type].numpy()[: len(seeds)]
