@@ -14,7 +14,7 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.typed import TypedGraph
-from tf_recall.losses import Hinge, SampledSoftmax
+from tf_recall.losses import SampledSoftmax
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.pin_sage import PinSage
@@ -353,9 +353,3 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="'multivalued_timestamp' comes with a request alone"):
         tower = FeatureTower("user", [Id(16), MultiValued("timestamp")])
         GraphSAGE(tower, item_tower()).adapt(log, Catalog.fit(log))
-
-
-def test_a_margin_and_hard_negatives_are_pin_sage_s_own():
-    model = PinSage(item_tower())
-    assert isinstance(model.loss_fn, Hinge) and model.loss_fn.margin == 0.1
-    assert model.negatives.num_given == 5
