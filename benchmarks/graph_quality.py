@@ -8,7 +8,8 @@ user's past items. The baselines are popularity, a `TwoTower` on ids alone and o
 
 - `GraphSAGE` over users and items, `GraphSAGEI2I` over consecutive items, `PinSage`; a user of the
   last two is the mean of the items they interacted with.
-- `PinSage` as in its paper, where items have features and no ids; that one without importance, with
+- `PinSage` as in its paper, of a margin and hard negatives, where items have features and no ids;
+  that one without importance, with
   as many neighbors drawn uniformly from all that share a user; and that one without hard negatives,
   with uniformly drawn ones alone.
 
@@ -76,12 +77,21 @@ def pin_sage(world, epochs, **of_id):
     return world.fit(model, epochs, 1024)
 
 
+def hard():
+    easy, ranks = tr.Uniform(500), tr.Curriculum(tr.RankWindow(num=5))
+    return tr.EasyHard(easy, ranks, ratio=100)
+
+
 def without_ids(world, epochs, kind=tr.PinSage, negatives=None):
     features = [of_column(column, 32) for of_column, column in world.items]
     tower = tr.FeatureTower("item", features, [DIM])
-    return world.fit(
-        kind(tower, positives=tr.ItemPairs(world.sessions), negatives=negatives), epochs, 1024
+    model = kind(
+        tower,
+        positives=tr.ItemPairs(world.sessions),
+        negatives=negatives or hard(),
+        loss=tr.Hinge(0.1),
     )
+    return world.fit(model, epochs, 1024)
 
 
 class EvenNeighbors(tr.PinSage):

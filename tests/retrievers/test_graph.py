@@ -379,9 +379,3 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="'multivalued_timestamp' comes with a request alone"):
         tower = FeatureTower("user", [Id(16), MultiValued("timestamp")])
         GraphSAGE(tower, item_tower()).adapt(log, Catalog.fit(log))
-
-
-def test_a_margin_and_hard_negatives_are_pin_sage_s_own():
-    model = PinSage(item_tower())
-    assert isinstance(model.loss_fn, Hinge) and model.loss_fn.margin == 0.1
-    assert model.negatives.num_given == 5

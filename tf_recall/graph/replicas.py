@@ -7,12 +7,12 @@ import numpy as np
 from tf_recall.graph.expand import NO_SEED
 
 
-def split(batch: dict, num_replicas: int) -> list[dict]:
+def shares_of(batch: dict, num_replicas: int) -> list[dict]:
     """A batch of arrays `[B, ...]` as `num_replicas` batches of B / R rows each, in order."""
     shares = [{} for _ in range(num_replicas)]
     for key, value in batch.items():
         if isinstance(value, dict):
-            parts = split(value, num_replicas)
+            parts = shares_of(value, num_replicas)
         else:
             parts = np.split(np.asarray(value), num_replicas)
         for share, part in zip(shares, parts, strict=True):

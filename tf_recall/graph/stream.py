@@ -8,7 +8,7 @@ import numpy as np
 from tf_recall.data.stepwise import stepwise
 from tf_recall.graph.expand import expand
 from tf_recall.graph.neighbors import LeftAlone, Remembered
-from tf_recall.graph.replicas import split, stacked
+from tf_recall.graph.replicas import shares_of, stacked
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -102,7 +102,7 @@ class GraphBatches:
         batch = dict(self._pairs.at(step))
         if self._negatives is not None:
             batch["negatives"] = self._negatives(batch, rng)
-        shares = split(batch, self._num_replicas)
+        shares = shares_of(batch, self._num_replicas)
         ahead = self._ahead(step)
         layers = self._layers_of(step)
         ((query_type, query),) = batch["query"].items()

@@ -8,10 +8,10 @@ from tf_recall.features import Id
 from tf_recall.graph.neighbors import ImportantNeighbors
 from tf_recall.graph.typed import Relation, TypedGraph
 from tf_recall.graph.visits import important
-from tf_recall.losses import Hinge
+from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
 from tf_recall.losses.self_supervision import SelfSupervision
-from tf_recall.negatives import Curriculum, EasyHard, RankWindow, Uniform
+from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import ItemPairs, Positives
 from tf_recall.retrievers.graph import GraphRetriever
@@ -29,10 +29,11 @@ class PinSage(GraphRetriever):
     interacted with.
 
     Positives: two items that a user interacted with one after the other (P2).
-    Negatives: items drawn uniformly (N1), and from the second epoch on some items that walks visit,
-        but not most often (N6).
+    Negatives: the other rows' items (N4); or, as in the paper, items drawn uniformly (N1), and from
+        the second epoch on some items that walks visit, but not most often (N6).
     Towers: features, a convolution for each layer, two dense layers, to unit length.
-    Loss: a margin between the positive and each negative (L5).
+    Loss: softmax over the negatives (L7) with temperature and log q; or, as in the paper, a margin
+        (L5).
 
     Args:
         item_tower: a `FeatureTower("item", ...)`; by default one of ids.
@@ -44,8 +45,9 @@ class PinSage(GraphRetriever):
         length: how many items a walk visits.
         restart: the probability with which each step returns to the start of the walk.
         positives: `ItemPairs()` over each user's sequence by default.
-        negatives: by default 500 of `Uniform`, and by a `Curriculum` up to 5 of a `RankWindow`.
-        loss: `Hinge(0.1)` by default.
+        negatives: `InBatch()` by default; the paper's are `EasyHard(Uniform(500),
+            Curriculum(RankWindow(num=5)), ratio=100)`.
+        loss: `SampledSoftmax()` by default, by which it finds more; the paper's is `Hinge(0.1)`.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
             features alone learn to say who a node is.
@@ -61,7 +63,7 @@ class PinSage(GraphRetriever):
 
     Paper: Ying et al. 2018, "Graph Convolutional Neural Networks for Web-Scale Recommender
         Systems", section 3.
-    Departs from the paper: the vectors end at unit length.
+    Departs from the paper: the vectors end at unit length; negatives and loss, as above.
     """
 
     towers = {"item_tower": ("features", "item")}
@@ -100,9 +102,9 @@ class PinSage(GraphRetriever):
         )
         super().__init__(
             positives or ItemPairs(),
-            negatives or EasyHard(Uniform(500), Curriculum(RankWindow(num=5)), ratio=100),
+            negatives or InBatch(),
             GraphEncoder({"item": item_tower}, layers, {"item_item": ("item", "item")}, head),
-            loss or Hinge(0.1),
+            loss or SampledSoftmax(),
             history_length,
             self_supervision=self_supervision,
             neighbor_dropout=neighbor_dropout,
