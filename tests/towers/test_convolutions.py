@@ -362,6 +362,7 @@ def test_a_transformer_of_many_neighbors_is_the_mean_over_their_groups():
         layer, input_signature=[tf.TensorSpec([None, *s]) for s in ([D], [None, NEAR], [None])]
     )
     np.testing.assert_allclose(call(own, near, weights), found, atol=1e-5)
+    assert not call(own, near[:, :0], weights[:, :0]).numpy().any()  # an empty history
     with pytest.raises(ValueError, match="heads must divide the length of the vectors, 4, not 3"):
         TransformerMean(4, heads=3)
     with pytest.raises(ValueError, match="must be at least 1, got 4, 2, None, 10, 0"):

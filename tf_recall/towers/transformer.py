@@ -187,13 +187,14 @@ def groups(
     Returns:
         float `[n, G, size, M]` and float32 `[n, G, size]`, weight 0 where a group has fewer.
     """
-    weights = tf.cast(weights, tf.float32)
+    num = tf.maximum(-(-tf.minimum(tf.shape(weights)[1], most) // size), 1)
+    near = tf.pad(near, [[0, 0], [0, 1], [0, 0]])  # there may be no neighbors at all
+    weights = tf.pad(tf.cast(weights, tf.float32), [[0, 0], [0, 1]])
     there = weights > 0
     order = tf.argsort(tf.where(there, tf.cast(near[..., 0], tf.float32), np.inf), axis=1)
     count = tf.reduce_sum(tf.cast(there, tf.int32), axis=1)[:, None, None]
     kept = tf.minimum(count, most)
     own = tf.maximum(-(-kept // size), 1)  # how many groups a node has, [n, 1, 1]
-    num = -(-tf.minimum(tf.shape(weights)[1], most) // size)
     group, place = tf.range(num)[:, None], tf.range(size)
     card = place * own + group  # [n, G, size]
     dealt = (group < own) & (card < kept)
