@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_recall.towers.aggregators import Aggregator, Attention, Concat, MaxPool, Mean
 from tf_recall.towers.convolutions import PinSageConvolution, Residual, SAGEConvolution
-from tf_recall.towers.transformer import TransformerMean, spread
+from tf_recall.towers.transformer import TransformerMean, groups
 
 D, NEAR, K, DIM = 5, 3, 6, 4
 KINDS = {
@@ -340,19 +340,47 @@ def test_errors_say_what_is_allowed():
         Aggregator().messages(tf.zeros([1, 1]))
 
 
-def test_of_too_many_neighbors_some_are_read_evenly():
-    near = np.arange(24, dtype=np.float32).reshape(2, 12, 1)
-    weights = np.ones((2, 12), np.float32)
-    weights[1] = [0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]  # three, 13, 15 and 17
-    kept, counted = spread(tf.constant(near), tf.constant(weights), 4)
-    assert kept.numpy()[0, :, 0].tolist() == [0, 3, 6, 9] and counted.numpy()[0].tolist() == [1] * 4
-    assert kept.numpy()[1, :3, 0].tolist() == [13, 15, 17]
-    assert counted.numpy()[1].tolist() == [1, 1, 1, 0]
-    aggregator = TransformerMean(4, most=4)
-    whole = aggregator(np.ones((2, 3), np.float32), near, weights)
-    again = aggregator(np.ones((2, 3), np.float32), kept, counted)
-    np.testing.assert_allclose(whole, again, atol=1e-6)
+def test_many_neighbors_are_dealt_into_groups_by_hand():
+    near = np.array([[5, 1, 4, 2, 3, 9], [8, 7, 6, 0, 0, 0]], np.float32)[..., None]
+    weights = np.array([[1, 1, 1, 1, 3, 0], [1, 1, 0, 0, 0, 0]], np.float32)
+    # 1 to 5 in turn to three groups of up to two; 7 and 8 are one group
+    dealt, counted = groups(tf.constant(near), tf.constant(weights), size=2, most=6)
+    dealt = np.where(counted > 0, dealt[..., 0], 0)
+    assert dealt[0].tolist() == [[1, 4], [2, 5], [3, 0]]
+    assert counted.numpy()[0].tolist() == [[1, 1], [1, 1], [3, 0]]
+    assert dealt[1].tolist() == [[7, 8], [0, 0], [0, 0]]
+    # of five neighbors four are read: the 1st, 2nd, 3rd and 4th of 0, 1 1/4, 2 1/2, 3 3/4
+    few, counted = groups(tf.constant(near), tf.constant(weights), size=2, most=4)
+    assert np.where(counted > 0, few[..., 0], 0)[0].tolist() == [[1, 3], [2, 4]]
+
+
+def test_a_transformer_of_many_neighbors_is_the_mean_over_their_groups():
+    rng = np.random.default_rng(0)
+    own, near = rng.normal(size=(3, D)), rng.normal(size=(3, 25, NEAR))
+    own, near, weights = own.astype(np.float32), near.astype(np.float32), np.ones((3, 25), "f")
+    weights[1, 12:], weights[2] = 0, 0
+    layer = TransformerMean(4, group=5)
+    layer.build((None, D), (None, None, NEAR))
+    for weight in layer.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    found = layer(own, near, weights).numpy()
+    for node, num in ((0, 5), (1, 3)):
+        said = layer.messages(near[node, weights[node] > 0]).numpy()
+        said = said[np.argsort(said[:, 0])]
+        parts = [said[at::num][None] for at in range(num)]
+        each = [layer._read(layer.of_node(own[[node]]), s, np.ones(s.shape[:2])) for s in parts]
+        sizes = [s.shape[1] for s in parts]
+        expected = sum(size * e.numpy()[0] for size, e in zip(sizes, each, strict=True))
+        np.testing.assert_allclose(found[node], expected / sum(sizes), rtol=1e-4, atol=1e-5)
+    assert not found[2].any()
+    mixed = rng.permutation(25)
+    np.testing.assert_allclose(layer(own, near[:, mixed], weights[:, mixed]), found, atol=1e-5)
+    call = tf.function(
+        layer, input_signature=[tf.TensorSpec([None, *s]) for s in ([D], [None, NEAR], [None])]
+    )
+    np.testing.assert_allclose(call(own, near, weights), found, atol=1e-5)
+    assert not call(own, near[:, :0], weights[:, :0]).numpy().any()  # an empty history
     with pytest.raises(ValueError, match="heads must divide the length of the vectors, 4, not 3"):
         TransformerMean(4, heads=3)
-    with pytest.raises(ValueError, match="must be at least 1, got 4, 2, None, 0"):
+    with pytest.raises(ValueError, match="must be at least 1, got 4, 2, None, 10, 0"):
         TransformerMean(4, most=0)

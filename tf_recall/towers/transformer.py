@@ -1,6 +1,7 @@
 """A transformer over a few vectors that have weights instead of an order, such as neighbors."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.ranges import WholeFrom1
@@ -82,14 +83,18 @@ class TransformerMean(Aggregator):
     pool_v = mean of TransformerBlock([P h_v ; messages of the neighbors]), by weight, of v 1
 
     Each neighbor is read beside the node and the other neighbors. A neighbor of weight 2 counts
-    like one that is there twice. The work grows with the square of the neighbors: of more than
-    `most`, that many are read, spread evenly over all as they come, which is by falling weight in
-    graphs of visits, else by row.
+    like one that is there twice. More neighbors than `group` are read in groups of about equal
+    sizes, up to that one, and the pool is the mean over the groups: so a node with all of its
+    neighbors is read as training reads it with the few that it draws, and the work grows with the
+    neighbors, not with their square. Groups are made by the messages' first numbers, dealt like
+    cards: the order of the neighbors makes no difference. Of more than `most` neighbors, that many
+    are read, spread evenly over all.
 
     Args:
         units: length of a message, and of the pool.
         heads: of the attention; they divide `units`.
         hidden: size of the block's hidden layer; None: twice `units`.
+        group: how many neighbors are read beside one another, at most; best what training draws.
         most: how many neighbors are read, at most.
 
     Call: as `Aggregator`; `pool_dim` is `units`.
@@ -108,18 +113,20 @@ class TransformerMean(Aggregator):
         units: WholeFrom1,
         heads: WholeFrom1 = 2,
         hidden: WholeFrom1 | None = None,
-        most: WholeFrom1 = 50,
+        group: WholeFrom1 = 10,
+        most: WholeFrom1 = 100,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        if min(units, heads, hidden or 1, most) < 1:
+        if min(units, heads, hidden or 1, group, most) < 1:
             raise ValueError(
-                f"units, heads, hidden and most must be at least 1, got {units}, {heads}, "
-                f"{hidden}, {most}"
+                f"units, heads, hidden, group and most must be at least 1, got {units}, {heads}, "
+                f"{hidden}, {group}, {most}"
             )
         self.units = units
         self.heads = heads
         self.hidden = hidden
+        self.group = group
         self.most = most
         policy = {"use_bias": False, "dtype": self.dtype_policy}
         self.transform = keras.layers.Dense(units, name="Q", **policy)
@@ -144,35 +151,54 @@ class TransformerMean(Aggregator):
         return self.transform(vectors)
 
     def pool(self, vectors, near, weights):
-        near, weights = spread(near, weights, self.most)
+        own = self.of_node(vectors)  # [n, units]
+        if near.shape[1] is not None and near.shape[1] <= self.group:
+            return self._read(own, near, weights)
+        near, weights = groups(near, weights, self.group, self.most)
+        num, size = weights.shape[1] or tf.shape(weights)[1], self.group
+        beside = tf.reshape(near, [-1, size, self.units])  # [n * G, size, units]
+        pooled = self._read(tf.repeat(own, num, axis=0), beside, tf.reshape(weights, [-1, size]))
+        pooled = tf.reshape(pooled, [-1, num, self.units])
+        return weighted_mean(pooled, tf.reduce_sum(weights, axis=2))
+
+    def _read(self, own, near, weights):
         weights = tf.cast(weights, tf.float32)
-        own = tf.cast(self.of_node(vectors), near.dtype)[:, None]  # [n, 1, units]
         counted = tf.concat([tf.ones([tf.shape(weights)[0], 1]), weights], axis=1)  # [n, 1 + K]
-        pooled = weighted_mean(self.block(tf.concat([own, near], axis=1), counted), counted)
+        tokens = tf.concat([tf.cast(own, near.dtype)[:, None], near], axis=1)
+        pooled = weighted_mean(self.block(tokens, counted), counted)
         return tf.where(tf.reduce_any(weights > 0, axis=1, keepdims=True), pooled, 0.0)
 
     def get_config(self) -> dict:
-        own = {name: getattr(self, name) for name in ("units", "heads", "hidden", "most")}
+        own = {name: getattr(self, name) for name in ("units", "heads", "hidden", "group", "most")}
         return {**super().get_config(), **own}
 
 
-def spread(near: tf.Tensor, weights: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Up to `most` of each node's neighbors, evenly spread over those of a weight above 0.
+def groups(
+    near: tf.Tensor, weights: tf.Tensor, size: int, most: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Deals each node's neighbors into as few groups of up to `size` as hold them.
 
     Args:
         near: `[n, K, M]`.
-        weights: `[n, K]`.
-        most: how many to keep.
+        weights: `[n, K]`; those of weight 0 are none.
+        size: of a group.
+        most: how many to deal, spread evenly over all by their first numbers.
 
     Returns:
-        `[n, min(K, most), M]` and `[n, min(K, most)]`.
+        float `[n, G, size, M]` and float32 `[n, G, size]`, weight 0 where a group has fewer.
     """
-    if near.shape[1] is not None and near.shape[1] <= most:
-        return tf.convert_to_tensor(near), weights
-    there = tf.cast(weights > 0, tf.int32)
-    order = tf.argsort(there, axis=1, direction="DESCENDING", stable=True)
-    num = tf.shape(there)[1]
-    count = tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), most)  # [n, 1]
-    step = tf.range(tf.minimum(num, most))[None]
-    chosen = tf.gather(order, tf.minimum(step * count // most, num - 1), batch_dims=1)
-    return tf.gather(near, chosen, batch_dims=1), tf.gather(weights, chosen, batch_dims=1)
+    num = tf.maximum(-(-tf.minimum(tf.shape(weights)[1], most) // size), 1)
+    near = tf.pad(near, [[0, 0], [0, 1], [0, 0]])  # there may be no neighbors at all
+    weights = tf.pad(tf.cast(weights, tf.float32), [[0, 0], [0, 1]])
+    there = weights > 0
+    order = tf.argsort(tf.where(there, tf.cast(near[..., 0], tf.float32), np.inf), axis=1)
+    count = tf.reduce_sum(tf.cast(there, tf.int32), axis=1)[:, None, None]
+    kept = tf.minimum(count, most)
+    own = tf.maximum(-(-kept // size), 1)  # how many groups a node has, [n, 1, 1]
+    group, place = tf.range(num)[:, None], tf.range(size)
+    card = place * own + group  # [n, G, size]
+    dealt = (group < own) & (card < kept)
+    rank = tf.where(dealt, card * count // tf.maximum(kept, 1), 0)
+    at = tf.gather(order, rank, batch_dims=1)
+    found = tf.gather(weights, at, batch_dims=1)
+    return tf.gather(near, at, batch_dims=1), tf.where(dealt, found, 0.0)
