@@ -61,6 +61,7 @@ _HOMES = {
     "ItemPairs": "positives",
     "LazyAdam": "retrievers.optimizers",
     "LearnedTemperature": "losses.temperature",
+    "LightGCN": "models.light_gcn",
     "Lists": "lists.read",
     "LogUniform": "negatives",
     "MIND": "models.mind",

@@ -10,6 +10,7 @@ from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.light_gcn import LightGCN
 from tf_recall.models.matrix_completion import MatrixCompletion
 from tf_recall.models.mind import MIND
 from tf_recall.models.pin_sage import PinSage
@@ -33,6 +34,7 @@ __all__ = [
     "GRU4Rec",
     "GraphSAGEI2I",
     "Item2Vec",
+    "LightGCN",
     "MatrixCompletion",
     "PinSage",
     "SASRec",
