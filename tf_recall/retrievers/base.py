@@ -78,6 +78,7 @@ class Retriever(FittedModel):
     service: type | None = None  # the class of its service; None: `Service`
     exposure_only = False  # whether it says nothing of pairs that were never seen
     by_gradients = True  # whether it learns from batches, by a loss and an optimizer
+    batch_follows_data = False  # whether a search leaves the size of its batches as it is
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
 
     def __init__(
@@ -240,7 +241,11 @@ class Retriever(FittedModel):
         return logs
 
     def default_batch_size(self, train: Interactions) -> int:
-        """How many rows a batch has where `train.batch_size` is left out."""
+        """How many rows a batch has where `train.batch_size` is left out.
+
+        Args:
+            train: the training `Interactions`, where it follows from them.
+        """
         return ROWS
 
     def check_settings(self, settings: "Train") -> None:

@@ -47,6 +47,7 @@ class PropagationRetriever(Retriever):
     """
 
     towers: dict = {}
+    batch_follows_data = True
 
     def __init__(
         self,
