@@ -61,6 +61,7 @@ MODELS = [
     "graph_sage_i2i",
     "pin_sage",
     "als",
+    "light_gcn",
     "matrix_completion",
     "siamese",
     "sdm",

@@ -215,6 +215,4 @@ def edges(train: Interactions, catalog: Catalog) -> Graph:
             "there is nothing to learn: the graph has no edges from users to items; the catalog "
             "knows none of them, or all weights are 0"
         )
-    return Graph.from_edges(
-        users[used], items[used], None, catalog.users.size, catalog.items.size
-    )
+    return Graph.from_edges(users[used], items[used], None, catalog.users.size, catalog.items.size)

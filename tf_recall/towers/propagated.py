@@ -1,4 +1,4 @@
-"""One side of a model whose vectors are propagated beforehand: a table, and users from histories."""
+"""One side of a model whose vectors are propagated beforehand; users also from their histories."""
 
 import tensorflow as tf
 
