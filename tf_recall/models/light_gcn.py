@@ -5,7 +5,7 @@ import keras
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
-from tf_recall.negatives import InBatch, Mixture, Uniform
+from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.propagation import PropagationRetriever
@@ -75,7 +75,7 @@ class LightGCN(PropagationRetriever):
 
     def __init__(
         self,
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         num_layers: WholeFrom1 = 3,
         normalize: bool = True,
         positives: Positives | None = None,
@@ -85,7 +85,7 @@ class LightGCN(PropagationRetriever):
     ) -> None:
         super().__init__(
             positives or UserItem(),
-            negatives or Mixture([InBatch(), Uniform(1024)]),
+            negatives or InBatch(),
             Propagation(dim, num_layers),
             loss or SampledSoftmax(),
             normalize,
