@@ -93,7 +93,7 @@ def test_a_known_users_own_history_gives_their_vector(service, trained):
     assert np.abs(other - known).max() > 0.1
 
 
-def test_strangers_are_their_history_or_everybody(service, trained):
+def test_strangers_are_their_history_or_anybody(service, trained):
     model, catalog = trained
     past = histories(catalog, [7])[0]
     given = service.embed_query(["new", "u3", "new"], history=[past, [], ["no item"]])
@@ -103,7 +103,19 @@ def test_strangers_are_their_history_or_everybody(service, trained):
     stored = model.query_tower.stored.numpy()
     np.testing.assert_array_equal(given[1], stored[catalog.users.encode(["u3"])[0]])
     np.testing.assert_array_equal(given[2], stored[0])
-    np.testing.assert_allclose(stored[0], unit(stored[1:].sum(axis=0)), atol=1e-5)
+
+
+def test_somebody_unknown_gets_what_many_like():
+    rng = np.random.default_rng(0)
+    items = NUM_ITEMS * rng.random(1200) ** 2
+    log = log_of(rng.integers(0, NUM_USERS, 1200), items.astype(int))
+    ids = {}
+    for rate in (0.0, 0.05):
+        model, catalog = made(log, 20, unknown_rate=rate)
+        assert np.any(model.query_tower.stored.numpy()[0]) == (rate > 0)
+        ids[rate] = tr.Service.build(model, catalog, k_max=20).recommend(["new"], k=10)[0]
+    counts = catalog.items.counts[catalog.items.encode(ids[0.05][0])]
+    assert counts.mean() > 1.5 * catalog.items.counts[1:].mean()
 
 
 def test_the_export_takes_histories_too(service, trained, tmp_path):

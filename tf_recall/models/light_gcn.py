@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_recall.data.ranges import WholeFrom1
+from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
 from tf_recall.negatives import InBatch
@@ -28,7 +28,8 @@ class LightGCN(PropagationRetriever):
     neighbors.
 
     A request's `history` stands for a user's edges, in the export too, so that new users are
-    served. New items are found once they have edges, after `attached`.
+    served; those without one get what suits anybody. New items are found once they have edges,
+    after `attached`.
 
     Positives: a user and each item interacted with (P1).
     Negatives: the other rows' items (N4); their sampling probability is their share of the
@@ -40,6 +41,8 @@ class LightGCN(PropagationRetriever):
         dim: length of the vectors.
         num_layers: K, how far vectors are propagated.
         normalize: bring vectors to length 1; the paper leaves them as they are.
+        unknown_rate: the share of a step's users that are shown as the unknown one, who so learns
+            what is liked by anybody; 0: the unknown user has no vector.
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
@@ -78,6 +81,7 @@ class LightGCN(PropagationRetriever):
         dim: WholeFrom1 = 128,
         num_layers: WholeFrom1 = 3,
         normalize: bool = True,
+        unknown_rate: Share = 0.01,
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
@@ -89,5 +93,6 @@ class LightGCN(PropagationRetriever):
             Propagation(dim, num_layers),
             loss or SampledSoftmax(),
             normalize,
+            unknown_rate,
             **kwargs,
         )

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.draws import unit_of
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.graph.csr import Graph
@@ -41,6 +42,8 @@ class PropagationRetriever(Retriever):
         positives, negatives, loss: as `Retriever`.
         propagation: the `Propagation`.
         normalize: whether vectors are of length 1.
+        unknown_rate: the share of a step's users that are shown as the unknown one, who so learns
+            what is liked by anybody.
 
     Raises:
         ValueError: as `Retriever`; from `compile` and `check_settings`, XLA.
@@ -56,12 +59,14 @@ class PropagationRetriever(Retriever):
         propagation: Propagation,
         loss: Loss,
         normalize: bool,
+        unknown_rate: float,
         **kwargs,
     ) -> None:
         sides = (PropagatedTower(entity, propagation, normalize) for entity in ("user", "item"))
         super().__init__(positives, negatives, *sides, loss, **kwargs)
         self.propagation = propagation
         self.normalize = normalize
+        self.unknown_rate = unknown_rate
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
         self._begin(train, catalog)
@@ -124,7 +129,11 @@ class PropagationRetriever(Retriever):
         rows = batch["item"]["item"]
         self.check_replicas(rows)
         users, items = self.propagation.vectors()
-        query = self.query_tower.finished(tf.gather(users, batch["query"]["user"]))
+        asking = batch["query"]["user"]
+        if training:
+            drawn = unit_of(asking, [0, self.step.value])
+            asking = tf.where(drawn >= self.unknown_rate, asking, 0)
+        query = self.query_tower.finished(tf.gather(users, asking))
 
         def embed(rows):
             return self.item_tower.finished(tf.gather(items, rows))
@@ -192,7 +201,8 @@ class PropagationRetriever(Retriever):
 
     def get_config(self) -> dict:
         own = {"dim": self.propagation.dim, "num_layers": self.propagation.num_layers}
-        return {**super().get_config(), **own, "normalize": self.normalize}
+        shown = {"normalize": self.normalize, "unknown_rate": self.unknown_rate}
+        return {**super().get_config(), **own, **shown}
 
 
 def edges(train: Interactions, catalog: Catalog) -> Graph:

@@ -14,7 +14,7 @@ class PropagatedTower(Tower):
 
     with `sent` as in `Propagation`, for a user who comes with a history of n different items: what
     a graph with those edges in place of the user's own would give, the items being as they are.
-    Somebody unknown has no E[0], and without a history the mean vector of all users.
+    Somebody unknown has the vector of row 0, and beside a history no E[0].
 
     Args:
         entity: "user" or "item".
@@ -65,12 +65,9 @@ class PropagatedTower(Tower):
             vectors: `[V, dim]`.
             sent: `Propagation.sent()`, which the users' tower needs.
         """
-        vectors = self.finished(vectors)
+        self.stored.assign(self.finished(vectors))
         if self.takes_history:
             self.sent.assign(sent)
-            somebody = self.finished(tf.reduce_sum(vectors, axis=0, keepdims=True))
-            vectors = tf.concat([somebody, vectors[1:]], axis=0)
-        self.stored.assign(vectors)
 
     def finished(self, vectors: tf.Tensor) -> tf.Tensor:
         """Vectors `[..., dim]` of length 1, where that is asked for."""
@@ -96,5 +93,6 @@ class PropagatedTower(Tower):
         first = tf.cast(first & (history > 0), tf.float32)  # [B, L]
         near = tf.einsum("bl,bld->bd", first, tf.gather(self.sent.value, history))
         near = tf.math.divide_no_nan(near, tf.sqrt(tf.reduce_sum(first, axis=1, keepdims=True)))
-        own = tf.gather(self.propagation.tables[self.entity].value, rows)
+        known = tf.cast(rows > 0, tf.float32)[:, None]
+        own = known * tf.gather(self.propagation.tables[self.entity].value, rows)
         return self.finished((own + near) / (self.propagation.num_layers + 1))
