@@ -10,8 +10,9 @@ another town and of anywhere, the popular ones more often, by Zipf's law.
 `model: light_gcn` and nothing else is trained on two threads, then the models that `--beside`
 names, by default `two_tower`, and the channel `graph_filter`. The table has recall and NDCG@20, and
 seconds of training with a checkpoint an epoch. `ratio` is an hour over the seconds of light_gcn's
-training; `recall_ratio` is its recall@20 over the best of the others. `load` is that of the machine
-before, in processes that want to run. `--quick`: a tenth of everything, and four epochs.
+training, with `--epochs` as if there were as many as by default; `recall_ratio` is its recall@20
+over the best of the others. `load` is that of the machine before, in processes that want to run.
+`--quick`: a tenth of everything, and four epochs.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import tensorflow as tf
 from tutorial import finish
 
 import tf_recall as tr
-from tf_recall.config import Config
+from tf_recall.config import Config, Train
 from tf_recall.data.splits import Split
 from tf_recall.runs.model import compiled, fit, serve
 from tf_recall.runs.prepared import Prepared
@@ -122,7 +123,7 @@ def main():
         print(f"{name:<16}{recall:9.4f}{ndcg:9.4f}{taken[name]:9.0f} s", flush=True)
     others = max(found[name][0] for name in found if name != "light_gcn")
     finish(
-        ratio=HOUR / taken["light_gcn"],
+        ratio=HOUR / (taken["light_gcn"] * Train().epochs / (epochs or Train().epochs)),
         recall_ratio=found["light_gcn"][0] / others,
         recall={name: recall for name, (recall, _) in found.items()},
         seconds=taken,

@@ -60,7 +60,7 @@ class LightGCN(PropagationRetriever):
     Paper: He et al. 2020, "LightGCN: Simplifying and Powering Graph Convolution Network for
         Recommendation", sections 3.1 and 3.2.
     Paper: Wu et al. 2024, "On the Effectiveness of Sampled Softmax Loss for Item Recommendation",
-        sections 3 and 4: the loss, and lengths of 1.
+        for the loss and lengths of 1.
     Departs from the paper: by default softmax on vectors of length 1, which needs a few dozen
         epochs in place of a thousand; nodes without edges start at zeros.
     """
