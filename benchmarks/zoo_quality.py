@@ -63,6 +63,7 @@ MODELS = [
     "graph_tr",
     "multi_bi_sage",
     "als",
+    "light_gcn",
     "matrix_completion",
     "siamese",
     "sdm",

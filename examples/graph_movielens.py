@@ -1,4 +1,4 @@
-"""Graphs on MovieLens: users, films and genres, and a film that is added later.
+"""Graphs on MovieLens: users, films and genres, a film that is added later; and LightGCN.
 
 python examples/graph_movielens.py                        # 100k, by tensorflow-datasets
 python examples/graph_movielens.py --manual-dir FOLDER    # latest-small, from its zip
@@ -13,6 +13,7 @@ from dataclasses import replace
 import keras
 
 import tf_recall as tr
+from tf_recall.config import Train
 from tf_recall.data.sources.movielens import movielens
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id, MultiValued, Text
@@ -86,3 +87,10 @@ print(
 )
 found, _ = served.recommend([""], k=5, history=[[late]])
 print("somebody unknown who saw it may like", *titles.loc[found[0]], sep="\n  ")
+
+# 6. LightGCN: no features, vectors of ids alone, propagated over the whole graph in each step.
+light = tr.LightGCN().adapt(split.train, catalog)
+light.compile()
+light.train(split.train, catalog, Train(epochs=epochs))
+service = tr.Service.build(light, catalog)
+print("\nLightGCN", tr.evaluate(service, tr.cases_by_user(split.test, catalog), catalog, ks=(20,)))

@@ -33,7 +33,7 @@ SKIPPED = {
 # What an example needs that may not be installed: `{part of its name or code: package}`.
 EXTRAS = {"beam.": "apache_beam", "ScaNN(": "scann", ".plot(": "matplotlib"}
 # Modules whose `model` is one over a graph.
-GRAPHS = {"beam.inputs", "retrievers.graph"}
+GRAPHS = {"beam.inputs", "retrievers.graph", "retrievers.propagation"}
 
 
 def examples():

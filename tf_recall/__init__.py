@@ -66,6 +66,7 @@ _HOMES = {
     "LastLayer": "towers.readouts",
     "LazyAdam": "retrievers.optimizers",
     "LearnedTemperature": "losses.temperature",
+    "LightGCN": "models.light_gcn",
     "Lists": "lists.read",
     "LogUniform": "negatives",
     "MIND": "models.mind",

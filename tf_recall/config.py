@@ -35,7 +35,7 @@ class Train:
 
     Args:
         epochs: how many epochs at most.
-        batch_size: rows in a batch.
+        batch_size: rows in a batch; None: as many as suit the model, 1024 for most.
         optimizer: a part, its name or `{name: ..., **its arguments}`; None: the model's default.
         monitor: the metric on the validation part by which the best epoch is chosen and early
             stopping decides, higher is better: `recall@20`.
@@ -57,7 +57,7 @@ class Train:
     tunable: ClassVar[dict] = {"batch_size": {"choices": [256, 512, 1024, 2048, 4096]}}
 
     epochs: WholeFrom1 = 30
-    batch_size: WholeFrom1 = 1024
+    batch_size: WholeFrom1 | None = None
     optimizer: Part | None = None
     monitor: str = "recall@20"
     patience: WholeFrom1 | Literal["never"] | None = None

@@ -160,6 +160,7 @@ REGISTRY = {
         "mind": "tf_recall.models.mind:MIND",
         "siamese": "tf_recall.models.siamese:Siamese",
         "als": "tf_recall.models.als:ALS",
+        "light_gcn": "tf_recall.models.light_gcn:LightGCN",
         "matrix_completion": "tf_recall.models.matrix_completion:MatrixCompletion",
     },
     "channel": {

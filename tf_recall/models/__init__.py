@@ -11,6 +11,7 @@ from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.graph_tr import GraphTR
 from tf_recall.models.gru4rec import GRU4Rec
 from tf_recall.models.item2vec import Item2Vec
+from tf_recall.models.light_gcn import LightGCN
 from tf_recall.models.matrix_completion import MatrixCompletion
 from tf_recall.models.mind import MIND
 from tf_recall.models.multi_bi_sage import MultiBiSage
@@ -36,6 +37,7 @@ __all__ = [
     "GraphSAGEI2I",
     "GraphTR",
     "Item2Vec",
+    "LightGCN",
     "MatrixCompletion",
     "MultiBiSage",
     "PinSage",

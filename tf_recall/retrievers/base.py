@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tf_recall.config import Train
 
 BLOCK = 8192  # items encoded at once
+ROWS = 1024  # of a batch, where nothing else is asked for
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -77,6 +78,7 @@ class Retriever(FittedModel):
     service: type | None = None  # the class of its service; None: `Service`
     exposure_only = False  # whether it says nothing of pairs that were never seen
     by_gradients = True  # whether it learns from batches, by a loss and an optimizer
+    batch_follows_data = False  # whether a search leaves the size of its batches as it is
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
 
     def __init__(
@@ -149,7 +151,7 @@ class Retriever(FittedModel):
         return self
 
     def batches(
-        self, train: Interactions, catalog: Catalog, batch_size: int = 1024, seed: int = 0
+        self, train: Interactions, catalog: Catalog, batch_size: int = ROWS, seed: int = 0
     ) -> TrainingBatches:
         """Makes the training batches: an endless `dataset(start)`, and `steps_per_epoch`.
 
@@ -238,6 +240,14 @@ class Retriever(FittedModel):
         logs.pop("self_supervision", None)  # it acts in training alone
         return logs
 
+    def default_batch_size(self, train: Interactions) -> int:
+        """How many rows a batch has where `train.batch_size` is left out.
+
+        Args:
+            train: the training `Interactions`, where it follows from them.
+        """
+        return ROWS
+
     def check_settings(self, settings: "Train") -> None:
         """Refuses settings of a training that the model cannot heed.
 
@@ -268,7 +278,8 @@ class Retriever(FittedModel):
             callbacks: Keras callbacks.
             initial_epoch: how many epochs the model has been trained for.
         """
-        batches = self.batches(train, catalog, settings.batch_size, settings.seed)
+        batch_size = settings.batch_size or self.default_batch_size(train)
+        batches = self.batches(train, catalog, batch_size, settings.seed)
         return self.fit(
             batches.dataset(int(self.step.numpy())),
             steps_per_epoch=batches.steps_per_epoch,

@@ -29,7 +29,7 @@ from tf_recall.retrievers.distribution import num_replicas
 from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.retrievers.learnable import check_catalog, check_edges
 from tf_recall.retrievers.optimizers import AdagradAdam
-from tf_recall.retrievers.parts import deserialized
+from tf_recall.retrievers.parts import deserialized, unbuilt
 from tf_recall.retrievers.vectors import Encoded
 from tf_recall.towers.base import Tower
 from tf_recall.towers.graph import GraphEncoder, GraphTower
@@ -280,7 +280,7 @@ class GraphRetriever(Retriever):
             if name in bases
         }
         config = {
-            key: _unbuilt(value) for key, value in self.get_config().items() if key not in towers
+            key: unbuilt(value) for key, value in self.get_config().items() if key not in towers
         }
         model = type(self)(**{**deserialized(config), **towers, **self.kept()})
         if model.query_type == "item":
@@ -333,10 +333,3 @@ class GraphRetriever(Retriever):
         if self.query_type == "item":
             config["history_length"] = self.history_length
         return config
-
-
-def _unbuilt(config):
-    """A serialized part without the sizes that it was built for."""
-    if isinstance(config, dict):
-        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
-    return [_unbuilt(value) for value in config] if isinstance(config, list) else config

@@ -1,5 +1,7 @@
 """A model's parts as plain values and back; all of them share one item tower."""
 
+from typing import Any
+
 from tf_recall.features.sharing import deserialize, serialize, shared
 
 
@@ -38,6 +40,13 @@ def deserialized(config: dict) -> dict:
             many = isinstance(part, list)
             made[name] = [deserialize(each) for each in part] if many else deserialize(part)
     return {**config, **made}
+
+
+def unbuilt(config: Any) -> Any:
+    """A serialized part, or several, without the sizes that they were built for."""
+    if isinstance(config, dict):
+        return {key: unbuilt(value) for key, value in config.items() if key != "build_config"}
+    return [unbuilt(value) for value in config] if isinstance(config, list) else config
 
 
 def _is_part(value):

@@ -125,11 +125,10 @@ def save_channels(
 def _rehearse(prepared, channels, models):
     """Tries what each model learns from, and what the merge is asked, before any is trained."""
     for name, alone in prepared.trained.items():
-        settings = alone.config.train
+        settings, train = alone.config.train, alone.split.train
+        batch_size = settings.batch_size or models[name].default_batch_size(train)
         with _named(name):
-            models[name].batches(
-                alone.split.train, alone.catalog, settings.batch_size, settings.seed
-            )
+            models[name].batches(train, alone.catalog, batch_size, settings.seed)
     services = {name: untrained(alone, models[name]) for name, alone in prepared.trained.items()}
     whole = {name: services.get(name, channel) for name, channel in channels.items()}
     rehearse(MultiChannel(whole, prepared.catalog, prepared.merge, prepared.config.depth), prepared)

@@ -12,6 +12,7 @@ from tf_recall.data.arguments import shown
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.evaluation.compare import MERGED
+from tf_recall.retrievers.base import ROWS
 from tf_recall.runs.measure import cases_of, ranking_names
 
 
@@ -45,10 +46,10 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
             f"train.patience is {settings.patience} and needs a validation part: "
             f"{with_validation(config)}, or leave train.patience out"
         )
-    if settings.batch_size % num_replicas:
+    batch_size = settings.batch_size or ROWS
+    if batch_size % num_replicas:
         raise ValueError(
-            f"train.batch_size must be a multiple of the replicas, {num_replicas}, "
-            f"not {settings.batch_size}"
+            f"train.batch_size must be a multiple of the replicas, {num_replicas}, not {batch_size}"
         )
     _check_something_to_learn(split, catalog)
     if split.validation is not None:

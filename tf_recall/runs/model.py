@@ -165,7 +165,8 @@ def _compiled(prepared):
 def _steps(prepared, model):
     """How many steps the whole run has."""
     settings, data = prepared.config.train, (prepared.split.train, prepared.catalog)
-    batches = model.positives.batches(*data, model.needs(), settings.batch_size, settings.seed)
+    batch_size = settings.batch_size or model.default_batch_size(data[0])
+    batches = model.positives.batches(*data, model.needs(), batch_size, settings.seed)
     return settings.epochs * batches.steps_per_epoch
 
 

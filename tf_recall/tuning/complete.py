@@ -42,6 +42,8 @@ def complete(config: Config, split: Split | None = None, catalog: Catalog | None
             model.adapt(split.train, catalog)
         values["model"] = _whole("model", _with_towers(values["model"]), model)
         values["train"]["optimizer"] = _optimizer(config, model)
+        if not model.batch_follows_data and values["train"]["batch_size"] is None:
+            values["train"]["batch_size"] = model.default_batch_size(split and split.train)
         return values
     values["merge"] = _whole("merge", values["merge"], config.make_merge())
     for name, channel in config.make_channels().items():

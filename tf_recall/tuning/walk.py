@@ -81,13 +81,15 @@ class Walk:
         """The dimensions of a model and of its training."""
         dimensions = self.part("model", values["model"], (*at, "model"))
         types = types_of(Train)
-        by_gradients = find("model", values["model"]["name"]).by_gradients
+        model = find("model", values["model"]["name"])
         for key, parameter in keywords(Train).items():
-            if key not in LEFT_OUT and (by_gradients or key not in OF_GRADIENTS):
+            if key not in LEFT_OUT and (model.by_gradients or key not in OF_GRADIENTS):
                 kind = PART_SETTINGS.get(key)
                 place = (*at, "train", key)
                 one = Argument(kind, key, place, types[key], of_type(kind, types[key]))
                 declared = Train.tunable.get(key)
+                if key == "batch_size" and model.batch_follows_data:
+                    declared = None
                 dimensions += self._argument(one, values["train"], declared, parameter.default)
         return dimensions
 
