@@ -16,9 +16,9 @@ import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
 from tf_recall.registry import REGISTRY
+from tf_recall.serving.command import serve
 
-# before TensorFlow is loaded: its start-up notes do not help a user
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notes do not help a user
 
 SET = click.option(
     "--set", "sets", multiple=True, metavar="A.B=C", help="Change one value of the config."
@@ -26,8 +26,6 @@ SET = click.option(
 OUT = click.option(
     "--out", default=MODELS, show_default=True, metavar="DIR", help="The model repository."
 )
-
-
 IDS = {"multiple": True, "metavar": "ID,ID"}
 
 
@@ -359,6 +357,9 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
         click.echo(finding)
     click.echo(f"{len(findings)} finding(s)")
     return {"findings": [vars(finding) for finding in findings]}
+
+
+main.command()(answers_json(serve))
 
 
 def _users(recommender, path):
