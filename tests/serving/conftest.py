@@ -20,7 +20,7 @@ from tf_recall.models.two_tower import TwoTower
 from tf_recall.recommend.rankings import Popularity
 from tf_recall.recommend.service import Service
 from tf_recall.serving.limits import Limits
-from tf_recall.serving.server import Server, Settings
+from tf_recall.serving.server import Server, Settings, event_loop
 from tf_recall.towers.features import FeatureTower
 
 LIMITS = Limits(body=100_000, rows=32, ids=50, k=8, queue=64, batch=16, reading=3.0, stopping=5.0)
@@ -34,7 +34,8 @@ def running(folder, **settings):
 
     def run():
         try:
-            asyncio.run(server.run(ready.set))
+            with asyncio.Runner(loop_factory=event_loop()) as runner:
+                runner.run(server.run(ready.set))
         except BaseException as error:
             failed.append(error)
             ready.set()

@@ -64,6 +64,9 @@ def test_the_page_needs_no_other_host(http):
 def test_every_answer_has_the_requests_id(http, caplog):
     with caplog.at_level(logging.INFO, "tf_recall.serving.requests"):
         answer = http.get("/healthz", headers={"x-request-id": "mine-1"})
+        deadline = time.monotonic() + 20
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)  # the line is written after the answer
     assert answer.headers["x-request-id"] == "mine-1"
     record = caplog.records[-1]
     assert (record.path, record.status, record.method) == ("/healthz", 200, "GET")

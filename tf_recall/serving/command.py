@@ -69,7 +69,7 @@ def serve(
 
         from tf_recall.serving.limits import Limits
         from tf_recall.serving.logs import log_as_json
-        from tf_recall.serving.server import Server, Settings
+        from tf_recall.serving.server import Server, Settings, event_loop
     except ImportError as error:
         raise ImportError(
             f"serving needs {error.name}, which is not installed: pip install 'tf_recall[serve]'"
@@ -96,5 +96,6 @@ def serve(
         print(json.dumps(addresses), file=sys.__stdout__, flush=True)
 
     gc.freeze()  # what is loaded by now stays: letting a version go need not look through it
-    asyncio.run(server.run(ready))
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
+        runner.run(server.run(ready))
     return {"stopped": True}

@@ -246,6 +246,15 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+def event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: uvloop, where there is one; None for Python's own."""
+    try:
+        import uvloop
+    except ImportError:  # on Windows
+        return None
+    return uvloop.new_event_loop
+
+
 def _address(host, port):
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
