@@ -1,6 +1,8 @@
 """The plain endpoint of a real server: defaults, reasons, and errors in a sentence."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +33,13 @@ def test_a_user_gets_what_they_have_not_seen(http, loaded):
     )
     np.testing.assert_allclose([item["score"] for item in answer["items"]], scores[0], rtol=1e-5)
     assert answer["unknown"] == {} and "why" not in answer["items"][0]
+
+
+def test_the_example_of_the_manual(http):
+    page = (Path(__file__).parents[2] / "saved_models" / "README.md").read_text()
+    (body, path) = re.search(r"curl --json '([^']+)' localhost:8501(/\w+)`", page).groups()
+    answer = http.post(path, content=body, headers={"content-type": "application/json"}).json()
+    assert len(answer["items"]) > 1
 
 
 def test_lists_and_features_count(http, loaded):
@@ -78,7 +87,7 @@ def test_more_like_an_item(http, loaded):
     "path, change, says",
     [
         ("/recommend", {"model": None}, "say which by model; there are: several, two_tower"),
-        ("/recommend", {"user_id": None}, "say for whom: user_id, history, or context"),
+        ("/recommend", {"user_id": None}, "say for whom: one of user_id, history, context"),
         ("/recommend", {"user_id": 7}, "user_id"),
         ("/recommend", {"user_id": True}, "body.user_id"),
         ("/recommend", {"k": 0}, "body.k"),

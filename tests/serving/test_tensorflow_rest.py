@@ -103,7 +103,7 @@ def test_channels_and_the_merge(http, exports, columns):
         ("/v1/models/two_tower/labels/best:predict", 404, "Unrecognized servable version label"),
         (f"/v1/models/two_tower/versions/{2**63}:predict", 400, "Failed to convert version"),
         ("/v1/models/two_tower:classify", 400, "Was: tensorflow/serving/predict"),
-        ("/v1/models/two_tower:explode", 400, "Malformed request: POST"),
+        ("/v1/models/two_tower:explode", 405, "Malformed request: POST"),
         ("/v1/models/a:b:predict", 400, "Malformed request: POST"),
         ("/v1/models/..%2F..%2Fetc%2Fpasswd:predict", 400, "Malformed request"),
         ("/v1/models/%2e%2e:predict", 404, "Servable not found"),

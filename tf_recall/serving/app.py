@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from tf_recall import __version__
 from tf_recall.serving import people, tensorflow_rest
@@ -43,8 +44,9 @@ def make_app(backend: Backend, key: str | None = None) -> Gate:
 
 
 def _add_health(app, backend):
-    def add(path, function):
-        app.add_api_route(path, function, tags=["Operation"], summary=function.__name__)
+    def add(path, function, kind=JSONResponse):
+        about = {"tags": ["Operation"], "summary": function.__name__}
+        app.add_api_route(path, function, response_class=kind, **about)
 
     async def alive() -> Response:
         """Whether the process runs."""
@@ -62,7 +64,7 @@ def _add_health(app, backend):
 
     add("/healthz", alive)
     add("/readyz", ready)
-    add("/metrics", metrics)
+    add("/metrics", metrics, PlainTextResponse)
 
 
 def _add_page(app, key):
@@ -132,7 +134,8 @@ def _add_errors(app):
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         if request.url.path.startswith("/v1/") and error.status_code in (404, 405):
-            return error_reply(400, f"Malformed request: {request.method} {request.url.path}")
+            status = 400 if error.status_code == 404 else 405
+            return error_reply(status, f"Malformed request: {request.method} {request.url.path}")
         return error_reply(error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt, StrictStr
 
 from tf_recall.data.ids import MISSING
-from tf_recall.serving.backend import Asked, Backend, endpoint_of
+from tf_recall.serving.backend import LARGEST, Asked, Backend, endpoint_of
 from tf_recall.serving.endpoint import encoded
 from tf_recall.serving.refusal import Refusal, invalid, refusal_of
 from tf_recall.serving.replies import failures, note, timeout_of
@@ -17,6 +17,7 @@ from tf_recall.serving.servable import DEFAULT, SIMILAR
 Id = Annotated[StrictStr | StrictInt, Field(description="As in the training data: text or integer")]
 Ids = list[Id]
 ITEMS, REASONS = 10, 3
+WHO = ("user_id", "history", "context")  # one of them at least
 
 
 class Wanted(BaseModel):
@@ -25,7 +26,7 @@ class Wanted(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     model: str | None = Field(None, description="By default the only one that is served")
-    version: int | None = Field(None, ge=1, description="By default the newest")
+    version: int | None = Field(None, ge=1, le=LARGEST, description="By default the newest")
     label: str | None = Field(None, description="A version by its label")
     channel: str | None = Field(None, description="Of several channels one alone, not the merge")
     k: int | None = Field(None, ge=1, description="How many items; by default 10, or all there are")
@@ -38,6 +39,8 @@ class Wanted(BaseModel):
 
 class ForUser(Wanted):
     """A request for one user, known or not."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [each]} for each in WHO]})
 
     user_id: Id | None = Field(None, description="Nobody known, if left out")
     history: Ids | None = Field(None, description="Items that the user took, the oldest first")
@@ -119,7 +122,7 @@ class _OfUser:
     def __init__(self, wanted):
         self._wanted = wanted
         if wanted.user_id is None and not wanted.history and not wanted.context:
-            raise invalid("say for whom: user_id, history, or context")
+            raise invalid(f"say for whom: one of {', '.join(WHO)}")
 
     def request(self, recommender):
         user, given = self._arguments(recommender)

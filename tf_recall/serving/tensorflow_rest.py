@@ -7,7 +7,7 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tf_recall.serving import json_arrays
-from tf_recall.serving.backend import Asked, Backend
+from tf_recall.serving.backend import LARGEST, Asked, Backend
 from tf_recall.serving.refusal import invalid
 from tf_recall.serving.replies import failures, json_body, note, timeout_of
 
@@ -19,6 +19,9 @@ PREDICT = {
         "inputs": {"description": "Column format: a tensor, or an object of tensors by name"},
     },
 }
+NAME = {"type": "string", "pattern": "^[^/:]+$"}
+VERSION = {"type": "integer", "minimum": 0, "maximum": LARGEST}
+SCHEMAS = {"name": NAME, "label": NAME, "version": VERSION}
 OTHERS = ("classify", "regress")  # that models of other kinds have
 WAYS = {"": {}, "/versions/{version:int}": {"version"}, "/labels/{label}": {"label"}}
 
@@ -86,12 +89,7 @@ def router(backend: Backend) -> APIRouter:
 def _add(routes, method, path, function, parameters, body):
     described = {
         "parameters": [
-            {
-                "name": each,
-                "in": "path",
-                "required": True,
-                "schema": {"type": "integer" if each == "version" else "string"},
-            }
+            {"name": each, "in": "path", "required": True, "schema": SCHEMAS[each]}
             for each in sorted(parameters)
         ]
     }
