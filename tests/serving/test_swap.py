@@ -3,6 +3,7 @@
 import concurrent.futures
 import shutil
 import threading
+import time
 
 import grpc
 import httpx
@@ -25,9 +26,8 @@ def versions(tmp_path_factory, make_service):
     return folder / "one"
 
 
-def ask_http(address, stop, request):
-    """The versions that answered, by URL and by items, until `stop`."""
-    seen = []
+def ask_http(address, stop, request, seen):
+    """Notes the version of each answer, as the server says and as its items do, until `stop`."""
     with httpx.Client(base_url=address, timeout=30) as client:
         while not stop.wait(PAUSE):
             answer = client.post("/recommend", json=request)
@@ -35,16 +35,14 @@ def ask_http(address, stop, request):
             answer = answer.json()
             items = {item["item_id"].partition("-")[0] for item in answer["items"]}
             seen.append((answer["version"], items))
-    return seen
 
 
-def ask_grpc(address, stop, inputs):
+def ask_grpc(address, stop, inputs, seen):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "one"
     for name, value in inputs.items():
         dtype = {"age": tf.float64, "exclude_seen": tf.bool}.get(name, tf.string)
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype))
-    seen = []
     with grpc.insecure_channel(address) as channel:
         predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
         while not stop.wait(PAUSE):
@@ -52,19 +50,17 @@ def ask_grpc(address, stop, inputs):
             items = tf.make_ndarray(answer.outputs["item_id"])[0].tolist()
             items = {item.decode().partition("-")[0] for item in items}
             seen.append((answer.model_spec.version.value, items))
-    return seen
 
 
-def wait_for(client, version):
-    for _ in range(3000):
-        states = client.get("/v1/models/one").json()["model_version_status"]
-        by_version = {int(each["version"]): each["state"] for each in states}
-        if by_version.get(version) == "AVAILABLE" and list(by_version.values()).count("END") == (
-            len(by_version) - 1
-        ):
+def wait_for(version, clients, seen):
+    """Until every client has been answered by the version."""
+    for _ in range(6000):
+        if all(each and each[-1][0] == version for each in seen):
             return
-        threading.Event().wait(0.02)
-    raise AssertionError(f"version {version} does not come: {by_version}")
+        for client in clients:
+            assert not client.done(), client.result()
+        time.sleep(0.01)
+    raise AssertionError(f"version {version} does not come")
 
 
 def test_versions_change_under_load(versions, run_server, columns, tmp_path):
@@ -74,21 +70,21 @@ def test_versions_change_under_load(versions, run_server, columns, tmp_path):
     stop = threading.Event()
     request = {"user_id": "u1", "k": 6, "exclude_seen": False}
     with run_server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(4) as pool:
-        clients = [pool.submit(ask_http, server.rest, stop, request) for _ in range(2)]
-        clients += [pool.submit(ask_grpc, server.grpc, stop, columns()) for _ in range(2)]
+        seen = [[] for _ in range(4)]
+        clients = [pool.submit(ask_http, server.rest, stop, request, each) for each in seen[:2]]
+        clients += [pool.submit(ask_grpc, server.grpc, stop, columns(), each) for each in seen[2:]]
         try:
-            with httpx.Client(base_url=server.rest, timeout=30) as client:
-                shutil.copytree(versions / "2", tmp_path / ".aside")
-                (tmp_path / ".aside").rename(home / "2")
-                wait_for(client, 2)
-                shutil.rmtree(home / "2")  # back again
-                wait_for(client, 1)
+            wait_for(1, clients, seen)
+            shutil.copytree(versions / "2", tmp_path / ".aside")
+            (tmp_path / ".aside").rename(home / "2")
+            wait_for(2, clients, seen)
+            shutil.rmtree(home / "2")  # back again
+            wait_for(1, clients, seen)
         finally:
             stop.set()
-        for each in clients:
-            seen = each.result()
-            assert all(items == {f"v{version}"} for version, items in seen)
-            order = [
-                at for at, (version, _) in enumerate(seen) if at == 0 or seen[at - 1][0] != version
-            ]
-            assert [seen[at][0] for at in order] == [1, 2, 1]  # each change is one, for good
+        for client, answers in zip(clients, seen, strict=True):
+            client.result()
+            assert all(items == {f"v{version}"} for version, items in answers)
+            numbers = [version for version, _ in answers]
+            changes = [1, *(b for a, b in zip(numbers, numbers[1:], strict=False) if a != b)]
+            assert changes == [1, 2, 1]  # each change is one, for good
