@@ -29,7 +29,7 @@ lint: $(STAMP)
 bench:
 	test -n "$(NAME)" || (echo "say which: make bench NAME=train_speed; benchmarks/README.md lists them"; exit 2)
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet -e '.[scann,tfds,bench]'
+	.venv-bench/bin/pip install --quiet -e '.[scann,tfds,serve,bench]'
 	.venv-bench/bin/python benchmarks/$(NAME).py $(ARGS)
 
 clean:

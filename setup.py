@@ -18,6 +18,16 @@ BEAM = ["apache-beam>=2.77,<3"]
 REDIS = ["redis>=5"]
 FAISS = ["faiss-cpu>=1.12,<2"]
 MILVUS = ["pymilvus>=2.6,<4", "milvus-lite>=2.5; sys_platform != 'win32'"]
+SERVE = [
+    "fastapi>=0.115,<1",
+    "uvicorn>=0.34,<1",
+    "httptools>=0.6.3",  # uvicorn parses with it
+    "uvloop>=0.21; sys_platform != 'win32'",
+    "grpcio>=1.66,<2",
+    "prometheus-client>=0.21",
+    "python-json-logger>=3.1",
+    "fastapi-offline>=1.7,<2",  # carries the scripts of the OpenAPI page
+]
 TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
@@ -61,6 +71,7 @@ setup(
         "redis": REDIS,
         "faiss": FAISS,
         "milvus": MILVUS,
+        "serve": SERVE,
         "tune": TUNE,
         "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
         "dev": [
@@ -71,6 +82,9 @@ setup(
             *REDIS,
             *FAISS,
             *MILVUS,
+            *SERVE,
+            "httpx>=0.27",
+            "cryptography>=42",
             *TUNE,
             "hypothesis>=6.100,<7",
             "polars>=1",

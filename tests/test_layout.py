@@ -29,6 +29,7 @@ ORDER = {  # a room imports rooms of its own level or of lower ones
     "export": 5,
     "lists": 5,
     "stores": 6,
+    "serving": 6,
     "beam": 6,
     "runs": 7,
     "tuning": 8,

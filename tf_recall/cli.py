@@ -16,6 +16,7 @@ import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
 from tf_recall.registry import REGISTRY
+from tf_recall.serving.command import serve
 from tf_recall.stores.command import push
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notes do not help a user
@@ -307,6 +308,7 @@ def lists(
     from tf_recall.export.load import load
     from tf_recall.lists.redis_load import to_redis
     from tf_recall.lists.redis_store import connect
+    from tf_recall.lists.users import users_of
     from tf_recall.lists.write import write_lists
 
     if url is None and (name is not None or ttl is not None):
@@ -320,7 +322,7 @@ def lists(
     k = min(100, recommender.k_max) if k is None else k
     if users == "all" and recommender.catalog is None:
         raise ValueError(f"{model} was exported without its users: give --users FILE")
-    ids = recommender.catalog.users.ids if users == "all" else _users(recommender, users)
+    ids = recommender.catalog.users.ids if users == "all" else users_of(recommender, users)
     start = time.perf_counter()
     path = write_lists(recommender, ids, out, k, exclude_seen=not seen)
     answer = {
@@ -359,32 +361,15 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
+main.command()(answers_json(serve))
+
+
 @main.group()
 def index() -> None:
     """Live stores of vectors, beside the indexes inside exports."""
 
 
 index.command()(answers_json(push))
-
-
-def _users(recommender, path):
-    """The users of a file, each once, in the type of the model's ids."""
-    from tf_recall.data.ids import is_missing, kind_of, raw_ids
-    from tf_recall.data.tables import read
-
-    table = read(path, {"user_id"})
-    if "user_id" not in table:
-        raise ValueError(f"{path} has no column user_id; it has {', '.join(map(str, table))}")
-    try:
-        ids = raw_ids(table["user_id"].drop_duplicates(), "user_id")
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}") from error
-    ids = ids[~is_missing(ids)]
-    if recommender.id_types["user_id"] == kind_of(ids):
-        return ids
-    if kind_of(ids) == "string":
-        raise ValueError(f"this model's user_id are whole numbers, and those of {path} are text")
-    return ids.astype(str).astype(object)
 
 
 def _rate(count, start):

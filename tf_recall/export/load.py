@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,11 @@ class LoadedService(EmbeddingRecommender):
         self._catalog_folder = path / "training" / "catalog"
         self._ids = raw_ids(model.item_ids.numpy())
         self._index = pd.Index(self._ids)
+
+    @property
+    def signatures(self) -> Mapping[str, Callable]:
+        """The endpoints of the graph by name: functions of tensors."""
+        return self._signatures
 
     @property
     def k_max(self) -> int:

@@ -183,11 +183,9 @@ class Recommender:
             TypeError: as `recommend`.
         """
         request = self.request_for_items(item_id, exclude=exclude, allow=allow, **context)
-        check_k(k, self.k_max)
-        items, score = self._similar(request, k)
-        _check_scores(score)
+        items, score = self.answer_similar(request, k)
         self._refuse_unknown(request, score)
-        return self._as_ids(items), score
+        return items, score
 
     def explain(
         self,
@@ -258,6 +256,13 @@ class Recommender:
         """`recommend_rows` of a parsed request: what a merge asks of its channels."""
         items, score = self._checked(request, k)
         return self._as_rows(items), score
+
+    def answer_similar(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`similar` of a parsed request, in which rows of unknown items are empty."""
+        check_k(k, self.k_max)
+        items, score = self._similar(request, k)
+        _check_scores(score)
+        return self._as_ids(items), score
 
     def answer_once(self, request: Request, k: int) -> tuple[np.ndarray, np.ndarray]:
         """`answer_rows`, of rows that are asked once: nothing is prepared to be fast later."""

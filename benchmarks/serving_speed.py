@@ -1,0 +1,229 @@
+"""Requests a second through the server, beside the exported signature called in batches in process.
+
+    python benchmarks/serving_speed.py [--quick]
+
+A service of 20,000 users over a million clustered unit vectors of 64 dimensions (`--quick`:
+100,000), k_max 100, exported with each index: exact, IVF, and ScaNN where it is installed, both at
+recall@100 of 0.95 or more. `tf-recall serve` runs as a process of its own; 32 clients in this
+process ask it for one known user at a time, each as soon as it has its answer: over gRPC (one
+channel, asyncio) and over REST (32 threads that keep their connections). In process the signature
+of the same export answers 32 of the same users at a time. All three run in turn, round after round,
+for a few seconds each; the figure is the median round. Clients run on the server's own cores.
+
+Besides: p50 and p99 of the clients' requests; the median of a single client on the idle server less
+that of one user in process, which is what the server adds; seconds from the process' start to its
+first answer. `ratio` is gRPC's requests a second over the signature's, by exact search;
+`rest_ratio` REST's.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from index_search import DIM, RECALL, K, clustered
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tutorial import finish
+
+import tf_recall as tr
+from tf_recall.features import Id
+from tf_recall.index import IVF, Exact, ScaNN
+
+USERS, CLIENTS, TUNED = 20_000, 32, 256
+DTYPES = {"user_id": tf.string, "exclude": tf.string, "allow": tf.string, "exclude_seen": tf.bool}
+
+
+def export(folder, items):
+    """Writes the same vectors behind each index; gives the names."""
+    drawn = clustered(items + USERS + TUNED)
+    vectors, users, tuned = np.split(drawn, [items, items + USERS])
+    names = np.char.add("i", np.arange(items).astype(str)).astype(object)
+    generator = np.random.default_rng(0)
+    log = tr.Interactions.from_columns(
+        user_id=np.char.add("u", generator.integers(USERS, size=items).astype(str)).astype(object),
+        item_id=names,
+    )
+    catalog = tr.Catalog.fit(log)
+    query, item = tr.FeatureTower("user", [Id(DIM)]), tr.FeatureTower("item", [Id(DIM)])
+    query.adapt(log, catalog)
+    item.adapt(log, catalog)
+    (table,) = (weight for weight in query.weights if tuple(weight.shape)[1:] == (DIM,))
+    table.assign(np.resize(users, table.shape))
+    indexes = {"exact": Exact(), "ivf": IVF(min_recall=RECALL + 0.01)}
+    try:
+        indexes["scann"] = ScaNN(min_recall=RECALL + 0.01)
+    except ImportError as error:
+        print(error)
+    for name, index in indexes.items():
+        index.build(vectors, queries=tuned)
+        tr.save(tr.Service(query, item, index, catalog, k_max=K), folder / name)
+        print(f"{name}: {index}", flush=True)
+    return list(indexes), catalog.users.ids[:: max(1, USERS // 1024)].tolist()
+
+
+def columns(users):
+    """The inputs of the signature for some users of whom nothing else is said."""
+    lists = np.empty((len(users), 0), object)
+    seen = np.zeros(len(users), bool)
+    return {"user_id": users, "exclude": lists, "allow": lists, "exclude_seen": seen}
+
+
+def in_process(signature, users, seconds):
+    """Users a second by batches, after the same as by one at a time: its median in ms."""
+    batches = [
+        {name: tf.constant(value, DTYPES[name]) for name, value in columns(some).items()}
+        for some in (users[at : at + CLIENTS] for at in range(0, len(users) - CLIENTS, CLIENTS))
+    ]
+    begun, asked = time.perf_counter(), 0
+    while time.perf_counter() < begun + seconds:
+        answer = signature(**batches[asked % len(batches)])
+        _ = answer["item_id"].numpy(), answer["score"].numpy()
+        asked += 1
+    return asked * CLIENTS / (time.perf_counter() - begun)
+
+
+def alone(ask, users, count=100):
+    """The median milliseconds of one request at a time."""
+    times = []
+    for user in users[:count]:
+        begun = time.perf_counter()
+        ask(user)
+        times.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(times[5:])
+
+
+def message(name, user):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    for key, value in columns([user]).items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value, DTYPES[key]))
+    return request
+
+
+def by_grpc(address, name, users, seconds, clients=CLIENTS):
+    """The seconds of each request of so many clients at once."""
+    requests = [message(name, user) for user in users]
+    times = []
+
+    async def client(predict, at, until):
+        while time.perf_counter() < until:
+            begun = time.perf_counter()
+            await predict(requests[at % len(requests)], timeout=30)
+            times.append(time.perf_counter() - begun)
+            at += clients
+
+    async def all_clients():
+        async with grpc.aio.insecure_channel(address) as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            until = time.perf_counter() + seconds
+            await asyncio.gather(*(client(predict, at, until) for at in range(clients)))
+
+    asyncio.run(all_clients())
+    return times
+
+
+def by_rest(address, name, users, seconds):
+    """The same over REST."""
+    bodies = [
+        json.dumps(
+            {"inputs": {"user_id": [u], "exclude": [[]], "allow": [[]], "exclude_seen": [False]}}
+        )
+        for u in users
+    ]
+    times, until = [], time.perf_counter() + seconds
+
+    def client(at):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+        while time.perf_counter() < until:
+            begun = time.perf_counter()
+            connection.request("POST", f"/v1/models/{name}:predict", bodies[at % len(bodies)])
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == 200, body
+            times.append(time.perf_counter() - begun)
+            at += CLIENTS
+        connection.close()
+
+    threads = [threading.Thread(target=client, args=[at]) for at in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times
+
+
+def measure(folder, name, users, rounds, seconds):
+    """The figures of one index."""
+    signature = tf.saved_model.load(str(folder / name / "1")).signatures["serving_default"]
+    command = [sys.executable, "-m", "tf_recall.cli", "serve", str(folder / name)]
+    options = ["--rest-port", "0", "--grpc-port", "0", "--log-level", "WARNING"]
+    begun = time.perf_counter()
+    server = subprocess.Popen([*command, *options], stdout=subprocess.PIPE)
+    try:
+        addresses = json.loads(server.stdout.readline())
+        by_grpc(addresses["grpc"], name, users[:1], 0.001, clients=1)
+        figures = {"start to first answer, s": time.perf_counter() - begun}
+        rates, times = {"in process": [], "grpc": [], "rest": []}, {"grpc": [], "rest": []}
+        for _ in range(rounds):
+            rates["in process"].append(in_process(signature, users, seconds))
+            for way, ask in (("grpc", by_grpc), ("rest", by_rest)):
+                took = ask(addresses[way], name, users, seconds)
+                rates[way].append(len(took) / seconds)
+                times[way] += took
+        one = {user: columns([user]) for user in users[:100]}
+
+        def call(user):
+            given = {key: tf.constant(value, DTYPES[key]) for key, value in one[user].items()}
+            return signature(**given)["item_id"].numpy()
+
+        model = alone(call, users)
+        quiet = by_grpc(addresses["grpc"], name, users, 2, clients=1)
+        figures["one request, ms"] = 1000 * statistics.median(quiet)
+        figures["of them the server, ms"] = 1000 * statistics.median(quiet) - model
+    finally:
+        server.terminate()
+        server.wait()
+    figures |= {f"{way}, a second": statistics.median(each) for way, each in rates.items()}
+    for way, took in times.items():
+        figures |= {f"{way} p{at}, ms": 1000 * np.percentile(took, at) for at in (50, 99)}
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="100,000 items instead of a million")
+    options = parser.parse_args()
+    items, rounds, seconds = (100_000, 3, 2) if options.quick else (1_000_000, 5, 4)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        names, users = export(Path(folder), items)
+        for name in names:
+            found[name] = measure(Path(folder), name, users, rounds, seconds)
+            print(f"\n{name}")
+            for what, value in found[name].items():
+                print(f"    {what:<28}{value:>10.2f}", flush=True)
+    exact = found["exact"]
+    finish(
+        ratio=exact["grpc, a second"] / exact["in process, a second"],
+        rest_ratio=exact["rest, a second"] / exact["in process, a second"],
+        figures=found,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""A server in operation: health, metrics, the page, the gate, overload."""
+
+import concurrent.futures
+import json
+import logging
+import re
+import socket
+import threading
+import time
+
+import pytest
+
+from tf_recall.serving.endpoint import GraphEndpoint
+from tf_recall.serving.server import Settings
+
+PREDICT = "/v1/models/two_tower:predict"
+
+
+@pytest.fixture(scope="module")
+def request_(columns):
+    """A request that JSON without NaN can write."""
+
+    def make(rows=1):
+        return {"inputs": columns(["u1"] * rows, age=[20.0] * rows)}
+
+    return make
+
+
+def test_health_and_metrics(http, request_):
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+
+    def count(text):
+        found = re.search(
+            r'tf_recall_requests_total{api="rest",code="200",'
+            r'method="/v1/models/{name}:predict",model="two_tower"} (\S+)',
+            text,
+        )
+        return float(found[1]) if found else 0.0
+
+    before = count(http.get("/metrics").text)
+    http.post(PREDICT, json=request_()).raise_for_status()
+    http.post("/v1/models/made-up:predict", content="{}")
+    text = http.get("/metrics").text
+    assert count(text) == before + 1
+    assert 'tf_recall_version_served{model="two_tower",version="1"} 1.0' in text
+    assert "tf_recall_waiting_rows 0.0" in text and "made-up" not in text
+
+
+def test_the_page_needs_no_other_host(http):
+    page = http.get("/docs").text
+    assert "http" not in re.sub(r"https?://www\.w3\.org\S*", "", page)
+    for path in re.findall(r'(?:src|href)="(docs[^"]+)"', page):
+        assert len(http.get(f"/{path}").content) > 10_000
+    document = http.get("/openapi.json").json()
+    assert {"/recommend", "/similar", "/v1/models/{name}/labels/{label}:predict"} <= set(
+        document["paths"]
+    )
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert "422" not in operation["responses"] and operation["responses"]["200"]
+
+
+def test_every_answer_has_the_requests_id(http, caplog):
+    with caplog.at_level(logging.INFO, "tf_recall.serving.requests"):
+        answer = http.get("/healthz", headers={"x-request-id": "mine-1"})
+        deadline = time.monotonic() + 20
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)  # the line is written after the answer
+    assert answer.headers["x-request-id"] == "mine-1"
+    record = caplog.records[-1]
+    assert (record.path, record.status, record.method) == ("/healthz", 200, "GET")
+    strange = http.get("/healthz", headers={"x-request-id": 'a"b c'})
+    assert re.fullmatch("[0-9a-f]{32}", strange.headers["x-request-id"])
+
+
+def test_other_origins_get_no_permission(http):
+    headers = {"origin": "https://elsewhere.example"}
+    assert "access-control-allow-origin" not in http.get("/models", headers=headers).headers
+    preflight = {**headers, "access-control-request-method": "POST"}
+    assert http.options("/recommend", headers=preflight).status_code == 405
+
+
+def test_bodies_that_are_too_long(http):
+    def parts():
+        for _ in range(200):
+            yield b" " * 1000
+
+    for content in (b" " * 200_000, parts()):
+        answer = http.post("/recommend", content=content)
+        assert answer.status_code == 413 and "100000 bytes" in answer.json()["error"]
+    assert http.get("/healthz").status_code == 200
+
+
+def test_a_body_that_does_not_come(server, http):
+    host, port = server.rest.removeprefix("http://").split(":")
+    head = f"POST /recommend HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50\r\n\r\n"
+    half = [socket.create_connection((host, int(port)), timeout=30) for _ in range(3)]
+    half[0].sendall(head.encode() + b"{")
+    half[1].sendall(head[:20].encode())  # and one that says nothing at all
+    assert http.get("/healthz").status_code == 200  # others are not kept waiting
+    assert half[0].recv(100).startswith(b"HTTP/1.1 408")
+    for each in half:
+        each.close()
+    assert http.get("/healthz").status_code == 200
+
+
+def test_timeouts_of_the_client(http, request_):
+    for wrong in ("soon", "-1", "nan"):
+        answer = http.post(PREDICT, json=request_(), headers={"x-request-timeout": wrong})
+        assert answer.status_code == 400 and "X-Request-Timeout" in answer.json()["error"]
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Holds every call of a graph until the event is set; tells how many were begun."""
+    go, begun, answer = threading.Event(), threading.Semaphore(0), GraphEndpoint.answer
+
+    def slow(self, arrays, k):
+        begun.release()
+        assert go.wait(30)
+        return answer(self, arrays, k)
+
+    monkeypatch.setattr(GraphEndpoint, "answer", slow)
+    yield go, begun
+    go.set()
+
+
+def test_overload_is_refused_and_what_was_taken_is_answered(http, request_, held):
+    go, begun = held
+    request = request_(32)
+
+    def post(timeout="20"):
+        return http.post(PREDICT, json=request, headers={"x-request-timeout": timeout})
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        first = pool.submit(post)
+        assert begun.acquire(timeout=20)
+        waiting = [pool.submit(post), pool.submit(post)]  # 64 rows: the queue is full
+        deadline = time.monotonic() + 20
+        while "tf_recall_waiting_rows 64.0" not in http.get("/metrics").text:
+            assert time.monotonic() < deadline
+        refused = post()
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+        assert "overloaded" in refused.json()["error"]
+        go.set()
+        assert {each.result().status_code for each in [first, *waiting]} == {200}
+
+
+def test_who_waits_too_long_is_told(http, request_, held):
+    answer = http.post(PREDICT, json=request_(), headers={"x-request-timeout": "0.05"})
+    assert answer.status_code == 504 and "0.05 s" in answer.json()["error"]
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(ValueError, match="both or none"):
+        Settings(".", certificate="a.pem")
+    with pytest.raises(ValueError, match="needs a port"):
+        Settings(".", rest_port=None, grpc_port=None)
+    with pytest.raises(ValueError, match="not empty"):
+        Settings(".", key=" ")
+
+
+def test_json_in_a_body_of_any_kind_never_breaks_it(http):
+    bodies = [b"\0", b"[[[[", b"NaN", b'{"user_id": ' + b"[" * 50_000, b"\xff", b"null", b"1e999"]
+    for path in ("/recommend", "/similar", PREDICT):
+        for body in bodies:
+            answer = http.post(path, content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 400, (path, body[:20], answer.text)
+            assert set(json.loads(answer.content)) == {"error"}
+    assert http.get("/healthz").status_code == 200

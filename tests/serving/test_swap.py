@@ -1,0 +1,90 @@
+"""New versions under load: no request is lost, and none gets an answer of two versions."""
+
+import concurrent.futures
+import shutil
+import threading
+import time
+
+import grpc
+import httpx
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tf_recall.export.write import save
+
+VERSIONS = (1, 2)
+PAUSE = 0.005  # of a client between two requests
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory, make_service):
+    """Exports whose items say which version they are of, in folders aside."""
+    folder = tmp_path_factory.mktemp("versions")
+    for version in VERSIONS:
+        save(make_service(f"v{version}-")[1], folder / "one", version=version)
+    return folder / "one"
+
+
+def ask_http(address, stop, request, seen):
+    """Notes the version of each answer, as the server says and as its items do, until `stop`."""
+    with httpx.Client(base_url=address, timeout=30) as client:
+        while not stop.wait(PAUSE):
+            answer = client.post("/recommend", json=request)
+            assert answer.status_code == 200, answer.text
+            answer = answer.json()
+            items = {item["item_id"].partition("-")[0] for item in answer["items"]}
+            seen.append((answer["version"], items))
+
+
+def ask_grpc(address, stop, inputs, seen):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "one"
+    for name, value in inputs.items():
+        dtype = {"age": tf.float64, "exclude_seen": tf.bool}.get(name, tf.string)
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype))
+    with grpc.insecure_channel(address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        while not stop.wait(PAUSE):
+            answer = predict(request, timeout=30)
+            items = tf.make_ndarray(answer.outputs["item_id"])[0].tolist()
+            items = {item.decode().partition("-")[0] for item in items}
+            seen.append((answer.model_spec.version.value, items))
+
+
+def wait_for(version, clients, seen):
+    """Until every client has been answered by the version."""
+    for _ in range(6000):
+        if all(each and each[-1][0] == version for each in seen):
+            return
+        for client in clients:
+            assert not client.done(), client.result()
+        time.sleep(0.01)
+    raise AssertionError(f"version {version} does not come")
+
+
+def test_versions_change_under_load(versions, run_server, columns, tmp_path):
+    home = tmp_path / "one"
+    home.mkdir()
+    shutil.copytree(versions / "1", home / "1")
+    stop = threading.Event()
+    request = {"user_id": "u1", "k": 6, "exclude_seen": False}
+    with run_server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        seen = [[] for _ in range(4)]
+        clients = [pool.submit(ask_http, server.rest, stop, request, each) for each in seen[:2]]
+        clients += [pool.submit(ask_grpc, server.grpc, stop, columns(), each) for each in seen[2:]]
+        try:
+            wait_for(1, clients, seen)
+            shutil.copytree(versions / "2", tmp_path / ".aside")
+            (tmp_path / ".aside").rename(home / "2")
+            wait_for(2, clients, seen)
+            shutil.rmtree(home / "2")  # back again
+            wait_for(1, clients, seen)
+        finally:
+            stop.set()
+        for client, answers in zip(clients, seen, strict=True):
+            client.result()
+            assert all(items == {f"v{version}"} for version, items in answers)
+            numbers = [version for version, _ in answers]
+            changes = [1, *(b for a, b in zip(numbers, numbers[1:], strict=False) if a != b)]
+            assert changes == [1, 2, 1]  # each change is one, for good
