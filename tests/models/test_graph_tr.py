@@ -79,7 +79,7 @@ def test_values_are_nodes_and_stay_as_the_graph_grows(both):
     assert model.graph.sizes == {"user": 113, "item": 193, "brand": 5}
     brands = model.graph["item_brand"].graph
     assert (brands.degrees[1:] == 1).all() and brands.targets.max() == 4
-    vocabulary = model.attributes[0].vocabulary
+    vocabulary = model.node_features[0].vocabulary
     rows = catalog.items.encode(["i3", "i4"])
     found = [vocabulary.ids[brands.targets[brands.offsets[row]] - 1] for row in rows]
     assert found == ["b0", "b1"]
@@ -96,7 +96,9 @@ def test_lists_and_words_are_edges_too():
         ["u", "v", "u", "v"], ["a", "b", "b", "c"], items=pd.DataFrame(table)
     )
     catalog = tr.Catalog.fit(log)
-    model = tr.GraphTR(attributes=[MultiValued("tags"), Text("title")], dim=4).adapt(log, catalog)
+    model = tr.GraphTR(node_features=[MultiValued("tags"), Text("title")], dim=4).adapt(
+        log, catalog
+    )
 
     def edges(name, feature):
         graph = model.graph[name].graph
@@ -104,18 +106,18 @@ def test_lists_and_words_are_edges_too():
         values = feature.vocabulary.ids[graph.targets - 1]
         return set(zip(catalog.items.decode(items).tolist(), values.tolist(), strict=True))
 
-    tags, title = model.attributes
+    tags, title = model.node_features
     assert edges("item_tags", tags) == {("a", "x"), ("a", "y"), ("b", "y")}
     words = {("a", "tea"), ("a", "set"), ("b", "set"), ("b", "of"), ("b", "sets"), ("c", "tea")}
     assert edges("item_title", title) == words
     with pytest.raises(ValueError, match=r"columns of the item table, \['tags', 'title'\], got"):
-        tr.GraphTR(attributes=[Categorical("color")]).adapt(log, catalog)
+        tr.GraphTR(node_features=[Categorical("color")]).adapt(log, catalog)
 
 
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="is a Categorical, MultiValued or Text, got Numeric"):
-        tr.GraphTR(attributes=[Numeric("price")])
+        tr.GraphTR(node_features=[Numeric("price")])
     with pytest.raises(ValueError, match="the column 'user' is called as the users'"):
-        tr.GraphTR(attributes=[Categorical("user")])
+        tr.GraphTR(node_features=[Categorical("user")])
     with pytest.raises(ValueError, match="fan_outs must name a number"):
         tr.GraphTR(fan_outs=[])

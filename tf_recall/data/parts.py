@@ -230,7 +230,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "views": "view",
     "aggregator": "aggregator",
     "aggregators": "aggregator",
-    "attributes": "feature",
+    "node_features": "feature",
     "combination": "combination",
     "readout": "readout",
     "relations": "relation",

@@ -31,8 +31,8 @@ class GraphTR(GraphRetriever):
     H_t = W_t mean(Transformer([h ; the neighbors of type t])) + B_t h
     next h = sum_t H_t + sum over pairs of types of H_s * H_t
 
-    The neighbors of an item are the users who interacted with it and, for each of `attributes`, its
-    values; those of a user are items, those of a value the items that have it. Without attributes
+    The neighbors of an item are the users who interacted with it and, for each of `node_features`,
+    its values; those of a user are items, those of a value the items that have it. Without attributes
     it is a graph of users and items. A new user gets a vector from the items of a request's
     `history`; a new item from its features, or with edges of its own after `attached`.
 
@@ -44,7 +44,7 @@ class GraphTR(GraphRetriever):
     Args:
         query_tower: a `FeatureTower("user", ...)`, the inputs of the user nodes; by default ids.
         item_tower: a `FeatureTower("item", ...)`, the inputs of the item nodes; by default ids.
-        attributes: features of items whose values are nodes: `Categorical("brand")`,
+        node_features: features of items whose values are nodes: `Categorical("brand")`,
             `MultiValued("genres")`, the words of a `Text("title")`; none by default.
         dim: length of the vectors, of every layer.
         fan_outs: how many neighbors of each type a node draws in training, first of the nodes of
@@ -63,7 +63,7 @@ class GraphTR(GraphRetriever):
             that is not in the item table.
 
     Example:
-        >>> model = GraphTR(attributes=[MultiValued("genres", 16)]).adapt(split.train, catalog)
+        >>> model = GraphTR(node_features=[MultiValued("genres", 16)]).adapt(split.train, catalog)
         >>> model.compile()
         >>> batches = model.batches(split.train, catalog, batch_size=1024)
         >>> model.fit(batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=5)
@@ -87,7 +87,7 @@ class GraphTR(GraphRetriever):
         self,
         query_tower: FeatureTower | None = None,
         item_tower: FeatureTower | None = None,
-        attributes: Sequence[Feature] = (),
+        node_features: Sequence[Feature] = (),
         dim: WholeFrom1 = 64,
         fan_outs: Sequence[WholeFrom1] = (10,),
         aggregator: Aggregator | None = None,
@@ -106,7 +106,7 @@ class GraphTR(GraphRetriever):
             "item": item_tower or FeatureTower("item", [Id(dim)]),
         }
         over = {"user_item": ("user", "item"), "item_user": ("item", "user")}
-        for feature in attributes:
+        for feature in node_features:
             tower = ValueTower(feature)
             bases[tower.entity] = tower
             over[f"item_{tower.entity}"] = ("item", tower.entity)
@@ -123,7 +123,7 @@ class GraphTR(GraphRetriever):
             self_supervision=self_supervision,
             **kwargs,
         )
-        self.attributes = list(attributes)
+        self.node_features = list(node_features)
         self.dim = dim
         self.fan_outs = list(fan_outs)
         self.aggregator = aggregator
@@ -154,10 +154,10 @@ class GraphTR(GraphRetriever):
         return [self.graph["item_user"].graph, self.graph["user_item"].graph]
 
     def kept(self):
-        return {"attributes": self.attributes}
+        return {"node_features": self.node_features}
 
     def parts(self) -> dict:
-        own = ("attributes", "aggregator", "combination", "readout")
+        own = ("node_features", "aggregator", "combination", "readout")
         return {**super().parts(), **{name: getattr(self, name) for name in own}}
 
     def get_config(self) -> dict:

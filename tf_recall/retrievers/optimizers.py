@@ -191,7 +191,7 @@ class AdagradAdam(LazyAdam):
         Optimization", section 2.
     """
 
-    tunable = {**LazyAdam.tunable, "tables": [3, 100, "log"]}
+    tunable = {**LazyAdam.tunable, "tables": [3.0, 100.0, "log"]}
 
     def __init__(
         self,
