@@ -32,8 +32,8 @@ class GraphTR(GraphRetriever):
     next h = sum_t H_t + sum over pairs of types of H_s * H_t
 
     The neighbors of an item are the users who interacted with it and, for each of `node_features`,
-    its values; those of a user are items, those of a value the items that have it. Without attributes
-    it is a graph of users and items. A new user gets a vector from the items of a request's
+    its values; those of a user are items, those of a value the items that have it. Without them it
+    is a graph of users and items. A new user gets a vector from the items of a request's
     `history`; a new item from its features, or with edges of its own after `attached`.
 
     Positives: a user and each item interacted with (P1); or `WalkPairs()` (P4).
