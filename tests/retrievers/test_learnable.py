@@ -228,7 +228,8 @@ def test_a_window_of_ranks_beyond_all_that_walks_reach(caplog):
     with pytest.raises(ValueError, match="RankWindow has no negatives: .* low=50: lower it"):
         batches(PinSage(tower("item"), dim=4, negatives=RankWindow(2)), log())
     with caplog.at_level(logging.WARNING, "tf_recall"):
-        batches(PinSage(tower("item"), dim=4), log())
+        negatives = EasyHard(Uniform(5), RankWindow(2), ratio=3)
+        batches(PinSage(tower("item"), dim=4, negatives=negatives), log())
     assert "low=50: lower it; those of the other samplers remain" in caplog.text
 
 

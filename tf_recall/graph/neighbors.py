@@ -117,7 +117,7 @@ class LeftAlone:
     Call: as `neighbors`.
 
     Example:
-        >>> graph = TypedGraph.user_item(split.train, catalog).over("item")[1]
+        >>> graph = TypedGraph.user_item(split.train, catalog)["item_user"].graph
         >>> neighbors = LeftAlone(UniformNeighbors(graph, num=10), 0.2, "item", (0, 7))
         >>> ids, weights = neighbors(np.array([7, 8]), np.random.default_rng(0))
     """
@@ -149,7 +149,7 @@ class Remembered:
     Call: as `neighbors`; from the second on for nodes among the first call's, which differ.
 
     Example:
-        >>> graph = TypedGraph.user_item(split.train, catalog).over("item")[1]
+        >>> graph = TypedGraph.user_item(split.train, catalog)["item_user"].graph
         >>> neighbors = Remembered(UniformNeighbors(graph, num=10))
         >>> rng = np.random.default_rng(0)
         >>> ids, _ = neighbors(np.array([7, 8, 5]), rng)

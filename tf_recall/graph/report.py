@@ -142,7 +142,7 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
 
     Args:
         graph: of one type or two.
-        back: where each edge's reverse should be, as of `typed.edges["item", "user"]` beside those
+        back: where each edge's reverse should be, as of `typed["item_user"].graph` beside those
             of ("user", "item"); None: the graph itself if it is square, which then counts as one of
             one type.
 
@@ -150,7 +150,7 @@ def report(graph: Graph, back: Graph | None = None) -> GraphReport:
         ValueError: `back` is not between the same two types.
 
     Example:
-        >>> print(report(typed.edges["user", "item"], typed.edges["item", "user"]))
+        >>> print(report(typed["user_item"].graph, typed["item_user"].graph))
     """
     square = back is None and graph.num_nodes == graph.num_targets
     if square:

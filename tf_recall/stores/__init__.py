@@ -1,8 +1,20 @@
 """Live stores of vectors: items are added, changed and removed while queries run."""
 
-from tf_recall.stores.base import Store
-from tf_recall.stores.faiss import FaissFlat, FaissHNSW, FaissIVF
-from tf_recall.stores.milvus import Milvus
-from tf_recall.stores.scann import LiveScaNN
+import importlib
+from typing import Any
 
-__all__ = ["FaissFlat", "FaissHNSW", "FaissIVF", "LiveScaNN", "Milvus", "Store"]
+_HOMES = {
+    "FaissFlat": "faiss",
+    "FaissHNSW": "faiss",
+    "FaissIVF": "faiss",
+    "LiveScaNN": "scann",
+    "Milvus": "milvus",
+    "Store": "base",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
