@@ -1,16 +1,20 @@
 """Stores whose search is approximate: how far it goes is measured, not guessed."""
 
 import logging
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 
+from tf_recall.data import manifest
+from tf_recall.data.atomic import atomic_folder
 from tf_recall.stores.base import Store
 from tf_recall.stores.readers import Gate
 
 DEPTH = 100  # items whose recall is measured
 QUERIES = 128
 FURTHEST = 64
+NOTE = "store.json"
 log = logging.getLogger("tf_recall")
 
 
@@ -51,6 +55,48 @@ class ApproximateStore(Store):
         queries = self._vectors(queries, "queries")
         with self._gate.reading():
             return self._recall(queries, min(k, max(1, len(self))), self._all_vectors())
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the store to a folder that is not there yet.
+
+        Raises:
+            FileExistsError: the folder is there.
+            OSError: the disk is full or refuses; nothing is left then.
+        """
+        with self._gate.reading(), atomic_folder(folder) as aside:
+            self._write(aside)
+            values = {"kind": type(self).__name__, "dim": self.dim, "id_type": self.id_type}
+            manifest.write(aside, NOTE, values)
+
+    @classmethod
+    def load(cls, folder: str | Path, **settings) -> Self:
+        """The store that `save` wrote.
+
+        Args:
+            folder: where.
+            settings: arguments of the constructor but `dim`.
+
+        Raises:
+            FileNotFoundError: there is none, or a file is missing.
+            ValueError: it is damaged, or of another kind.
+        """
+        folder = Path(folder)
+        note = manifest.read(folder, NOTE)
+        manifest.check(folder, note["files"], NOTE)
+        if note["kind"] != cls.__name__:
+            raise ValueError(f"{folder} holds a {note['kind']}, which its own class loads")
+        store = cls(note["dim"], **settings)
+        store.id_type = note["id_type"]
+        store._read(folder)
+        return store
+
+    def _write(self, folder):
+        """Writes what the store holds into an empty folder, while nobody changes it."""
+        raise NotImplementedError
+
+    def _read(self, folder):
+        """Takes what `_write` wrote into an empty store."""
+        raise NotImplementedError
 
     def _search(self, queries, k, where):
         with self._gate.reading():

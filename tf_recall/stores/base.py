@@ -106,9 +106,9 @@ class Store:
             )
         left_out = self._exclusions(exclude, len(queries))
         more = max((len(each) for each in left_out), default=0)
-        if not len(queries) or not len(self):
-            return self._padded([np.zeros(0)] * len(queries), [np.zeros(0)] * len(queries), k)
-        ids, scores = self._search(queries, min(k + more, len(self)), where or {})
+        if not len(queries):
+            return self._padded([], [], k)
+        ids, scores = self._search(queries, k + more, where or {})
         kept = [~np.isin(row, out) for row, out in zip(ids, left_out, strict=True)]
         ids = [row[keep] for row, keep in zip(ids, kept, strict=True)]
         scores = [row[keep] for row, keep in zip(scores, kept, strict=True)]

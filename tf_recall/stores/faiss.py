@@ -1,19 +1,13 @@
 """Stores on FAISS: flat, HNSW and IVF."""
 
-from pathlib import Path
-from typing import Self
-
 import numpy as np
 import pandas as pd
 
-from tf_recall.data import manifest
-from tf_recall.data.atomic import atomic_folder
 from tf_recall.stores.approximate import ApproximateStore
 from tf_recall.stores.conditions import matches
 from tf_recall.stores.entries import Entries
 
 SMALL = 4096  # vectors from which on there are lists
-NOTE = "store.json"
 
 
 class FaissStore(ApproximateStore):
@@ -73,6 +67,7 @@ class FaissStore(ApproximateStore):
         self._entries = self._entries.kept()
         self._index = self._new(vectors)
         self._index.add(vectors)
+        self._made_of = len(vectors)
 
     def _answer(self, queries, k, where):
         allowed = self._entries.live
@@ -112,47 +107,19 @@ class FaissStore(ApproximateStore):
     def _all_vectors(self):
         return self._rebuilt(np.flatnonzero(self._entries.live))
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the store to a folder that is not there yet.
+    def _write(self, folder):
+        self._faiss.write_index(self._index, str(folder / "index.faiss"))
+        table = self._entries.table.assign(id=self._entries.ids, live=self._entries.live)
+        table.to_parquet(folder / "entries.parquet")
 
-        Raises:
-            FileExistsError: the folder is there.
-            OSError: the disk is full or refuses; nothing is left then.
-        """
-        with self._gate.reading(), atomic_folder(folder) as aside:
-            self._faiss.write_index(self._index, str(aside / "index.faiss"))
-            table = self._entries.table.assign(id=self._entries.ids, live=self._entries.live)
-            table.to_parquet(aside / "entries.parquet")
-            values = {"kind": type(self).__name__, "dim": self.dim, "id_type": self.id_type}
-            manifest.write(aside, NOTE, values)
-
-    @classmethod
-    def load(cls, folder: str | Path, **settings) -> Self:
-        """The store that `save` wrote.
-
-        Args:
-            folder: where.
-            settings: arguments of the constructor but `dim`.
-
-        Raises:
-            FileNotFoundError: there is none, or a file is missing.
-            ValueError: it is damaged, or of another kind.
-        """
-        folder = Path(folder)
-        note = manifest.read(folder, NOTE)
-        manifest.check(folder, note["files"], NOTE)
-        if note["kind"] != cls.__name__:
-            raise ValueError(f"{folder} holds a {note['kind']}, which its own class loads")
-        store = cls(note["dim"], **settings)
+    def _read(self, folder):
         table = pd.read_parquet(folder / "entries.parquet")
-        store.id_type = note["id_type"]
         live, ids = table.pop("live").to_numpy(bool), table.pop("id").to_numpy()
         if len(ids):
-            store._entries.add_all(ids, table, live)
-        store._index = store._faiss.read_index(str(folder / "index.faiss"))
-        store._made_of = len(ids)
-        store._measure()
-        return store
+            self._entries.add_all(ids, table, live)
+        self._index = self._faiss.read_index(str(folder / "index.faiss"))
+        self._made_of = len(ids)
+        self._measure()
 
 
 class FaissFlat(FaissStore):
@@ -173,6 +140,9 @@ class FaissFlat(FaissStore):
 
     def _parameters(self, selector, k):
         return self._faiss.SearchParameters(sel=selector)
+
+    def _measure(self):
+        """Nothing to find out: every vector is scored."""
 
 
 class FaissHNSW(FaissStore):
@@ -221,7 +191,6 @@ class FaissIVF(FaissStore):
     """
 
     def _new(self, vectors):
-        self._made_of = len(vectors)
         if len(vectors) < SMALL:
             return self._faiss.IndexFlatIP(self.dim)
         lists = round(len(vectors) ** 0.5)

@@ -146,7 +146,7 @@ class Milvus(Store):
         return before - len(self)
 
     def _search(self, queries, k, where):
-        if k > MOST:
+        if k > MOST and (k := min(k, len(self))) > MOST:
             raise ValueError(f"Milvus answers {MOST:,} items at most, asked for {k:,}")
         answers = self._client.search(
             self.name,

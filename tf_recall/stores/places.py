@@ -8,8 +8,9 @@ import pandas as pd
 
 from tf_recall.data.manifest import read
 from tf_recall.data.names import check_name
+from tf_recall.stores.approximate import NOTE
 from tf_recall.stores.base import Store
-from tf_recall.stores.faiss import NOTE, FaissFlat, FaissHNSW, FaissIVF
+from tf_recall.stores.faiss import FaissFlat, FaissHNSW, FaissIVF
 from tf_recall.stores.milvus import Milvus
 from tf_recall.stores.scann import LiveScaNN
 

@@ -1,17 +1,13 @@
 """A store on ScaNN's own index with live updates."""
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from tf_recall.data import manifest
-from tf_recall.data.atomic import atomic_folder
 from tf_recall.stores.approximate import ApproximateStore
 
 FEW = 20_000  # vectors from which on they are compressed
 MANY = 100_000  # and from which on they are partitioned
-NOTE = "store.json"
 
 
 class LiveScaNN(ApproximateStore):
@@ -125,43 +121,16 @@ class LiveScaNN(ApproximateStore):
             kept.append(values[there])
         return ids, kept
 
-    def save(self, folder: str | Path) -> None:
-        """Writes ids and vectors to a folder that is not there yet.
+    def _write(self, folder):
+        np.save(folder / "vectors.npy", self._all_vectors())
+        kind = np.int64 if self.id_type == "int64" else np.str_
+        np.save(folder / "ids.npy", np.array(self._held, kind))
 
-        Raises:
-            FileExistsError: the folder is there.
-            OSError: the disk is full or refuses; nothing is left then.
-        """
-        with self._gate.reading(), atomic_folder(folder) as aside:
-            np.save(aside / "vectors.npy", self._matrix[: len(self._held)])
-            kind = np.int64 if self.id_type == "int64" else np.str_
-            np.save(aside / "ids.npy", np.array(self._held, kind))
-            values = {"kind": type(self).__name__, "dim": self.dim, "id_type": self.id_type}
-            manifest.write(aside, NOTE, values)
-
-    @classmethod
-    def load(cls, folder: str | Path, **settings) -> Self:
-        """The store that `save` wrote, its index made anew.
-
-        Args:
-            folder: where.
-            settings: arguments of the constructor but `dim`.
-
-        Raises:
-            FileNotFoundError: there is none, or a file is missing.
-            ValueError: it is damaged, or of another kind.
-        """
-        folder = Path(folder)
-        note = manifest.read(folder, NOTE)
-        manifest.check(folder, note["files"], NOTE)
-        if note["kind"] != cls.__name__:
-            raise ValueError(f"{folder} holds a {note['kind']}, which its own class loads")
-        store = cls(note["dim"], **settings)
+    def _read(self, folder):
         ids = np.load(folder / "ids.npy", allow_pickle=False)
         if len(ids):
             vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-            store.upsert(ids.astype(object) if ids.dtype.kind == "U" else ids, vectors)
-        return store
+            self.upsert(ids.astype(object) if ids.dtype.kind == "U" else ids, vectors)
 
 
 def _library():
