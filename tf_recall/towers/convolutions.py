@@ -227,8 +227,48 @@ class PinSageConvolution(Convolution):
         return {**super().get_config(), "units": self.units}
 
 
+class Wrapped(Convolution):
+    """A convolution around another, whose messages and pools it has.
+
+    Args:
+        convolution: the other one.
+    """
+
+    def __init__(self, convolution: Convolution, **kwargs) -> None:
+        super().__init__(convolution.dim, **kwargs)
+        self.convolution = convolution
+
+    @property
+    def message_dim(self) -> int:
+        return self.convolution.message_dim
+
+    @property
+    def pool_dim(self) -> int:
+        return self.convolution.pool_dim
+
+    @property
+    def additive(self) -> bool:
+        return self.convolution.additive
+
+    def messages(self, vectors):
+        return self.convolution.messages(vectors)
+
+    def pool(self, vectors, near, weights):
+        return self.convolution.pool(vectors, near, weights)
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        del config["dim"]
+        return {**config, "convolution": keras.saving.serialize_keras_object(self.convolution)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Wrapped":
+        convolution = keras.saving.deserialize_keras_object(config["convolution"])
+        return cls(**{**config, "convolution": convolution})
+
+
 @keras.saving.register_keras_serializable("tf_recall")
-class Residual(Convolution):
+class Residual(Wrapped):
     """A convolution that adds to a node's own vector, by a gate that starts at 0.
 
     h_v = S h_v + g * convolution(h_v, neighbors of v)
@@ -251,22 +291,6 @@ class Residual(Convolution):
         section 3.
     """
 
-    def __init__(self, convolution: Convolution, **kwargs) -> None:
-        super().__init__(convolution.dim, **kwargs)
-        self.convolution = convolution
-
-    @property
-    def message_dim(self) -> int:
-        return self.convolution.message_dim
-
-    @property
-    def pool_dim(self) -> int:
-        return self.convolution.pool_dim
-
-    @property
-    def additive(self) -> bool:
-        return self.convolution.additive
-
     def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         if not self.convolution.built:
             self.convolution.build(vectors_shape, near_shape)
@@ -279,23 +303,7 @@ class Residual(Convolution):
             self.own.build((None, vectors_shape[-1]))
         self.built = True
 
-    def messages(self, vectors):
-        return self.convolution.messages(vectors)
-
-    def pool(self, vectors, near, weights):
-        return self.convolution.pool(vectors, near, weights)
-
     def update(self, vectors, pooled):
         new = self.convolution.update(vectors, pooled)  # [n, dim]
         own = vectors if self.own is None else self.own(vectors)
         return tf.cast(own, new.dtype) + tf.cast(self.gate, new.dtype) * new
-
-    def get_config(self) -> dict:
-        config = super().get_config()
-        del config["dim"]
-        return {**config, "convolution": keras.saving.serialize_keras_object(self.convolution)}
-
-    @classmethod
-    def from_config(cls, config: dict) -> "Residual":
-        convolution = keras.saving.deserialize_keras_object(config["convolution"])
-        return cls(**{**config, "convolution": convolution})

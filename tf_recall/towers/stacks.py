@@ -3,11 +3,11 @@
 import keras
 import tensorflow as tf
 
-from tf_recall.towers.convolutions import Convolution
+from tf_recall.towers.convolutions import Convolution, Wrapped
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class PartConvolution(Convolution):
+class PartConvolution(Wrapped):
     """A convolution that sees some of the numbers of the vectors alone.
 
     h_v = convolution of h_v[start : start + size] and h_u[start : start + size] of the neighbors u
@@ -30,22 +30,9 @@ class PartConvolution(Convolution):
     """
 
     def __init__(self, convolution: Convolution, start: int, size: int, **kwargs) -> None:
-        super().__init__(convolution.dim, **kwargs)
-        self.convolution = convolution
+        super().__init__(convolution, **kwargs)
         self.start = start
         self.size = size
-
-    @property
-    def message_dim(self) -> int:
-        return self.convolution.message_dim
-
-    @property
-    def pool_dim(self) -> int:
-        return self.convolution.pool_dim
-
-    @property
-    def additive(self) -> bool:
-        return self.convolution.additive
 
     def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
         shortest = min(vectors_shape[-1], near_shape[-1])
@@ -62,21 +49,13 @@ class PartConvolution(Convolution):
         return vectors[..., self.start : self.start + self.size]
 
     def messages(self, vectors: tf.Tensor) -> tf.Tensor:
-        return self.convolution.messages(self._own(vectors))
+        return super().messages(self._own(vectors))
 
     def pool(self, vectors: tf.Tensor, near: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        return self.convolution.pool(self._own(vectors), near, weights)
+        return super().pool(self._own(vectors), near, weights)
 
     def update(self, vectors: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
         return self.convolution.update(self._own(vectors), pooled)
 
     def get_config(self) -> dict:
-        config = super().get_config()
-        del config["dim"]
-        convolution = keras.saving.serialize_keras_object(self.convolution)
-        return {**config, "convolution": convolution, "start": self.start, "size": self.size}
-
-    @classmethod
-    def from_config(cls, config: dict) -> "PartConvolution":
-        convolution = keras.saving.deserialize_keras_object(config["convolution"])
-        return cls(**{**config, "convolution": convolution})
+        return {**super().get_config(), "start": self.start, "size": self.size}
