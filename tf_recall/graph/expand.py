@@ -1,15 +1,15 @@
 """The part of a graph that one training step reads: its nodes, and their neighbors' neighbors."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from tf_recall.graph.neighbors import Neighbors
 
 NO_SEED = 2**31 - 1  # pads the seeds, which rise
 SMALLEST = 8
 SCRATCH = threading.local()
-
-Neighbors = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 def expand(

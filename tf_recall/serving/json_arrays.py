@@ -126,9 +126,13 @@ def _of_columns(columns, endpoint):
     return {name: _array(name, columns[name], spec) for name, spec in inputs.items()}
 
 
+def _is_bytes(value):
+    """Whether it is bytes, which are written as an object."""
+    return isinstance(value, dict) and value.keys() == B64 and isinstance(value["b64"], str)
+
+
 def _is_object(value):
-    """Whether it is an object, and no bytes, which are written as one."""
-    return isinstance(value, dict) and not (value.keys() == B64 and isinstance(value["b64"], str))
+    return isinstance(value, dict) and not _is_bytes(value)
 
 
 def _array(name, value, spec):
@@ -168,7 +172,7 @@ def _flat(name, values, dtype):
 
 
 def _text(name, value):
-    if isinstance(value, dict) and value.keys() == B64 and isinstance(value["b64"], str):
+    if _is_bytes(value):
         try:
             padded = value["b64"] + "=" * (-len(value["b64"]) % 4)
             return base64.b64decode(padded, validate=True)
