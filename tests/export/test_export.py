@@ -276,7 +276,22 @@ def test_warm_up_requests_run(service, exported):
         asked.append(request.model_spec.signature_name)
         arrays = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         assert signatures[asked[-1]](**{name: tf.constant(array) for name, array in arrays.items()})
-    assert set(asked) == {"serving_default", "similar_items", "embed_query", "embed_item"}
+    assert set(asked) == set(signatures)
+
+
+def test_vectors_that_were_computed_before_find_the_same_items(service, exported):
+    users, items = users_of(service.catalog), service.catalog.items.ids[:5]
+    lists = {"exclude": items, "exclude_seen": True}
+    specs = dict(service.inputs["items_by_vector"])
+    shape = specs.pop("embedding").shape.as_list()
+    query = service.embed_query(users, timestamp=1.6e9)
+    assert shape == [None, query.shape[1]]
+    given = batch(specs, "user_id", {"user_id": users, **lists})
+    tensors = {name: tf.constant(array, specs[name].dtype) for name, array in given.items()}
+    found = load(exported).signatures["items_by_vector"](embedding=tf.constant(query), **tensors)
+    item_id, score = service.recommend(users, k=50, timestamp=1.6e9, **lists)
+    assert raw_ids(found["item_id"].numpy()).tolist() == item_id.tolist()
+    np.testing.assert_allclose(found["score"], score, atol=1e-6)
 
 
 def test_notes_lie_beside_the_model(exported):

@@ -16,7 +16,7 @@ from tf_recall.export.channels import write_channels
 from tf_recall.export.versions import check_version, publish, write_manifest, write_notes
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.neighbors import USERS, NeighborService
-from tf_recall.recommend.service import Service
+from tf_recall.recommend.service import BY_VECTOR, Service
 
 if TYPE_CHECKING:
     import keras
@@ -39,8 +39,8 @@ def save(
     `load` reads it.
 
         saved_model.pb  variables/  assets/         endpoints serving_default, similar_items,
-                                                    embed_query, embed_item, and of one
-                                                    over users similar_users
+                                                    embed_query, embed_item, items_by_vector;
+                                                    of one over users similar_users in its place
         assets.extra/tf_serving_warmup_requests     replayed by the server before the first real
                                                     request
         config.yaml  metrics.json                   how it was made, how good it is
@@ -200,6 +200,10 @@ def _signatures(service):
     }
     if isinstance(service, NeighborService):
         functions[USERS] = lambda **inputs: users(*service.nearest_users(inputs))
+    else:
+        functions[BY_VECTOR] = lambda **inputs: raw(
+            *service.items_by_vector(inputs, service.k_max)
+        )
     return {
         name: tf.function(function).get_concrete_function(**service.inputs[name])
         for name, function in functions.items()
@@ -229,14 +233,18 @@ def _write_warmup(service, path, name):
     ]
     if USERS in service.inputs:
         requests.append((USERS, "user_id", {"user_id": users, **history}))
+    vectors = {}
+    if BY_VECTOR in service.inputs:
+        requests.append((BY_VECTOR, "user_id", {"user_id": users[:1]}))
+        vectors[BY_VECTOR] = {"embedding": service.embed_query(users[:1])}
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for endpoint, key, given in requests:
             request = predict_pb2.PredictRequest()
             request.model_spec.name, request.model_spec.signature_name = name, endpoint
-            for column, array in batch(service.inputs[endpoint], key, given).items():
-                request.inputs[column].CopyFrom(
-                    tf.make_tensor_proto(array, service.inputs[endpoint][column].dtype)
-                )
+            specs, given_arrays = service.inputs[endpoint], vectors.get(endpoint, {})
+            others = {column: spec for column, spec in specs.items() if column not in given_arrays}
+            for column, array in {**batch(others, key, given), **given_arrays}.items():
+                request.inputs[column].CopyFrom(tf.make_tensor_proto(array, specs[column].dtype))
             log = prediction_log_pb2.PredictLog(request=request)
             writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())

@@ -19,6 +19,8 @@ from tf_recall.recommend.vector_ranks import ranks_of_products
 if TYPE_CHECKING:
     import keras
 
+BY_VECTOR = "items_by_vector"  # the endpoint
+
 
 class Service(EmbeddingRecommender):
     """Answers "what for this user?" and "what is similar to this item?" with a trained model.
@@ -97,6 +99,8 @@ class Service(EmbeddingRecommender):
         self.query_vectors = tf.function(self._query_vectors, [inputs["embed_query"]])
         self.query_interests = tf.function(self._query_interests, [inputs["embed_query"]])
         self.item_vectors = tf.function(self._item_vectors, [inputs["embed_item"]])
+        if BY_VECTOR in inputs:
+            self.items_by_vector = tf.function(self._items_by_vector, [inputs[BY_VECTOR], k])
 
     @classmethod
     def build(
@@ -136,6 +140,17 @@ class Service(EmbeddingRecommender):
     @property
     def k_max(self) -> int:
         return self._k_max
+
+    @property
+    def inputs(self) -> dict[str, dict[str, tf.TensorSpec]]:
+        inputs = super().inputs
+        if self.candidates != "item":
+            return inputs
+        dim = self.index.dim
+        shape = [None, dim] if self.interests == 1 else [None, self.interests, dim]
+        queries = inputs["serving_default"]
+        given = {name: queries[name] for name in ("user_id", *self.filters)}
+        return {**inputs, BY_VECTOR: {"embedding": tf.TensorSpec(shape, tf.float32), **given}}
 
     @property
     def query_columns(self) -> dict[str, tf.TensorSpec]:
@@ -221,6 +236,11 @@ class Service(EmbeddingRecommender):
         history = tf.where(wanted[:, None], self._history(inputs), 0)
         own = tf.concat([seen, history], axis=1)  # [B, S + L]
         return self._nearest(self._query_vectors(inputs), own, inputs, k)
+
+    def _items_by_vector(self, inputs, k):
+        """Item rows and scores, `[B, k]` each, for the inputs of items_by_vector."""
+        seen = self._seen(self.catalog.users.lookup(inputs["user_id"]), inputs["exclude_seen"])
+        return self._nearest(inputs["embedding"], seen, inputs, k)
 
     def _similar_items(self, inputs, k):
         """Item rows and scores, `[B, k]` each, for the inputs of similar_items.
