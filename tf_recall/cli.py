@@ -9,12 +9,12 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 
 import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
+from tf_recall.lists.command import lists, vectors
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
 from tf_recall.stores.command import push
@@ -263,89 +263,6 @@ def query(
 
 
 @main.command()
-@click.argument("model")
-@click.option("--out", required=True, metavar="FILE", help="The Parquet file to write.")
-@click.option(
-    "-k", type=int, help="How many items at most; by default 100, or all where there are fewer."
-)
-@click.option(
-    "--seen/--no-seen",
-    default=False,
-    show_default=True,
-    help="Whether lists contain items that the user has seen.",
-)
-@click.option(
-    "--users",
-    default="all",
-    show_default=True,
-    metavar="FILE",
-    help="A table with a column user_id: the users to write lists for.",
-)
-@click.option("--redis", "url", metavar="URL", help="Load the lists into this server too.")
-@click.option("--name", help="What the lists are called in Redis.")
-@click.option(
-    "--ttl",
-    type=float,
-    metavar="SECONDS",
-    help="How long Redis keeps them, from the start of the load.",
-)
-@answers_json
-def lists(
-    model: str,
-    out: str,
-    k: int | None,
-    seen: bool,
-    users: str,
-    url: str | None,
-    name: str | None,
-    ttl: float | None,
-) -> dict:
-    """Write the recommendations of the exported MODEL to Parquet and to Redis.
-
-    They are for all its users, or for those of a file.
-    """
-    from tf_recall.data.names import check_name
-    from tf_recall.export.load import load
-    from tf_recall.lists.redis_load import to_redis
-    from tf_recall.lists.redis_store import connect
-    from tf_recall.lists.users import users_of
-    from tf_recall.lists.write import write_lists
-
-    if url is None and (name is not None or ttl is not None):
-        raise ValueError("--name and --ttl are for Redis: they go with --redis")
-    if url is not None and name is None:
-        raise ValueError("--redis needs a --name for the lists")
-    if url is not None:
-        check_name("--name", name)
-        connect(url)  # fails before the work
-    recommender = load(model)
-    k = min(100, recommender.k_max) if k is None else k
-    if users == "all" and recommender.catalog is None:
-        raise ValueError(f"{model} was exported without its users: give --users FILE")
-    ids = recommender.catalog.users.ids if users == "all" else users_of(recommender, users)
-    start = time.perf_counter()
-    path = write_lists(recommender, ids, out, k, exclude_seen=not seen)
-    answer = {
-        "lists": str(path),
-        "users": len(ids),
-        "k": k,
-        "users_per_second": _rate(len(ids), start),
-    }
-    known = recommender.knows("user_id", ids)
-    if known is not None and not known.all():
-        answer["unknown_users"] = int((~known).sum())
-        click.echo(
-            f"{answer['unknown_users']} of {len(ids)} users are unknown to the model, the first: "
-            f"{ids[~known][0]}"
-        )
-    if url is not None:
-        start = time.perf_counter()
-        count = to_redis(path, url, name, ttl)
-        answer["redis"] = {"name": name, "users": count, "users_per_second": _rate(count, start)}
-    return answer
-
-
-@main.command()
 @click.argument("config")
 @click.option("--model", help="Also check the answers of this exported model.")
 @SET
@@ -361,6 +278,8 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
+main.command()(answers_json(lists))
+main.command()(answers_json(vectors))
 main.command()(answers_json(serve))
 
 
@@ -370,10 +289,6 @@ def index() -> None:
 
 
 index.command()(answers_json(push))
-
-
-def _rate(count, start):
-    return round(count / (time.perf_counter() - start))
 
 
 def _kept(column, items, scores):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf_recall as tr
+from tf_recall.data.ids import raw_ids
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.index import IVF, Exact, ScaNN
 from tf_recall.retrievers.vectors import nearest
@@ -117,6 +118,12 @@ def test_a_loaded_export_answers_and_explains_the_same(index, model, world, tmp_
     vectors = served.embed_query(users)
     assert vectors.shape == (2, 4, 8)
     np.testing.assert_allclose(vectors, service.embed_query(users), rtol=1e-4, atol=1e-6)
+    nothing = {"exclude": [[""]] * 2, "allow": [[""]] * 2, "exclude_seen": [False] * 2}
+    given = {name: tf.constant(values) for name, values in nothing.items()}
+    found = served.signatures["items_by_vector"](
+        embedding=tf.constant(vectors), user_id=tf.constant(users), **given
+    )
+    assert (raw_ids(found["item_id"].numpy())[:, :15] == served.recommend(users, 15)[0]).all()
     (item,) = served.recommend(users[1], 1)[0][0]
     reasons = served.explain(users[1], item)
     nearest_one = (vectors[1] @ served.embed_item([item])[0]).argmax()

@@ -18,7 +18,7 @@ from tf_recall.data.errors import one_line
 from tf_recall.data.identity import check_same, digest
 from tf_recall.data.ids import raw_ids
 from tf_recall.export.channels import read_channels
-from tf_recall.export.versions import CHANNELS, check_manifest, version_folder
+from tf_recall.export.versions import CHANNELS, check_manifest, digest_of, version_folder
 from tf_recall.index.scann import release_with
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
@@ -51,7 +51,9 @@ def load(path: str | Path, verify: bool = True) -> "LoadedService | MultiChannel
     """
     path = version_folder(path)
     check_manifest(path, verify)
-    return _loaded(path)
+    loaded = _loaded(path)
+    loaded.export = digest_of(path)
+    return loaded
 
 
 def restore(path: str | Path, verify: bool = True) -> "tuple[keras.Model, Catalog]":

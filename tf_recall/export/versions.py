@@ -131,6 +131,11 @@ def check_manifest(path: Path, verify: bool = True) -> None:
     manifest.check(path, manifest.read(path, MANIFEST)["files"], MANIFEST, verify)
 
 
+def digest_of(path: Path) -> str:
+    """What tells a version's content from others': the digest of its manifest."""
+    return manifest.digest(path / MANIFEST)
+
+
 def _renamed_to_next(aside, directory):
     number = 0
     for _ in range(TRIES):

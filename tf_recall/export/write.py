@@ -201,9 +201,7 @@ def _signatures(service):
     if isinstance(service, NeighborService):
         functions[USERS] = lambda **inputs: users(*service.nearest_users(inputs))
     else:
-        functions[BY_VECTOR] = lambda **inputs: raw(
-            *service.items_by_vector(inputs, service.k_max)
-        )
+        functions[BY_VECTOR] = lambda **inputs: raw(*service.items_by_vector(inputs, service.k_max))
     return {
         name: tf.function(function).get_concrete_function(**service.inputs[name])
         for name, function in functions.items()

@@ -21,6 +21,8 @@ class Form:
         column_type: "string" or "int64".
         k: the most items in a list.
         items: the digest of the catalog's items that they were written with, where it is known.
+        export: the digest of the export that answered, where one did.
+        exclude_seen: whether what users had seen was left out; None for lists of similar items.
     """
 
     key: str
@@ -29,6 +31,8 @@ class Form:
     column_type: str
     k: int
     items: str | None = None
+    export: str | None = None
+    exclude_seen: bool | None = None
 
 
 class PrecomputedLists(Recommender):

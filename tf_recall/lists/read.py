@@ -138,8 +138,13 @@ def _form(schema, path):
 
 
 def _batches(file, path):
+    empty = True  # none is written without a list
     try:
         with file:
-            yield from file.iter_batches(batch_size=1024)
+            for each in file.iter_batches(batch_size=1024):
+                empty = False
+                yield each
+        if empty:
+            raise ValueError("it holds no list")
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {one_line(error)}") from None

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,10 +55,27 @@ def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) ->
         ImportError: redis is not installed.
         OSError: the server is not reached, refuses, or another load took over.
     """
+    form, batches = read(path)
+    return load((_values(each, form) for each in batches), asdict(form), url, name, ttl)
+
+
+def load(
+    batches: Iterable[Iterable[tuple[str | int, str | bytes]]],
+    about: dict,
+    url: str,
+    name: str,
+    ttl: float | None,
+) -> int:
+    """Loads values by id, whole or not at all; keys, errors and the rest as of `to_redis`.
+
+    Args:
+        batches: of ids and their values, made one after the other.
+        about: what `<name>:current` says of them, fit for JSON.
+        url, name, ttl: as for `to_redis`.
+    """
     check_name("name", name)
     if ttl is not None and not ttl > 0:
         raise ValueError(f"ttl is a number of seconds above 0, or None, got {ttl!r}")
-    form, batches = read(path)
     ends = None if ttl is None else time.monotonic() + ttl
     client, version, count = connect(url), uuid.uuid4().hex[:12], 0
     with translated(url), client:
@@ -66,18 +84,16 @@ def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) ->
         client.set(f"{name}:loading", version)
         _sweep(client, name, url)
         try:
-            for each in tqdm(
-                batches, "loading lists into Redis", unit="batch", delay=3, leave=False
-            ):
+            for each in tqdm(batches, "loading into Redis", unit="batch", delay=3, leave=False):
                 pipe = client.pipeline(transaction=False)
                 pipe.sadd(f"{name}:versions", version)
                 left = _left(ends, ttl)
-                for one, text in _values(each, form):
-                    pipe.set(f"{name}:{version}:{one}", text, px=left)
+                for one, value in each:
+                    pipe.set(f"{name}:{version}:{one}", value, px=left)
                     count += 1
                 pipe.get(f"{name}:loading")
                 _check_turn(pipe.execute()[-1], version, name)
-            _publish(client, name, version, form, _left(ends, ttl))
+            _publish(client, name, version, about, _left(ends, ttl))
         except BaseException:
             with contextlib.suppress(Exception):  # what is left then, the next load deletes
                 _sweep(client, name, url, given_up=version)
@@ -86,7 +102,7 @@ def to_redis(path: str | Path, url: str, name: str, ttl: float | None = None) ->
     return count
 
 
-def _publish(client, name, version, form, px):
+def _publish(client, name, version, about, px):
     """Makes a version the current one, if no other load has begun since."""
     from redis import WatchError
 
@@ -94,7 +110,7 @@ def _publish(client, name, version, form, px):
         pipe.watch(f"{name}:loading")
         _check_turn(pipe.get(f"{name}:loading"), version, name)
         pipe.multi()
-        pipe.set(f"{name}:current", json.dumps({"version": version, **asdict(form)}), px=px)
+        pipe.set(f"{name}:current", json.dumps({"version": version, **about}), px=px)
         pipe.delete(f"{name}:loading")
         try:
             pipe.execute()

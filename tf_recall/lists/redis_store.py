@@ -48,8 +48,9 @@ class StoredLists(PrecomputedLists):
                 f"there are no lists {self._name!r} in Redis at {masked(self._url)}: load them "
                 "with to_redis, or again where they had a ttl"
             )
-        self._check(found[1], f"{self._name!r} in Redis at {masked(self._url)}", self.catalog)
-        self._pointer, (self._version, self.form) = pointer, found
+        version, form = found[0], form_of(found[1], self._name, self._url)
+        self._check(form, f"{self._name!r} in Redis at {masked(self._url)}", self.catalog)
+        self._pointer, self._version, self.form = pointer, version, form
 
     def knows(self, key: str, ids: np.ndarray) -> np.ndarray | None:
         """As `Recommender.knows`; whom lists are for is known by having one."""
@@ -150,14 +151,25 @@ def translated(url: str) -> Iterator[None]:
         raise OSError(f"Redis at {masked(url)}: {error}") from error
 
 
-def current(pointer: str | bytes | None, name: str, url: str) -> tuple[str, Form] | None:
-    """The version and the form that `<name>:current` holds; None where there is none."""
+def current(pointer: str | bytes | None, name: str, url: str) -> tuple[str, dict] | None:
+    """The version that `<name>:current` holds, and what it says of it; None where there is none."""
     if pointer is None:
         return None
     try:
         values = json.loads(pointer)
-        return values.pop("version"), Form(**values)
+        values["key"]  # lists and vectors have one
+        return str(values.pop("version")), values
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(
-            f"{name}:current in Redis at {masked(url)} was not written by to_redis"
-        ) from None
+        raise _foreign(name, url) from None
+
+
+def form_of(values: dict, name: str, url: str) -> Form:
+    """The form of lists, of what `current` gave."""
+    try:
+        return Form(**values)
+    except TypeError:
+        raise _foreign(name, url) from None
+
+
+def _foreign(name, url):
+    return ValueError(f"{name}:current in Redis at {masked(url)} was not written by to_redis")

@@ -70,8 +70,8 @@ def write_lists(
             columns["sources"] = _sources(ranks, recommender.sources, columns["item_id"])
         return columns
 
-    items = (recommender.identity or {}).get("items")
-    return _write(ask, "user_id", user_ids, "item_id", path, k, batch_size, items)
+    about = {**_origin(recommender), "exclude_seen": bool(exclude_seen)}
+    return _write(ask, "user_id", user_ids, "item_id", path, k, batch_size, about)
 
 
 def write_similar(
@@ -98,13 +98,18 @@ def write_similar(
     def ask(ids):
         return _columns("similar", *recommender.similar(ids, k))
 
+    about = _origin(recommender)
+    return _write(ask, "item_id", item_ids, "similar", path, k, batch_size, about)
+
+
+def _origin(recommender):
     items = (recommender.identity or {}).get("items")
-    return _write(ask, "item_id", item_ids, "similar", path, k, batch_size, items)
+    return {"items": items, "export": recommender.export}
 
 
-def _write(ask, key, ids, column, path, k, batch_size, items):
+def _write(ask, key, ids, column, path, k, batch_size, about):
     """Asks for all ids in batches, and writes `key` beside the columns that are answered."""
-    ids, path = _distinct(ids, key), Path(path)
+    ids, path = distinct(ids, key), Path(path)
     if batch_size < 1:
         raise ValueError(f"batch_size is a whole number of at least 1, got {batch_size!r}")
     if path.is_dir():
@@ -120,7 +125,7 @@ def _write(ask, key, ids, column, path, k, batch_size, items):
             table = pa.table({key: pa.array(block, TYPES[kind_of(ids)]), **ask(block)})
             if writer is None:
                 of_column = str(table.schema.field(column).type.value_type)
-                form = Form(key, kind_of(ids), column, of_column, k, items)
+                form = Form(key, kind_of(ids), column, of_column, k, **about)
                 schema = table.schema.with_metadata({FORM: json.dumps(asdict(form))})
                 writer = stack.enter_context(
                     pq.ParquetWriter(aside, schema, write_page_checksum=True)
@@ -132,8 +137,12 @@ def _write(ask, key, ids, column, path, k, batch_size, items):
 TYPES = {"string": pa.string(), "int64": pa.int64()}
 
 
-def _distinct(ids, key):
-    """The ids as `[N]`, where there are any and each can be looked up again."""
+def distinct(ids: Any, key: str) -> np.ndarray:
+    """The ids as `[N]`, where there are any and each can be looked up again.
+
+    Raises:
+        ValueError: there is none, one is missing, or comes twice.
+    """
     ids = raw_ids(ids, key).reshape(-1)
     if not len(ids):
         raise ValueError(f"there is no {key} to write a list for")

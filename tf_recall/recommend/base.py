@@ -42,6 +42,7 @@ class Recommender:
         counts_ranks: whether it has `answer_ranks`: it scores every item, so that an evaluation
             need not ask for lists.
         sources: the names of the recommenders that it merges; empty where it merges none.
+        export: the digest of the export that it was loaded from; None where it was not.
 
     Example:
         >>> item_id, score = service.recommend(["u17", "u4"], k=10, exclude_seen=True)
@@ -60,6 +61,7 @@ class Recommender:
     explains: bool = False
     counts_ranks: bool = False
     sources: tuple[str, ...] = ()
+    export: str | None = None
 
     @property
     def identity(self) -> dict[str, str] | None:
