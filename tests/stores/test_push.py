@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 import tf_recall as tr
 from tf_recall.cli import main
+from tf_recall.export.versions import digest_of
 from tf_recall.stores import push as pushing
-from tf_recall.stores.places import fill, open_store, parsed
+from tf_recall.stores.places import content_of, fill, open_store, parsed
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,14 @@ def test_a_store_answers_as_the_export(export, tmp_path, kind):
     address = f"{kind}:{tmp_path / 'store'}" + (".db#films" if kind == "milvus" else "")
     pytest.importorskip({"scann": "scann", "milvus": "milvus_lite"}.get(kind, "faiss"))
     table = None if kind == "scann" else items
+    contents = [content_of(address)]
     for _ in range(2):  # the second takes the first one's place
         answer = pushing.push(path, address, table)
+        contents.append(content_of(address))
+    assert contents[0] is None and len(set(contents)) == 3
     assert (answer["items"], answer["dim"]) == (30, 8)
     store = open_store(address)
+    assert store.export == digest_of(path)
     users = ["u1", "u2"]
     queries = service.embed_query(users)
     found, scores = store.search(queries, 5)

@@ -66,6 +66,7 @@ class ApproximateStore(Store):
         with self._gate.reading(), atomic_folder(folder) as aside:
             self._write(aside)
             values = {"kind": type(self).__name__, "dim": self.dim, "id_type": self.id_type}
+            values["export"] = self.export
             manifest.write(aside, NOTE, values)
 
     @classmethod
@@ -87,6 +88,7 @@ class ApproximateStore(Store):
             raise ValueError(f"{folder} holds a {note['kind']}, which its own class loads")
         store = cls(note["dim"], **settings)
         store.id_type = note["id_type"]
+        store.export = note.get("export")
         store._read(folder)
         return store
 

@@ -25,12 +25,14 @@ class Store:
 
     Attributes:
         takes_where: whether a search may be narrowed by columns.
+        export: the digest of the export whose vectors it holds, where `fill` was told.
 
     Raises:
         ValueError: `dim` below 1.
     """
 
     takes_where: ClassVar[bool] = True
+    export: str | None = None
 
     def __init__(self, dim: int) -> None:
         if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < 1:

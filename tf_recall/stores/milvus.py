@@ -11,6 +11,7 @@ from tf_recall.stores.base import Store
 from tf_recall.stores.conditions import expression
 
 LONGEST = 512  # bytes of an id
+EXPORT = "tf_recall.export"  # a collection's property
 AT_ONCE = 10_000  # rows of a call
 MOST = 16_384  # what a search of Milvus answers at most
 
@@ -24,6 +25,7 @@ class Milvus(Store):
         name: of the collection; one that is there is opened.
         id_type: of the ids, "string" or "int64".
         token: `user:password`, where the server asks for one.
+        export: the digest of the export whose vectors a new collection is for.
 
     Raises:
         ImportError: the package pymilvus is not installed, or milvus-lite for a file.
@@ -44,6 +46,7 @@ class Milvus(Store):
         name: str = "items",
         id_type: str = "string",
         token: str = "",
+        export: str | None = None,
     ) -> None:
         super().__init__(dim)
         check_name("name", name)
@@ -53,7 +56,8 @@ class Milvus(Store):
         if self._client.has_collection(name):
             self._check_same()
         else:
-            self._create()
+            self._create(export)
+        self.export = self._client.describe_collection(name).get("properties", {}).get(EXPORT)
         self._client.load_collection(name)
 
     @classmethod
@@ -79,6 +83,16 @@ class Milvus(Store):
         numbers = [each.removeprefix(f"{name}_") for each in found if each.startswith(f"{name}_")]
         return sorted(int(each) for each in numbers if each.isdecimal())
 
+    @staticmethod
+    def target(uri: str, name: str) -> str | None:
+        """The collection that an alias, or a collection's own name, names; None for none."""
+        client = _client(uri, "")
+        if name in client.list_collections():
+            return name
+        return (
+            client.describe_alias(name)["collection_name"] if client.has_collection(name) else None
+        )
+
     def publish(self, alias: str, before: list[str]) -> None:
         """Makes an alias name this collection, in one step, and removes those before it.
 
@@ -97,7 +111,7 @@ class Milvus(Store):
         for each in before:
             self._client.drop_collection(each)
 
-    def _create(self):
+    def _create(self, export):
         kinds = _library().DataType
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=True)
         if self.id_type == "string":
@@ -108,7 +122,11 @@ class Milvus(Store):
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
         self._client.create_collection(
-            self.name, schema=schema, index_params=index, consistency_level="Strong"
+            self.name,
+            schema=schema,
+            index_params=index,
+            consistency_level="Strong",
+            properties={} if export is None else {EXPORT: export},
         )
 
     def _check_same(self):

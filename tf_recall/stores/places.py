@@ -25,7 +25,11 @@ AT_ONCE = 50_000
 
 
 def fill(
-    address: str, ids: np.ndarray, vectors: np.ndarray, columns: pd.DataFrame | None = None
+    address: str,
+    ids: np.ndarray,
+    vectors: np.ndarray,
+    columns: pd.DataFrame | None = None,
+    export: str | None = None,
 ) -> Store:
     """Writes items to the store at an address in place of those that it had, whole or not at all.
 
@@ -37,6 +41,8 @@ def fill(
         address: `faiss-flat:FOLDER`, `faiss-hnsw:FOLDER`, `faiss-ivf:FOLDER`, `scann:FOLDER`,
             `milvus:FILE.db#NAME` or `milvus:http://host:19530#NAME`.
         ids, vectors, columns: as for `Store.upsert`.
+        export: the digest of the export that the vectors are of, by which a server knows whose
+            queries go with them.
 
     Raises:
         ImportError: the package of the store is not installed.
@@ -45,8 +51,9 @@ def fill(
     kind, place, name = parsed(address)
     dim = np.shape(vectors)[1]
     if kind == "milvus":
-        return _fill_milvus(place, name, ids, vectors, columns)
+        return _fill_milvus(place, name, ids, vectors, columns, export)
     store = FOLDERS[kind](dim)
+    store.export = export
     _upsert(store, ids, vectors, columns)
     number = max(_numbers(place), default=0) + 1
     store.save(place / str(number))
@@ -71,6 +78,19 @@ def open_store(address: str) -> Store:
     return FOLDERS[kind].load(place / str(numbers[-1]))
 
 
+def content_of(address: str) -> int | str | None:
+    """What tells the items at an address from those that `fill` put there before: a number, or the
+    collection's name; None where there are none. Items that a store gained or lost since are the
+    same content.
+
+    Raises: as `open_store`.
+    """
+    kind, place, name = parsed(address)
+    if kind == "milvus":
+        return Milvus.target(str(place), name)
+    return max(_numbers(place), default=None)
+
+
 def parsed(address: str) -> tuple[str, Path | str, str | None]:
     """The kind of a store, its folder or Milvus's file or URL, and the collection's name.
 
@@ -91,11 +111,11 @@ def parsed(address: str) -> tuple[str, Path | str, str | None]:
     )
 
 
-def _fill_milvus(uri, name, ids, vectors, columns):
+def _fill_milvus(uri, name, ids, vectors, columns, export):
     opened = Milvus.collections(uri, name)
     number = max(opened, default=0) + 1
     kind = "int64" if ids.dtype.kind == "i" else "string"
-    store = Milvus(vectors.shape[1], uri, f"{name}_{number}", kind)
+    store = Milvus(vectors.shape[1], uri, f"{name}_{number}", kind, export=export)
     _upsert(store, ids, vectors, columns)
     store.publish(name, [f"{name}_{each}" for each in opened])
     return store

@@ -29,14 +29,16 @@ def push(model: str | Path, address: str, items: str | Path | None = None) -> di
         ValueError: another address, or a table without `item_id`.
     """
     from tf_recall.export.load import restore
+    from tf_recall.export.versions import digest_of, version_folder
 
     parsed(address)  # before the work
     table = None if items is None else read(items, {"item_id"})
-    trained, catalog = restore(model)
+    path = version_folder(model)
+    trained, catalog = restore(path)
     vectors = np.asarray(trained.embed_catalog(), np.float32)
     ids = catalog.items.ids
     columns = None if table is None else _columns(table, ids, items)
-    fill(address, ids, vectors, columns)
+    fill(address, ids, vectors, columns, digest_of(path))
     names = [] if columns is None else list(columns)
     return {"store": address, "items": len(ids), "dim": vectors.shape[1], "columns": names}
 
