@@ -1,6 +1,9 @@
-"""What every test shares: the real data, and free ports."""
+"""What every test shares: the real data, free ports, and a Redis."""
 
+import shutil
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -28,3 +31,52 @@ def free_ports():
         return ports
 
     return find
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory, free_ports):
+    """The address of a Redis that keeps nothing, with a password."""
+    from tf_recall.lists.redis_store import connect
+
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    pytest.importorskip("redis")
+    folder, (port,) = tmp_path_factory.mktemp("redis"), free_ports(1)
+    settings = (
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        folder,
+        "--requirepass",
+        "secret",
+    )
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            ["redis-server", "--port", str(port), *map(str, settings)], stdout=log, stderr=log
+        )
+    url = f"redis://:secret@127.0.0.1:{port}/0"
+    try:
+        for _ in range(100):
+            try:
+                connect(url)
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def url(redis_server):
+    """The server, empty."""
+    from tf_recall.lists.redis_store import connect
+
+    connect(redis_server).flushall()
+    return redis_server

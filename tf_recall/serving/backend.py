@@ -14,8 +14,9 @@ from tf_recall.serving.endpoint import Endpoint
 from tf_recall.serving.limits import Limits
 from tf_recall.serving.metrics import Metrics
 from tf_recall.serving.models import Models
-from tf_recall.serving.refusal import Refusal, invalid
-from tf_recall.serving.servable import DEFAULT, Servable
+from tf_recall.serving.refusal import invalid
+from tf_recall.serving.servable import DEFAULT, endpoint_of
+from tf_recall.serving.sources import Sources
 
 LARGEST = 2**63 - 1  # of a version
 LONG = 2**16  # bytes from which on a request is read aside, so that others need not wait
@@ -52,13 +53,22 @@ class Backend:
         limits: of requests.
         metrics: are told of answers.
         pool: for what would hold up the event loop.
+        sources: what answers users beside the models.
 
     Attributes:
         ready: whether it takes requests; False before models are loaded and once it stops.
     """
 
-    def __init__(self, models: Models, limits: Limits, metrics: Metrics, pool: ThreadPoolExecutor):
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        metrics: Metrics,
+        pool: ThreadPoolExecutor,
+        sources: Sources,
+    ):
         self.models, self.limits, self.metrics, self.pool = models, limits, metrics, pool
+        self.sources = sources
         self.ready = False
 
     async def predict(
@@ -116,21 +126,6 @@ class Backend:
             return function(*arguments)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.pool, function, *arguments)
-
-
-def endpoint_of(servable: Servable, name: str) -> Endpoint:
-    """An endpoint of a version by its signature name.
-
-    Raises:
-        Refusal: it has none of this name.
-    """
-    if name not in servable.endpoints:
-        known = ", ".join(sorted(servable.endpoints))
-        raise Refusal(
-            "INVALID_ARGUMENT",
-            f'Serving signature name: "{name}" not found in signature def; there are: {known}',
-        )
-    return servable.endpoints[name]
 
 
 def _spec(servable, signature):

@@ -20,6 +20,20 @@ import click
     metavar="KEY",
     help="What requests must bring: Authorization: Bearer KEY.",
 )
+@click.option(
+    "--redis",
+    envvar="TF_RECALL_REDIS",
+    show_envvar=True,
+    metavar="URL",
+    help="Where tf-recall lists and vectors put what is computed before, by the model's name.",
+)
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="MODEL=ADDRESS",
+    help="A live store that a model answers users from, as tf-recall index push filled it.",
+)
 @click.option("--tls-cert", metavar="FILE", help="A certificate in PEM; with --tls-key.")
 @click.option("--tls-key", metavar="FILE", help="Its private key.")
 @click.option(
@@ -49,6 +63,8 @@ def serve(
     rest_port: int,
     grpc_port: int,
     api_key: str | None,
+    redis: str | None,
+    stores: tuple[str, ...],
     tls_cert: str | None,
     tls_key: str | None,
     poll: float,
@@ -86,6 +102,8 @@ def serve(
             tls_key,
             Limits(timeout=timeout, batch=batch, queue=queue),
             poll,
+            redis,
+            _by_model(stores),
         )
     )
     log_as_json(log_level)
@@ -99,3 +117,16 @@ def serve(
     with asyncio.Runner(loop_factory=event_loop()) as runner:
         runner.run(server.run(ready))
     return {"stopped": True}
+
+
+def _by_model(stores):
+    """`MODEL=ADDRESS` as addresses by model."""
+    found = {}
+    for each in stores:
+        model, equals, address = each.partition("=")
+        if not (model and equals and address):
+            raise ValueError(f"--store {each}: it must be MODEL=ADDRESS")
+        if model in found:
+            raise ValueError(f"--store names {model} twice: a model answers from one store")
+        found[model] = address
+    return found

@@ -17,6 +17,10 @@ class Metrics:
         seconds: how long they took.
         loads: versions loaded, by `model` and `outcome`, "ready" or "failed".
         versions: 1 for each version that is served.
+        answers: users answered at /recommend, by `model` and `source`: "list" and "vector" of
+            Redis, "store", or "model" itself.
+        fallbacks: how often the model stood in, by `source` and `reason`: "absent", "unreachable",
+            "other_version", "other_form", "too_short".
     """
 
     def __init__(self):
@@ -30,6 +34,10 @@ class Metrics:
         )
         self.loads = Counter("version_loads", "Versions loaded", ["model", "outcome"], **made)
         self.versions = Gauge("version_served", "Versions served", ["model", "version"], **made)
+        self.answers = Counter("answers", "Where answers came from", ["model", "source"], **made)
+        self.fallbacks = Counter(
+            "fallbacks", "Sources passed over", ["model", "source", "reason"], **made
+        )
         self._calls = Histogram(
             "batch_rows", "Rows that a call of a model answers", ["model"], buckets=ROWS, **made
         )

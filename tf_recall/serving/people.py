@@ -7,12 +7,13 @@ import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt, StrictStr
 
-from tf_recall.data.ids import MISSING
-from tf_recall.serving.backend import LARGEST, Asked, Backend, endpoint_of
+from tf_recall.data.ids import MISSING, raw_ids
+from tf_recall.serving.backend import LARGEST, Asked, Backend
 from tf_recall.serving.endpoint import encoded
 from tf_recall.serving.refusal import Refusal, invalid, refusal_of
 from tf_recall.serving.replies import failures, note, timeout_of
-from tf_recall.serving.servable import DEFAULT, SIMILAR
+from tf_recall.serving.servable import DEFAULT, SIMILAR, endpoint_of
+from tf_recall.serving.sources import Question
 
 Id = Annotated[StrictStr | StrictInt, Field(description="As in the training data: text or integer")]
 Ids = list[Id]
@@ -48,6 +49,9 @@ class ForUser(Wanted):
         None, description="Leave out what the user has seen; by default true, if the model can"
     )
     explain: bool = Field(False, description="Say why of each item, if the model can")
+    where: dict[str, JsonValue] = Field(
+        {}, description="Conditions on the columns of the model's live store, all of which hold"
+    )
 
 
 class LikeItem(Wanted):
@@ -70,6 +74,7 @@ class Answer(BaseModel):
 
     model: str
     version: int
+    source: str = Field(description="Where it is from: model, list, vector or store")
     items: list[Found]
     unknown: dict[str, list[str | int]] = Field(
         {}, description="What of the request the model does not know"
@@ -123,6 +128,14 @@ class _OfUser:
         self._wanted = wanted
         if wanted.user_id is None and not wanted.history and not wanted.context:
             raise invalid(f"say for whom: one of {', '.join(WHO)}")
+        if wanted.where and wanted.channel is not None:
+            raise invalid("where is for a model's live store, and a channel answers from none")
+
+    @property
+    def plain(self):
+        """Whether the request says nothing of the user but the id."""
+        wanted = self._wanted
+        return wanted.user_id is not None and wanted.history is None and not wanted.context
 
     def request(self, recommender):
         user, given = self._arguments(recommender)
@@ -136,7 +149,11 @@ class _OfUser:
 
     def reasons(self, recommender, items):
         user, given = self._arguments(recommender)
-        return [recommender.explain(user, item, REASONS, **given) for item in items]
+        known = recommender.knows("item_id", raw_ids(items))  # a live store has others too
+        return [
+            recommender.explain(user, item, REASONS, **given) if knows else []
+            for item, knows in zip(items, known, strict=True)
+        ]
 
     def _arguments(self, recommender):
         wanted = self._wanted
@@ -191,8 +208,14 @@ async def _answer(backend, wanted, http, particular):
         k = min(ITEMS, most) if wanted.k is None else wanted.k
         if k > most:
             raise invalid(f"k must be a whole number from 1 to {most}; got {k}")
-        arrays = {name: encoded(array) for name, array in request.arrays.items()}
-        outputs = await servable.batcher.ask(endpoint, arrays, timeout, k)
+        if wanted.channel is None and particular.signature == DEFAULT:
+            question = Question(
+                servable, request, k, timeout, particular.plain, wanted.where, bool(wanted.allow)
+            )
+            outputs, source = await backend.sources.answer(question)
+        else:
+            arrays = {name: encoded(array) for name, array in request.arrays.items()}
+            outputs, source = await servable.batcher.ask(endpoint, arrays, timeout, k), "model"
         items = _found(outputs, k, recommender.sources)
         particular.check(items, unknown)
         if particular.explains(recommender):
@@ -200,7 +223,14 @@ async def _answer(backend, wanted, http, particular):
             reasons = functools.partial(particular.reasons, recommender, ids)
             for item, why in zip(items, await servable.batcher.run(reasons, timeout), strict=True):
                 item.why = why
-    return Answer(model=servable.name, version=servable.version, items=items, unknown=unknown)
+        note(http, source=source)
+    return Answer(
+        model=servable.name,
+        version=servable.version,
+        source=source,
+        items=items,
+        unknown=unknown,
+    )
 
 
 def _parsed(particular, recommender):

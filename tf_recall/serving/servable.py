@@ -22,6 +22,7 @@ from tf_recall.serving.endpoint import (
     recommender_endpoints,
 )
 from tf_recall.serving.limits import Limits
+from tf_recall.serving.refusal import Refusal
 
 if TYPE_CHECKING:
     from tf_recall.serving.metrics import Metrics
@@ -104,6 +105,21 @@ class Servable:
             raise ValueError(
                 f"{path}: a warm-up request of {name} fails: {one_line(error)}"
             ) from error
+
+
+def endpoint_of(servable: Servable, name: str) -> Endpoint:
+    """An endpoint of a version by its signature name.
+
+    Raises:
+        Refusal: it has none of this name.
+    """
+    if name not in servable.endpoints:
+        known = ", ".join(sorted(servable.endpoints))
+        raise Refusal(
+            "INVALID_ARGUMENT",
+            f'Serving signature name: "{name}" not found in signature def; there are: {known}',
+        )
+    return servable.endpoints[name]
 
 
 def endpoints_of(recommender: Recommender, k: int) -> dict[str, Endpoint]:

@@ -17,10 +17,13 @@ import uvicorn
 from tf_recall.serving.app import make_app
 from tf_recall.serving.backend import Backend
 from tf_recall.serving.limits import Limits
+from tf_recall.serving.live import LiveStore
 from tf_recall.serving.metrics import Metrics
 from tf_recall.serving.models import Models
+from tf_recall.serving.redis_values import RedisValues
 from tf_recall.serving.repository import Repository
 from tf_recall.serving.rpc import make_grpc
+from tf_recall.serving.sources import Sources
 from tf_recall.serving.watcher import Watcher
 
 log = logging.getLogger("tf_recall.serving")
@@ -41,6 +44,8 @@ class Settings:
         certificate, private_key: files in PEM; both, and then REST and gRPC speak TLS.
         limits: of requests.
         poll: seconds from one look for new versions to the next.
+        redis: a Redis with users' lists and vectors.
+        stores: addresses of live stores by the model that answers from them.
 
     Raises:
         ValueError: a certificate without its key or the reverse; no port at all.
@@ -56,6 +61,8 @@ class Settings:
     private_key: str | Path | None = None
     limits: Limits = field(default_factory=Limits)
     poll: float = 1.0
+    redis: str | None = None
+    stores: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if (self.certificate is None) != (self.private_key is None):
@@ -114,13 +121,20 @@ class Server:
         workers = max(4, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "model") as pool, contextlib.ExitStack() as ends:
             models = Models(self._repository, settings.limits, pool, metrics)
-            backend = Backend(models, settings.limits, metrics, pool)
             ends.callback(models.close)
-            async with self._listening(backend):
+            stores = {
+                name: LiveStore(address, settings.limits, pool, metrics.batches(f"{name}:store"))
+                for name, address in settings.stores.items()
+            }
+            redis = None if settings.redis is None else RedisValues(settings.redis)
+            sources = Sources(metrics, redis, stores)
+            backend = Backend(models, settings.limits, metrics, pool, sources)
+            async with sources.open(), self._listening(backend):
                 with self._signals():
                     await self._loop.run_in_executor(None, models.refresh)
                     self._check_served(models)
-                    watcher = Watcher(models, settings.poll)
+                    self._check_stores(models)
+                    watcher = Watcher(models, sources, settings.poll)
                     watcher.start()
                     ends.callback(watcher.stop)
                     backend.ready = True
@@ -222,6 +236,13 @@ class Server:
         if failed := models.failures:
             raise ValueError(f"nothing to serve in {folder}: {failed[0]}")
         raise FileNotFoundError(f"no export in {folder}: it must be <name>/<version> in it")
+
+    def _check_stores(self, models):
+        if foreign := sorted(set(self._settings.stores) - set(models.names)):
+            raise ValueError(
+                f"--store names {foreign[0]!r}, which is not served; there are: "
+                f"{', '.join(models.names)}"
+            )
 
     @contextlib.contextmanager
     def _signals(self):

@@ -1,9 +1,10 @@
-"""A thread that keeps a server's models up to date."""
+"""A thread that keeps a server's models and live stores up to date."""
 
 import logging
 import threading
 
 from tf_recall.serving.models import Models
+from tf_recall.serving.sources import Sources
 
 log = logging.getLogger("tf_recall.serving")
 
@@ -13,11 +14,12 @@ class Watcher:
 
     Args:
         models: to refresh; nobody else does while it runs.
+        sources: to refresh too.
         seconds: from one look at the disk to the next.
     """
 
-    def __init__(self, models: Models, seconds: float = 1.0):
-        self._models, self._seconds = models, seconds
+    def __init__(self, models: Models, sources: Sources, seconds: float = 1.0):
+        self._models, self._sources, self._seconds = models, sources, seconds
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -39,5 +41,6 @@ class Watcher:
                 return
             try:
                 self._models.refresh()
+                self._sources.refresh()
             except Exception:  # what is served goes on being served
                 log.exception("the models could not be refreshed")

@@ -62,8 +62,12 @@ def fill(
     return store
 
 
-def open_store(address: str) -> Store:
+def open_store(address: str, content: int | str | None = None) -> Store:
     """The store at an address, as `fill` wrote it.
+
+    Args:
+        address: as for `fill`.
+        content: which, as `content_of` told; by default what is there now.
 
     Raises:
         FileNotFoundError: there is none.
@@ -71,11 +75,11 @@ def open_store(address: str) -> Store:
     """
     kind, place, name = parsed(address)
     if kind == "milvus":
-        return Milvus.open(str(place), name)
-    numbers = _numbers(place)
-    if not numbers:
+        return Milvus.open(str(place), name if content is None else content)
+    number = max(_numbers(place), default=None) if content is None else content
+    if number is None:
         raise FileNotFoundError(f"there is no store at {place}: fill one by tf-recall index push")
-    return FOLDERS[kind].load(place / str(numbers[-1]))
+    return FOLDERS[kind].load(place / str(number))
 
 
 def content_of(address: str) -> int | str | None:
