@@ -87,6 +87,7 @@ setup(
             "cryptography>=42",
             *TUNE,
             "hypothesis>=6.100,<7",
+            "schemathesis>=4,<5",
             "polars>=1",
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -135,8 +135,11 @@ def _add_errors(app):
     async def of_http(request: Request, error: HTTPException) -> Response:
         if request.url.path.startswith("/v1/") and error.status_code in (404, 405):
             status = 400 if error.status_code == 404 else 405
-            return error_reply(status, f"Malformed request: {request.method} {request.url.path}")
-        return error_reply(error.status_code, str(error.detail))
+            reply = error_reply(status, f"Malformed request: {request.method} {request.url.path}")
+        else:
+            reply = error_reply(error.status_code, str(error.detail))
+        reply.headers.update(error.headers or {})  # of another method: those that are allowed
+        return reply
 
     @app.exception_handler(Exception)
     async def of_fault(request: Request, error: Exception) -> Response:

@@ -18,7 +18,11 @@ from tf_recall.serving.sources import Question
 Id = Annotated[StrictStr | StrictInt, Field(description="As in the training data: text or integer")]
 Ids = list[Id]
 ITEMS, REASONS = 10, 3
-WHO = ("user_id", "history", "context")  # one of them at least
+WHO = {  # one of them at least, and what it must be
+    "user_id": {"not": {"type": "null"}},
+    "history": {"type": "array", "minItems": 1},
+    "context": {"minProperties": 1},
+}
 
 
 class Wanted(BaseModel):
@@ -41,7 +45,11 @@ class Wanted(BaseModel):
 class ForUser(Wanted):
     """A request for one user, known or not."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [each]} for each in WHO]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": [name], "properties": {name: WHO[name]}} for name in WHO]
+        }
+    )
 
     user_id: Id | None = Field(None, description="Nobody known, if left out")
     history: Ids | None = Field(None, description="Items that the user took, the oldest first")
