@@ -8,9 +8,13 @@ import socket
 import threading
 import time
 
+import grpc
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tf_recall.serving.endpoint import GraphEndpoint
+from tf_recall.serving.limits import Limits
 from tf_recall.serving.server import Settings
 
 PREDICT = "/v1/models/two_tower:predict"
@@ -150,6 +154,38 @@ def test_overload_is_refused_and_what_was_taken_is_answered(http, request_, held
         assert "overloaded" in refused.json()["error"]
         go.set()
         assert {each.result().status_code for each in [first, *waiting]} == {200}
+
+
+def test_calls_of_grpc_beyond_the_limit_are_refused(exports, run_server, held):
+    go, _ = held
+    go.set()  # for the warm-up
+    asked = predict_pb2.PredictRequest()
+    asked.model_spec.name = "two_tower"
+    asked.model_spec.signature_name = "embed_item"
+    asked.inputs["item_id"].CopyFrom(tf.make_tensor_proto(["i1"]))
+    limits = Limits(connections=2, rows=32, stopping=5.0)
+    with (
+        run_server(exports, limits=limits) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        predict(asked, timeout=30)
+        go.clear()
+        running = [predict.future(asked, timeout=30) for _ in range(2)]
+        deadline, codes = time.monotonic() + 20, set()
+        while grpc.StatusCode.RESOURCE_EXHAUSTED not in codes and time.monotonic() < deadline:
+            codes.add(predict.future(asked, timeout=0.2).exception().code())
+        assert (
+            codes
+            <= {
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+            }
+            and grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        )
+        go.set()
+        assert all(each.result().outputs for each in running)
+        assert predict(asked, timeout=30).outputs
 
 
 def test_who_waits_too_long_is_told(http, request_, held):

@@ -22,6 +22,7 @@ from tf_recall.serving.refusal import Refusal, invalid
 
 log = logging.getLogger("tf_recall.serving.requests")
 FIELD = "signature_def"
+WAITING = 10_000  # calls that have come and are not looked at yet
 
 
 def answers(method: Callable) -> Callable:
@@ -36,6 +37,12 @@ def answers(method: Callable) -> Callable:
         }
         token = REQUEST_ID.set(request_id(headers.get("x-request-id")))
         try:
+            self.running += 1
+            if self.running > self.backend.limits.connections:
+                raise Refusal(
+                    "RESOURCE_EXHAUSTED",
+                    f"{self.running} requests run already: the server is overloaded",
+                )
             if not is_key(key_of(headers), self.key):
                 raise Refusal("UNAUTHENTICATED", "an API key is needed: authorization: Bearer KEY")
             return await method(self, request, context)
@@ -48,6 +55,7 @@ def answers(method: Callable) -> Callable:
             code = "CANCELLED"
             raise
         finally:
+            self.running -= 1
             seconds = time.perf_counter() - begun
             model = request.model_spec.name
             known = code == "OK" and model or NOBODY
@@ -61,11 +69,16 @@ def answers(method: Callable) -> Callable:
     return wrapped
 
 
-class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; what our exports do not have is UNIMPLEMENTED."""
+class Service:
+    """What both services have: how they answer, and how many requests run now."""
 
     def __init__(self, backend: Backend, key: str | None):
         self.backend, self.key = backend, key
+        self.running = 0
+
+
+class Predictions(Service, prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict and GetModelMetadata; what our exports do not have is UNIMPLEMENTED."""
 
     @answers
     async def Predict(self, request: Message, context: grpc.aio.ServicerContext) -> Message:
@@ -99,11 +112,8 @@ class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self.backend.metadata(_asked(request.model_spec))
 
 
-class Statuses(model_service_pb2_grpc.ModelServiceServicer):
+class Statuses(Service, model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus; models are told by `models.config`, and no request changes them."""
-
-    def __init__(self, backend: Backend, key: str | None):
-        self.backend, self.key = backend, key
 
     @answers
     async def GetModelStatus(self, request: Message, context: grpc.aio.ServicerContext) -> Message:
@@ -115,9 +125,14 @@ class Statuses(model_service_pb2_grpc.ModelServiceServicer):
 def make_grpc(backend: Backend, key: str | None = None) -> grpc.aio.Server:
     """A server of both services, without a port yet."""
     limits = backend.limits
+    # gRPC cancels calls that it cannot hand over at once, which tells clients nothing: we refuse
+    pending = {"max_pending_requests": WAITING, "max_pending_requests_hard_limit": WAITING}
     server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", limits.body), ("grpc.so_reuseport", 0)],
-        maximum_concurrent_rpcs=limits.connections,
+        options=[
+            ("grpc.max_receive_message_length", limits.body),
+            ("grpc.so_reuseport", 0),
+            *((f"grpc.server.{name}", value) for name, value in pending.items()),
+        ]
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         Predictions(backend, key), server
