@@ -73,7 +73,11 @@ setup(
         "milvus": MILVUS,
         "serve": SERVE,
         "tune": TUNE,
-        "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
+        "bench": [
+            "gensim>=4.3.3,<5",
+            "implicit>=0.7.3,<0.8",
+            "litserve>=0.2,<0.3",
+        ],  # peers that benchmarks run beside
         "dev": [
             *SCANN,
             *TFDS,

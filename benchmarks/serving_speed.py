@@ -12,21 +12,26 @@ for a few seconds each; the figure is the median round. Clients run on the serve
 
 Besides: p50 and p99 of the clients' requests; the median of a single client on the idle server less
 that of one user in process, which is what the server adds; seconds from the process' start to its
-first answer. `ratio` is gRPC's requests a second over the signature's, by exact search;
-`rest_ratio` REST's.
+first answer. And requests a second of LitServe with the same exports (`litserve_server.py` says why
+it), by the same 32 threads. `ratio` is gRPC's requests a second over the signature's, by exact
+search; `rest_ratio` REST's; `peer_ratio` our REST's over LitServe's.
 """
 
 import argparse
 import asyncio
 import http.client
+import importlib.util
 import json
 import os
+import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -43,6 +48,7 @@ from tf_recall.features import Id
 from tf_recall.index import IVF, Exact, ScaNN
 
 USERS, CLIENTS, TUNED = 20_000, 32, 256
+JSON = {"content-type": "application/json"}
 DTYPES = {"user_id": tf.string, "exclude": tf.string, "allow": tf.string, "exclude_seen": tf.bool}
 
 
@@ -143,13 +149,18 @@ def by_rest(address, name, users, seconds):
         )
         for u in users
     ]
+    return posted(address, f"/v1/models/{name}:predict", bodies, seconds)
+
+
+def posted(address, path, bodies, seconds):
+    """The seconds of each request of so many threads at once."""
     times, until = [], time.perf_counter() + seconds
 
     def client(at):
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
         while time.perf_counter() < until:
             begun = time.perf_counter()
-            connection.request("POST", f"/v1/models/{name}:predict", bodies[at % len(bodies)])
+            connection.request("POST", path, bodies[at % len(bodies)], JSON)
             answer = connection.getresponse()
             body = answer.read()
             assert answer.status == 200, body
@@ -202,6 +213,38 @@ def measure(folder, name, users, rounds, seconds):
     return figures
 
 
+def peer(folder, name, users, rounds, seconds):
+    """Requests a second of LitServe with the same export; None where it is not installed."""
+    if importlib.util.find_spec("litserve") is None:
+        print("litserve is not installed: no peer")
+        return None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script, address = Path(__file__).with_name("litserve_server.py"), f"http://127.0.0.1:{port}"
+    bodies = [json.dumps({"user_id": user}) for user in users]
+    command = [sys.executable, str(script), str(folder / name / "1"), str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        first = urllib.request.Request(f"{address}/predict", bodies[0].encode(), JSON)
+        begun = time.perf_counter()
+        while True:  # it takes a while until its worker has loaded the model
+            try:
+                urllib.request.urlopen(first, timeout=30).read()
+                break
+            except OSError:
+                if time.perf_counter() > begun + 120:
+                    raise
+                time.sleep(0.2)
+        posted(address, "/predict", bodies, 0.5)
+        return statistics.median(
+            len(posted(address, "/predict", bodies, seconds)) / seconds for _ in range(rounds)
+        )
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -209,16 +252,21 @@ def main():
     parser.add_argument("--quick", action="store_true", help="100,000 items instead of a million")
     options = parser.parse_args()
     items, rounds, seconds = (100_000, 3, 2) if options.quick else (1_000_000, 5, 4)
-    found = {}
+    found, peers = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         names, users = export(Path(folder), items)
         for name in names:
             found[name] = measure(Path(folder), name, users, rounds, seconds)
+            if name != "scann":
+                peers[name] = peer(Path(folder), name, users, rounds, seconds)
+                found[name]["litserve, a second"] = peers[name] or float("nan")
             print(f"\n{name}")
             for what, value in found[name].items():
                 print(f"    {what:<28}{value:>10.2f}", flush=True)
     exact = found["exact"]
+    beside = peers["exact"]
     finish(
+        peer_ratio=beside and exact["rest, a second"] / beside,
         ratio=exact["grpc, a second"] / exact["in process, a second"],
         rest_ratio=exact["rest, a second"] / exact["in process, a second"],
         figures=found,
