@@ -16,6 +16,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Seed, Share, WholeFrom1, Words
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
+from tf_recall.features.growing import before
 
 BLOCK = 100_000  # values encoded at once
 INPUTS = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history")  # of an export
@@ -117,6 +118,33 @@ class Feature(keras.layers.Layer):
         """Learns the state from raw values `[n, *raw_shape]` of the training part."""
         raise NotImplementedError
 
+    def go_on(self, earlier: "Feature", raw: np.ndarray | None) -> None:
+        """Takes over what another one has learned, in place of `adapt`.
+
+        Args:
+            earlier: the same feature of a model that grows.
+            raw: as of `adapt`, of more data; None: there are none.
+        """
+        self.build_from_config(earlier.get_build_config())
+        for now, known in zip(self.variables, earlier.variables, strict=True):
+            now.assign(known)
+
+    def kept(
+        self, codes: np.ndarray, known: np.ndarray, origin: np.ndarray, described: np.ndarray
+    ) -> np.ndarray:
+        """The codes of a model that grows.
+
+        Args:
+            codes: `[V, *code_shape]`, as `learn` gives them.
+            known: `[V, *code_shape]`, those that rows had before.
+            origin: `[V]`, the row that each had before; 0: none.
+            described: `[V]`, whether the side table describes a row now.
+        """
+        codes = codes.copy()
+        stays = (origin > 0) & ~described
+        codes[stays] = known[stays]
+        return codes
+
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         """Raw values `[B, *raw_shape]` -> codes `[B, *code_shape]`, of missing values too."""
         raise NotImplementedError
@@ -166,13 +194,20 @@ class Feature(keras.layers.Layer):
         side = catalog.side(entity)
         if set(self.columns) <= set(side.table):
             raw = self.to_raw(side.table[self.column])
-            self.adapt(raw[side.vocabulary.counts[1:] > 0])
+            self._fit(raw[side.vocabulary.counts[1:] > 0])
             unknown = self.encode_column(self.nothing())
             return np.concatenate([unknown, self.encode_column(raw)])
         if set(self.columns) <= set(train.frame):
-            self.adapt(self.to_raw(train.frame[self.column]))
+            frame = train.frame if before(self) is None else train.to_learn.frame
+            self._fit(self.to_raw(frame[self.column]))
             return None
         raise ValueError(self._lacks(entity, side.table, train.frame))
+
+    def _fit(self, raw):
+        if before(self) is None:
+            self.adapt(raw)
+        else:
+            self.go_on(before(self), raw)
 
     def grown(self, codes: np.ndarray, catalog: Catalog, entity: str) -> np.ndarray:
         """The codes of a catalog that has grown; known rows keep theirs.
@@ -295,6 +330,8 @@ class SeenFeature(Feature):
     @property
     def dim(self) -> int:
         return self.width
+
+    carried = ("draws",)
 
     def rows(self, codes: tf.Tensor) -> tf.Tensor:
         """The rows `[B]` of the codes, 0 for values that training has not seen."""

@@ -5,6 +5,7 @@ import contextvars
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 _STATIC = contextvars.ContextVar("static", default=False)  # whether XLA asks for known shapes
@@ -61,8 +62,21 @@ class RowEmbedding(keras.layers.Layer):
         self.zero_unknown = zero_unknown
 
     def build(self, input_shape: tuple | None = None) -> None:
+        self.origin = None
         shape = (self.num_rows, self.dim)
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start)
+
+    def come_from(self, origin: np.ndarray | None) -> None:
+        """Notes which rows of an earlier table this one's go on from.
+
+        Args:
+            origin: `[num_rows]`, as `Side.origin`; None: it goes on from none.
+        """
+        self.origin = origin
+
+    def by_row(self) -> list[tuple[keras.Variable, np.ndarray | None]]:
+        """What it keeps by row, with the origin of each row."""
+        return [(self.embeddings, self.origin)]
 
     def _start(self, shape, dtype=None):
         table = self.initializer(shape, dtype=dtype)
