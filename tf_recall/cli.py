@@ -96,12 +96,14 @@ def quickstart(out: str, sets: Sequence[str]) -> dict:
     help="Continue from the checkpoints of an interrupted run, or with an export that failed.",
 )
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
+@click.option(
+    "--from", "start", metavar="MODEL", help="Go on from the weights of this exported model."
+)
 @answers_json
-def train(
-    config: str, out: str, sets: Sequence[str], resume: bool, tensorboard: str | None
-) -> dict:
+def train(config: str, out: str, sets: Sequence[str], start: str | None, **options) -> dict:
     """Train CONFIG, a YAML file or the name of one that comes with the package, and export."""
-    return _train(config, sets, out, resume, tensorboard).summary()
+    sets = [*sets, *([] if start is None else [f"train.start_from={json.dumps(start)}"])]
+    return _train(config, sets, out, **options).summary()
 
 
 def _train(config, sets, out, resume=False, tensorboard=None):

@@ -33,6 +33,7 @@ from tf_recall.runs.measure import measure
 from tf_recall.runs.model import run_model, save_model
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.rehearsal import check_writable
+from tf_recall.runs.start import config_of
 
 log = logging.getLogger("tf_recall")
 
@@ -243,7 +244,7 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     """
     made = part("index", index)
     path = version_folder(path)
-    config = replace(_config_of(path), index=index)
+    config = replace(config_of(path), index=index)
     config = replace(config, name=f"{config.name}_{config.index['name']}")
     directory = Path(out) / config.name
     check_place(directory)
@@ -259,11 +260,3 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
     )
-
-
-def _config_of(path):
-    """The config that an export was made with."""
-    try:
-        return Config.load(path / "config.yaml")
-    except (FileNotFoundError, ValueError) as error:
-        raise ValueError(f"{path} was exported without its config: {error}") from None
