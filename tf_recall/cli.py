@@ -18,6 +18,7 @@ from tf_recall.config import MODELS, SEARCHES, Config, apply
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
 from tf_recall.stores.command import push
+from tf_recall.updates.command import rollback, update, versions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notes do not help a user
 
@@ -27,6 +28,7 @@ SET = click.option(
 OUT = click.option(
     "--out", default=MODELS, show_default=True, metavar="DIR", help="The model repository."
 )
+REFUSED = 3  # the exit code where a new version did not pass its gate
 IDS = {"multiple": True, "metavar": "ID,ID"}
 
 
@@ -57,6 +59,8 @@ def answers_json(command: Callable[..., dict]) -> Callable[..., None]:
             stopped.exit_code = 130  # as shells have it
             raise stopped from None
         click.echo(json.dumps(result, default=str))
+        if result.get("refused"):
+            sys.exit(REFUSED)
 
     return wrapped
 
@@ -363,7 +367,8 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
-main.command()(answers_json(serve))
+for command in (serve, update, rollback, versions):
+    main.command()(answers_json(command))
 
 
 @main.group()

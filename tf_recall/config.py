@@ -131,7 +131,7 @@ class Config:
             `{model.loss.temperature: [0.05, 0.5, log]}`; see `tf_recall.tuning.space`. Training
             does not look at it.
         update: how `tf-recall update` learns a new log, and publishes; see
-            `tf_recall.updates.settings`. Training does not look at it.
+            `tf_recall.runs.daily.Update`. Training does not look at it.
 
     Raises:
         ValueError: both a model and channels or neither of them, a number below 1, a name that is

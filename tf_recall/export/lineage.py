@@ -4,6 +4,7 @@ import datetime
 import getpass
 import hashlib
 import json
+import os
 import shlex
 import socket
 import sys
@@ -61,7 +62,7 @@ def span(data: Interactions) -> dict[str, Any]:
 
 def parent_of(path: Path, digest: str) -> dict[str, str]:
     """How a version names the one that it goes on from."""
-    return {"path": str(path.parent), "version": path.name, "digest": digest}
+    return {"path": os.path.abspath(path.parent), "version": path.name, "digest": digest}
 
 
 def write(folder: Path, entries: Mapping) -> None:
