@@ -1,4 +1,4 @@
-"""Growth by hand: what is new starts as the mean, codes and numbers stay, slots begin anew."""
+"""Growth by hand: what is new starts as what is usual, codes stay, slots begin anew."""
 
 from dataclasses import replace
 
@@ -110,7 +110,17 @@ def test_a_row_that_was_never_trained_starts_as_the_mean_too():
     assert model.item_tower.tables["id"].numpy()[at] == 0
     new, _, catalog = grown(model, catalog)
     assert new.item_tower.tables["id"].numpy()[at] == at
-    np.testing.assert_allclose(ids(new)[at], ids(model).numpy()[1:4].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(ids(new)[at], ids(model)[0])  # as what is unknown
+
+
+@pytest.mark.parametrize("unknown_rate", [0.1, 0.0])
+def test_a_new_row_starts_as_the_unknown_one_or_where_that_learns_nothing_as_the_mean(unknown_rate):
+    tower = FeatureTower("item", [Id(4, unknown_rate=unknown_rate)])
+    model, catalog = fitted(TwoTower(None, tower, dim=4))
+    new, _, catalog = grown(model, catalog)
+    at = int(catalog.items.encode(["d"])[0])
+    mean = ids(model).numpy()[1:].mean(axis=0)
+    np.testing.assert_allclose(ids(new)[at], ids(model)[0] if unknown_rate else mean, rtol=1e-5)
 
 
 ITEMS = pd.DataFrame(

@@ -348,7 +348,13 @@ class SeenFeature(Feature):
     def build_from_config(self, config: dict) -> None:
         # Row 0 starts like the others: at zero the normalized vector has a gradient of a million,
         # which Adagrad keeps.
-        self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
+        self.table = RowEmbedding(
+            config["num_rows"],
+            self.width,
+            zero_unknown=False,
+            learns_unknown=self.unknown_rate > 0,
+            name="table",
+        )
         self.table.build()
         self.draws = counter_of(self)
         self.built = True

@@ -28,17 +28,20 @@ def before(layer: Layer) -> Layer | None:
     return (_BEFORE.get() or {}).get(id(layer))
 
 
-def extended(old: np.ndarray, origin: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """A table with more rows: known rows as they are, the others as the mean of those known.
+def extended(
+    old: np.ndarray, origin: np.ndarray, new: np.ndarray, unknown: bool = False
+) -> np.ndarray:
+    """A table with more rows: known rows as they are, the others as what is usual.
 
-    The mean is of the rows themselves, not of their directions: where vectors are brought to length
-    1, rows agree in little, so it is short, and the first steps turn it as they turn a row of a new
-    model. Where there is no known row, `new` stays.
+    Usual is row 0 where training has shown some of each row's events as the unknown row's: it has
+    learned what holds for anybody, and is what a new row was answered by until now. Where it has
+    not, usual is the mean of the known rows; where there are none, `new` stays.
 
     Args:
         old: `[U, ...]`, the rows so far.
         origin: `[V]`, the row in `old` of each row; 0 for what is new. Row 0 comes from row 0.
         new: `[V, ...]`.
+        unknown: whether row 0 has learned what holds for all rows.
 
     Example:
         >>> extended(np.array([[9.0], [1.0], [3.0]]), np.array([0, 2, 1, 0]), np.zeros([4, 1]))
@@ -51,7 +54,9 @@ def extended(old: np.ndarray, origin: np.ndarray, new: np.ndarray) -> np.ndarray
     known = origin > 0
     table[known] = old[origin[known]]
     table[0] = old[0]
-    if known.any():
+    if unknown:
+        table[~known] = old[0]
+    elif known.any():
         known[0] = True
         table[~known] = old[origin[origin > 0]].mean(axis=0)
     return table

@@ -177,9 +177,10 @@ class Retriever(FittedModel):
     def grown(self, train: Interactions, catalog: Catalog) -> Self:
         """A model over more users and items, which knows what this one has learned and trains on.
 
-        Known rows keep their vectors, the optimizer its state of them; what is new starts as the
-        mean of its kind, beside what its features say. Sampling probabilities are those of `train`.
-        Where nothing is new, training goes on as if it had never stopped.
+        Known rows keep their vectors, the optimizer its state of them; what is new starts as an
+        unknown id is answered, or as the mean of its kind, beside what its features say. Sampling
+        probabilities are those of `train`. Where nothing is new, training goes on as if it had
+        never stopped.
 
         Args:
             train: what it will learn from: all interactions, or with `learned` the new ones of all.

@@ -7,6 +7,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.features.base import Feature
+from tf_recall.features.embedding import RowEmbedding
 from tf_recall.features.growing import extended, growing
 from tf_recall.retrievers.keras_hooks import (
     inner_optimizers,
@@ -121,12 +122,17 @@ def _carry(new, old, moved) -> Origins:
             continue  # what rows mean has changed: it begins anew
         for name in _carried(now):
             getattr(now, name).assign(getattr(before, name))
+    usual = {id(each.embeddings) for each in sublayers(new) if _learns_unknown(each)}
     for now, before in zip(new.trainable_variables, old.trainable_variables, strict=True):
-        _copy(now, before, origins.get(id(now)))
+        _copy(now, before, origins.get(id(now)), unknown=id(now) in usual)
     return origins
 
 
-def _copy(variable, known, origin, mean=True):
+def _learns_unknown(layer):
+    return isinstance(layer, RowEmbedding) and layer.learns_unknown
+
+
+def _copy(variable, known, origin, mean=True, unknown=False):
     if origin is None:
         if variable.shape != known.shape:
             raise ValueError(
@@ -137,7 +143,7 @@ def _copy(variable, known, origin, mean=True):
         return
     start = variable.numpy()
     if mean:
-        variable.assign(extended(known.numpy(), origin, start))
+        variable.assign(extended(known.numpy(), origin, start, unknown))
     else:
         rows = np.flatnonzero(origin)
         start[rows], start[0] = known.numpy()[origin[rows]], known.numpy()[0]
