@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.growth import joined
@@ -211,3 +212,30 @@ def test_a_model_that_has_grown_begins_with_a_whole_epoch_of_its_batches():
     assert new.next_batch(2) == 4  # not 3, within the second
     new.step.assign_add(1)
     assert new.next_batch(2) == 5
+
+
+def test_a_step_of_a_catalog_that_has_tripled_touches_no_whole_table():
+    model, catalog = fitted(TwoTower(dim=4), optimizer=SparseAdagrad(0.1, weight_decay=0.1))
+    names = [f"i{n}" for n in range(1009)]
+    later = log(np.arange(1009) + 10, names, start=100)
+    new, both, catalog = grown(model, catalog, later=later)
+    sizes = {catalog.users.size, catalog.items.size}
+    batches = new.batches(both, catalog, batch_size=4)
+    batch = tf.nest.map_structure(tf.constant, batches.at(0))
+
+    @tf.function
+    def step(batch):
+        with tf.GradientTape() as tape:
+            loss = new(batch, training=True)
+        variables = new.trainable_variables
+        new.optimizer.apply(tape.gradient(loss, variables), variables)
+
+    graph = step.get_concrete_function(batch).graph
+    whole = {
+        each.type
+        for each in graph.get_operations()
+        for output in each.outputs
+        if output.shape.rank and output.shape[0] in sizes
+    }
+    assert whole <= {"ReadVariableOp", "Placeholder"}, whole
+    step(batch)
