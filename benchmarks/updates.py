@@ -1,6 +1,6 @@
 """Ten days of updates, beside never updating and training anew every day.
 
-    python benchmarks/updates.py [--quick] [--days 10] [--epochs 15] [--only movielens]
+    python benchmarks/updates.py [--quick] [--days 10] [--epochs 20] [--only movielens]
         [--manual-dir FOLDER] [--retail FOLDER]
 
 The events of MovieLens latest-small and of Online Retail in order of time: the first three fifths
@@ -125,7 +125,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--days", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--only", choices=SETS, nargs="*", default=SETS)
     add_folders(parser)
     options = parser.parse_args()

@@ -20,7 +20,7 @@ NAME = "lineage.json"
 
 
 def lineage(
-    config: Mapping, data: Interactions, parent: Mapping | None = None, **more: Any
+    config: Mapping, data: Interactions | None, parent: Mapping | None = None, **more: Any
 ) -> dict[str, Any]:
     """What a version's `lineage.json` holds.
 
@@ -32,7 +32,7 @@ def lineage(
 
     Args:
         config: the config, as plain values.
-        data: what was learned from.
+        data: what was learned from; None: nothing anew.
         parent: as `parent_of`.
         more: further entries, such as what a gate found.
     """
@@ -45,7 +45,7 @@ def lineage(
     }
     return {
         "parent": parent,
-        "data": span(data),
+        "data": data and span(data),
         "config": hashlib.sha256(notation.write(dict(config)).encode()).hexdigest(),
         "code": tf_recall.__version__,
         "made": made,
@@ -63,6 +63,18 @@ def span(data: Interactions) -> dict[str, Any]:
 def parent_of(path: Path, digest: str) -> dict[str, str]:
     """How a version names the one that it goes on from."""
     return {"path": os.path.abspath(path.parent), "version": path.name, "digest": digest}
+
+
+def derived(folder: Path, config: Mapping, digest: str) -> dict[str, Any]:
+    """The lineage of what is made of a version without new data, such as with another index.
+
+    Args:
+        folder: the version's.
+        config: of what is made of it, as plain values.
+        digest: the version's.
+    """
+    entries = lineage(config, None, parent_of(folder, digest))
+    return {**entries, "data": read(folder).get("data")}
 
 
 def write(folder: Path, entries: Mapping) -> None:

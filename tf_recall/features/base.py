@@ -140,10 +140,8 @@ class Feature(keras.layers.Layer):
             origin: `[V]`, the row that each had before; 0: none.
             described: `[V]`, whether the side table describes a row now.
         """
-        codes = codes.copy()
-        stays = (origin > 0) & ~described
-        codes[stays] = known[stays]
-        return codes
+        stays = np.reshape((origin > 0) & ~described, [-1] + [1] * (codes.ndim - 1))
+        return np.where(stays, known, codes)
 
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         """Raw values `[B, *raw_shape]` -> codes `[B, *code_shape]`, of missing values too."""
@@ -243,7 +241,7 @@ class Feature(keras.layers.Layer):
             rows: `[B]` int32, the user or item of each request; 0 for unknown.
             raw: `{column: [B, ...]}`; columns may be left out.
             history: item rows `[B, L]` int32, 0 for none, or None.
-            stored: the rows' stored codes `[B, *code_shape]`, or None where none are stored.
+            stored: the rows' stored codes `[B, *code_shape]`, or None.
 
         Raises:
             ValueError: a column is neither stored nor given.

@@ -42,7 +42,8 @@ def grown(model: keras.Model, train: Interactions, catalog: Catalog) -> keras.Mo
     new.begin_after(model)
     if model.compiled:
         new.compile_from_config(model.get_compile_config())
-        carry_optimizer(new.optimizer, model.optimizer, origins)
+        if model.optimizer.built:
+            carry_optimizer(new.optimizer, model.optimizer, origins)
     new.origins = origins
     new.refresh()
     return new

@@ -12,6 +12,7 @@ import numpy as np
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
+from tf_recall.export import lineage
 from tf_recall.export.load import load, restore
 from tf_recall.export.versions import clear, version_folder, versions
 from tf_recall.export.write import check_place, save
@@ -33,7 +34,7 @@ from tf_recall.runs.measure import measure
 from tf_recall.runs.model import run_model, save_model
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.rehearsal import check_writable
-from tf_recall.runs.start import config_of
+from tf_recall.runs.start import config_of, digest_of
 
 log = logging.getLogger("tf_recall")
 
@@ -253,10 +254,12 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     k_max = {} if config.k_max is None else {"k_max": config.k_max}
     service = Service.build(model, catalog, made, **k_max)
     metrics = json.loads((path / "metrics.json").read_text())
+    entries = lineage.derived(path, config.to_dict(), digest_of(path))
     return save(
         service,
         directory,
         config=config.to_dict(),
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
+        extra=lambda folder: lineage.write(folder, entries),
     )

@@ -84,7 +84,7 @@ def compile_after(model: Retriever, config: Config, steps: int | None) -> None:
         config: of the run.
         steps: how many steps the run has, for a learning rate that follows it.
     """
-    before = model.optimizer if model.compiled else None
+    before = model.optimizer if model.compiled and model.optimizer.built else None
     done = 0 if before is None else int(before.iterations.numpy())
     optimizer = config.make_optimizer(steps, done)
     model.compile(optimizer, jit_compile=config.train.jit_compile)

@@ -84,7 +84,7 @@ def update(
         ValueError: the model or the log does not go with updates; another process updates it.
 
     Example:
-        >>> update("saved_models/clicks", "logs/monday.csv", margin=0.05)   # doctest: +SKIP
+        >>> update("saved_models/clicks", "logs/monday.csv", margin=0.05)
     """
     directory = check_place(model)
     current = version_folder(directory)
