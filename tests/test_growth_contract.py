@@ -19,7 +19,9 @@ CONFIGS = [
     Config.load(file) for file in sorted(find_config("two_tower_quickstart").parent.glob("*.yaml"))
 ]
 PLANTED = ("synthetic", "movielens")  # data with the columns of the planted world
-EXACTLY = ("two_tower", "light_gcn", "graph_sage", "als")  # the others are slow tests
+# The others are slow tests.
+QUICKLY = ("two_tower", "item2vec", "light_gcn", "graph_sage", "als", "youtube_dnn", "siamese")
+EXACTLY = ("two_tower", "als")
 EPOCHS = 2
 
 
@@ -90,7 +92,15 @@ def state(model):
     return [each for each in variables if "seed_generator" not in each.path]
 
 
-@pytest.mark.parametrize("name", REGISTRY["model"])
+def by_default(names):
+    """All models; those that are not named are slow tests."""
+    return [
+        name if name in names else pytest.param(name, marks=pytest.mark.slow)
+        for name in REGISTRY["model"]
+    ]
+
+
+@pytest.mark.parametrize("name", by_default(QUICKLY))
 def test_what_is_known_stays_and_what_is_new_is_learned(name, world, tmp_path):
     config = config_of(name)
     world = world(config)
@@ -130,14 +140,7 @@ def context(service, num):
     }
 
 
-def exactly(names):
-    return [
-        name if name in names else pytest.param(name, marks=pytest.mark.slow)
-        for name in REGISTRY["model"]
-    ]
-
-
-@pytest.mark.parametrize("name", exactly(EXACTLY))
+@pytest.mark.parametrize("name", by_default(EXACTLY))
 def test_where_nothing_is_new_training_goes_on_as_if_it_had_not_stopped(name, world, tmp_path):
     config = config_of(name)
     world = world(config)
