@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +17,7 @@ from tf_recall.config import Config
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.export import lineage
 from tf_recall.export.load import load, restore
-from tf_recall.export.versions import version_folder, versions
+from tf_recall.export.versions import publish, version_folder, versions
 from tf_recall.runs.run import train
 from tf_recall.updates import update as updating
 from tf_recall.updates.update import update
@@ -51,6 +52,7 @@ def trained(logs, tmp_path_factory):
         "k_max": 30,
         "name": "clicks",
     }
+    Config.from_dict(values).save(logs / "config.yaml")
     return train(Config.from_dict(values), tmp_path_factory.mktemp("models")).path.parent
 
 
@@ -200,6 +202,9 @@ def test_a_version_is_rolled_back_and_brought_back(served, logs):
         "withdrawn": str(served / "withdrawn.2"),
     }
     assert version_folder(served) == served / "1" and load(served).k_max == 30
+    third = publish(served, None, lambda to: (to / "saved_model.pb").touch())
+    assert third.name == "3"  # the number of one that was rolled back is not given again
+    shutil.rmtree(third)
     listed = runner.invoke(main, ["versions", str(served)]).stdout.splitlines()[-1]
     found = json.loads(listed)["versions"]
     assert [(each["version"], each["withdrawn"]) for each in found] == [(1, False), (2, True)]
@@ -213,7 +218,44 @@ def test_a_version_is_rolled_back_and_brought_back(served, logs):
     assert "nothing to bring back" in answer.stderr
 
 
+def test_a_folder_of_files_with_tables_and_an_age(trained, logs, tmp_path):
+    frame = pd.read_csv(logs / "first.csv")
+    items = pd.DataFrame({"item_id": sorted(set(frame["item_id"]))})
+    items = items.assign(color=[f"c{n % 3}" for n in range(len(items))])
+    items.to_csv(tmp_path / "items.csv", index=False)
+    values = Config.load(logs / "config.yaml").to_dict()
+    data = {"name": "files", "interactions": str(logs / "first.csv")}
+    values["data"] = {**data, "items": str(tmp_path / "items.csv")}
+    features = [{"name": "id", "dim": 4}, {"name": "categorical", "column": "color", "dim": 4}]
+    model = {"name": "two_tower", "dim": 8, "item_tower": {"features": features}}
+    values["model"] = {**model, "negatives": {"name": "easy_hard", "easy": {"name": "uniform"}}}
+    values["model"]["negatives"]["easy"]["num"] = 64
+    values["model"]["negatives"]["hard"] = {"name": "same_group", "column": "color"}
+    values["train"] = {"epochs": 1, "batch_size": 256}
+    values["update"] = {"margin": 0.95, "coverage": 0.0, "drop_after_days": 200}
+    path = train(Config.from_dict(values), tmp_path).path.parent
+    later = pd.read_csv(logs / "next.csv")
+    (tmp_path / "day").mkdir()
+    later.iloc[:500].to_csv(tmp_path / "day" / "1.csv", index=False)
+    later.iloc[500:].to_parquet(tmp_path / "day" / "2.parquet")
+    new = set(later["item_id"]) - set(items["item_id"])
+    described = pd.DataFrame({"item_id": sorted(new), "color": "new"})
+    described.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(ValueError, match="SameGroup is made of the whole item table"):
+        update(path, tmp_path / "day", items=tmp_path / "new.csv")
+    pd.concat([items, described]).to_csv(tmp_path / "items.csv", index=False)
+    answer = update(path, tmp_path / "day")
+    assert answer["published"], answer
+    model, catalog = restore(path)
+    assert "new" in model.item_tower.features[1].vocabulary.ids
+    assert catalog.histories.times.max() - catalog.histories.times.min() > 200 * 86400
+    last = pd.Series(catalog.histories.times).groupby(catalog.histories.users).max()
+    assert last.min() >= catalog.histories.times.max() - 200 * 86400
+
+
 def test_what_cannot_be_an_update_is_refused(served, logs, tmp_path):
+    with pytest.raises(ValueError, match="is a version: give the folder of all"):
+        update(served / "1", logs / "next.csv")
     with pytest.raises(FileNotFoundError, match="no log at"):
         update(served, tmp_path / "none.csv")
     with pytest.raises(ValueError, match="update has no 'marign'; did you mean 'margin'"):

@@ -20,13 +20,16 @@ from tf_recall.export import lineage
 from tf_recall.export.load import load, restore
 from tf_recall.export.versions import clear, version_folder, versions
 from tf_recall.export.write import check_place, save
+from tf_recall.negatives import SameGroup
 from tf_recall.recommend.service import Service
 from tf_recall.registry import keywords
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.runs.callbacks import Checkpoint
 from tf_recall.runs.claim import claimed, remove
 from tf_recall.runs.daily import Update
 from tf_recall.runs.start import compile_after, config_of, digest_of, remaining
+from tf_recall.towers.values import ValueTower
 from tf_recall.updates import log as logs
 from tf_recall.updates.freeze import only, user_tables
 from tf_recall.updates.gate import judge
@@ -88,6 +91,8 @@ def update(
     """
     directory = check_place(model)
     current = version_folder(directory)
+    if current == directory:
+        raise ValueError(f"{model} is a version: give the folder of all, {directory.parent}")
     config = config_of(current)
     chosen = Update.of({**(config.update or {}), **settings})
     files = logs.files_of(new_log)
@@ -99,6 +104,7 @@ def update(
         known = Known(*restore(current), None)
         known = replace(known, events=known.catalog.interactions())
         fresh = _checked(known, logs.read_log(config, files, items, users), incremental)
+        _check_described(known, fresh)
         first, held = logs.split_off(fresh, chosen.validation)
         run = _Run(config, chosen, incremental, folder)
         candidate = run.learn(known, first, "first")
@@ -200,6 +206,21 @@ def _checked(known, fresh, incremental):
     if len(fresh) < 2:
         raise ValueError("no two events of the new log are of items that the model knows")
     return fresh
+
+
+def _check_described(known, fresh):
+    """Refuses a side table of some items, where more than features is made of all lines."""
+    model = known.model
+    readers = [each for each in sublayers(model) if isinstance(each, SameGroup | ValueTower)]
+    readers += [each for each in getattr(model, "relations", ()) if hasattr(each, "column")]
+    if not readers or fresh.items is None:
+        return
+    if len(missing := np.setdiff1d(known.catalog.items.ids, fresh.items["item_id"].to_numpy())):
+        raise ValueError(
+            f"{type(readers[0]).__name__} is made of the whole item table, and {len(missing)} "
+            f"known items, such as {missing[0]!r}, are not in the new one: give --items with all "
+            "of them"
+        )
 
 
 def _check_same_items(before, now):
