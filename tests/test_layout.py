@@ -33,6 +33,7 @@ ORDER = {  # a room imports rooms of its own level or of lower ones
     "beam": 6,
     "runs": 7,
     "tuning": 8,
+    "updates": 8,
     "cli": 9,
 }
 

@@ -18,6 +18,7 @@ from tf_recall.lists.command import lists, vectors
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
 from tf_recall.stores.command import push
+from tf_recall.updates.command import rollback, update, versions
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notes do not help a user
 
@@ -27,6 +28,7 @@ SET = click.option(
 OUT = click.option(
     "--out", default=MODELS, show_default=True, metavar="DIR", help="The model repository."
 )
+REFUSED = 3  # the exit code where a new version did not pass its gate
 IDS = {"multiple": True, "metavar": "ID,ID"}
 
 
@@ -57,6 +59,8 @@ def answers_json(command: Callable[..., dict]) -> Callable[..., None]:
             stopped.exit_code = 130  # as shells have it
             raise stopped from None
         click.echo(json.dumps(result, default=str))
+        if result.get("refused"):
+            sys.exit(REFUSED)
 
     return wrapped
 
@@ -96,12 +100,14 @@ def quickstart(out: str, sets: Sequence[str]) -> dict:
     help="Continue from the checkpoints of an interrupted run, or with an export that failed.",
 )
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard logs.")
+@click.option(
+    "--from", "start", metavar="MODEL", help="Go on from the weights of this exported model."
+)
 @answers_json
-def train(
-    config: str, out: str, sets: Sequence[str], resume: bool, tensorboard: str | None
-) -> dict:
+def train(config: str, out: str, sets: Sequence[str], start: str | None, **options) -> dict:
     """Train CONFIG, a YAML file or the name of one that comes with the package, and export."""
-    return _train(config, sets, out, resume, tensorboard).summary()
+    sets = [*sets, *([] if start is None else [f"train.start_from={json.dumps(start)}"])]
+    return _train(config, sets, out, **options).summary()
 
 
 def _train(config, sets, out, resume=False, tensorboard=None):
@@ -278,9 +284,8 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
-main.command()(answers_json(lists))
-main.command()(answers_json(vectors))
-main.command()(answers_json(serve))
+for command in (lists, vectors, serve, update, rollback, versions):
+    main.command()(answers_json(command))
 
 
 @main.group()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tf_recall.data import notation
 from tf_recall.data.arguments import check, meant, shown
 from tf_recall.data.names import check_name
-from tf_recall.data.ranges import Part, Seed, WholeFrom1
+from tf_recall.data.ranges import NumberAbove0, Part, Seed, WholeFrom1
 from tf_recall.registry import REGISTRY, as_mapping, find, keywords, part, recipe
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Train:
         strategy: where to train: one_device, mirrored (all GPUs of this machine), multi_worker (the
             processes in TF_CONFIG), tpu. Each batch is split over the replicas, and a row's
             negatives come from the whole batch.
+        start_from: an export of the same model, `saved_models/x` or a version of it, whose weights
+            and optimizer training goes on from; users and items that it does not know are added.
+        drop_after_days: with `start_from`, users and items whose last event is so many days before
+            the newest of all lose their rows; None: everybody keeps theirs.
 
     Raises:
         ValueError: a monitor that is not of the form metric@k, a value of another type or out of
@@ -65,6 +69,8 @@ class Train:
     jit_compile: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     strategy: Part = "one_device"
+    start_from: str | None = None
+    drop_after_days: NumberAbove0 | None = None
 
     def __post_init__(self):
         _check_fields(self, "train.", parts=["optimizer", "strategy"])
@@ -74,6 +80,10 @@ class Train:
             raise ValueError(
                 "train.monitor is a metric at a list length of at least 1, such as recall@20, not "
                 f"{shown(self.monitor)}"
+            )
+        if self.drop_after_days is not None and self.start_from is None:
+            raise ValueError(
+                "train.drop_after_days says who leaves a model: it goes with train.start_from"
             )
 
 
@@ -120,6 +130,8 @@ class Config:
         tune: what `tf-recall tune` searches beyond what the parts declare, or otherwise, by key:
             `{model.loss.temperature: [0.05, 0.5, log]}`; see `tf_recall.tuning.space`. Training
             does not look at it.
+        update: how `tf-recall update` learns a new log, and publishes; see
+            `tf_recall.runs.daily.Update`. Training does not look at it.
 
     Raises:
         ValueError: both a model and channels or neither of them, a number below 1, a name that is
@@ -143,6 +155,7 @@ class Config:
     k_max: WholeFrom1 | None = None
     name: str = "model"
     tune: dict | None = None
+    update: dict | None = None
 
     def __post_init__(self):
         check_name("name", self.name)
@@ -276,18 +289,21 @@ class Config:
         known = keywords(find("temperature", rate["name"]))
         return "steps" in known and rate.get("steps") is None
 
-    def make_optimizer(self, steps: int | None = None) -> "keras.optimizers.Optimizer | None":
+    def make_optimizer(
+        self, steps: int | None = None, start: int = 0
+    ) -> "keras.optimizers.Optimizer | None":
         """Makes a new optimizer; None where the config names none.
 
         Args:
             steps: how many steps the run has, for a learning rate that follows it.
+            start: how many its optimizer has done before.
         """
         optimizer = self.train.optimizer
         if optimizer is None:
             return None
         if self.rate_follows_run and steps is not None:
             rate = as_mapping(optimizer["learning_rate"], "learning_rate")
-            optimizer = {**optimizer, "learning_rate": {**rate, "steps": steps}}
+            optimizer = {**optimizer, "learning_rate": {**rate, "steps": steps, "start": start}}
         return part("optimizer", optimizer, at="train.optimizer")
 
 

@@ -14,6 +14,8 @@ from tf_recall.models import TwoTower
 from tf_recall.positives import ItemPairs, WalkPairs
 from tf_recall.towers.features import FeatureTower
 
+ALL = Interactions(None)  # walks are on a graph: of the log they ask whether all of it is learned
+
 
 def world(sessions):
     """The log of some sessions, lists of item letters, and its catalog."""
@@ -83,7 +85,7 @@ def test_a_walk_ends_at_an_item_that_it_can_reach():
     graph = Graph.from_edges([1, 1, 2, 3], [1, 2, 1, 3], None, 4, 4)
     graph = TypedGraph(both_ways("user", "item", graph))
     needs = Needs("user", graph=graph)
-    pairs = WalkPairs(num_walks=200, length=3).batches(None, None, needs, 3)
+    pairs = WalkPairs(num_walks=200, length=3).batches(ALL, None, needs, 3)
     found = [
         (u, i, w)
         for s in range(pairs.steps_per_epoch)
@@ -102,7 +104,7 @@ def test_a_walk_ends_at_an_item_that_it_can_reach():
 def test_a_walk_back_to_its_start_counts_for_nothing():
     graph = TypedGraph.of_items(Graph.from_edges([1], [2], None, 4))
     needs = Needs("item", graph=graph)
-    pairs = WalkPairs(num_walks=20, length=2).batches(None, None, needs, 2)
+    pairs = WalkPairs(num_walks=20, length=2).batches(ALL, None, needs, 2)
     for step in range(pairs.steps_per_epoch):
         batch = pairs.at(step)
         np.testing.assert_array_equal(

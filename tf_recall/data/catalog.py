@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.atomic import atomic_file
+from tf_recall.data.growth import Origin
 from tf_recall.data.histories import Histories, Seen
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.npy import read_array
@@ -24,10 +25,13 @@ class Side:
     Args:
         vocabulary: raw ids to rows, with training counts.
         table: side columns by row: line r describes row r + 1.
+        origin: `[V]`, the row of each in the catalog that this one grew out of, 0 for none; None
+            where it grew out of none.
     """
 
     vocabulary: Vocabulary
     table: pd.DataFrame
+    origin: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Catalog:
         users, items: raw ids to rows, with training counts.
         user_table, item_table: side columns by row, with missing values for rows that they lack.
         histories: each user's items of the training part, in order of time.
+        origin: where the rows of a catalog that has grown come from; None: it has not.
 
     Example:
         >>> catalog = Catalog.fit(split.train)
@@ -55,20 +60,48 @@ class Catalog:
     user_table: pd.DataFrame
     item_table: pd.DataFrame
     histories: Histories
+    origin: Origin | None = None
 
     @classmethod
     def fit(cls, train: Interactions) -> "Catalog":
         """Fits everything on the training part; split first."""
         return cls._of(train)
 
-    def grown(self, interactions: Interactions) -> "Catalog":
+    def grown(self, interactions: Interactions, keep: bool = True) -> "Catalog":
         """The catalog of more interactions: known rows stay, new users and items get further rows.
 
         Args:
             interactions: all that are known by now, old ones too, with side tables that describe
                 new users and items.
+            keep: whether users and items that the interactions and their side tables do not name
+                keep their rows; else these go, and later rows move up.
         """
-        return self._of(interactions, self.users, self.items)
+        known = [self.users, self.items]
+        if not keep:
+            tables = (interactions.users, interactions.items)
+            keys = ("user_id", "item_id")
+            known = [
+                _without_left(each, interactions.frame[key], table, key)
+                for each, key, table in zip(known, keys, tables, strict=True)
+            ]
+        catalog = self._of(interactions, *known)
+        sides = {"user": (self.users, catalog.users), "item": (self.items, catalog.items)}
+        rows = {
+            entity: np.concatenate([[0], before.encode(after.ids)]).astype(np.int64)
+            for entity, (before, after) in sides.items()
+        }
+        sizes = {entity: before.size for entity, (before, _) in sides.items()}
+        return replace(catalog, origin=Origin(self.identity, rows, sizes))
+
+    def interactions(self) -> Interactions:
+        """The training part again, as far as it is kept: who had what, and when."""
+        columns = {
+            "user_id": self.users.decode(self.histories.users),
+            "item_id": self.items.decode(self.histories.items),
+        }
+        if self.histories.times is not None:
+            columns["timestamp"] = self.histories.times
+        return Interactions(pd.DataFrame(columns))
 
     @classmethod
     def _of(cls, interactions, known_users=None, known_items=None):
@@ -99,7 +132,7 @@ class Catalog:
         sides = {"user": (self.users, self.user_table), "item": (self.items, self.item_table)}
         if entity not in sides:
             raise ValueError(f"a catalog has the entities {', '.join(sides)}, not {entity!r}")
-        return Side(*sides[entity])
+        return Side(*sides[entity], self.origin and self.origin.rows[entity])
 
     def with_counts(self, counts: dict[str, np.ndarray]) -> "Catalog":
         """The same catalog with other counts, `{entity: [V] int64}`; those of row 0 are ignored."""
@@ -218,6 +251,13 @@ def _check_there(directory, names):
         raise FileNotFoundError(
             f"{directory} is not a complete catalog: it lacks {', '.join(missing)}"
         )
+
+
+def _without_left(vocabulary, ids, table, key):
+    """A vocabulary without the ids that neither a log nor a side table names."""
+    named = pd.unique(ids) if table is None else pd.unique(pd.concat([ids, table[key]]))
+    kept = pd.Index(vocabulary.ids).isin(named)
+    return Vocabulary(vocabulary.ids[kept], vocabulary.counts[1:][kept])
 
 
 def _side(

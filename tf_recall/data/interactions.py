@@ -31,6 +31,8 @@ class Interactions:
         items: `item_id` and the columns of each item, or None. It may hold items without
             interactions.
         users: `user_id` and the columns of each user, or None.
+        learned: bool `[n]`, which rows are positives to learn from, the others being known, as
+            part of histories and graphs; None: all.
 
     Example:
         >>> ids = {"user_id": ["ann", "bob"], "item_id": [7, 8]}
@@ -42,6 +44,7 @@ class Interactions:
     frame: pd.DataFrame
     items: pd.DataFrame | None = None
     users: pd.DataFrame | None = None
+    learned: np.ndarray | None = None
 
     @classmethod
     def from_frame(
@@ -205,7 +208,14 @@ class Interactions:
         """The interactions at a boolean mask or at row positions, with the same side tables."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+        learned = None if self.learned is None else self.learned[rows]
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return replace(self, frame=frame, learned=learned)
+
+    @property
+    def to_learn(self) -> "Interactions":
+        """The rows that are positives to learn from; all, where `learned` is None."""
+        return self if self.learned is None else replace(self.select(self.learned), learned=None)
 
     def in_order(self) -> "Interactions":
         """The same interactions, of which a user's events of one time happened in order of lines.

@@ -18,6 +18,7 @@ CHANNELS = "channels.json"
 MARKS = ("saved_model.pb", CHANNELS)  # what a version's folder holds, one or the other
 MANIFEST = "manifest.json"
 ASIDE = "export"
+WITHDRAWN = "withdrawn."  # before the number of a version that is rolled back
 LARGEST = 2**63 - 1  # what the server reads as a version
 TRIES = 100
 
@@ -147,9 +148,58 @@ def _renamed_to_next(aside, directory):
     raise FileExistsError(f"{directory}: other exports took all of {TRIES} numbers up to {number}")
 
 
+def withdraw(directory: str | Path) -> tuple[Path, Path]:
+    """Rolls back: the newest version goes aside, and the one before it is the newest again.
+
+    It is renamed, `<version>` to `withdrawn.<version>`, which servers do not take for a version:
+    they let it go and load the one before. Its number is not given again.
+
+    Args:
+        directory: the model's folder.
+
+    Returns:
+        The version that is the newest now, and where the one that was is now.
+
+    Raises:
+        FileNotFoundError: there are no two versions.
+    """
+    directory = Path(directory)
+    found = versions(directory)
+    if len(found) < 2:
+        raise FileNotFoundError(
+            f"{directory} has no version before the newest to roll back to: it has "
+            f"{', '.join(map(str, found)) or 'none'}"
+        )
+    aside = rename_folder(directory / str(found[-1]), directory / f"{WITHDRAWN}{found[-1]}")
+    return directory / str(found[-2]), aside
+
+
+def reinstate(directory: str | Path) -> Path:
+    """Undoes the last `withdraw`; returns the version that is the newest again.
+
+    Raises:
+        FileNotFoundError: nothing was rolled back since the newest version was published.
+    """
+    directory = Path(directory)
+    newest = max(versions(directory), default=0)
+    later = [number for number in withdrawn(directory) if number > newest]
+    if not later:
+        raise FileNotFoundError(
+            f"{directory} has nothing to bring back: no version after {newest} was rolled back"
+        )
+    return rename_folder(directory / f"{WITHDRAWN}{later[0]}", directory / str(later[0]))
+
+
+def withdrawn(directory: str | Path) -> list[int]:
+    """The numbers of the versions that were rolled back, rising."""
+    names = [path.name[len(WITHDRAWN) :] for path in Path(directory).glob(f"{WITHDRAWN}*")]
+    return sorted(number for name in names if str(number := _number(name)) == name)
+
+
 def _highest(directory):
     """The highest number that an entry has, be it a version, a broken copy or a file."""
-    return max((_number(path.name) for path in directory.iterdir()), default=0)
+    names = [path.name.removeprefix(WITHDRAWN) for path in directory.iterdir()]
+    return max(map(_number, names), default=0)
 
 
 def _number(name):

@@ -1,6 +1,7 @@
 """The age of a training example."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.values import to_number
@@ -55,6 +56,9 @@ class ExampleAge(Feature):
         self.build_from_config({})
         self.earliest.assign(known.min())
         self.latest.assign(known.max())
+
+    def go_on(self, earlier, raw):
+        self.adapt(np.append(raw, [earlier.earliest.numpy(), earlier.latest.numpy()]))
 
     def build_from_config(self, config):
         for name in ("earliest", "latest"):

@@ -44,7 +44,8 @@ class BagOfWords(VocabularyFeature):
 
     def adapt(self, raw: np.ndarray) -> None:
         words = self.split(tf.constant(raw, tf.string))
-        self.length = max(1, min(self.length, int(words.bounding_shape()[1])))
+        if self._known is None:
+            self.length = max(1, min(self.length, int(words.bounding_shape()[1])))
         self.fit_words(as_words(words.flat_values))
 
     def encode(self, raw: tf.Tensor) -> tf.Tensor:

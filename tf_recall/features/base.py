@@ -16,6 +16,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Seed, Share, WholeFrom1, Words
 from tf_recall.data.values import to_text
 from tf_recall.features.embedding import RowEmbedding
+from tf_recall.features.growing import before
 
 BLOCK = 100_000  # values encoded at once
 INPUTS = ("user_id", "item_id", "exclude", "allow", "exclude_seen", "history")  # of an export
@@ -117,6 +118,31 @@ class Feature(keras.layers.Layer):
         """Learns the state from raw values `[n, *raw_shape]` of the training part."""
         raise NotImplementedError
 
+    def go_on(self, earlier: "Feature", raw: np.ndarray | None) -> None:
+        """Takes over what another one has learned, in place of `adapt`.
+
+        Args:
+            earlier: the same feature of a model that grows.
+            raw: as of `adapt`, of more data; None: there are none.
+        """
+        self.build_from_config(earlier.get_build_config())
+        for now, known in zip(self.variables, earlier.variables, strict=True):
+            now.assign(known)
+
+    def kept(
+        self, codes: np.ndarray, known: np.ndarray, origin: np.ndarray, described: np.ndarray
+    ) -> np.ndarray:
+        """The codes of a model that grows.
+
+        Args:
+            codes: `[V, *code_shape]`, as `learn` gives them.
+            known: `[V, *code_shape]`, those that rows had before.
+            origin: `[V]`, the row that each had before; 0: none.
+            described: `[V]`, whether the side table describes a row now.
+        """
+        stays = np.reshape((origin > 0) & ~described, [-1] + [1] * (codes.ndim - 1))
+        return np.where(stays, known, codes)
+
     def encode(self, raw: tf.Tensor) -> tf.Tensor:
         """Raw values `[B, *raw_shape]` -> codes `[B, *code_shape]`, of missing values too."""
         raise NotImplementedError
@@ -166,13 +192,20 @@ class Feature(keras.layers.Layer):
         side = catalog.side(entity)
         if set(self.columns) <= set(side.table):
             raw = self.to_raw(side.table[self.column])
-            self.adapt(raw[side.vocabulary.counts[1:] > 0])
+            self._fit(raw[side.vocabulary.counts[1:] > 0])
             unknown = self.encode_column(self.nothing())
             return np.concatenate([unknown, self.encode_column(raw)])
         if set(self.columns) <= set(train.frame):
-            self.adapt(self.to_raw(train.frame[self.column]))
+            frame = train.frame if before(self) is None else train.to_learn.frame
+            self._fit(self.to_raw(frame[self.column]))
             return None
         raise ValueError(self._lacks(entity, side.table, train.frame))
+
+    def _fit(self, raw):
+        if before(self) is None:
+            self.adapt(raw)
+        else:
+            self.go_on(before(self), raw)
 
     def grown(self, codes: np.ndarray, catalog: Catalog, entity: str) -> np.ndarray:
         """The codes of a catalog that has grown; known rows keep theirs.
@@ -208,7 +241,7 @@ class Feature(keras.layers.Layer):
             rows: `[B]` int32, the user or item of each request; 0 for unknown.
             raw: `{column: [B, ...]}`; columns may be left out.
             history: item rows `[B, L]` int32, 0 for none, or None.
-            stored: the rows' stored codes `[B, *code_shape]`, or None where none are stored.
+            stored: the rows' stored codes `[B, *code_shape]`, or None.
 
         Raises:
             ValueError: a column is neither stored nor given.
@@ -296,6 +329,8 @@ class SeenFeature(Feature):
     def dim(self) -> int:
         return self.width
 
+    carried = ("draws",)
+
     def rows(self, codes: tf.Tensor) -> tf.Tensor:
         """The rows `[B]` of the codes, 0 for values that training has not seen."""
         return codes
@@ -311,7 +346,13 @@ class SeenFeature(Feature):
     def build_from_config(self, config: dict) -> None:
         # Row 0 starts like the others: at zero the normalized vector has a gradient of a million,
         # which Adagrad keeps.
-        self.table = RowEmbedding(config["num_rows"], self.width, zero_unknown=False, name="table")
+        self.table = RowEmbedding(
+            config["num_rows"],
+            self.width,
+            zero_unknown=False,
+            learns_unknown=self.unknown_rate > 0,
+            name="table",
+        )
         self.table.build()
         self.draws = counter_of(self)
         self.built = True

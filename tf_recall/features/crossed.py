@@ -112,12 +112,30 @@ class Crossed(SeenFeature):
     def adapt(self, raw: pd.DataFrame) -> None:
         for part in self.parts:
             part.adapt(raw[part.column].to_numpy())
+        self._number(raw, np.zeros([0, len(self.parts)], np.int64))
+
+    def go_on(self, earlier: "Crossed", raw: pd.DataFrame | None) -> None:
+        """As `Feature.go_on`; combinations that are new get rows, between those that are known."""
+        raw = self.nothing()[:0] if raw is None else raw
+        for part, known in zip(self.parts, earlier.parts, strict=True):
+            part.go_on(known, raw[part.column].to_numpy())
+        strides = _strides(earlier.sizes)
+        codes = earlier.keys.numpy()[1:, None] // strides % earlier.sizes
+        self._number(raw, codes)
+        known = np.searchsorted(self.keys.numpy(), codes @ _strides(self.sizes))
+        origin = np.zeros(self.keys.shape[0], np.int64)
+        origin[known] = 1 + np.arange(len(known))
+        self.table.come_from(origin)
+
+    def _number(self, raw, known):
+        """Gives each combination of `raw`, and those that are known `[n, parts]`, a row."""
         sizes = [part.num_codes for part in self.parts]
         if np.prod(sizes, dtype=object) >= 2**63:
             raise ValueError(
                 f"{self.name!r} has too many combinations, {sizes} values: cross fewer columns"
             )
-        keys = np.unique(self.encode_column(raw).astype(np.int64) @ _strides(sizes))
+        codes = np.concatenate([self.encode_column(raw).astype(np.int64), known])
+        keys = np.unique(codes @ _strides(sizes))
         self.build_from_config({"num_rows": 1 + len(keys), "sizes": sizes})
         self.keys.assign(np.concatenate([[-1], keys]))
 
@@ -192,6 +210,9 @@ def _strides(sizes):
 
 class Values(Categorical):
     """Encodes a column's values, without vectors."""
+
+    def _come_from(self, size):
+        pass
 
     def build_from_config(self, config: dict) -> None:
         self.built = True

@@ -5,6 +5,7 @@ import contextvars
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 _STATIC = contextvars.ContextVar("static", default=False)  # whether XLA asks for known shapes
@@ -28,6 +29,7 @@ class RowEmbedding(keras.layers.Layer):
         initializer: a Keras initializer or its name, for all rows but row 0.
         zero_unknown: whether row 0 starts at zeros, so that an unknown id adds nothing. It is
             trained like any other row.
+        learns_unknown: whether training shows some of each row's events as row 0's.
 
     Call: ids of any shape `[...]`, each in `0 ... num_rows - 1` -> `[..., dim]` in the layer's
         compute dtype.
@@ -48,6 +50,7 @@ class RowEmbedding(keras.layers.Layer):
         dim: int,
         initializer: str | keras.initializers.Initializer = "uniform",
         zero_unknown: bool = True,
+        learns_unknown: bool = False,
         **kwargs,
     ):
         # `call` casts the rows that it reads: autocast would cast the whole table in each step, and
@@ -59,10 +62,24 @@ class RowEmbedding(keras.layers.Layer):
         self.dim = dim
         self.initializer = keras.initializers.get(initializer)
         self.zero_unknown = zero_unknown
+        self.learns_unknown = learns_unknown
 
     def build(self, input_shape: tuple | None = None) -> None:
+        self.origin = None
         shape = (self.num_rows, self.dim)
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start)
+
+    def come_from(self, origin: np.ndarray | None) -> None:
+        """Notes which rows of an earlier table this one's go on from.
+
+        Args:
+            origin: `[num_rows]`, as `Side.origin`; None: it goes on from none.
+        """
+        self.origin = origin
+
+    def by_row(self) -> list[tuple[keras.Variable, np.ndarray | None]]:
+        """What it keeps by row, with the origin of each row."""
+        return [(self.embeddings, self.origin)]
 
     def _start(self, shape, dtype=None):
         table = self.initializer(shape, dtype=dtype)
@@ -89,6 +106,7 @@ class RowEmbedding(keras.layers.Layer):
             "dim": self.dim,
             "initializer": keras.initializers.serialize(self.initializer),
             "zero_unknown": self.zero_unknown,
+            "learns_unknown": self.learns_unknown,
         }
 
 

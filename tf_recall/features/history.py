@@ -103,6 +103,7 @@ class History(Feature):
             raise ValueError(f"a History is a user's; a tower of {entity}s cannot have one")
         if self.items is None:
             self.build_from_config({"num_items": catalog.items.size})
+            self.table.come_from(catalog.side("item").origin)
         else:
             if not self.items.adapted:
                 self.items.adapt(train, catalog)
@@ -111,6 +112,9 @@ class History(Feature):
         if self.gaps:
             self.usual.assign(usual(codes[..., 1], self.gaps))
         return codes
+
+    def kept(self, codes, known, origin, described):
+        return codes  # of what the catalog holds by now
 
     def grown(self, codes, catalog, entity):
         return self._stored(catalog)

@@ -53,9 +53,17 @@ class Id(SeenFeature):
 
     def learn(self, train: Interactions, catalog: Catalog, entity: str) -> np.ndarray:
         """As `Feature.learn`; a row's code is the row itself, or 0 where it has too few events."""
-        counts = catalog.side(entity).vocabulary.counts
+        side = catalog.side(entity)
+        counts = side.vocabulary.counts
         self.build_from_config({"num_rows": len(counts)})
+        self.table.come_from(side.origin)
         return np.where(counts >= self.min_count, np.arange(len(counts)), 0).astype(np.int32)
+
+    def kept(self, codes, known, origin, described):
+        """As `Feature.kept`: what is trained stays so, and a row that was not is new."""
+        begins = (known == 0) & (codes > 0)
+        self.table.come_from(np.where(begins, 0, origin))
+        return np.where(known > 0, np.arange(len(codes), dtype=codes.dtype), codes)
 
     def grown(self, codes: np.ndarray, catalog: Catalog, entity: str) -> np.ndarray:
         """As `Feature.grown`; an id that training has not seen is unknown."""
@@ -93,6 +101,7 @@ class VocabularyFeature(Feature):
         super().__init__(column, **kwargs)
         self.width = dim
         self.max_size = max_size
+        self._known = None  # the vocabulary of an earlier model, which this one's extends
 
     @property
     def dim(self) -> int:
@@ -104,11 +113,25 @@ class VocabularyFeature(Feature):
         Args:
             words: a flat array of str; "" is ignored.
         """
-        words = Vocabulary.fit(words[words != ""])  # by falling count
+        known = self._known
+        fit = Vocabulary.fit if known is None else known.grown
+        words = fit(words[words != ""])  # by falling count
         self.vocabulary = Vocabulary(
             words.ids[: self.max_size], words.counts[1 : self.max_size + 1]
         )
         self.build_from_config({"num_rows": self.vocabulary.size})
+        if known is not None:
+            self._come_from(known.size)
+
+    def go_on(self, earlier, raw):
+        """As `Feature.go_on`; values that are new get rows at the end, while there is room."""
+        self._known = earlier.vocabulary
+        self.adapt(self.nothing()[:0] if raw is None else raw)
+
+    def _come_from(self, size):
+        """Notes that the first rows are those of an earlier table of a size."""
+        rows = np.arange(self.vocabulary.size)
+        self.table.come_from(np.where(rows < size, rows, 0))
 
     def build_from_config(self, config: dict) -> None:
         self.table = RowEmbedding(config["num_rows"], self.width, name="table")

@@ -33,6 +33,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         warm_up: the share of the steps in which it rises; 0 starts at the peak.
         lowest: the share of the peak where it ends; 1 stays at the peak once it is reached.
         steps: how many steps there are. None: those of the run, which a config fills in.
+        start: the step that they are counted from, as of a run that goes on from another one.
 
     Raises:
         ValueError: an argument is out of its range; at the first step, nobody has given `steps`.
@@ -52,6 +53,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         warm_up: Share = 0.1,
         lowest: ShareTo1 = 0.0,
         steps: WholeFrom1 | None = None,
+        start: WholeFrom0 = 0,
     ) -> None:
         super().__init__()
         if not (peak > 0 and 0 <= warm_up < 1 and 0 <= lowest <= 1):
@@ -65,6 +67,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         self.warm_up = warm_up
         self.lowest = lowest
         self.steps = steps
+        self.start = start
 
     def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """The value at a step, counted from 0: a float32 scalar."""
@@ -73,7 +76,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
                 "WarmUpCosine does not know how many steps there are: give it steps=epochs * "
                 "batches.steps_per_epoch, or let a config's train.optimizer.learning_rate have it"
             )
-        step = tf.cast(step, tf.float32)
+        step = tf.cast(step - self.start, tf.float32)
         first = self.warm_up * self.steps
         rise = tf.minimum(1.0, (step + 1) / max(first, 1.0))
         done = tf.clip_by_value((step - first) / (self.steps - first), 0.0, 1.0)
@@ -81,7 +84,9 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * rise * fall
 
     def get_config(self) -> dict:
-        return {name: getattr(self, name) for name in ("peak", "warm_up", "lowest", "steps")}
+        return {
+            name: getattr(self, name) for name in ("peak", "warm_up", "lowest", "steps", "start")
+        }
 
 
 @keras.saving.register_keras_serializable("tf_recall")

@@ -185,7 +185,7 @@ class ALS(Retriever):
         self.stop_training, logs = False, None
         followed.on_train_begin()
         for epoch in range(initial_epoch, settings.epochs):
-            self.epoch.assign(epoch)
+            self.epoch.assign(self.first_epoch + epoch)
             followed.on_epoch_begin(epoch)
             for number, side in enumerate(sides):
                 followed.on_train_batch_begin(number)

@@ -86,7 +86,7 @@ class MatrixCompletion(Retriever):
         return SparseAdagrad(0.1, weight_decay=0.01)
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
-        labels = self._labels(train)
+        labels = self._labels(train.to_learn)
         super().adapt(train, catalog)
         self.query_tower.mean.assign(labels.mean())
         return self
@@ -95,6 +95,7 @@ class MatrixCompletion(Retriever):
         self, train: Interactions, catalog: Catalog, batch_size: int = 1024, seed: int = 0
     ) -> TrainingBatches:
         """As `Retriever.batches`; a row's weight is its rating."""
+        train = train.to_learn
         frame = train.frame.assign(weight=self._labels(train))
         return super().batches(replace(train, frame=frame), catalog, batch_size, seed)
 

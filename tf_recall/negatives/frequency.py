@@ -142,6 +142,9 @@ class Streaming(Frequency):
     Paper: Carter and Wegman 1979, "Universal Classes of Hash Functions".
     """
 
+    carried = ("gaps", "last", "now")  # where rows stay what they are
+    of_rows = True
+
     def __init__(
         self,
         num_buckets: WholeFrom1 = 2**20,

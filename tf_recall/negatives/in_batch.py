@@ -114,6 +114,8 @@ class CrossBatch(_Positives):
         section 3.2.
     """
 
+    carried = ("vectors", "ids", "pushed")
+    of_rows = True
     starts_empty = True  # before the warm-up is over, and until something is in the cache
     stale = True
 

@@ -45,7 +45,15 @@ class Positives(ABC):
             train: the training `Interactions`.
             catalog: `Catalog.fit(train)`.
         """
-        return {"user": catalog.users.counts, "item": catalog.items.counts}
+        if train.learned is None:
+            return {"user": catalog.users.counts, "item": catalog.items.counts}
+        frame = train.to_learn.frame
+        rows = {"user": catalog.users.encode(frame["user_id"])}
+        rows["item"] = catalog.items.encode(frame["item_id"])
+        return {
+            entity: np.bincount(of_entity, minlength=catalog.side(entity).vocabulary.size)
+            for entity, of_entity in rows.items()
+        }
 
     @abstractmethod
     def batches(

@@ -49,7 +49,7 @@ class ItemPairs(Positives):
     def batches(
         self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
     ) -> StepBatches:
-        sessions = self.sessions(train, catalog)
+        sessions = self.sessions(train.to_learn, catalog)
         items = sessions.items
         lengths = np.diff(sessions.offsets)
         position = np.arange(len(items)) - np.repeat(sessions.offsets[:-1], lengths)
@@ -130,6 +130,11 @@ class WalkPairs(Positives):
         start = needs.query
         along = {relation.of: relation for relation in reversed(graph.relations)}
         starts = np.flatnonzero(along[start].graph.degrees).astype(np.int32)
+        if train.learned is not None:
+            vocabulary = catalog.side(start).vocabulary
+            starts = np.intersect1d(
+                starts, vocabulary.encode(train.to_learn.frame[f"{start}_id"])
+            ).astype(np.int32)
         if not len(starts):
             raise ValueError(f"There is no pair to train on: no {start} of the graph has an edge.")
 

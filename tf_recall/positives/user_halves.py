@@ -45,7 +45,7 @@ class UserHalves(Positives):
 
     def counts(self, train: Interactions, catalog: Catalog) -> dict[str, np.ndarray]:
         counts = np.zeros(catalog.users.size, np.int64)
-        counts[_users(_histories(train, catalog))] = self.per_user
+        counts[_users(train, catalog, _histories(train, catalog))] = self.per_user
         return {"user": counts}
 
     def batches(
@@ -55,7 +55,7 @@ class UserHalves(Positives):
             what = needs.context[0].name if needs.context else "the column 'negatives'"
             raise ValueError(f"half a history is no event, and has no {what}: leave it out")
         histories = _histories(train, catalog)
-        users = _users(histories)
+        users = _users(train, catalog, histories)
         if not len(users):
             raise ValueError("There is no pair to train on: no user has two items that differ.")
 
@@ -115,6 +115,9 @@ def _histories(train, catalog):
     return Histories.fit(users, items, times_of(frame), catalog.users.size)
 
 
-def _users(histories):
-    """The rows of users of two items or more."""
-    return np.flatnonzero(np.diff(histories.seen().offsets) > 1).astype(np.int32)
+def _users(train, catalog, histories):
+    """The rows of users of two items or more, who have an event that is learned."""
+    users = np.flatnonzero(np.diff(histories.seen().offsets) > 1).astype(np.int32)
+    if train.learned is None:
+        return users
+    return np.intersect1d(users, catalog.users.encode(train.to_learn.frame["user_id"]))

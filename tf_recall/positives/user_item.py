@@ -96,9 +96,10 @@ class UserItem(Positives):
 
     def _chosen(self, train, catalog):
         """The lines that count, None for all, and with which probability, None for 1."""
-        lines = None
+        lines = None if train.learned is None else np.flatnonzero(train.learned)
         if self.where is not None:
-            lines = np.flatnonzero(flags(train.frame, self.where))
+            at = np.arange(len(train)) if lines is None else lines
+            lines = at[flags(train.frame.iloc[at], self.where)]
             if not len(lines):
                 raise ValueError(
                     f"column {self.where!r} is true nowhere: there is no positive to learn from"

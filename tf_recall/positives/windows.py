@@ -77,7 +77,7 @@ class Windows(Positives):
         self, train: Interactions, catalog: Catalog, needs: Needs, batch_size: int, seed: int = 0
     ) -> Stream:
         """As `Positives.batches`: a `Stream`; `batch_size` counts centers, in whole segments."""
-        return self.batches_of(self.sessions(train, catalog), batch_size, seed)
+        return self.batches_of(self.sessions(train.to_learn, catalog), batch_size, seed)
 
     def batches_of(self, sessions: Sessions, batch_size: int, seed: int = 0) -> Stream:
         """Makes batches from sessions that are cut already, which may be memory maps.

@@ -21,6 +21,7 @@ from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import gather, rank
 from tf_recall.retrievers.fitting import FittedModel
+from tf_recall.retrievers.growth import grown
 from tf_recall.retrievers.learnable import check_batches, check_catalog
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import (
@@ -77,6 +78,7 @@ class Retriever(FittedModel):
     has_graph = False
     service: type | None = None  # the class of its service; None: `Service`
     exposure_only = False  # whether it says nothing of pairs that were never seen
+    origins: dict = {}  # of a model that has grown: the rows that its variables' rows come from
     by_gradients = True  # whether it learns from batches, by a loss and an optimizer
     batch_follows_data = False  # whether a search leaves the size of its batches as it is
     supports_jit = False  # "auto" must not choose XLA: the number of distinct items varies
@@ -172,6 +174,31 @@ class Retriever(FittedModel):
         check_batches(self, batches)
         return batches
 
+    def grown(self, train: Interactions, catalog: Catalog) -> Self:
+        """A model over more users and items, which knows what this one has learned and trains on.
+
+        Known rows keep their vectors, the optimizer its state of them; what is new starts as an
+        unknown id is answered, or as the mean of its kind, beside what its features say. Sampling
+        probabilities are those of `train`. Where nothing is new, training goes on as if it had
+        never stopped.
+
+        Args:
+            train: what it will learn from: all interactions, or with `learned` the new ones of all.
+            catalog: `catalog.grown(interactions)` of the catalog that it was trained on.
+
+        Raises:
+            ValueError: the model has learned nothing yet, or the catalog did not grow out of its
+                own; or a feature needs a column of new rows that the side table lacks.
+
+        Example:
+            >>> catalog = catalog.grown(interactions)
+            >>> model = model.grown(interactions, catalog)
+            >>> batches = model.batches(interactions, catalog)
+            >>> history = model.fit(batches.dataset(model.next_batch(batches.steps_per_epoch)),
+            ...                     steps_per_epoch=batches.steps_per_epoch, epochs=1)
+        """
+        return grown(self, train, catalog)
+
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of a model that is compiled without one."""
         return SparseAdagrad(0.1)
@@ -205,6 +232,9 @@ class Retriever(FittedModel):
         if len(batch["item"]) > 1:  # a positive is more than its row, such as half a history
             item = self.item_tower(batch["item"], training=training)
         return self._pairs(query, rows, embed, batch.get("weight"), self.step.value, item)
+
+    def refresh(self) -> None:
+        """Computes what answers need of trained weights, where a model stores any."""
 
     def end_step(self) -> None:
         """Ends a training step: the next one makes new random draws."""
@@ -281,7 +311,7 @@ class Retriever(FittedModel):
         batch_size = settings.batch_size or self.default_batch_size(train)
         batches = self.batches(train, catalog, batch_size, settings.seed)
         return self.fit(
-            batches.dataset(int(self.step.numpy())),
+            batches.dataset(self.next_batch(batches.steps_per_epoch)),
             steps_per_epoch=batches.steps_per_epoch,
             initial_epoch=initial_epoch,
             epochs=settings.epochs,

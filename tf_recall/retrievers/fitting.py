@@ -33,7 +33,15 @@ class FittedModel(ReplicatedModel):
     """A Keras model that learns from batches `{"query": ..., "item": ...}` by a loss of its own.
 
     A subclass has `default_optimizer()`, and the weight `epoch`.
+
+    Attributes:
+        first_epoch, first_step: how many epochs and steps a model that has grown was trained for
+            before, which its counters go on from.
     """
+
+    carried = ("epoch", "step")
+    first_epoch = 0
+    first_step = 0
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -46,6 +54,19 @@ class FittedModel(ReplicatedModel):
         self.epoch = self.add_weight(name="epoch", dtype="int32", **counter)
         # the optimizer's count of its updates is another one: it may skip or collect batches
         self.step = self.add_weight(name="step", dtype="int64", **counter)
+
+    def begin_after(self, model: "FittedModel") -> None:
+        """Begins a training after that of another model, whose counters this one has."""
+        self.first_step = int(model.step.numpy())
+        self.first_epoch = int(model.epoch.numpy()) + 1 if self.first_step else 0
+
+    def next_batch(self, steps_per_epoch: int) -> int:
+        """The number of the batch to train on next, for `dataset(start)`.
+
+        A model that has grown has other batches than before: it begins with a whole epoch of them.
+        """
+        first = -(-self.first_step // steps_per_epoch) * steps_per_epoch
+        return first + int(self.step.numpy()) - self.first_step
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of a model that is compiled without one."""
@@ -181,7 +202,7 @@ class Watch(keras.callbacks.Callback):
     async_safe = True  # the end of a batch may be told from another thread: none waits for the loss
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.epoch.assign(epoch)
+        self.model.epoch.assign(self.model.first_epoch + epoch)
         self.epoch = epoch
         untrained = int(self.model.step.numpy()) == 0
         self.suspect = untrained and not self.model.negatives.starts_empty

@@ -6,7 +6,8 @@
 - Models have `_distribute_strategy`, None where they were made in no scope: `BuiltModel`.
 - `_flatten_layers` lists layers: `sublayers`.
 - Optimizers have `_use_weight_decay`, `_get_variable_index`, `_accumulators`, `_momentums`,
-  `_velocities`, `_velocity_hats`: `decays`, `keep_scalars`, `slot`.
+  `_velocities`, `_velocity_hats`, `_trainable_variables`, `_learning_rate`: `decays`,
+  `keep_scalars`, `slot`, `slots_of`, `single_states`.
 
 Tests check that Keras has each of them. `import tf_recall` runs this file, so nothing in it imports
 Keras at the top.
@@ -186,3 +187,42 @@ def slot(
         variable: one that the optimizer updates.
     """
     return getattr(optimizer, f"_{name}")[optimizer._get_variable_index(variable)].value
+
+
+def trained_by(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable]":
+    """The variables that a built optimizer updates."""
+    return list(optimizer._trainable_variables)
+
+
+def slots_of(optimizer: "keras.optimizers.Optimizer") -> "list[list[keras.Variable | None]]":
+    """All state that a built optimizer keeps by variable: lists in the order of `trained_by`."""
+    trained = optimizer._trainable_variables
+    ours = {id(each) for each in optimizer.variables}
+    return [
+        value
+        for name, value in sorted(vars(optimizer).items())
+        if isinstance(value, list)
+        and value is not trained
+        and len(value) == len(trained)
+        and all(each is None or id(each) in ours for each in value)
+        and name != "_variables"
+    ]
+
+
+def single_states(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable]":
+    """The state of a built optimizer that is of no variable, such as its steps.
+
+    The learning rate is none.
+    """
+    of_variables = {id(each) for slots in slots_of(optimizer) for each in slots}
+    inner = {id(each) for other in inner_optimizers(optimizer) for each in other.variables}
+    left = of_variables | inner | {id(optimizer._learning_rate)}
+    return [each for each in optimizer.variables if id(each) not in left]
+
+
+def inner_optimizers(
+    optimizer: "keras.optimizers.Optimizer",
+) -> "list[keras.optimizers.Optimizer]":
+    """The optimizers that one consists of: that under a loss scale, those of a `MultiOptimizer`."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [*getattr(optimizer, "optimizers", ()), *([] if inner is None else [inner])]

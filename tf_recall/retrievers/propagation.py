@@ -79,6 +79,7 @@ class PropagationRetriever(Retriever):
         if not self.propagation.built:
             sizes = {"user": catalog.users.size, "item": catalog.items.size}
             self.propagation.build_from_config(sizes)
+            self.propagation.come_from(catalog)
         self.propagation.connect(edges(train, catalog))
 
     def build_from_config(self, config: dict) -> None:
@@ -90,7 +91,7 @@ class PropagationRetriever(Retriever):
 
     def default_batch_size(self, train: Interactions) -> int:
         fewest, most = ROWS
-        return int(np.clip(len(train) // STEPS // fewest * fewest, fewest, most))
+        return int(np.clip(len(train.to_learn) // STEPS // fewest * fewest, fewest, most))
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         return LazyAdam(0.01)

@@ -42,6 +42,12 @@ class RowwiseOptimizer(HookedOptimizer, keras.optimizers.Optimizer):
                 for each in variables
             ]
 
+    def begin_decays(self) -> None:
+        """Lets all rows have no decay to catch up on, as rows that are new have none."""
+        if self.weight_decay:
+            for last in self._last_decays:
+                last.assign(tf.fill(last.shape, tf.convert_to_tensor(self._log_decay)))
+
     def apply(self, grads, trainable_variables=None):
         if any(map(_by_row, grads)):
             self.check_options()

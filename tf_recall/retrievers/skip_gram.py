@@ -86,6 +86,7 @@ class SkipGram(Retriever):
         self._adapt_training(catalog)
         towers = {"num_items": catalog.side(self.item_tower.entity).vocabulary.size, "towers": {}}
         self.build_from_config(towers)
+        self.contexts.come_from(catalog.side(self.item_tower.entity).origin)
         return self
 
     def build_from_config(self, config: dict) -> None:

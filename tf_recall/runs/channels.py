@@ -12,6 +12,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation.channel_report import ChannelReport
 from tf_recall.evaluation.compare import compare
 from tf_recall.evaluation.report import Report
+from tf_recall.export import lineage
 from tf_recall.export.write import save
 from tf_recall.recommend.rankings import Ranking
 from tf_recall.retrievers.base import Retriever
@@ -111,7 +112,8 @@ def save_channels(
 ) -> Path:
     """Exports channels with their models, config, figures and a plot; returns the new version."""
 
-    def plot(folder):
+    def extra(folder):
+        lineage.write(folder, lineage.lineage(config, prepared.split.train))
         try:
             report.channels.plot(folder / "channels.png")
         except ImportError as error:
@@ -119,7 +121,7 @@ def save_channels(
 
     config = prepared.config.to_dict()
     metrics = {**report.to_dict(), **as_findings(prepared.findings)}
-    return save(multi, directory, None, config, metrics, models, plot)
+    return save(multi, directory, None, config, metrics, models, extra)
 
 
 def _rehearse(prepared, channels, models):

@@ -13,11 +13,13 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.evaluation.compare import MERGED
 from tf_recall.retrievers.base import ROWS
+from tf_recall.runs.daily import Update
 from tf_recall.runs.measure import cases_of, ranking_names
 
 
 def check_plain(config: Config) -> None:
-    """Whether a config can be written beside the export."""
+    """Whether a config can be written beside the export, and its section `update` can be heeded."""
+    Update.of(config.update)
     for key, value in config.to_dict().items():
         try:
             yaml.safe_dump(value)

@@ -21,6 +21,7 @@ log = logging.getLogger("tf_recall")
 LOCK = "tf_recall.lock"  # marks a folder as ours, and names the process that holds it
 SETTINGS = "run.yaml"
 CONTENT = "the data's content"
+START = "the export that it goes on from"
 MEASURED = "evaluate"
 PART = ".part"  # how the names of what is still being written end
 # how long, where and how fast a run is trained: a resumed run may change these, but for its length
@@ -78,7 +79,7 @@ def remove(folder: str | Path) -> None:
             folder.rmdir()
 
 
-def begin(folder: str | Path, config: Config, data: str) -> None:
+def begin(folder: str | Path, config: Config, data: str, start: str | None = None) -> None:
     """Notes which run a folder keeps, or refuses to go on with another one's checkpoints.
 
     Where there is no checkpoint yet, any run may begin. Two runs are the same if their weights are:
@@ -90,6 +91,7 @@ def begin(folder: str | Path, config: Config, data: str) -> None:
         folder: the folder.
         config: of the run.
         data: what the run learns from, as `fingerprint` gives it.
+        start: the digest of the export that it goes on from, or None.
 
     Raises:
         ValueError: the folder keeps another run; the message lists what differs.
@@ -97,6 +99,8 @@ def begin(folder: str | Path, config: Config, data: str) -> None:
     note = Path(folder) / SETTINGS
     measured = {"cases": config.evaluate.cases, "exclude_seen": config.evaluate.exclude_seen}
     now = {**weight_settings(config), CONTENT: data, MEASURED: measured}
+    if start is not None:
+        now[START] = start
     text = yaml.safe_dump(now, sort_keys=False)
     if saved_epochs(folder):
         before, now = _noted(note), yaml.safe_load(text)

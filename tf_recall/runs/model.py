@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_recall.data.atomic import translated_disk_errors
 from tf_recall.evaluation.report import Report
+from tf_recall.export import lineage
 from tf_recall.export.write import save
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
@@ -25,6 +26,7 @@ from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import CASES
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.rehearsal import rehearse, untrained
+from tf_recall.runs.start import compile_after
 
 log = logging.getLogger("tf_recall")
 
@@ -80,7 +82,7 @@ def fit(
     model = model or compiled(prepared)
     prepared.note(before_training(model, prepared.split.train))
     if is_chief(strategy):
-        begin(checkpoints, config, prepared.fingerprint)
+        begin(checkpoints, config, prepared.fingerprint, prepared.start and prepared.start.digest)
     wait_for_all(strategy)
     callbacks, monitor = watching(prepared)
     if model.by_gradients:
@@ -127,12 +129,16 @@ def save_model(
 ) -> Path:
     """Exports a service with its model, its config and its figures; returns the new version."""
     metrics = {"index_recall": service.index.recall, **as_findings(prepared.findings)}
+    config = prepared.config.to_dict()
+    parent = prepared.start and lineage.parent_of(prepared.start.path, prepared.start.digest)
+    entries = lineage.lineage(config, prepared.split.train, parent)
     return save(
         service,
         directory,
-        config=prepared.config.to_dict(),
+        config=config,
         metrics={**report.to_dict(), **metrics},
         model=models[prepared.config.name],
+        extra=lambda folder: lineage.write(folder, entries),
     )
 
 
@@ -154,9 +160,16 @@ def _compiled(prepared):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
     try:
-        model = prepared.config.make_model().adapt(prepared.split.train, prepared.catalog)
+        start, data = prepared.start, (prepared.split.train, prepared.catalog)
+        if start is None:
+            model = prepared.config.make_model().adapt(*data)
+        else:
+            model = start.grown_model(*data)
         steps = _steps(prepared, model) if prepared.config.rate_follows_run else None
-        model.compile(prepared.config.make_optimizer(steps), jit_compile=settings.jit_compile)
+        if start is None:
+            model.compile(prepared.config.make_optimizer(steps), jit_compile=settings.jit_compile)
+        else:
+            compile_after(model, prepared.config, steps)
     finally:
         keras.config.set_dtype_policy(before)
     return model

@@ -17,6 +17,7 @@ from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find, keywords
 from tf_recall.runs import checks, doctor
 from tf_recall.runs.fingerprint import fingerprint
+from tf_recall.runs.start import Start, remaining
 
 log = logging.getLogger("tf_recall")
 
@@ -37,6 +38,7 @@ class Prepared:
         channels: the recommenders by name, not fitted yet, where the config has several.
         trained: those of the channels that are models, each prepared as a run of its own.
         merge: what merges the channels' lists.
+        start: the export that training goes on from, or None.
         findings: what the run found that spoils figures, so far.
 
     Example:
@@ -54,6 +56,7 @@ class Prepared:
     channels: dict = field(default_factory=dict)
     trained: dict[str, "Prepared"] = field(default_factory=dict)
     merge: Merge | None = None
+    start: Start | None = None
     findings: list[doctor.Finding] = field(default_factory=list)
 
     @classmethod
@@ -81,11 +84,16 @@ class Prepared:
         checks.check_plain(config)
         strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
         parts = _parts(config)  # before the data, which may take long to read
+        start = Start.of(config)
         split = split or _read(config)
+        if start is not None:
+            drop = config.train.drop_after_days
+            split = replace(split, train=remaining(split.train, drop))
+            catalog = start.grown_catalog(split.train, drop)
         catalog = catalog or Catalog.fit(split.train)
         k_max = _k_max(config, catalog.num_items)
         checks.check_test(config, split, catalog)
-        prepared = cls(config, strategy, split, catalog, k_max, **parts)
+        prepared = cls(config, strategy, split, catalog, k_max, start=start, **parts)
         if config.channels is None:
             checks.check_k_max(config, k_max, catalog.num_items)
             checks.check_training(config, split, catalog, strategy.num_replicas_in_sync)
@@ -181,6 +189,10 @@ class TrainedChannel:
             "name": name,
         }
         alone = Config.from_dict(values)
+        if alone.train.start_from is not None:
+            raise ValueError(
+                "train.start_from goes on from an export in a config of one model, not of channels"
+            )
         if alone.train.strategy == "multi_worker":
             raise ValueError(
                 "train.strategy multi_worker trains a config of one model; one process trains "

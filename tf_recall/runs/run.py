@@ -12,6 +12,7 @@ import numpy as np
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
+from tf_recall.export import lineage
 from tf_recall.export.load import load, restore
 from tf_recall.export.versions import clear, version_folder, versions
 from tf_recall.export.write import check_place, save
@@ -33,6 +34,7 @@ from tf_recall.runs.measure import measure
 from tf_recall.runs.model import run_model, save_model
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.rehearsal import check_writable
+from tf_recall.runs.start import config_of, digest_of
 
 log = logging.getLogger("tf_recall")
 
@@ -243,7 +245,7 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     """
     made = part("index", index)
     path = version_folder(path)
-    config = replace(_config_of(path), index=index)
+    config = replace(config_of(path), index=index)
     config = replace(config, name=f"{config.name}_{config.index['name']}")
     directory = Path(out) / config.name
     check_place(directory)
@@ -252,18 +254,12 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     k_max = {} if config.k_max is None else {"k_max": config.k_max}
     service = Service.build(model, catalog, made, **k_max)
     metrics = json.loads((path / "metrics.json").read_text())
+    entries = lineage.derived(path, config.to_dict(), digest_of(path))
     return save(
         service,
         directory,
         config=config.to_dict(),
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
+        extra=lambda folder: lineage.write(folder, entries),
     )
-
-
-def _config_of(path):
-    """The config that an export was made with."""
-    try:
-        return Config.load(path / "config.yaml")
-    except (FileNotFoundError, ValueError) as error:
-        raise ValueError(f"{path} was exported without its config: {error}") from None

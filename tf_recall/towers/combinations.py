@@ -137,7 +137,17 @@ class ConcatCombination(Combination):
 
 def like(part: keras.layers.Layer) -> keras.layers.Layer:
     """A part of the same settings, with weights of its own."""
-    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part))
+    return keras.saving.deserialize_keras_object(_alone(keras.saving.serialize_keras_object(part)))
+
+
+def _alone(config):
+    """A serialized part without the marks by which Keras makes one object of several copies.
+
+    While a model file is read, whatever is serialized twice is marked as one.
+    """
+    if isinstance(config, dict):
+        return {key: _alone(value) for key, value in config.items() if key != "shared_object_id"}
+    return [_alone(value) for value in config] if isinstance(config, list) else config
 
 
 def combinations(

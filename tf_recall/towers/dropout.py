@@ -35,6 +35,8 @@ class RowDropout(keras.layers.Layer):
         Overfitting", section 4.
     """
 
+    carried = ("draws",)
+
     def __init__(self, rate: float, seed: int, entity: str, **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
@@ -78,6 +80,8 @@ class PlaceDropout(keras.layers.Layer):
     Raises:
         ValueError: a rate out of its range.
     """
+
+    carried = ("draws",)
 
     def __init__(self, rate: float, seed: int, **kwargs) -> None:
         super().__init__(**kwargs)

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features.base import Feature
+from tf_recall.features.growing import before
 from tf_recall.towers.base import Tower
 from tf_recall.towers.dropout import RowDropout
 
@@ -53,12 +55,31 @@ class TowerOfFeatures(Tower):
         self.takes_history = self.history_length > 0
 
     def _adapt(self, train, catalog):
-        codes = {f.name: f.learn(train, catalog, self.entity) for f in self.features}
+        codes = {f.name: self._learned(f, train, catalog) for f in self.features}
         stored = {name: of_rows for name, of_rows in codes.items() if of_rows is not None}
         self.num_rows = catalog.side(self.entity).vocabulary.size
         self.build_from_config(self._build_config(stored))
         for name, of_rows in stored.items():
             self.tables[name].assign(of_rows)
+
+    def _learned(self, feature, train, catalog):
+        """The codes of a feature by row; of a model that grows, what it knew stays."""
+        earlier = before(self)
+        if earlier is None or feature.name not in earlier.tables:
+            return feature.learn(train, catalog, self.entity)
+        side = catalog.side(self.entity)
+        known = earlier.tables[feature.name].numpy()[side.origin]
+        if lacking := [name for name in feature.columns if name not in side.table]:
+            if not side.origin[1:].all():
+                raise ValueError(
+                    f"the {self.entity} tower needs column {lacking[0]!r} of new {self.entity}s: "
+                    f"give a side table of {self.entity}s with it"
+                )
+            feature.go_on(before(feature), None)
+            return known
+        codes = feature.learn(train, catalog, self.entity)
+        described = np.append(False, side.table.notna().any(axis=1))
+        return feature.kept(codes, known, side.origin, described)
 
     def _grown(self, interactions, catalog):
         tower = type(self)(**{**self.get_config(), "features": self.features})

@@ -79,6 +79,8 @@ class VectorTower(Tower):
     Call: as `Tower`.
     """
 
+    carried = ("square",)
+
     def __init__(self, entity: str, dim: int, weighing: Weighing, **kwargs) -> None:
         super().__init__(entity, **kwargs)
         self.width = dim
@@ -89,7 +91,13 @@ class VectorTower(Tower):
         return self.width
 
     def _adapt(self, train, catalog):
-        self.build_from_config({"num_rows": catalog.side(self.entity).vocabulary.size})
+        side = catalog.side(self.entity)
+        self.build_from_config({"num_rows": side.vocabulary.size})
+        self.origin = side.origin
+
+    def by_row(self) -> list:
+        """What it keeps by row, with the origin of each row."""
+        return [(self.vectors, self.origin)]
 
     def _grown(self, interactions, catalog):
         raise ValueError(
@@ -99,6 +107,7 @@ class VectorTower(Tower):
 
     def build_from_config(self, config: dict) -> None:
         self.num_rows = config["num_rows"]
+        self.origin = None
         self.vectors = self._weight("vectors", self.num_rows, self.width)
         self.square = self._weight("square", self.width, self.width)  # Y'Y, of the vectors Y
         self.built = True
@@ -157,6 +166,7 @@ class FoldInTower(Tower):
     """
 
     takes_history = True
+    carried = ("everybody",)
 
     def __init__(self, items: VectorTower, **kwargs) -> None:
         super().__init__("user", **kwargs)
@@ -167,10 +177,17 @@ class FoldInTower(Tower):
         return self.items.dim
 
     def _adapt(self, train, catalog):
-        self.build_from_config({"num_rows": catalog.side(self.entity).vocabulary.size})
+        side = catalog.side(self.entity)
+        self.build_from_config({"num_rows": side.vocabulary.size})
+        self.origin = side.origin
+
+    def by_row(self) -> list:
+        """What it keeps by row, with the origin of each row."""
+        return [(self.vectors, self.origin)]
 
     def build_from_config(self, config: dict) -> None:
         self.num_rows = config["num_rows"]
+        self.origin = None
         state = {"dtype": "float32", "initializer": "zeros", "trainable": False}
         self.vectors = self.add_weight(name="vectors", shape=(self.num_rows, self.dim), **state)
         self.everybody = self.add_weight(name="everybody", shape=(self.dim,), **state)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.catalog import Catalog
 from tf_recall.graph.csr import Graph
 
 SPREAD = 0.1  # standard deviation of the numbers that a training begins with
@@ -44,6 +45,7 @@ class Propagation(keras.layers.Layer):
         self.dim = dim
         self.num_layers = num_layers
         self.matrices = None
+        self.origins = {}
 
     def build_from_config(self, config: dict) -> None:
         self.tables = {
@@ -59,6 +61,14 @@ class Propagation(keras.layers.Layer):
 
     def get_build_config(self) -> dict | None:
         return {e: table.shape[0] for e, table in self.tables.items()} if self.built else None
+
+    def come_from(self, catalog: Catalog) -> None:
+        """Notes which rows of an earlier catalog the rows of this one go on from."""
+        self.origins = {entity: catalog.side(entity).origin for entity in self.tables}
+
+    def by_row(self) -> list[tuple[keras.Variable, np.ndarray | None]]:
+        """What it keeps by row, with the origin of each row."""
+        return [(table, self.origins.get(entity)) for entity, table in self.tables.items()]
 
     def connect(self, graph: Graph) -> None:
         """Sets the edges, which are not saved.

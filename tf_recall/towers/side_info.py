@@ -115,6 +115,7 @@ class WeightedTower(MeanTower):
 
     def _adapt(self, train, catalog):
         super()._adapt(train, catalog)
+        self.weigh.come_from(catalog.side(self.entity).origin)
         counts = catalog.side(self.entity).vocabulary.counts
         self.seen.assign(np.r_[False, counts[1:] > 0])
 
