@@ -3,6 +3,7 @@
 REGISTRY = {
     "data": {
         "files": "tf_recall.data.sources.files:files",
+        "parquet": "tf_recall.data.sources.parquet:parquet",
         "movielens": "tf_recall.data.sources.movielens:movielens",
         "online_retail": "tf_recall.data.sources.online_retail:online_retail",
         "synthetic": "tf_recall.data.sources.files:planted",

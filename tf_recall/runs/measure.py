@@ -1,24 +1,60 @@
 """How a run measures whatever recommends: the config's cases and list lengths."""
 
+import logging
+
 import numpy as np
+import pandas as pd
 
 from tf_recall.config import Evaluate
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.stored import StoredInteractions
+from tf_recall.data.tables import numbered
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.metrics import ranking_metrics
 from tf_recall.evaluation.report import Report
 from tf_recall.recommend.base import Recommender
 
+log = logging.getLogger("tf_recall")
+
 CASES = {"by_user": cases_by_user, "by_row": cases_by_row}
+USERS = 20_000  # of a log on disk who are asked, where a config says nothing
 
 
 def cases_of(
     settings: Evaluate, part: Interactions, catalog: Catalog, earlier: Interactions | None = None
 ) -> Cases:
     """Makes the cases of a held-out part, as a config's `evaluate` says; arguments as `measure`."""
-    return CASES[settings.cases](part, catalog, earlier=earlier)
+    return CASES[settings.cases](asked(settings, part), catalog, earlier=earlier)
+
+
+def asked(settings: Evaluate, part: Interactions) -> Interactions:
+    """The events of a held-out part's users who are asked, as a config's `evaluate` says.
+
+    Args:
+        settings: how many users are asked.
+        part: the held-out interactions.
+    """
+    most = settings.users
+    if most is None and isinstance(part, StoredInteractions):
+        most = USERS
+    if most in (None, "all"):
+        return part
+    numbers, num_users = numbered(part.frame["user_id"])
+    if num_users <= most:
+        return part
+    users = part.frame["user_id"].drop_duplicates()
+    hashes = np.empty(num_users, np.uint64)
+    hashes[numbers[users.index]] = pd.util.hash_array(users.to_numpy(), categorize=False)
+    among = np.zeros(num_users, bool)
+    among[np.argsort(hashes, kind="stable")[:most]] = True
+    log.info(
+        "%d of the %d users of a held-out part are asked; evaluate.users: all asks all of them",
+        most,
+        num_users,
+    )
+    return part.select(among[numbers])
 
 
 def measure(
