@@ -176,6 +176,9 @@ def with_files(tmp_path_factory):
     days = [f"2010-12-{day:02} 08:00:00" for day in range(1, 10)]
     log = pd.DataFrame({"u": list("aabbccabc"), "item_id": list("xyxyzxzzy"), "timestamp": days})
     log.to_csv(folder / "log.csv", index=False)
+    (folder / "log").mkdir()
+    seconds = np.arange(9) * 60  # since 1970, as `time_unit: s` says
+    log.assign(timestamp=seconds, visit=range(9)).to_parquet(folder / "log" / "1.parquet")
     log[["u", "item_id"]].head(2).to_csv(folder / "rejections.csv", index=False)
     items = pd.DataFrame({"item_id": list("xyz"), "color": ["red", "blue", "red"]})
     items.to_csv(folder / "items.csv", index=False)

@@ -226,7 +226,8 @@ def _alike(columns: list[pd.Series]) -> list[np.ndarray]:
 
 def _pairs(users: np.ndarray, items: np.ndarray) -> np.ndarray:
     """The pairs of events as sorted numbers."""
-    pairs = users.astype(np.int64) << 32
+    pairs = users.astype(np.int64)
+    pairs <<= 32
     pairs |= items
     pairs.sort()
     return pairs

@@ -1,7 +1,5 @@
 """How a run measures whatever recommends: the config's cases and list lengths."""
 
-import logging
-
 import numpy as np
 import pandas as pd
 
@@ -16,8 +14,6 @@ from tf_recall.evaluation.metrics import ranking_metrics
 from tf_recall.evaluation.report import Report
 from tf_recall.recommend.base import Recommender
 
-log = logging.getLogger("tf_recall")
-
 CASES = {"by_user": cases_by_user, "by_row": cases_by_row}
 USERS = 20_000  # of a log on disk who are asked, where a config says nothing
 
@@ -29,6 +25,13 @@ def cases_of(
     return CASES[settings.cases](asked(settings, part), catalog, earlier=earlier)
 
 
+def most_asked(settings: Evaluate, part: Interactions) -> int | None:
+    """How many users of a held-out part are asked at most; None: all."""
+    if settings.users is None and isinstance(part, StoredInteractions):
+        return USERS
+    return None if settings.users == "all" else settings.users
+
+
 def asked(settings: Evaluate, part: Interactions) -> Interactions:
     """The events of a held-out part's users who are asked, as a config's `evaluate` says.
 
@@ -36,10 +39,8 @@ def asked(settings: Evaluate, part: Interactions) -> Interactions:
         settings: how many users are asked.
         part: the held-out interactions.
     """
-    most = settings.users
-    if most is None and isinstance(part, StoredInteractions):
-        most = USERS
-    if most in (None, "all"):
+    most = most_asked(settings, part)
+    if most is None:
         return part
     numbers, num_users = numbered(part.frame["user_id"])
     if num_users <= most:
@@ -49,11 +50,6 @@ def asked(settings: Evaluate, part: Interactions) -> Interactions:
     hashes[numbers[users.index]] = pd.util.hash_array(users.to_numpy(), categorize=False)
     among = np.zeros(num_users, bool)
     among[np.argsort(hashes, kind="stable")[:most]] = True
-    log.info(
-        "%d of the %d users of a held-out part are asked; evaluate.users: all asks all of them",
-        most,
-        num_users,
-    )
     return part.select(among[numbers])
 
 
