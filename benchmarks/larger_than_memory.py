@@ -1,7 +1,7 @@
-"""Time and peak memory of training from a log that may be larger than memory, beside a log in memory.
+"""Time and peak memory of training from a log larger than memory, beside a log in memory.
 
 A planted log is written as Parquet files: users of tastes, items by popularity within them, 20
-events a user and 200 an item. Then, each in a process of its own, `tf-recall train`'s run:
+events a user and 200 an item. Then, each in a process of its own, what `tf-recall train` does:
 
     parquet   data: {name: parquet}, columns on disk, from nothing
     again     the same, whose columns are there
@@ -10,10 +10,11 @@ events a user and 200 an item. Then, each in a process of its own, `tf-recall tr
     python benchmarks/larger_than_memory.py --millions 10 50        # 200 for the whole claim
     python benchmarks/larger_than_memory.py --millions 1 --strings  # ids of text
 
-Prints for each: seconds until training can begin (`data`) and of the whole run, one epoch of batches of
-8,192 and an evaluation of 2,000 users; and the peak of `anon`, memory of the process's own, which
-is what must fit, and of `rss`, which has the pages of mapped files too, which the system takes back
-where others need them. The log needs about 16 bytes an event on disk, its columns 40.
+Prints for each: seconds until training can begin (`data_s`) and of the whole run, one epoch of
+batches of 8,192 and an evaluation of 2,000 users (`run_s`); the peak of `anon`, memory of the
+process's own, which is what must fit; and of `rss`, which counts the pages of mapped files too,
+which the system takes back where others need them. The log needs about 16 bytes an event on disk,
+its columns 60.
 """
 
 import argparse

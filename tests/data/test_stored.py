@@ -1,4 +1,4 @@
-"""A log on disk is the log in memory: its splits, vocabularies, rows, histories, and what is off."""
+"""A log on disk is the log in memory: its splits, vocabularies, rows and histories."""
 
 import numpy as np
 import pandas as pd
