@@ -11,7 +11,7 @@ events a user and 200 an item. Then, each in a process of its own, what `tf-reca
     python benchmarks/larger_than_memory.py --millions 1 --strings  # ids of text
 
 Prints for each: seconds until training can begin (`data_s`) and of the whole run, one epoch of
-batches of 8,192 and an evaluation of 2,000 users (`run_s`); the peak of `anon`, memory of the
+batches of 1,024 and an evaluation of 2,000 users (`run_s`); the peak of `anon`, memory of the
 process's own, which is what must fit; and of `rss`, which counts the pages of mapped files too,
 which the system takes back where others need them. The log needs about 16 bytes an event on disk,
 its columns 60.
@@ -95,7 +95,7 @@ def child(kind: str, folder: str, out: str) -> None:
             "data": {"name": kind, name: folder},
             "split": {"name": "by_time", "test": 0.05, "validation": 0.05},
             "model": "two_tower",
-            "train": {"epochs": 1, "batch_size": 8192},
+            "train": {"epochs": 1, "batch_size": 1024},
             "evaluate": {"users": 2000},
             "index": "exact",
             "name": "larger",

@@ -4,6 +4,8 @@ REGISTRY = {
     "data": {
         "files": "tf_recall.data.sources.files:files",
         "parquet": "tf_recall.data.sources.parquet:parquet",
+        "stream": "tf_recall.data.sources.stream:stream",
+        "tfrecord": "tf_recall.data.sources.tfrecord:tfrecord",
         "movielens": "tf_recall.data.sources.movielens:movielens",
         "online_retail": "tf_recall.data.sources.online_retail:online_retail",
         "synthetic": "tf_recall.data.sources.files:planted",

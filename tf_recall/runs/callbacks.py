@@ -168,7 +168,7 @@ class Checkpoint(keras.callbacks.Callback):
                 model.optimizer.build(model.trainable_variables)
         try:
             self.history = _metrics(folder / STATE, epoch + 1)
-            read = _state(model).read(str(folder / WEIGHTS))
+            read = state_of(model).read(str(folder / WEIGHTS))
             read.expect_partial()  # no notes besides the error
             read.assert_consumed()
         except Exception as error:  # TensorFlow raises almost anything
@@ -198,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):
         kept = f"{last}: free space, then go on with --resume"
         folder = self._folder(epoch)
         with translated_disk_errors(folder, kept), atomic_folder(folder) as aside:
-            _state(self.model).write(str(aside / WEIGHTS))
+            state_of(self.model).write(str(aside / WEIGHTS))
             (aside / STATE).write_text(json.dumps(self.history))
         for other in saved_epochs(self.directory):
             if other not in (epoch, self.best):
@@ -221,7 +221,7 @@ def _metrics(path, num_epochs):
     return history
 
 
-def _state(model):
+def state_of(model: keras.Model) -> tf.train.Checkpoint:
     """All that the next step needs, as a checkpoint of TensorFlow.
 
     It has checksums, which a damaged one fails, and a full disk is an error: Keras's own file of
