@@ -154,7 +154,10 @@ def main() -> None:
             if millions <= arguments.in_memory:
                 runs["files"] = "files"
             for name, kind in runs.items():
-                print(json.dumps({"millions": millions, "run": name, **measure(kind, folder)}))
+                print(
+                    json.dumps({"millions": millions, "run": name, **measure(kind, folder)}),
+                    flush=True,
+                )
             shutil.rmtree(f"{folder}.columns", ignore_errors=True)
 
 

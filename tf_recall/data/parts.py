@@ -213,6 +213,7 @@ REGISTRY = {
         "exact": "tf_recall.index:Exact",
         "ivf": "tf_recall.index:IVF",
         "scann": "tf_recall.index:ScaNN",
+        "sharded": "tf_recall.index:Sharded",
     },
 }
 
@@ -240,6 +241,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "similarity": "similarity",
     "metric": "metric",
     "pooling": "pooling",
+    "of": "index",
     "query_tower": "tower",
     "item_tower": "tower",
 }
