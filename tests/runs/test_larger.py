@@ -1,12 +1,15 @@
 """A run on a log on disk is the run on the same log in memory, to the last bit."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tf_recall.config import Config, Evaluate
 from tf_recall.data import columns, histories, stored
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.parquet import parquet
 from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.recommend.rankings import Popularity
 from tf_recall.runs.measure import asked, measure
 from tf_recall.runs.model import fit, serve
 from tf_recall.runs.prepared import Prepared
@@ -74,6 +77,37 @@ def test_the_users_who_are_asked_are_few_and_the_same(folder, monkeypatch):
     monkeypatch.setattr("tf_recall.runs.measure.USERS", 7)
     assert asked(Evaluate(), log).frame["user_id"].nunique() == 7
     assert asked(Evaluate(users="all"), log) is log
+
+
+def test_figures_of_blocks_of_users_are_those_of_all_at_once(folder, monkeypatch):
+    known = pd.read_parquet(folder / "log" / "1.parquet").head(1)
+    ends = [known.assign(user_id="x", timestamp=time) for time in (0, 2_000_000_000)]
+    pd.concat(ends).to_parquet(folder / "log" / "3.parquet")  # x has nothing left to find
+    config = Config.from_dict(
+        {
+            "data": {"name": "parquet", "path": str(folder / "log"), "time_unit": "s"},
+            "split": {"name": "by_time", "test": 0.3, "validation": 0.1},
+            "model": "two_tower",
+            "evaluate": {"users": "all", "ks": [5, 20]},
+        }
+    )
+    split = config.make_split()
+    channel = Popularity().fit(split.train, Catalog.fit(split.train))
+    whole = measure(channel, config.evaluate, split.test, split.validation).to_dict()
+    monkeypatch.setattr("tf_recall.runs.measure.USERS", 1)
+    blocks = measure(channel, config.evaluate, split.test, split.validation).to_dict()
+    assert whole["counts"] == blocks["counts"] and whole["counts"]["seen_cases"] > 0
+    for of_whole, of_blocks in zip(figures(whole), figures(blocks), strict=True):
+        assert of_whole == pytest.approx(of_blocks, rel=1e-12)
+
+
+def figures(report):
+    """All numbers of a report, in order."""
+    if isinstance(report, dict):
+        for key in sorted(report):
+            yield from figures(report[key])
+    elif report is not None:
+        yield report
 
 
 def test_held_out_files_are_refused_beside_a_log_on_disk(folder):

@@ -1,5 +1,7 @@
 """How a run measures whatever recommends: the config's cases and list lengths."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -7,7 +9,7 @@ from tf_recall.config import Evaluate
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.stored import StoredInteractions
-from tf_recall.data.tables import numbered
+from tf_recall.data.tables import numbered, of_columns
 from tf_recall.evaluation import cases_by_row, cases_by_user, evaluate
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.metrics import ranking_metrics
@@ -23,6 +25,19 @@ def cases_of(
 ) -> Cases:
     """Makes the cases of a held-out part, as a config's `evaluate` says; arguments as `measure`."""
     return CASES[settings.cases](asked(settings, part), catalog, earlier=earlier)
+
+
+def user_blocks(part: Interactions) -> Iterator[Interactions]:
+    """A held-out part, or of a log on disk the events of some users after the others, in memory."""
+    if not isinstance(part, StoredInteractions):
+        yield part
+        return
+    numbers, num_users = numbered(part.frame["user_id"])
+    for first in range(0, num_users, USERS):
+        lines = np.flatnonzero((numbers >= first) & (numbers < first + USERS))
+        frame = part.frame.iloc[lines]
+        columns = {name: frame[name].to_numpy() for name in frame}
+        yield Interactions(of_columns(columns), part.items, part.users)
 
 
 def most_asked(settings: Evaluate, part: Interactions) -> int | None:
@@ -71,7 +86,11 @@ def measure(
     Example:
         >>> report = measure(service, Evaluate(ks=(10,)), split.test, split.validation)
     """
-    cases = cases_of(settings, part, recommender.catalog, earlier)
+    part = asked(settings, part)
+    cases = (
+        CASES[settings.cases](block, recommender.catalog, earlier=earlier)
+        for block in user_blocks(part)
+    )
     return evaluate(recommender, cases, recommender.catalog, settings.ks, settings.exclude_seen)
 
 

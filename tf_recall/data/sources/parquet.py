@@ -1,5 +1,6 @@
 """The source of logs larger than memory: Parquet files become columns of numbers on disk, once."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -68,8 +69,8 @@ def parquet(
     folder = folder / _key(path, how)
     if not folder.exists():
         log.info("%s becomes columns in %s", path, folder)
-        with atomic_folder(folder) as aside:
-            _encode(path, how, aside)
+        with contextlib.suppress(FileExistsError), atomic_folder(folder) as aside:
+            _encode(path, how, aside)  # unless another process has meanwhile
     categories = {file.stem: open_categories(file) for file in folder.glob("*.arrow")}
     names = tables.checked_names(columns)
     keys = {"users": (users, "user_id"), "items": (items, "item_id")}
