@@ -103,10 +103,12 @@ class StreamFolder:
         columns, missing, time_unit: of its files, as for `Interactions.from_frame`.
 
     Example:
-        >>> folder = StreamFolder("clicks/")
+        >>> folder, offset, learned = StreamFolder("interactions"), Offset(), 0
         >>> for arrived in folder.new(offset):
-        ...     learn(arrived.log)
-        ...     keep(what_was_learned, arrived.after(len(arrived.log)))    # in one write
+        ...     learned += len(arrived.log)
+        ...     offset = arrived.after(len(arrived.log))    # kept with `learned` in one write
+        >>> list(folder.new(offset))
+        []
     """
 
     def __init__(

@@ -14,6 +14,9 @@ from tf_recall.features.needs import Needs
 from tf_recall.positives.base import Positives
 from tf_recall.positives.subsampling import check_alpha, keep_rates
 
+SHUFFLED = 2**28  # rows whose order, 1 GiB, is shuffled one by one
+NEIGHBORS = 1024  # of more rows, how many are read together
+
 
 @keras.saving.register_keras_serializable("tf_recall")
 class UserItem(Positives):
@@ -62,7 +65,8 @@ class UserItem(Positives):
     ) -> Batches | StepBatches:
         columns, keep, histories = self._learnable(train, catalog, needs)
         if not needs.history:
-            return Batches(columns, batch_size, seed, keep=keep)
+            runs = keep is None and len(columns["item"]["item"]) > SHUFFLED
+            return Batches(columns, batch_size, seed, NEIGHBORS if runs else 1, keep)
 
         def finish(batch, rng):
             past = batch.pop("past")

@@ -74,8 +74,10 @@ def train_on_stream(
         OSError: the disk is full or refuses.
 
     Example:
-        >>> model, catalog = restore("saved_models/clicks")
-        >>> train_on_stream(model, catalog, StreamFolder("clicks/"), "clicks.learned")
+        >>> folder = StreamFolder("interactions")
+        >>> done = train_on_stream(model, catalog, folder, "learned", batch_size=64)
+        >>> done.offset.events % 64
+        0
     """
     _check_model(model, catalog)
     checkpoints = Path(checkpoints)
