@@ -62,7 +62,9 @@ class RowEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: tuple | None = None) -> None:
         shape = (self.num_rows, self.dim)
-        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start)
+        # one graph of all steps keeps one table in memory, where each step by itself makes another
+        start = tf.function(self._start)
+        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=start)
 
     def _start(self, shape, dtype=None):
         table = self.initializer(shape, dtype=dtype)

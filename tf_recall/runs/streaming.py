@@ -18,7 +18,7 @@ from tf_recall.data.stream_folder import Offset, StreamFolder
 from tf_recall.data.tables import flags
 from tf_recall.positives.user_item import UserItem, select, user_item
 from tf_recall.retrievers.base import ROWS, Retriever
-from tf_recall.runs.callbacks import WEIGHTS, state_of
+from tf_recall.runs.callbacks import WEIGHTS, read_state, state_of
 from tf_recall.runs.claim import claimed
 
 log = logging.getLogger("tf_recall")
@@ -184,9 +184,7 @@ def _restored(model, checkpoints):
         return Offset()
     try:
         offset = Offset.from_json((folders[-1] / OFFSET).read_text())
-        read = state_of(model).read(str(folders[-1] / WEIGHTS))
-        read.expect_partial()
-        read.assert_consumed()
+        read_state(model, str(folders[-1] / WEIGHTS))
     except Exception as error:  # TensorFlow raises almost anything
         reason = str(error).partition("\n")[0]
         raise ValueError(
