@@ -10,11 +10,11 @@ events a user and 200 an item. Then, each in a process of its own, what `tf-reca
     python benchmarks/larger_than_memory.py --millions 10 50        # 200 for the whole claim
     python benchmarks/larger_than_memory.py --millions 1 --strings  # ids of text
 
-The vectors have 32 numbers. Prints for each: seconds until training can begin (`data_s`) and of the whole run, one epoch of
-batches of 1,024 and an evaluation of 2,000 users (`run_s`); the peak of `anon`, memory of the
-process's own, which is what must fit; and of `rss`, which counts the pages of mapped files too,
-which the system takes back where others need them. The log needs about 16 bytes an event on disk,
-its columns 60.
+Vectors have 32 numbers. Prints for each run: seconds until training can begin (`data_s`) and of the
+whole run, one epoch of batches of 1,024 and an evaluation of 2,000 users (`run_s`); the peak of
+`anon`, memory of the process's own, which is what must fit; and of `rss`, which counts the pages of
+mapped files too, which the system takes back where others need them. The log needs about 12 bytes
+an event on disk, its columns 60.
 """
 
 import argparse
