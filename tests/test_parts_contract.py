@@ -18,6 +18,7 @@ from tf_recall.data import notation
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.data.sources.tfrecord import write_tfrecord
 from tf_recall.data.splits import Split
 from tf_recall.export.describe import described
 from tf_recall.features import Id
@@ -176,6 +177,15 @@ def with_files(tmp_path_factory):
     days = [f"2010-12-{day:02} 08:00:00" for day in range(1, 10)]
     log = pd.DataFrame({"u": list("aabbccabc"), "item_id": list("xyxyzxzzy"), "timestamp": days})
     log.to_csv(folder / "log.csv", index=False)
+    (folder / "log").mkdir()
+    seconds = np.arange(9) * 60  # since 1970, as `time_unit: s` says
+    short = log.assign(timestamp=seconds, visit=range(9))
+    short.to_parquet(folder / "log" / "1.parquet")
+    (folder / "in").mkdir()
+    short.to_csv(folder / "in" / "1.csv", index=False)
+    events = Interactions.from_frame(short, {"user_id": "u"}, time_unit="s")
+    events = Interactions(events.frame.rename(columns={"user_id": "u"}))
+    write_tfrecord(events, folder / "log.tfrecord")
     log[["u", "item_id"]].head(2).to_csv(folder / "rejections.csv", index=False)
     items = pd.DataFrame({"item_id": list("xyz"), "color": ["red", "blue", "red"]})
     items.to_csv(folder / "items.csv", index=False)

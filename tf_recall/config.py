@@ -97,6 +97,8 @@ class Evaluate:
             each held-out row, with its own context).
         exclude_seen: filter out the items of the user's training part, and, where the test part is
             asked, of the validation part.
+        users: how many users are asked at most, the same ones each time, chosen by a hash of their
+            ids; "all". None: all of a log in memory, and 20,000 of a log on disk.
 
     Raises:
         ValueError: unknown cases, no list length, or one below 1.
@@ -105,6 +107,7 @@ class Evaluate:
     ks: Sequence[WholeFrom1] = (10, 20, 100)
     cases: Literal["by_user", "by_row"] = "by_user"
     exclude_seen: bool = True
+    users: WholeFrom1 | Literal["all"] | None = None
 
     def __post_init__(self):
         _check_fields(self, "evaluate.")

@@ -1,5 +1,7 @@
 """A user and each item interacted with: which pairs there are, how often, with what beside them."""
 
+import sys
+
 import keras
 import numpy as np
 import pandas as pd
@@ -175,3 +177,16 @@ def test_counts_are_of_the_pairs_that_count():
     catalog = Catalog.fit(train)
     found = UserItem().counts(train, catalog)
     assert found["user"] is catalog.users.counts and found["item"] is catalog.items.counts
+
+
+def test_more_rows_than_are_shuffled_one_by_one_are_read_in_runs(monkeypatch):
+    module = sys.modules[UserItem.__module__]
+    monkeypatch.setattr(module, "SHUFFLED", 100)
+    monkeypatch.setattr(module, "NEIGHBORS", 8)
+    ids = np.arange(160)
+    train = Interactions.from_columns(user_id=ids % 20, item_id=ids)
+    catalog = Catalog.fit(train)
+    batches = UserItem().batches(train, catalog, Needs("user"), 8)
+    rows = np.concatenate([batches.at(step)["item"]["item"] for step in range(len(batches))])
+    assert sorted(rows) == sorted(catalog.items.encode(ids))  # each once
+    assert batches._order._run == 8

@@ -242,3 +242,22 @@ def test_no_private_method_of_keras_is_overridden_elsewhere():
                 and any(each in vars(other) for other in outside)
             }
             assert not hidden, base
+
+
+def test_a_model_file_is_written_by_way_of_the_disk(saved, tmp_path, monkeypatch):
+    saving = sys.modules[keras.saving.save_model.__module__].saving_lib
+    stores = []
+
+    class Store(saving.H5IOStore):
+        def __init__(self, path, archive=None, mode="r"):
+            stores.append((archive, mode))
+            super().__init__(path, archive, mode)
+
+    model = keras_hooks.load_model(saved[0])
+    monkeypatch.setattr(saving, "H5IOStore", Store)
+    with keras_hooks.weights_on_disk():
+        model.save(tmp_path / "m.keras")
+    again = keras_hooks.load_model(tmp_path / "m.keras")
+    assert stores == [(None, "w"), (None, "r")]  # no archive in memory
+    np.testing.assert_array_equal(again.embed_catalog(), saved[1])
+    assert saving.is_memory_sufficient(model)

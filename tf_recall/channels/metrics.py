@@ -117,7 +117,7 @@ class MeanWeight(Metric):
                 f"{self.weight} of an interaction is a number of at least 0, got "
                 f"{weight[wrong[0]]} in row {wrong[0]}"
             )
-        rows = catalog.items.encode(train.frame["item_id"])
+        rows = train.rows("item", catalog.items)
         total = np.bincount(rows, weight, catalog.items.size)[1:]
         return _averaged(total, np.bincount(rows, minlength=catalog.items.size)[1:], self.strength)
 

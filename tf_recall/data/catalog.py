@@ -105,12 +105,9 @@ class Catalog:
 
     @classmethod
     def _of(cls, interactions, known_users=None, known_items=None):
-        frame = interactions.frame
-        users, user_table = _side(frame["user_id"], interactions.users, "user_id", known_users)
-        items, item_table = _side(frame["item_id"], interactions.items, "item_id", known_items)
-        user_rows = users.encode(frame["user_id"])
-        item_rows = items.encode(frame["item_id"])
-        histories = Histories.fit(user_rows, item_rows, times_of(frame), users.size)
+        users, user_table = _side(interactions, "user", known_users)
+        items, item_table = _side(interactions, "item", known_items)
+        histories = interactions.histories(users, items)
         return cls(users, items, user_table, item_table, histories)
 
     @functools.cached_property
@@ -214,11 +211,6 @@ class Catalog:
         return catalog
 
 
-def times_of(frame: pd.DataFrame) -> np.ndarray | None:
-    """The times of interactions in seconds, `[n]`; None where they have no timestamp."""
-    return frame["timestamp"].to_numpy() if "timestamp" in frame else None
-
-
 def _histories(arrays):
     return [f"history_{name}.npy" for name in arrays]
 
@@ -261,11 +253,13 @@ def _without_left(vocabulary, ids, table, key):
 
 
 def _side(
-    ids: pd.Series, table: pd.DataFrame | None, key: str, known=None
+    interactions: Interactions, entity: str, known: Vocabulary | None
 ) -> tuple[Vocabulary, pd.DataFrame]:
-    vocabulary = (known.grown if known else Vocabulary.fit)(
-        ids, () if table is None else table[key]
-    )
+    table, key = interactions.table(entity), f"{entity}_id"
+    if known is None:
+        vocabulary = interactions.vocabulary(entity)
+    else:
+        vocabulary = known.grown(interactions.frame[key], () if table is None else table[key])
     if table is None:
         return vocabulary, _blank(vocabulary)
     lines = np.full(vocabulary.size - 1, -1)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 
 from tf_recall.data import tables
 from tf_recall.data.atomic import atomic_folder
+from tf_recall.data.dictionaries import Distinct
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
 
@@ -94,14 +94,8 @@ def read_blocks(
         >>> encoded = (user_item(block, catalog, model.needs()) for block in blocks)
         >>> write_columns("train.columns", encoded)
     """
-    path = Path(path)
     columns = tables.checked_names(columns)
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files or not path.exists():
-        raise FileNotFoundError(
-            f"There is no Parquet file at {path}; give a file, or a folder with *.parquet in it."
-        )
-    for file in files:
+    for file in parquet_files(path):
         with tables.reading_parquet(file), pq.ParquetFile(file) as parquet:
             there = set(parquet.schema_arrow.names)
             optional = [name for name in ("timestamp", "weight") if name in there]
@@ -128,6 +122,27 @@ def read_blocks(
                 time_unit = time_unit or "s"
 
 
+def parquet_files(path: str | Path) -> list[Path]:
+    """The Parquet files at a path, in the order of their names.
+
+    Files and folders whose names begin with `.` or `_` are none: they are still being written, or
+    notes of whoever wrote the others.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without one.
+    """
+    path = Path(path)
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = [
+        file for file in files if not any(part[0] in "._" for part in file.relative_to(path).parts)
+    ]
+    if not files or not path.exists():
+        raise FileNotFoundError(
+            f"There is no Parquet file at {path}; give a file, or a folder with *.parquet in it."
+        )
+    return files
+
+
 def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabulary]:
     """Fits the vocabularies of users and items to blocks, as `Vocabulary.fit` would to all at once.
 
@@ -137,11 +152,11 @@ def fit_vocabularies(blocks: Iterable[Interactions]) -> tuple[Vocabulary, Vocabu
     Raises:
         ValueError: no blocks.
     """
-    counted = {"user_id": _Counts(), "item_id": _Counts()}
+    distinct = {"user_id": Distinct(), "item_id": Distinct()}
     for block in blocks:
-        for name, counts in counted.items():
-            counts.add(block.frame[name].to_numpy())
-    users, items = (counts.vocabulary() for counts in counted.values())
+        for name, each in distinct.items():
+            each.add(block.frame[name].to_numpy())
+    users, items = (Vocabulary.of_counts(*each.counted())[0] for each in distinct.values())
     return users, items
 
 
@@ -273,43 +288,3 @@ def _named(block: dict, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
 
 def _described(kinds: dict) -> str:
     return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in kinds.items())
-
-
-class _Counts:
-    """How often each id occurred in the blocks so far.
-
-    Parts are merged before they hold much more than the result.
-    """
-
-    def __init__(self):
-        self.ids = []
-        self.counts = []
-
-    def add(self, ids: np.ndarray) -> None:
-        if self.ids and ids.dtype != self.ids[0].dtype:
-            raise TypeError(
-                f"Ids must be all strings or all integers, got {self.ids[0][:3]} and then "
-                f"{ids[:3]}."
-            )
-        codes, known = pd.factorize(ids)
-        self.ids.append(known)
-        self.counts.append(np.bincount(codes, minlength=len(known)))
-        waiting = sum(len(known) for known in self.ids[1:])
-        if waiting > max(len(self.ids[0]), 4 * BLOCK_ROWS):
-            self._merge()
-
-    def _merge(self) -> None:
-        codes, known = pd.factorize(np.concatenate(self.ids))
-        counts = np.bincount(codes, weights=np.concatenate(self.counts), minlength=len(known))
-        self.ids = [known]
-        self.counts = [counts.astype(np.int64)]
-
-    def vocabulary(self) -> Vocabulary:
-        if not self.ids:
-            raise ValueError("There are no interactions to fit a vocabulary to.")
-        self._merge()
-        (known,) = self.ids
-        (counts,) = self.counts
-        by_id = np.argsort(known, kind="stable")
-        order = by_id[np.argsort(-counts[by_id], kind="stable")]
-        return Vocabulary(known[order], counts[order])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.tables import numbered
 
 
 def latest(times: np.ndarray, share: float) -> np.ndarray:
@@ -12,14 +13,20 @@ def latest(times: np.ndarray, share: float) -> np.ndarray:
     Raises:
         ValueError: all rows are of one time.
     """
-    moments, counts = np.unique(times, return_counts=True)
-    if len(moments) < 2:
+    wanted = share * len(times)
+    first = max(0, len(times) - 1 - int(wanted))
+    moment = np.partition(times, first)[first]  # of the wanted share, or just before it
+    from_here_on = times >= moment
+    after = times > moment
+    if from_here_on.all() and not after.any():
         raise ValueError(
             f"by_time cannot cut {len(times)} events that all happened at the same time."
         )
-    from_here_on = np.cumsum(counts[::-1])[::-1]
-    cut = 1 + np.argmin(np.abs(from_here_on[1:] - share * len(times)))
-    return times >= moments[cut]
+    too_many = np.count_nonzero(from_here_on) - wanted
+    too_few = wanted - np.count_nonzero(after)
+    if from_here_on.all() or (after.any() and too_few < too_many):
+        return after
+    return from_here_on
 
 
 def last_of_each(users: pd.Series, position: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -34,10 +41,10 @@ def last_of_each(users: pd.Series, position: np.ndarray, share: float, seed: int
         share: how much to hold out, below 1.
         seed: of the rounding; the same users get the same, whatever the order of the rows.
     """
-    user, known = pd.factorize(users, sort=True)
-    count = np.zeros(len(known), int)
+    user, num_users = numbered(users)
+    count = np.zeros(num_users, int)
     np.maximum.at(count, user, position + 1)
-    held = np.floor(share * count + np.random.default_rng(seed).random(len(known)))
+    held = np.floor(share * count + np.random.default_rng(seed).random(num_users))
     return position < np.minimum(held, count - 1)[user]
 
 

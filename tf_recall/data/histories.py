@@ -1,10 +1,12 @@
 """Each user's items in order of time: what they have seen, did last, and did before an event."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
+EVENTS = 2**24  # that are sorted at once
 LENGTH = 50  # items of a history that models look at, unless they say otherwise
 
 
@@ -97,8 +99,17 @@ class Histories:
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def seen(self) -> Seen:
-        """Each user's distinct items."""
-        return Seen.fit(self.users, self.items, len(self))
+        """Each user's distinct items, computed for some users after the others."""
+        counts, rows = [], []
+        for first, last in user_blocks(self.offsets):
+            users = np.repeat(
+                np.arange(1, last - first + 1), np.diff(self.offsets[first : last + 1])
+            )
+            items = self.items[self.offsets[first] : self.offsets[last]]
+            seen = Seen.fit(users, items, last - first + 1)
+            counts.append(np.diff(seen.offsets)[1:])
+            rows.append(seen.rows)
+        return Seen(offsets_of(np.concatenate(counts)), np.concatenate(rows))
 
     def last(self, num: int) -> np.ndarray:
         """Each user's last items: `[U, num]` int32, the oldest first, padded in front with 0."""
@@ -178,6 +189,20 @@ class Histories:
 def _window(begin, cut, num):
     at = cut[:, None] + np.arange(-num, 0)  # [B, L]
     return np.where(at >= begin[:, None], at, -1)
+
+
+def user_blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Cuts users into runs `(first, last)`, of not many more than `EVENTS` events.
+
+    Args:
+        offsets: `[U + 1]`, where each user's events begin.
+    """
+    first = 0
+    while first < len(offsets) - 1:
+        last = int(np.searchsorted(offsets, offsets[first] + EVENTS, side="right")) - 1
+        last = max(first + 1, last)
+        yield first, last
+        first = last
 
 
 def by_user(users: np.ndarray, times: np.ndarray | None, num_users: int) -> np.ndarray:

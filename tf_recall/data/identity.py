@@ -1,7 +1,7 @@
 """Which rows mean which ids: a digest that whatever holds rows carries, and is compared by."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -18,11 +18,18 @@ def digest(ids: np.ndarray) -> str:
         >>> digest(np.array([7, 8])) == digest(np.array([8, 7]))
         False
     """
-    if ids.dtype == object:
-        content = ("string\n" + "\n".join(ids)).encode()
-    else:
-        content = b"int64\n" + ids.astype("<i8").tobytes()
-    return hashlib.blake2b(content, digest_size=SIZE).hexdigest()
+    return digest_of_blocks([ids], "string" if ids.dtype == object else "int64")
+
+
+def digest_of_blocks(blocks: Iterable[np.ndarray], kind: str) -> str:
+    """The `digest` of ids that come some at a time; `kind` is "string" or "int64"."""
+    hashed = hashlib.blake2b(f"{kind}\n".encode(), digest_size=SIZE)
+    for number, ids in enumerate(blocks):
+        if kind == "string":
+            hashed.update((("\n" if number else "") + "\n".join(ids)).encode())
+        else:
+            hashed.update(ids.astype("<i8").tobytes())
+    return hashed.hexdigest()
 
 
 def check_same(what: str, known: Mapping[str, str] | None, now: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Interactions: which user chose which item, when and how much, with side tables of both."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data import tables
+from tf_recall.data.histories import Histories
 from tf_recall.data.ids import is_missing, kind_of, raw_ids
 from tf_recall.data.times import spread, to_seconds
+from tf_recall.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class Interactions:
     items: pd.DataFrame | None = None
     users: pd.DataFrame | None = None
     learned: np.ndarray | None = None
+    _rows: dict = field(default_factory=dict, init=False, repr=False)  # the latest, by entity
 
     @classmethod
     def from_frame(
@@ -204,6 +207,44 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def times(self) -> np.ndarray | None:
+        """The times in seconds, `[n]`; None where there is no timestamp."""
+        return times_of(self.frame)
+
+    def table(self, entity: str) -> pd.DataFrame | None:
+        """The side table of an entity, "user" or "item"."""
+        return {"user": self.users, "item": self.items}[entity]
+
+    def vocabulary(self, entity: str) -> Vocabulary:
+        """Fits the vocabulary of an entity: its ids here, and those that its side table adds."""
+        table = self.table(entity)
+        key = f"{entity}_id"
+        extra = () if table is None else table[key]
+        vocabulary, rows = Vocabulary.fit_rows(self.frame[key], extra)
+        self._keep(entity, vocabulary, rows)
+        return vocabulary
+
+    def rows(self, entity: str, vocabulary: Vocabulary) -> np.ndarray:
+        """The rows of an entity in a vocabulary: int32 `[n]`, read-only; 0 for an unknown id.
+
+        They are kept, so that ids are looked up once, whatever asks for their rows.
+        """
+        digest, rows = self._rows.get(entity, (None, None))
+        if digest != vocabulary.digest:
+            rows = vocabulary.encode(self.frame[f"{entity}_id"])
+            self._keep(entity, vocabulary, rows)
+        return rows
+
+    def _keep(self, entity, vocabulary, rows):
+        rows.flags.writeable = False
+        self._rows[entity] = (vocabulary.digest, rows)
+
+    def histories(self, users: Vocabulary, items: Vocabulary) -> Histories:
+        """Each user's items in order of time."""
+        rows = self.rows("user", users), self.rows("item", items)
+        return Histories.fit(*rows, self.times, users.size)
+
     def select(self, rows: Any) -> "Interactions":
         """The interactions at a boolean mask or at row positions, with the same side tables."""
         rows = np.asarray(rows)
@@ -250,6 +291,11 @@ class Interactions:
             if table is not None:
                 changed[name] = table.assign(**{key: _strings(table[key])})
         return replace(self, **changed)
+
+
+def times_of(frame: pd.DataFrame) -> np.ndarray | None:
+    """The times of interactions in seconds, `[n]`; None where they have no timestamp."""
+    return frame["timestamp"].to_numpy() if "timestamp" in frame else None
 
 
 def _keys(columns: dict) -> set[str]:
@@ -311,6 +357,35 @@ def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
             "interactions."
         )
     return tables.of_columns({key: own} | {name: table[name] for name in table if name != key}), ids
+
+
+def side_table(
+    table: Any,
+    what: str,
+    key: str,
+    columns: dict,
+    ids: np.ndarray,
+    missing: Iterable[str] = (),
+) -> pd.DataFrame:
+    """A checked side table of a log that keeps its ids as they are.
+
+    Args:
+        table: a table, or the path of a file.
+        what: "users" or "items".
+        key: "user_id" or "item_id".
+        columns, missing: as `Interactions.from_frame`.
+        ids: the distinct ids of the log.
+
+    Raises:
+        ValueError: as `Interactions.from_frame`, or ids of another kind than the log's.
+    """
+    table, same = _side_table(_opened(table, columns, missing), what, key, columns, ids)
+    if kind_of(same) != kind_of(ids):
+        raise ValueError(
+            f"{key} holds {kind_of(ids)} ids in the interactions and others in {what}: write both "
+            "alike"
+        )
+    return table
 
 
 def _weights(column: pd.Series) -> np.ndarray:

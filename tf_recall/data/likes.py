@@ -55,8 +55,7 @@ class Likes:
                 name that does not exist; weights that are not numbers of at least 0; none above 0.
         """
         frame = train.frame
-        users = catalog.users.encode(frame["user_id"])
-        items = catalog.items.encode(frame["item_id"])
+        users, items = train.rows("user", catalog.users), train.rows("item", catalog.items)
         weight = _weights(frame, weight)
         position = np.arange(len(frame))
         if "timestamp" in frame:

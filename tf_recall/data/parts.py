@@ -3,6 +3,9 @@
 REGISTRY = {
     "data": {
         "files": "tf_recall.data.sources.files:files",
+        "parquet": "tf_recall.data.sources.parquet:parquet",
+        "stream": "tf_recall.data.sources.stream:stream",
+        "tfrecord": "tf_recall.data.sources.tfrecord:tfrecord",
         "movielens": "tf_recall.data.sources.movielens:movielens",
         "online_retail": "tf_recall.data.sources.online_retail:online_retail",
         "synthetic": "tf_recall.data.sources.files:planted",
@@ -210,6 +213,7 @@ REGISTRY = {
         "exact": "tf_recall.index:Exact",
         "ivf": "tf_recall.index:IVF",
         "scann": "tf_recall.index:ScaNN",
+        "sharded": "tf_recall.index:Sharded",
     },
 }
 
@@ -237,6 +241,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "similarity": "similarity",
     "metric": "metric",
     "pooling": "pooling",
+    "of": "index",
     "query_tower": "tower",
     "item_tower": "tower",
 }

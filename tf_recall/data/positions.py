@@ -1,18 +1,35 @@
-"""Where ids are among the ids of a vocabulary."""
+"""Where ids are among the ids of a vocabulary, and the ids themselves, compact."""
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BLOCK = 2**20  # strings that are objects at once
 
 
 class Integers:
     """The positions of integers among `ids`, -1 for others."""
 
     def __init__(self, ids: np.ndarray):
+        self.ids = ids
         self.index = pd.Index(ids)
         if not self.index.is_unique:
             _refuse_repeats(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The ids at positions, int64 of their shape."""
+        return self.ids[positions]
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All ids in order, some at a time."""
+        yield self.ids
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """The position of each id, -1 for none: int `[n]`."""
@@ -24,19 +41,33 @@ class Strings:
 
         position(id) = position of hash(id) among the hashes, if ids[position] == id
 
-    A table of 64-bit hashes is faster than one of string objects, which are scattered in memory.
-    The result is exact: if two of the `ids` have one hash, another hash key is used, and each id
-    found is compared with the id given.
+    A table of 64-bit hashes is faster than one of string objects, which are scattered in memory;
+    and the strings themselves lie end to end, so that they take their bytes and no more. The result
+    is exact: if two of the `ids` have one hash, another hash key is used, and each id found is
+    compared with the id given.
     """
 
     def __init__(self, ids: np.ndarray):
-        self.ids = ids
+        self._texts = pa.array(ids, pa.large_string())
         for number in itertools.count():
             self.key = f"{number:016d}"
             self.hashes = pd.Index(self._hash(ids))
             if self.hashes.is_unique:
                 break
             _refuse_repeats(ids)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The ids at positions, objects of their shape."""
+        found = self._texts.take(pa.array(positions.ravel()))
+        return found.to_numpy(zero_copy_only=False).reshape(positions.shape)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All ids in order, some at a time."""
+        for start in range(0, max(1, len(self._texts)), BLOCK):
+            yield self._texts.slice(start, BLOCK).to_numpy(zero_copy_only=False)
 
     def _hash(self, ids: np.ndarray) -> np.ndarray:
         try:
@@ -51,10 +82,17 @@ class Strings:
     def of(self, ids: np.ndarray) -> np.ndarray:
         """The position of each id, -1 for none: int `[n]`."""
         found = self.hashes.get_indexer(self._hash(ids))
-        if len(self.ids):
-            # a position of -1 compares with the last id, and differs
-            found[self.ids[found] != ids] = -1
+        here = np.flatnonzero(found >= 0)
+        found[here[self._differ(found[here], ids[here])]] = -1
         return found
+
+    def _differ(self, positions, ids):
+        try:
+            given = pa.array(ids, pa.large_string())
+        except UnicodeEncodeError:  # of the ids some are no text: compared as objects
+            return self.at(positions) != ids
+        known = self._texts.take(pa.array(positions))
+        return pc.not_equal(known, given).to_numpy(zero_copy_only=False)
 
 
 def _refuse_repeats(ids: np.ndarray) -> None:

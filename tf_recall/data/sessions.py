@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data import tables
-from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import by_user
-from tf_recall.data.interactions import Interactions
+from tf_recall.data.interactions import Interactions, times_of
 from tf_recall.data.ranges import Column, NumberFrom0
 
 

@@ -25,6 +25,7 @@ import pandas as pd
 from tf_recall.data.held_out import as_the_test, last_of_each, latest
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, Seed, Share, ShareAbove0
+from tf_recall.data.tables import numbered
 
 Validation = Share | str | Path | Interactions | None
 
@@ -98,7 +99,7 @@ def leave_last_out(
     """
     times = _times(interactions, "leave_last_out")
     order = np.argsort(times, kind="stable")
-    users = interactions.frame["user_id"]
+    users = pd.Series(numbered(interactions.frame["user_id"])[0])
     histories = users.iloc[order].groupby(users, sort=False)
     later = histories.cumcount().sort_index().to_numpy() > 0
     from_last = histories.cumcount(ascending=False).sort_index().to_numpy()
@@ -144,9 +145,10 @@ def leave_last_session_out(
         )
     order = np.argsort(times, kind="stable")
     position = pd.Series(index=order, data=np.arange(len(times))).sort_index()
-    end = position.groupby([frame["user_id"], frame[column]]).transform("max")
-    from_last = end.groupby(frame["user_id"]).rank(method="dense", ascending=False).to_numpy() - 1
-    later = (end > end.groupby(frame["user_id"]).transform("min")).to_numpy()
+    users = pd.Series(numbered(frame["user_id"])[0])
+    end = position.groupby([users, numbered(frame[column])[0]]).transform("max")
+    from_last = end.groupby(users).rank(method="dense", ascending=False).to_numpy() - 1
+    later = (end > end.groupby(users).transform("min")).to_numpy()
     return _split_last(interactions, later, from_last.astype(int), validation, seed, "sessions")
 
 
@@ -194,8 +196,8 @@ def by_user(
     Example:
         >>> split = by_user(interactions, test=0.1)
     """
-    users, known = pd.factorize(interactions.frame["user_id"], sort=True)
-    order = np.random.default_rng(seed).permutation(len(known))[users]
+    users, num_users = numbered(interactions.frame["user_id"])
+    order = np.random.default_rng(seed).permutation(num_users)[users]
     return _split_first(interactions, order, test, validation, "users")
 
 

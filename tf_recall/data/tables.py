@@ -207,6 +207,19 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name]
 
 
+def numbered(values: pd.Series) -> tuple[np.ndarray, int]:
+    """Each value's number among the distinct ones in their order, and how many these are."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        numbers, known = pd.factorize(values, sort=True)
+        return numbers, len(known)
+    codes = values.array.codes  # of a log on disk: its categories are sorted
+    there = np.zeros(len(values.dtype.categories), bool)
+    there[codes] = True
+    if there.all():
+        return codes, len(there)
+    return (np.cumsum(there, dtype=np.int32) - np.int32(1))[codes], int(there.sum())
+
+
 def flags(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Reads a column of booleans or numbers as flags: bool `[n]`; 0 and missing are False.
 

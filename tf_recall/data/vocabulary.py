@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.atomic import atomic_file
-from tf_recall.data.identity import digest
+from tf_recall.data.identity import digest_of_blocks
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
-from tf_recall.data.positions import Integers, Strings
+from tf_recall.data.positions import BLOCK, Integers, Strings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,7 +32,8 @@ class Vocabulary:
     order of their lines.
 
     Attributes:
-        ids: `[size - 1]`, the known ids; row r is `ids[r - 1]`. Strings (object) or int64.
+        ids: `[size - 1]`, the known ids; row r is `ids[r - 1]`. Strings (object) or int64. Strings
+            are kept end to end, and made objects each time they are asked for.
         counts: int64 `[size]`, how often each row occurred; `counts[0]` is 0.
         size: number of rows, the unknown one included.
         dtype: "string" or "int64".
@@ -46,25 +47,29 @@ class Vocabulary:
     """
 
     def __init__(self, ids: Any, counts: Any):
-        self.ids = raw_ids(ids)
-        self.dtype = kind_of(self.ids)
-        self._set_counts(counts)
-        if is_missing(self.ids).any():
+        ids = raw_ids(ids)
+        self.dtype = kind_of(ids)
+        self._set_counts(counts, ids.shape)
+        if is_missing(ids).any():
             raise ValueError(
                 f"{MISSING[self.dtype]!r} stands for a missing id and cannot be one: drop or "
                 "rename it."
             )
         if self.dtype == "string":
-            _check_text(self.ids)
-        self._positions = Integers(self.ids) if self.dtype == "int64" else Strings(self.ids)
+            _check_text(ids)
+        self._positions = Integers(ids) if self.dtype == "int64" else Strings(ids)
 
-    def _set_counts(self, counts):
+    @property
+    def ids(self) -> np.ndarray:
+        blocks = [*self._positions.blocks()]
+        return np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
+
+    def _set_counts(self, counts, shape):
         self.counts = np.concatenate([[0], np.asarray(counts)]).astype(np.int64)
         self.size = len(self.counts)
-        if self.ids.shape != (self.size - 1,):
+        if shape != (self.size - 1,):
             raise ValueError(
-                f"A vocabulary needs one count per id, got {self.ids.shape} and {self.size - 1} "
-                "counts."
+                f"A vocabulary needs one count per id, got {shape} and {self.size - 1} counts."
             )
         if self.counts.min() < 0:
             raise ValueError(f"Counts must be at least 0, got {self.counts.min()}.")
@@ -73,7 +78,7 @@ class Vocabulary:
         """The same ids with other counts, `[size - 1]`; what was computed of the ids stays."""
         other = copy.copy(self)
         other.__dict__.pop("_table", None)  # its file holds the counts
-        other._set_counts(counts)
+        other._set_counts(counts, (self.size - 1,))
         return other
 
     @classmethod
@@ -90,6 +95,11 @@ class Vocabulary:
                 `ids`.
             ValueError: a missing id, or one that a line of text cannot hold (tab or line break).
         """
+        return cls.fit_rows(ids, extra)[0]
+
+    @classmethod
+    def fit_rows(cls, ids: Any, extra: Any = ()) -> tuple["Vocabulary", np.ndarray]:
+        """As `fit`, and the rows of `ids`, int32 `[n]`: each id is looked up once for both."""
         ids = raw_ids(ids).ravel()
         extra = raw_ids(extra, "extra").ravel()
         if len(ids) and len(extra) and kind_of(ids) != kind_of(extra):
@@ -100,9 +110,17 @@ class Vocabulary:
         parts = [part for part in (ids, extra) if len(part)] or [ids]
         codes, known = pd.factorize(np.concatenate(parts))
         counts = np.bincount(codes[: len(ids)], minlength=len(known))
-        by_id = np.array(sorted(range(len(known)), key=known.tolist().__getitem__), dtype=np.int64)
+        vocabulary, rows = cls.of_counts(known, counts)
+        return vocabulary, rows[codes[: len(ids)]]
+
+    @classmethod
+    def of_counts(cls, ids: np.ndarray, counts: np.ndarray) -> tuple["Vocabulary", np.ndarray]:
+        """The vocabulary of distinct ids by their counts, and each one's row, int32 `[n]`."""
+        by_id = _by_id(ids)
         order = by_id[np.argsort(-counts[by_id], kind="stable")]
-        return cls(known[order], counts[order])
+        rows = np.empty(len(ids), np.int32)
+        rows[order] = np.arange(1, len(ids) + 1)
+        return cls(ids[order], counts[order]), rows
 
     def grown(self, ids: Any, extra: Any = ()) -> "Vocabulary":
         """The vocabulary with new rows at its end for new ids, and the counts of `ids`.
@@ -121,7 +139,7 @@ class Vocabulary:
     @functools.cached_property
     def digest(self) -> str:
         """Tells this vocabulary from others: a digest of its ids in the order of their rows."""
-        return digest(self.ids)
+        return digest_of_blocks(self._positions.blocks(), self.dtype)
 
     def __len__(self) -> int:
         return self.size
@@ -135,6 +153,9 @@ class Vocabulary:
         Raises:
             TypeError: integers for a vocabulary of strings, or the reverse.
         """
+        if isinstance(getattr(ids, "dtype", None), pd.CategoricalDtype):
+            of_code = self.rows_of_categories(ids.dtype.categories)
+            return of_code[pd.Series(ids).array.codes]  # code -1 is a missing id
         ids = raw_ids(ids)
         rows = np.zeros(ids.shape, np.int32)
         there = ~is_missing(ids)  # few, where histories are padded
@@ -142,6 +163,13 @@ class Vocabulary:
             self._check_kind(kind_of(ids), ids.ravel()[:3].tolist())
             rows[there] = self._positions.of(ids[there]) + 1
         return rows
+
+    def rows_of_categories(self, categories: pd.Index) -> np.ndarray:
+        """The row of each code of a categorical column, int32, and at the end that of code -1."""
+        blocks = (categories[at : at + BLOCK] for at in range(0, len(categories), BLOCK))
+        return np.concatenate([*(self.encode(block.to_numpy()) for block in blocks), [0]]).astype(
+            np.int32
+        )
 
     def decode(self, rows: Any) -> np.ndarray:
         """The raw ids of rows, of the same shape; row 0 gives `""` or -1.
@@ -154,9 +182,10 @@ class Vocabulary:
             raise ValueError(
                 f"Rows go from 0 to {self.size - 1}, got {rows.min()} to {rows.max()}."
             )
-        ids = np.full(rows.shape, MISSING[self.dtype], dtype=self.ids.dtype)
+        dtype = object if self.dtype == "string" else np.int64
+        ids = np.full(rows.shape, MISSING[self.dtype], dtype=dtype)
         known = rows > 0
-        ids[known] = self.ids[rows[known] - 1]
+        ids[known] = self._positions.at(rows[known] - 1)
         return ids
 
     def _check_kind(self, kind: str, shown) -> None:
@@ -177,8 +206,12 @@ class Vocabulary:
 
     def _lines(self):
         yield f"{_unknown(self.dtype)}\t0\t{self.size - 1}\n"
-        rows = zip(self.ids.tolist(), self.counts[1:].tolist(), strict=True)
-        yield from (f"{name}\t{count}\n" for name, count in rows)
+        start = 1
+        for ids in self._positions.blocks():
+            counts = self.counts[start : start + len(ids)]
+            start += len(ids)
+            rows = zip(ids.tolist(), counts.tolist(), strict=True)
+            yield "".join(f"{name}\t{count}\n" for name, count in rows)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
@@ -221,7 +254,8 @@ class Vocabulary:
         # TensorFlow's file system of this process's memory
         path = f"ram://vocabulary-{next(_NUMBERS)}/vocabulary.txt"
         with tf.io.gfile.GFile(path, "w") as file:
-            file.write("".join(self._lines()))
+            for lines in self._lines():
+                file.write(lines)
         with tf.init_scope():
             line = tf.lookup.TextFileIndex.LINE_NUMBER
             initializer = tf.lookup.TextFileInitializer(
@@ -244,6 +278,13 @@ class Vocabulary:
         self._check_kind("int64" if ids.dtype.is_integer else ids.dtype.name, ids)
         keys = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
         return tf.cast(self.table().lookup(keys), tf.int32)
+
+
+def _by_id(ids):
+    """The positions of distinct ids in their order; objects compare sooner as a list."""
+    if ids.dtype == np.int64:
+        return np.argsort(ids)
+    return np.array(sorted(range(len(ids)), key=ids.tolist().__getitem__), dtype=np.int64)
 
 
 def _unknown(dtype: str) -> str:

@@ -203,7 +203,7 @@ def _cases(
             f"the held-out interactions have no column {', '.join(missing)}; they have "
             f"{', '.join(frame.columns)}"
         )
-    rows = catalog.items.encode(frame["item_id"])
+    rows = test.rows("item", catalog.items)
     unknown = rows == 0
     pairs = _distinct(owner[~unknown], rows[~unknown])
     strangers = _distinct(owner[unknown], pd.factorize(frame["item_id"][unknown])[0])

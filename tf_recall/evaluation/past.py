@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Histories
-from tf_recall.data.interactions import Interactions
+from tf_recall.data.interactions import Interactions, times_of
 from tf_recall.data.vocabulary import Vocabulary
 
 
@@ -80,12 +80,14 @@ def past_of(test: Interactions, catalog: Catalog, earlier: Interactions | None =
         catalog: fitted on the training part.
         earlier: further interactions between the training part and `test`, or None.
     """
-    parts = [test.frame] if earlier is None else [earlier.frame, test.frame]
-    frame = pd.concat([part[_named(part)] for part in parts], ignore_index=True)
+    parts = [_events_of(test.frame, test.frame["user_id"])]
+    if earlier is not None:
+        parts.insert(0, _events_of(earlier.frame, parts[0]["user_id"]))
+    frame = pd.concat(parts, ignore_index=True)
     users, num_users = _users(frame["user_id"], catalog)
     dated = all("timestamp" in part for part in parts)
-    times, every, held = _histories(frame, users, num_users, dated, catalog)
-    asked = slice(len(frame) - len(test.frame), None)
+    times, every, held = _histories(frame, users, users, num_users, dated, catalog)
+    asked = slice(len(frame) - len(test), None)
     cuts = [_cut(histories, users[asked], times[asked]) for histories in (every, held)]
     return Past(*cuts, catalog.items)
 
@@ -98,11 +100,11 @@ def past_of_users(user_id: np.ndarray, catalog: Catalog, earlier: Interactions) 
         catalog: fitted on the training part.
         earlier: further interactions, which come before what the users are asked.
     """
-    frame = earlier.frame
+    frame = _events_of(earlier.frame, user_id)
     together = pd.concat([frame["user_id"], pd.Series(user_id)], ignore_index=True)
     users, num_users = _users(together, catalog)
     done, asked = users[: len(frame)], users[len(frame) :]
-    _, *both = _histories(frame, done, num_users, "timestamp" in frame, catalog)
+    _, *both = _histories(frame, done, asked, num_users, "timestamp" in frame, catalog)
     cuts = [Cut(each, each.offsets[asked], each.offsets[asked + 1]) for each in both]
     return Past(*cuts, catalog.items)
 
@@ -115,23 +117,33 @@ def _users(user_id, catalog):
     return users, int(users.max(initial=0)) + catalog.users.size
 
 
-def _histories(frame, users, num_users, dated, catalog):
-    """The times of some events, the histories of training with them, and theirs alone."""
+def _histories(frame, users, asked, num_users, dated, catalog):
+    """The times of some events, the histories that they make with those of the users `asked` in
+    training, and theirs alone.
+    """
     known = catalog.histories
     items = catalog.items.encode(frame["item_id"])
-    before = known.times
-    if before is not None and dated:
-        times = times_of(frame)
+    trained, at = _trained(known, asked)
+    if known.times is not None and dated:
+        before, times = known.times[at], times_of(frame)
     else:  # these lines follow the training part
-        before = np.zeros(len(known.items), np.int64)
+        before = np.zeros(len(at), np.int64)
         times = 1 + np.arange(len(frame))
     every = Histories.fit(
-        np.concatenate([known.users, users]),
-        np.concatenate([known.items, items]),
+        np.concatenate([trained, users]),
+        np.concatenate([known.items[at], items]),
         np.concatenate([before, times]),
         num_users,
     )
     return times, every, Histories.fit(users, items, times, num_users)
+
+
+def _trained(histories, users):
+    """The users and the positions of all events of some users, by user."""
+    users = np.unique(users[users < len(histories)])
+    start, count = histories.offsets[users], np.diff(histories.offsets)[users]
+    before = np.cumsum(count) - count
+    return np.repeat(users, count), np.arange(count.sum()) + np.repeat(start - before, count)
 
 
 def _cut(histories, users, times):
@@ -142,8 +154,11 @@ def _cut(histories, users, times):
     return Cut(histories, histories.offsets[users], cut.astype(np.int64))
 
 
-def _named(frame):
-    return [name for name in ("user_id", "item_id", "timestamp") if name in frame]
+def _events_of(frame, user_id):
+    """The events of some users, as columns of raw ids and times."""
+    names = [name for name in ("user_id", "item_id", "timestamp") if name in frame]
+    of_them = frame[names][frame["user_id"].isin(user_id)]
+    return pd.DataFrame({name: of_them[name].to_numpy() for name in names})
 
 
 def _key(users, rows):

@@ -1,11 +1,12 @@
 """The protocol of evaluation: every case asked over the whole catalog, beside popularity."""
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.histories import offsets_of
 from tf_recall.evaluation.asking import Asker
 from tf_recall.evaluation.cases import Cases
 from tf_recall.evaluation.metrics import list_metrics, ranking_metrics
@@ -20,7 +21,7 @@ COLD_USER = 5  # a user with fewer training interactions is cold
 
 def evaluate(
     recommender: Recommender,
-    cases: Cases,
+    cases: Cases | Iterable[Cases],
     catalog: Catalog,
     ks: Sequence[int] = (10, 20, 100),
     exclude_seen: bool = True,
@@ -41,7 +42,8 @@ def evaluate(
     Args:
         recommender: any that answers users in the catalog's rows; of a case's context it is given
             its `query_columns`.
-        cases: from `cases_by_user` or `cases_by_row`.
+        cases: from `cases_by_user` or `cases_by_row`; or blocks of them, made as they are asked, of
+            which no more is kept than what was found.
         catalog: fitted on the training part; its counts define the slices.
         ks: cut-offs of the metrics; one beyond the catalog means the whole catalog, and its figures
             keep the name that it gives them.
@@ -61,21 +63,28 @@ def evaluate(
     """
     cut = _cut(ks, catalog.num_items)
     ks = sorted(set(cut.values()))
-    asked = left_to_find(cases, catalog, exclude_seen)
     models = {"model": recommender, "popularity": Popularity().fit(None, catalog)}
-    found, metrics = {}, {}
-    every = np.ones(len(asked.rows), bool)
-    for name, model in models.items():
-        asker = Asker(name, model, asked, catalog, ks[-1], exclude_seen)
+
+    def ask(asker):
         if lists:
-            found[name], recommended = _ask(asker, catalog.num_items, ks, batch_size)
-            others = list_metrics(recommended, catalog.items.counts, asked.rows, ks)
-        else:
-            found[name], others = asker.ranked(batch_size), {}
+            return _ask(asker, catalog.num_items, ks, batch_size)
+        return asker.ranked(batch_size), np.zeros((len(ks), 1), np.int64)
+
+    blocks = [
+        _judged(each, models, ask, catalog, ks[-1], exclude_seen)
+        for each in ([cases] if isinstance(cases, Cases) else cases)
+    ]
+    asked, found, recommended, parts, counts = _joined(blocks)
+    _check_left(counts[0], len(asked))
+    metrics = {}
+    every = np.ones(len(asked.rows), bool)
+    for name in models:
         figures = _ranking(asked, found[name], every, asked.num_unknown, ks)
-        metrics[name] = _named(figures | others, cut)
+        if lists:
+            figures |= list_metrics(recommended[name], catalog.items.counts, asked.rows, ks)
+        metrics[name] = _named(figures, cut)
     slices = {}
-    for name, (pairs, num_unknown) in _slices(asked, catalog).items():
+    for name, (pairs, num_unknown) in parts.items():
         num_relevant = _num_relevant(asked, pairs, num_unknown)
         model, baseline = (
             _named(_ranking(asked, hits, pairs, num_unknown, ks), cut) for hits in found.values()
@@ -86,7 +95,7 @@ def evaluate(
         }
         slices[name] |= {"metrics": model, "baseline": baseline}
     return Report(
-        metrics["model"], metrics["popularity"], slices, _counts(cases, asked, catalog.num_items)
+        metrics["model"], metrics["popularity"], slices, _counts(counts, asked, catalog.num_items)
     )
 
 
@@ -138,15 +147,19 @@ def left_to_find(cases: Cases, catalog: Catalog, exclude_seen: bool) -> Cases:
     Raises:
         ValueError: none is left.
     """
-    if not len(cases):
+    asked = cases.without_seen(catalog) if exclude_seen and len(cases) else cases
+    _check_left(len(cases), len(asked))
+    return asked
+
+
+def _check_left(num_cases, num_left):
+    if not num_cases:
         raise ValueError("there are no cases to evaluate. Hold out more in the split.")
-    asked = cases.without_seen(catalog) if exclude_seen else cases
-    if not len(asked):
+    if not num_left:
         raise ValueError(
             "every held-out item is in its user's training part already, so nothing is left to "
             "find. Split so that they are disjoint, or evaluate with exclude_seen=False."
         )
-    return asked
 
 
 def checked_ks(ks: Sequence[int]) -> list[int]:
@@ -227,7 +240,52 @@ def _slices(cases: Cases, catalog: Catalog) -> dict[str, tuple[np.ndarray, np.nd
     }
 
 
-def _counts(cases: Cases, asked: Cases, num_items: int) -> dict[str, int | float]:
+def _judged(
+    cases: Cases, models: dict, ask: Callable, catalog: Catalog, k: int, exclude_seen: bool
+):
+    """What is kept of cases that were asked: their pairs, and by model the hits and how often each
+    item was recommended; the slices; and the numbers of cases and pairs with those that were seen.
+    """
+    asked = cases.without_seen(catalog) if exclude_seen and len(cases) else cases
+    none = np.zeros(0, np.int64)
+    found, recommended = dict.fromkeys(models, (none, none)), dict.fromkeys(models, 0)
+    if len(asked):
+        for name, model in models.items():
+            asker = Asker(name, model, asked, catalog, k, exclude_seen)
+            found[name], recommended[name] = ask(asker)
+    pairs = Cases(asked.num_unknown, {}, asked.offsets, asked.rows, asked.num_unknown)
+    parts = _slices(asked, catalog)
+    return pairs, found, recommended, parts, np.array([len(cases), len(cases.rows)])
+
+
+def _joined(blocks: list[tuple]) -> tuple:
+    """What was kept of several blocks of cases, as of one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    pairs, found, recommended, parts, counts = zip(*blocks, strict=True)
+    before = np.cumsum([0, *(len(each.rows) for each in pairs)])
+    num_unknown = np.concatenate([each.num_unknown for each in pairs])
+    lengths = np.concatenate([np.diff(each.offsets) for each in pairs])
+    rows = np.concatenate([each.rows for each in pairs])
+    asked = Cases(num_unknown, {}, offsets_of(lengths), rows, num_unknown)
+    hits = {
+        name: (
+            np.concatenate([each[name][0] + at for each, at in zip(found, before, strict=False)]),
+            np.concatenate([each[name][1] for each in found]),
+        )
+        for name in found[0]
+    }
+    times = {name: sum(each[name] for each in recommended) for name in recommended[0]}
+    slices = {
+        name: tuple(
+            np.concatenate(both) for both in zip(*(each[name] for each in parts), strict=True)
+        )
+        for name in parts[0]
+    }
+    return asked, hits, times, slices, sum(counts)
+
+
+def _counts(counts: np.ndarray, asked: Cases, num_items: int) -> dict[str, int | float]:
     unreachable = int(asked.num_unknown.sum())
     pairs = len(asked.rows) + unreachable
     return {
@@ -235,7 +293,7 @@ def _counts(cases: Cases, asked: Cases, num_items: int) -> dict[str, int | float
         "pairs": pairs,
         "unreachable": unreachable,
         "unreachable_share": unreachable / pairs,
-        "seen_pairs": len(cases.rows) - len(asked.rows),
-        "seen_cases": len(cases) - len(asked),
+        "seen_pairs": int(counts[1]) - len(asked.rows),
+        "seen_cases": int(counts[0]) - len(asked),
         "items": num_items,
     }

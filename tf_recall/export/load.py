@@ -23,6 +23,7 @@ from tf_recall.index.scann import release_with
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
 from tf_recall.recommend.neighbors import USERS, NeighborRecommender
+from tf_recall.retrievers.keras_hooks import load_model
 
 if TYPE_CHECKING:
     import keras
@@ -74,7 +75,6 @@ def restore(path: str | Path, verify: bool = True) -> "tuple[keras.Model, Catalo
     Example:
         >>> service = Service.build(*restore("saved_models/two_tower"), index=ScaNN())
     """
-    import keras
 
     path = version_folder(path)
     if (path / CHANNELS).is_file():
@@ -88,7 +88,7 @@ def restore(path: str | Path, verify: bool = True) -> "tuple[keras.Model, Catalo
             f"{file.parent} holds no model: the export was written without model="
         )
     with _one_line(file):
-        model = keras.models.load_model(file)
+        model = load_model(file)
     catalog = Catalog.load(file.parent / "catalog")
     check_same(f"the model in {file.parent}", model.item_tower.identity, catalog.identity)
     return model, catalog

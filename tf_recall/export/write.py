@@ -17,6 +17,7 @@ from tf_recall.export.versions import check_version, publish, write_manifest, wr
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.neighbors import USERS, NeighborService
 from tf_recall.recommend.service import BY_VECTOR, Service
+from tf_recall.retrievers.keras_hooks import weights_on_disk
 
 if TYPE_CHECKING:
     import keras
@@ -141,7 +142,8 @@ def write_service(
     _write_warmup(service, folder / WARMUP, name)
     if model is not None:
         (folder / "training").mkdir()
-        model.save(folder / "training" / "model.keras")
+        with weights_on_disk():
+            model.save(folder / "training" / "model.keras")
         service.catalog.save(folder / "training" / "catalog")
 
 

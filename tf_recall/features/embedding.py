@@ -67,7 +67,9 @@ class RowEmbedding(keras.layers.Layer):
     def build(self, input_shape: tuple | None = None) -> None:
         self.origin = None
         shape = (self.num_rows, self.dim)
-        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self._start)
+        # one graph of all steps keeps one table in memory, where each step by itself makes another
+        start = tf.function(self._start)
+        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=start)
 
     def come_from(self, origin: np.ndarray | None) -> None:
         """Notes which rows of an earlier table this one's go on from.

@@ -111,8 +111,8 @@ class TypedGraph:
 
         For more interactions than memory holds, `graph.build.build` makes the two graphs on disk.
         """
-        users = catalog.users.encode(train.frame["user_id"])
-        items = catalog.items.encode(train.frame["item_id"])
+        users = train.rows("user", catalog.users)
+        items = train.rows("item", catalog.items)
         known = (users > 0) & (items > 0)
         weights = train.frame["weight"].to_numpy()[known] if "weight" in train.frame else None
         graph = Graph.from_edges(

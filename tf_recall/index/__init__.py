@@ -1,4 +1,4 @@
-"""Indexes, which find the items of highest dot product with a query: exact, IVF, and ScaNN.
+"""Indexes, which find the items of highest dot product with a query: exact, IVF, ScaNN, sharded.
 
 Importing this package loads nothing heavy: TensorFlow comes with the first index that is named,
 ScaNN when one is made.
@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tf_recall.index.base import Index
 
-_HOMES = {"Index": "base", "Exact": "exact", "IVF": "ivf", "ScaNN": "scann"}
+_HOMES = {
+    "Index": "base",
+    "Exact": "exact",
+    "IVF": "ivf",
+    "ScaNN": "scann",
+    "Sharded": "sharded",
+}
 
-__all__ = ["IVF", "Exact", "Index", "ScaNN", "default_index"]
+__all__ = ["IVF", "Exact", "Index", "ScaNN", "Sharded", "default_index"]
 
 
 def __getattr__(name: str):

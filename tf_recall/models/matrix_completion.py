@@ -1,6 +1,5 @@
 """Matrix completion: foretells the ratings that users would give, from those that they gave."""
 
-from dataclasses import replace
 from typing import Self
 
 import keras
@@ -97,7 +96,8 @@ class MatrixCompletion(Retriever):
         """As `Retriever.batches`; a row's weight is its rating."""
         train = train.to_learn
         frame = train.frame.assign(weight=self._labels(train))
-        return super().batches(replace(train, frame=frame), catalog, batch_size, seed)
+        rated = Interactions(frame, train.items, train.users)
+        return super().batches(rated, catalog, batch_size, seed)
 
     def _labels(self, train):
         names = [self.label] if self.label else LABELS

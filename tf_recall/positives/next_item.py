@@ -61,7 +61,7 @@ class NextItem(UserItem):
             )
         if self.per_user is None:
             return lines, keep
-        users = catalog.users.encode(train.frame["user_id"].to_numpy()[lines])
+        users = train.rows("user", catalog.users)[lines]
         rate = self.per_user / np.bincount(users)[users]
         # slightly more, so that rounding does not cost the epoch a row
         rate = np.minimum(1, rate * (1 + 1e-6)).astype(np.float32)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import WholeTo1000
@@ -110,9 +110,8 @@ def _closed(items, kept, length):
 
 
 def _histories(train, catalog):
-    frame = train.frame
-    users, items = catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])
-    return Histories.fit(users, items, times_of(frame), catalog.users.size)
+    users, items = train.rows("user", catalog.users), train.rows("item", catalog.items)
+    return Histories.fit(users, items, train.times, catalog.users.size)
 
 
 def _users(train, catalog, histories):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tf_recall.data.batches import Batches
-from tf_recall.data.catalog import Catalog, times_of
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, NumberAbove0
@@ -13,6 +13,9 @@ from tf_recall.data.tables import flags
 from tf_recall.features.needs import Needs
 from tf_recall.positives.base import Positives
 from tf_recall.positives.subsampling import check_alpha, keep_rates
+
+SHUFFLED = 2**28  # rows whose order, 1 GiB, is shuffled one by one
+NEIGHBORS = 1024  # of more rows, how many are read together
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -49,9 +52,9 @@ class UserItem(Positives):
         lines, keep = self._chosen(train, catalog)
         if lines is None and keep is None:
             return super().counts(train, catalog)
-        frame = train.frame if lines is None else train.frame.iloc[lines]
-        users = catalog.users.encode(frame["user_id"])
-        items = catalog.items.encode(frame["item_id"])
+        users, items = train.rows("user", catalog.users), train.rows("item", catalog.items)
+        if lines is not None:
+            users, items = users[lines], items[lines]
         return {
             "user": _expected(users, keep, catalog.users.size),
             "item": _expected(items, keep, catalog.items.size),
@@ -62,7 +65,8 @@ class UserItem(Positives):
     ) -> Batches | StepBatches:
         columns, keep, histories = self._learnable(train, catalog, needs)
         if not needs.history:
-            return Batches(columns, batch_size, seed, keep=keep)
+            runs = keep is None and len(columns["item"]["item"]) > SHUFFLED
+            return Batches(columns, batch_size, seed, NEIGHBORS if runs else 1, keep)
 
         def finish(batch, rng):
             past = batch.pop("past")
@@ -80,12 +84,12 @@ class UserItem(Positives):
         histories in which each one's `past` lies.
         """
         lines, keep = self._chosen(train, catalog)
-        chosen = train if lines is None else train.select(lines)
-        columns = _columns(chosen, catalog, needs)
+        columns = _columns(train, catalog, needs)
         histories = None
         if needs.history:
-            histories, past = pasts(train, catalog)
-            columns["past"] = past if lines is None else select(past, lines)
+            histories, columns["past"] = pasts(train, catalog)
+        if lines is not None:
+            columns = select(columns, lines)
         known = columns["item"]["item"] > 0
         _check_known(columns, known)
         if not known.all():
@@ -106,8 +110,8 @@ class UserItem(Positives):
                 )
         if self.alpha is None:
             return lines, None
-        frame = train.frame if lines is None else train.frame.iloc[lines]
-        items = catalog.items.encode(frame["item_id"])
+        items = train.rows("item", catalog.items)
+        items = items if lines is None else items[lines]
         return lines, keep_rates(items, self.alpha)[items]
 
     def get_config(self) -> dict:
@@ -197,12 +201,10 @@ def pasts(train: Interactions, catalog: Catalog) -> tuple[Histories, dict[str, n
         `(histories, {"begin": [n] int64, "cut": [n] int64})`; both 0 for a line whose user or item
         the catalog does not know.
     """
-    frame = train.frame
-    users = catalog.users.encode(frame["user_id"])
-    items = catalog.items.encode(frame["item_id"])
-    histories, lines = Histories.with_lines(users, items, times_of(frame), catalog.users.size)
-    begin = np.zeros(len(frame), np.int64)
-    cut = np.zeros(len(frame), np.int64)
+    users, items = train.rows("user", catalog.users), train.rows("item", catalog.items)
+    histories, lines = Histories.with_lines(users, items, train.times, catalog.users.size)
+    begin = np.zeros(len(train), np.int64)
+    cut = np.zeros(len(train), np.int64)
     begin[lines] = histories.offsets[histories.users]
     cut[lines] = histories.cuts()
     return histories, {"begin": begin, "cut": cut}
@@ -211,10 +213,10 @@ def pasts(train: Interactions, catalog: Catalog) -> tuple[Histories, dict[str, n
 def _columns(interactions, catalog, needs):
     """As `user_item`; an item that the catalog does not know has row 0."""
     frame = interactions.frame
-    query = {"user": catalog.users.encode(frame["user_id"])}
+    query = {"user": interactions.rows("user", catalog.users)}
     for feature in needs.context:
         query[feature.name] = feature.encode_column(feature.to_raw(frame[feature.column]))
-    columns = {"query": query, "item": {"item": catalog.items.encode(frame["item_id"])}}
+    columns = {"query": query, "item": {"item": interactions.rows("item", catalog.items)}}
     if "weight" in frame:
         columns["weight"] = frame["weight"].to_numpy(np.float32)
     if needs.negatives:

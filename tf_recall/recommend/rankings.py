@@ -184,7 +184,7 @@ class Trending(Ranking):
         self.half_life = half_life
 
     def values(self, train):
-        rows = self.catalog.items.encode(train.frame["item_id"])
+        rows = train.rows("item", self.catalog.items)
         return np.bincount(rows, decay(train.frame, self.half_life), self.catalog.items.size)[1:]
 
 
@@ -219,7 +219,7 @@ class Recent(Ranking):
         first = np.full(self.catalog.items.size, np.inf)
         np.minimum.at(
             first,
-            self.catalog.items.encode(train.frame["item_id"]),
+            train.rows("item", self.catalog.items),
             train.frame["timestamp"].to_numpy(),
         )
         return np.where(np.isinf(first), np.nan, first)[1:]

@@ -8,14 +8,17 @@
 - Optimizers have `_use_weight_decay`, `_get_variable_index`, `_accumulators`, `_momentums`,
   `_velocities`, `_velocity_hats`, `_trainable_variables`, `_learning_rate`: `decays`,
   `keep_scalars`, `slot`, `slots_of`, `single_states`.
+- `is_memory_sufficient` decides whether weights are held once more where a model file is written or
+  read: `weights_on_disk`.
 
 Tests check that Keras has each of them. `import tf_recall` runs this file, so nothing in it imports
 Keras at the top.
 """
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +122,24 @@ def load_model(path: str | Path) -> "keras.Model":
         >>> model = load_model("saved_models/two_tower/1/training/model.keras")
         >>> service = Service.build(model, catalog)
     """
-    return importlib.import_module("keras").models.load_model(path)
+    with weights_on_disk():
+        return importlib.import_module("keras").models.load_model(path)
+
+
+@contextlib.contextmanager
+def weights_on_disk() -> Iterator[None]:
+    """Within, a model file is written and read by way of the disk, whatever memory is free.
+
+    Keras would hold all weights once or twice more.
+    """
+    public = importlib.import_module("keras.saving").save_model
+    saving = sys.modules[public.__module__].saving_lib
+    before = saving.is_memory_sufficient
+    saving.is_memory_sufficient = lambda model: False
+    try:
+        yield
+    finally:
+        saving.is_memory_sufficient = before
 
 
 class BuiltModel:

@@ -216,8 +216,8 @@ def edges(train: Interactions, catalog: Catalog) -> Graph:
     Raises:
         ValueError: there are no edges.
     """
-    users = catalog.users.encode(train.frame["user_id"])
-    items = catalog.items.encode(train.frame["item_id"])
+    users = train.rows("user", catalog.users)
+    items = train.rows("item", catalog.items)
     used = (users > 0) & (items > 0)
     if "weight" in train.frame:
         used &= train.frame["weight"].to_numpy() > 0

@@ -21,6 +21,8 @@ from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
 
 WEIGHTS = "weights"
+SAVED = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow calls what it has of a variable
+DESCRIPTION = "_CHECKPOINTABLE_OBJECT_GRAPH"
 STATE = "state.json"  # marks an epoch's folder as ours
 
 
@@ -168,9 +170,7 @@ class Checkpoint(keras.callbacks.Callback):
                 model.optimizer.build(model.trainable_variables)
         try:
             self.history = _metrics(folder / STATE, epoch + 1)
-            read = _state(model).read(str(folder / WEIGHTS))
-            read.expect_partial()  # no notes besides the error
-            read.assert_consumed()
+            read_state(model, str(folder / WEIGHTS))
         except Exception as error:  # TensorFlow raises almost anything
             raise ValueError(self._damaged(epoch, error)) from error
 
@@ -198,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):
         kept = f"{last}: free space, then go on with --resume"
         folder = self._folder(epoch)
         with translated_disk_errors(folder, kept), atomic_folder(folder) as aside:
-            _state(self.model).write(str(aside / WEIGHTS))
+            state_of(self.model).write(str(aside / WEIGHTS))
             (aside / STATE).write_text(json.dumps(self.history))
         for other in saved_epochs(self.directory):
             if other not in (epoch, self.best):
@@ -221,11 +221,37 @@ def _metrics(path, num_epochs):
     return history
 
 
-def _state(model):
+def state_of(model: keras.Model) -> tf.train.Checkpoint:
     """All that the next step needs, as a checkpoint of TensorFlow.
 
     It has checksums, which a damaged one fails, and a full disk is an error: Keras's own file of
     weights has none, and HDF5 ends the process where it cannot write.
     """
-    variables = [*model.variables, *model.optimizer.variables]
-    return tf.train.Checkpoint(variables=[variable.value for variable in variables])
+    return tf.train.Checkpoint(variables=_variables(model))
+
+
+def read_state(model: keras.Model, path: str) -> None:
+    """Reads what `state_of` wrote, one variable after the other: no second model is in memory.
+
+    Raises:
+        ValueError: the file is of another model.
+        tf.errors.OpError: it is damaged.
+    """
+    variables = {f"variables/{at}/{SAVED}": each for at, each in enumerate(_variables(model))}
+    found = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    found.pop(DESCRIPTION, None)
+    wanted = {name: variable.shape.as_list() for name, variable in variables.items()}
+    if found != wanted:
+        raise ValueError(f"it holds {len(found)} variables, and not the model's {len(wanted)}")
+    _read(path, DESCRIPTION, tf.string)  # it is the file's end: what cuts that off is seen
+    for name, variable in variables.items():
+        variable.assign(_read(path, name, variable.dtype))
+
+
+def _read(path, name, dtype):
+    what = {"tensor_names": [name], "shape_and_slices": [""], "dtypes": [dtype]}
+    return tf.raw_ops.RestoreV2(prefix=path, **what)[0]
+
+
+def _variables(model):
+    return [variable.value for variable in [*model.variables, *model.optimizer.variables]]

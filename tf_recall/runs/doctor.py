@@ -107,13 +107,18 @@ def check_split(split: Split) -> list[Finding]:
     Args:
         split: a `Split`; its validation part, if any, is checked as its test part is.
     """
-    findings = _repeated(split.train.frame, "train")
-    for name in ("validation", "test"):
-        part = getattr(split, name)
-        if part is not None:
-            findings += _repeated(part.frame, name)
-            findings += _leaks(split.train.frame, part.frame, name)
-            findings += _unknown(split.train.frame, part.frame, name)
+    names = ["train", *(["validation"] if split.validation is not None else []), "test"]
+    parts = [getattr(split, name) for name in names]
+    users, items = (_alike([part.frame[key] for part in parts]) for key in ("user_id", "item_id"))
+    pairs = [_pairs(*each) for each in zip(users, items, strict=True)]  # of train sorted once
+    findings = []
+    for number, name in enumerate(names):
+        findings += _repeated(pairs[number], name)
+        if number:
+            events = users[0], items[0], split.train.times
+            held = users[number], items[number], parts[number].times
+            findings += _leaks(pairs[0], events, held, name)
+            findings += _unknown(events, held, name)
     return findings
 
 
@@ -210,22 +215,42 @@ def numerics(model: Retriever, split: Split, catalog: Catalog) -> dict[str, np.n
     return {name: column for name, column in codes.items() if column.dtype.kind == "f"}
 
 
-def _repeated(frame: pd.DataFrame, name: str) -> list[Finding]:
-    times = int(frame.duplicated(["user_id", "item_id"]).sum())
+def _alike(columns: list[pd.Series]) -> list[np.ndarray]:
+    """Columns of ids as numbers, the same id the same number in all of them."""
+    if len({column.dtype for column in columns}) == 1 and hasattr(columns[0].dtype, "categories"):
+        return [column.array.codes for column in columns]
+    numbers, _ = pd.factorize(np.concatenate([column.to_numpy() for column in columns]))
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(numbers, ends[:-1])
+
+
+def _pairs(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The pairs of events as sorted numbers."""
+    pairs = users.astype(np.int64)
+    pairs <<= 32
+    pairs |= items
+    pairs.sort()
+    return pairs
+
+
+def _repeated(pairs: np.ndarray, name: str) -> list[Finding]:
+    times = int(np.count_nonzero(pairs[1:] == pairs[:-1]))
     if not times:
         return []
     message = (
-        f"{times:,} of {len(frame):,} {name} events ({times / len(frame):.1%}) repeat a (user, "
+        f"{times:,} of {len(pairs):,} {name} events ({times / len(pairs):.1%}) repeat a (user, "
         "item) pair. If repeats mean nothing (logged twice), drop them: each is a positive of its "
         "own in training."
     )
     return [Finding("repeated_pairs", message, "info")]
 
 
-def _leaks(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
+def _leaks(pairs: np.ndarray, train: tuple, held: tuple, name: str) -> list[Finding]:
+    """Findings of held-out events, `(users, items, times)`, beside those of train."""
     findings = []
-    known = pd.MultiIndex.from_frame(train[["user_id", "item_id"]])
-    inside = pd.MultiIndex.from_frame(held[["user_id", "item_id"]]).isin(known).mean()
+    own = held[0].astype(np.int64) << 32 | held[1]
+    at = np.minimum(np.searchsorted(pairs, own), len(pairs) - 1)
+    inside = (pairs[at] == own).mean()
     if inside:
         message = (
             f"{inside:.1%} of the {name} pairs are in train too, so the answer is in the user's "
@@ -233,11 +258,11 @@ def _leaks(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
             "pair is on one side only."
         )
         findings.append(Finding("target_in_history", message, "warning"))
-    if "timestamp" in train and "timestamp" in held:
-        last = train.groupby("user_id")["timestamp"].max()
-        early = (
-            held["timestamp"].to_numpy() < held["user_id"].map(last).to_numpy(np.float64)
-        ).mean()
+    if train[2] is not None and held[2] is not None:
+        lowest = -np.inf if train[2].dtype.kind == "f" else np.iinfo(train[2].dtype).min
+        last = np.full(1 + max(train[0].max(), held[0].max()), lowest, train[2].dtype)
+        np.maximum.at(last, train[0], train[2])
+        early = (held[2] < last[held[0]]).mean()
         if early:
             message = (
                 f"{early:.1%} of the {name} events lie before an event of the same user in train: "
@@ -248,7 +273,7 @@ def _leaks(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
     return findings
 
 
-def _unknown(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding]:
+def _unknown(train: tuple, held: tuple, name: str) -> list[Finding]:
     findings = []
     cures = {
         "user": "They are answered from their context alone: give the query tower features beyond "
@@ -256,8 +281,10 @@ def _unknown(train: pd.DataFrame, held: pd.DataFrame, name: str) -> list[Finding
         "item": "To be found they must be in the item table, and the item tower needs features "
         "beyond the item id.",
     }
-    for side, cure in cures.items():
-        share = 1 - held[f"{side}_id"].isin(train[f"{side}_id"].unique()).mean()
+    for number, (side, cure) in enumerate(cures.items()):
+        known = np.zeros(1 + max(train[number].max(), held[number].max()), bool)
+        known[train[number]] = True
+        share = 1 - known[held[number]].mean()
         if share:
             message = f"the {side} of {share:.1%} of the {name} events is unknown to train. {cure}"
             findings.append(

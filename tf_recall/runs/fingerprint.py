@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.splits import Split
+from tf_recall.data.stored import StoredInteractions
 
 
 def fingerprint(split: Split) -> str:
@@ -21,16 +22,21 @@ def fingerprint(split: Split) -> str:
         >>> fingerprint(split) == fingerprint(split)
         True
     """
-    tables = [split.train.frame, split.train.items, split.train.users]
+    contents = [_of_log(split.train), _of_table(split.train.items), _of_table(split.train.users)]
     if split.validation is not None:
-        tables.append(split.validation.frame)
-    digest = hashlib.sha256()
-    for table in tables:
-        digest.update(b"|" if table is None else _of_table(table))
-    return digest.hexdigest()[:32]
+        contents.append(_of_log(split.validation))
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:32]
+
+
+def _of_log(log):
+    if isinstance(log, StoredInteractions):
+        return log.digest.encode()
+    return _of_table(log.frame)
 
 
 def _of_table(table):
+    if table is None:
+        return b"|"
     digest = hashlib.sha256()
     for name, column in table.items():
         digest.update(f"{name}:{len(column)}".encode())

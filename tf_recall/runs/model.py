@@ -23,7 +23,7 @@ from tf_recall.runs.advice import (
 )
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
-from tf_recall.runs.measure import CASES
+from tf_recall.runs.measure import CASES, asked
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.rehearsal import rehearse, untrained
 from tf_recall.runs.start import compile_after
@@ -191,6 +191,10 @@ def watching(prepared: Prepared) -> tuple[list[keras.callbacks.Callback], str | 
     settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
     ks = (int(monitor.partition("@")[2]),)
     recall = CatalogRecall(
-        validation, prepared.catalog, ks, CASES[settings.cases], settings.exclude_seen
+        asked(settings, validation),
+        prepared.catalog,
+        ks,
+        CASES[settings.cases],
+        settings.exclude_seen,
     )
     return [recall], f"val_{monitor}"

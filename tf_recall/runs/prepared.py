@@ -17,6 +17,7 @@ from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find, keywords
 from tf_recall.runs import checks, doctor
 from tf_recall.runs.fingerprint import fingerprint
+from tf_recall.runs.measure import most_asked
 from tf_recall.runs.start import Start, remaining
 
 log = logging.getLogger("tf_recall")
@@ -257,6 +258,8 @@ def _read(config):
     split = config.make_split()
     for finding in doctor.check_split(split):
         log.warning("%s", finding)
+    if most := most_asked(config.evaluate, split.test):
+        log.info("of each held-out part %d users are asked at most: see evaluate.users", most)
     return split
 
 

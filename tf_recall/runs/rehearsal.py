@@ -11,6 +11,7 @@ from tf_recall.index.base import Index
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
+from tf_recall.runs.measure import asked
 from tf_recall.runs.prepared import Prepared
 
 ASKED = 2  # held-out lines that are asked; all of them are parsed
@@ -66,7 +67,7 @@ def rehearse(recommender: Recommender, prepared: Prepared) -> None:
         part = getattr(split, name)
         if part is None:
             continue
-        frame = part.frame
+        frame = asked(settings, part).frame
         given = [column for column in recommender.query_columns if column in frame]
         context = {column: frame[column].to_numpy() for column in given}
         users = frame["user_id"].to_numpy()

@@ -1,0 +1,164 @@
+"""Time and peak memory of training from a log larger than memory, beside a log in memory.
+
+A planted log is written as Parquet files: users of tastes, items by popularity within them, 20
+events a user and 200 an item. Then, each in a process of its own, what `tf-recall train` does:
+
+    parquet   data: {name: parquet}, columns on disk, from nothing
+    again     the same, whose columns are there
+    files     data: {name: files}, all in memory, up to 10 million events unless --in-memory asks
+
+    python benchmarks/larger_than_memory.py --millions 10 50        # 200 for the whole claim
+    python benchmarks/larger_than_memory.py --millions 1 --strings  # ids of text
+
+Vectors have 32 numbers. Prints for each run: seconds until training can begin (`data_s`) and of the
+whole run, one epoch of batches of 1,024 and an evaluation of 2,000 users (`run_s`); the peak of
+`anon`, memory of the process's own, which is what must fit; and of `rss`, which counts the pages of
+mapped files too, which the system takes back where others need them. The log needs about 12 bytes
+an event on disk, its columns 60.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROWS = 5_000_000  # of a file
+OF_TASTE = 500  # items of a taste
+GIB = 2**20  # in KiB
+RUNS = ("parquet", "again", "files")
+
+
+def write_log(folder: Path, events: int, strings: bool) -> None:
+    """Writes a planted log of files; it is there whole or not at all."""
+    aside = folder.with_suffix(".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    tastes = max(events // 200 // OF_TASTE, 1)
+    users, items = events // 20, tastes * OF_TASTE
+    for number, start in enumerate(range(0, events, ROWS)):
+        random = np.random.default_rng(number)
+        size = min(ROWS, events - start)
+        user = random.integers(users, size=size)
+        own = user % tastes * OF_TASTE + (OF_TASTE * random.random(size) ** 2).astype(np.int64)
+        anyones = (items * random.random(size) ** 3).astype(np.int64)
+        item = np.where(random.random(size) < 0.8, own, anyones)
+        frame = pd.DataFrame({"user_id": user, "item_id": item})
+        if strings:
+            frame = frame.apply(lambda ids: ids.name[0] + ids.astype(str))
+        frame["timestamp"] = 1_600_000_000 + start + np.arange(size)
+        frame.to_parquet(aside / f"{number:04}.parquet")
+    aside.rename(folder)
+
+
+class Peak(threading.Thread):
+    """Looks at the memory of this process ten times a second."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.anon = 0
+
+    def run(self):
+        while True:
+            self.anon = max(self.anon, _status()["RssAnon"])
+            time.sleep(0.1)
+
+
+def _status():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return {
+        name: int(value.split()[0])
+        for name, _, value in (line.partition(":") for line in lines)
+        if value.strip().endswith("kB")
+    }
+
+
+def child(kind: str, folder: str, out: str) -> None:
+    """One run, whose figures are the last line."""
+    peak = Peak()
+    peak.start()
+    from tf_recall.config import Config
+    from tf_recall.runs import run
+    from tf_recall.runs.prepared import Prepared
+
+    started = time.perf_counter()
+    name = {"parquet": "path", "files": "interactions"}[kind]
+    config = Config.from_dict(
+        {
+            "data": {"name": kind, name: folder},
+            "split": {"name": "by_time", "test": 0.05, "validation": 0.05},
+            "model": {"name": "two_tower", "dim": 32},
+            "train": {"epochs": 1, "batch_size": 1024},
+            "evaluate": {"users": 2000},
+            "index": "exact",
+            "name": "larger",
+        }
+    )
+    taken = {}
+    prepare = Prepared.of
+
+    def timed(*args, **kwargs):
+        prepared = prepare(*args, **kwargs)
+        taken["data"] = time.perf_counter() - started
+        print("prepared", _status()["RssAnon"] / GIB, file=sys.stderr)
+        return prepared
+
+    Prepared.of = timed
+    trained = run.train(config, out)
+    figures = {
+        "data_s": round(taken["data"]),
+        "run_s": round(time.perf_counter() - started),
+        "anon_gib": round(peak.anon / GIB, 2),
+        "rss_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB, 2),
+        "recall@20": round(trained.report.metrics["recall@20"], 4),
+        "popularity": round(trained.report.baseline["recall@20"], 4),
+    }
+    print(json.dumps(figures))
+
+
+def measure(kind: str, folder: Path) -> dict:
+    """The figures of one run in a process of its own."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as out:
+        command = [sys.executable, __file__, "--child", kind, str(folder), out]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return {"failed": done.returncode}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--millions", type=float, nargs="+", default=[10])
+    parser.add_argument("--runs", nargs="+", default=list(RUNS), choices=RUNS)
+    parser.add_argument("--strings", action="store_true", help="ids of text")
+    parser.add_argument("--in-memory", type=float, default=10, help="up to so many millions")
+    parser.add_argument("--folder", help="where logs are written and kept; a temporary one else")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        return child(*arguments.child)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(arguments.folder or temporary)
+        for millions in arguments.millions:
+            folder = place / f"log_{millions:g}{'_strings' if arguments.strings else ''}"
+            if not folder.exists():
+                write_log(folder, int(millions * 1e6), arguments.strings)
+            shutil.rmtree(f"{folder}.columns", ignore_errors=True)
+            for name in arguments.runs:
+                if name == "files" and millions > arguments.in_memory:
+                    continue
+                figures = measure("files" if name == "files" else "parquet", folder)
+                print(json.dumps({"millions": millions, "run": name, **figures}), flush=True)
+            shutil.rmtree(f"{folder}.columns", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The source of logs larger than memory: Parquet files become columns of numbers on disk, once."""
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from tf_recall.data import tables
+from tf_recall.data.atomic import atomic_folder
+from tf_recall.data.columns import parquet_files, read_blocks, write_columns
+from tf_recall.data.dictionaries import Codes, Distinct, open_categories, write_categories
+from tf_recall.data.interactions import Interactions, side_table
+from tf_recall.data.ranges import Column
+from tf_recall.data.stored import COLUMNS, StoredInteractions
+
+log = logging.getLogger("tf_recall")
+
+IDS = ("user_id", "item_id")
+LAYOUT = 1  # of the folder; another one is another folder
+
+
+def parquet(
+    path: str | Path,
+    columns: dict[str, Column] | None = None,
+    context: Sequence[Column] = (),
+    items: str | Path | None = None,
+    users: str | Path | None = None,
+    missing: Sequence[str] = (),
+    time_unit: str | None = None,
+    work: str | Path | None = None,
+) -> StoredInteractions:
+    """Reads a log of Parquet files that may be larger than memory.
+
+    The files are read twice: distinct ids and texts are counted, then all is written as columns of
+    numbers. Training, splits and histories read those as memory maps. They stay in `work`, under a
+    key of the files' names, sizes and times and of these arguments, so that a later run begins at
+    once; remove the folder to get its space back, about 40 bytes an event.
+
+    Args:
+        path: a Parquet file, or a folder of them, read in the order of their names; files and
+            folders whose names begin with `.` or `_` are left out.
+        columns: `{our name: the file's}` of `user_id`, `item_id`, `timestamp`, `weight`, where they
+            differ.
+        context: further columns to keep, of numbers, booleans or text. Others are not read.
+        items: a file with `item_id` and the items' columns; it is read into memory.
+        users: the same with `user_id`.
+        missing: texts that stand for a missing value in side tables that are CSV files.
+        time_unit: what numbers in `timestamp` count, as for `Interactions.from_frame`.
+        work: the folder for the columns; None: `<path>.columns`, beside the log.
+
+    Raises:
+        OSError: no such file, or `work` cannot be written.
+        ValueError: a file that is damaged, or content that `Interactions` refuses; a side table
+            with ids of another kind; a column that holds neither numbers nor text.
+
+    Example (YAML):
+        data: {name: parquet, path: clicks/, columns: {user_id: customer}, items: items.parquet}
+    """
+    path = Path(path)
+    folder = Path(work or path.with_name(f"{path.name}.columns"))
+    how = {"columns": columns, "context": list(context), "time_unit": time_unit}
+    folder = folder / _key(path, how)
+    if not folder.exists():
+        log.info("%s becomes columns in %s", path, folder)
+        with contextlib.suppress(FileExistsError), atomic_folder(folder) as aside:
+            _encode(path, how, aside)  # unless another process has meanwhile
+    categories = {file.stem: open_categories(file) for file in folder.glob("*.arrow")}
+    names = tables.checked_names(columns)
+    keys = {"users": (users, "user_id"), "items": (items, "item_id")}
+    side = {
+        what: side_table(table, what, key, names, categories[key].categories.to_numpy(), missing)
+        for what, (table, key) in keys.items()
+        if table is not None
+    }
+    return StoredInteractions.open(folder, categories, **side)
+
+
+def _key(path, how):
+    """The name of the folder of a log: the same files and arguments, the same name."""
+    files = [
+        [str(file.relative_to(path.parent)), file.stat().st_size, file.stat().st_mtime_ns]
+        for file in parquet_files(path)
+    ]
+    content = json.dumps([LAYOUT, files, how], sort_keys=True)
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def _encode(path, how, folder):
+    """Writes the columns of a log, and the categories of those that hold codes."""
+    known, kinds = _looked_through(path, how)
+    for name, values in known.items():
+        write_categories(folder / f"{name}.arrow", values)
+    codes = {name: Codes(values) for name, values in known.items()}
+
+    def encoded(block):
+        for name, kind in kinds.items():
+            values = block.frame[name]
+            if name in codes:
+                yield name, codes[name].of(values.to_numpy(object if name not in IDS else None))
+            else:
+                yield name, values.to_numpy(kind)
+
+    blocks = _read(path, how, "writing columns")
+    write_columns(folder / COLUMNS, (dict(encoded(block)) for block in blocks))
+
+
+def _looked_through(path, how):
+    """The distinct values of ids and texts, by name, and the dtype of every column."""
+    distinct, kinds = {name: Distinct() for name in IDS}, {}
+    for block in _read(path, how, "counting ids"):
+        for name, values in block.frame.items():
+            if name in IDS:
+                distinct[name].add(values.to_numpy())
+                kinds[name] = None
+            elif isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
+                kinds[name] = np.result_type(values.dtype, kinds.get(name) or values.dtype)
+            elif pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
+                distinct.setdefault(name, Distinct()).add(values.to_numpy(object))
+                kinds[name] = None
+            else:
+                raise ValueError(
+                    f"column {name!r} of {path} holds {values.dtype}, such as "
+                    f"{values.dropna().iloc[0]!r}: context is numbers, booleans or text. Leave it "
+                    "out of `context`, or write it as one of those"
+                )
+    return {name: each.counted()[0] for name, each in distinct.items()}, kinds
+
+
+def _read(path, how, title) -> Iterator[Interactions]:
+    total = sum(pq.read_metadata(file).num_rows for file in parquet_files(path))
+    with tqdm(total=total, desc=title, unit="event", unit_scale=True, delay=3, leave=False) as bar:
+        for block in read_blocks(path, **how):
+            yield block
+            bar.update(len(block))
