@@ -28,6 +28,7 @@ SERVE = [
     "python-json-logger>=3.1",
     "fastapi-offline>=1.7,<2",  # carries the scripts of the OpenAPI page
 ]
+CLIENT = ["httpx>=0.27", "grpcio>=1.66,<2"]
 TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
@@ -42,7 +43,10 @@ setup(
     packages=[*find_packages(include=["tf_recall", "tf_recall.*"]), "tf_recall.configs"],
     # a wheel carries them; a checkout has them at the top
     package_dir={"tf_recall.configs": "configs"},
-    package_data={"tf_recall.configs": ["*.yaml"]},
+    package_data={
+        "tf_recall.configs": ["*.yaml"],
+        "tf_recall.serving.page": ["static/*", "static/vendor/*"],
+    },
     install_requires=[
         "tensorflow>=2.20,<2.21",
         "keras>=3.15,<4",
@@ -72,6 +76,7 @@ setup(
         "faiss": FAISS,
         "milvus": MILVUS,
         "serve": SERVE,
+        "client": CLIENT,
         "tune": TUNE,
         "bench": [
             "gensim>=4.3.3,<5",
@@ -87,8 +92,11 @@ setup(
             *FAISS,
             *MILVUS,
             *SERVE,
-            "httpx>=0.27",
+            *CLIENT,
             "cryptography>=42",
+            "kubernetes-validate>=1.34",  # the schemas that manifests are checked by
+            "check-jsonschema>=0.33",  # that of Compose files
+            "playwright>=1.49",  # drives the page; the browser is Debian's chromium
             *TUNE,
             "hypothesis>=6.100,<7",
             "schemathesis>=4,<5",

@@ -11,6 +11,7 @@ import tf_recall
 ROOT = Path(tf_recall.__file__).parent
 TOP = {"__init__", "cli", "config", "registry"}
 ORDER = {  # a room imports rooms of its own level or of lower ones
+    "client": 0,
     "registry": 1,
     "config": 1,
     "data": 1,
@@ -31,6 +32,7 @@ ORDER = {  # a room imports rooms of its own level or of lower ones
     "stores": 6,
     "serving": 6,
     "beam": 6,
+    "deploy": 7,
     "runs": 7,
     "tuning": 8,
     "updates": 8,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
+from tf_recall.deploy.command import deploy
 from tf_recall.lists.command import lists, vectors
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
@@ -284,7 +285,7 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
     return {"findings": [vars(finding) for finding in findings]}
 
 
-for command in (lists, vectors, serve, update, rollback, versions):
+for command in (lists, vectors, serve, deploy, update, rollback, versions):
     main.command()(answers_json(command))
 
 

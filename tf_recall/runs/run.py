@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
-from tf_recall.export import lineage
+from tf_recall.export import items, lineage
 from tf_recall.export.load import load, restore
 from tf_recall.export.versions import clear, version_folder, versions
 from tf_recall.export.write import check_place, save
@@ -255,11 +256,18 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     service = Service.build(model, catalog, made, **k_max)
     metrics = json.loads((path / "metrics.json").read_text())
     entries = lineage.derived(path, config.to_dict(), digest_of(path))
+    table = path / items.FILE  # the catalog that was kept has none
+
+    def beside(folder):
+        lineage.write(folder, entries)
+        if table.is_file():
+            shutil.copy2(table, folder)
+
     return save(
         service,
         directory,
         config=config.to_dict(),
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
-        extra=lambda folder: lineage.write(folder, entries),
+        extra=beside,
     )

@@ -17,7 +17,7 @@ from tf_recall.serving.sources import Question
 
 Id = Annotated[StrictStr | StrictInt, Field(description="As in the training data: text or integer")]
 Ids = list[Id]
-ITEMS, REASONS = 10, 3
+ITEMS, REASONS, COLUMNS = 10, 3, 50
 WHO = {  # one of them at least, and what it must be
     "user_id": {"not": {"type": "null"}},
     "history": {"type": "array", "minItems": 1},
@@ -39,6 +39,9 @@ class Wanted(BaseModel):
     allow: Ids = Field([], description="The only items to choose among; empty: all")
     context: dict[str, JsonValue] = Field(
         {}, description="Features by column; they override what is stored"
+    )
+    columns: list[str] = Field(
+        [], max_length=COLUMNS, description="What to tell of each item, such as its title"
     )
 
 
@@ -75,6 +78,7 @@ class Found(BaseModel):
     score: float
     ranks: dict[str, int] | None = Field(None, description="Its ranks in the channels that have it")
     why: list[dict[str, Any]] | None = Field(None, description="What speaks for it")
+    columns: dict[str, Any] | None = Field(None, description="What the table of items tells of it")
 
 
 class Answer(BaseModel):
@@ -232,6 +236,8 @@ async def _answer(backend, wanted, http, particular):
             for item, why in zip(items, await servable.batcher.run(reasons, timeout), strict=True):
                 item.why = why
         note(http, source=source)
+        if wanted.columns:
+            await backend.away(_describe, backend, servable, items, wanted.columns)
     return Answer(
         model=servable.name,
         version=servable.version,
@@ -239,6 +245,15 @@ async def _answer(backend, wanted, http, particular):
         items=items,
         unknown=unknown,
     )
+
+
+def _describe(backend, servable, items, columns):
+    try:
+        told = backend.items_of(servable).about([each.item_id for each in items], columns)
+    except ValueError as error:
+        raise refusal_of(error) from None
+    for item, each in zip(items, told, strict=True):
+        item.columns = each
 
 
 def _parsed(particular, recommender):
