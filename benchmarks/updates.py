@@ -116,7 +116,8 @@ def rolled(log, days, epochs):
         for name, learner in zip(recall, (first, anew, full, users), strict=True):
             recall[name].append(learner.recall(asked, before))
         shown = {name: round(values[-1], 4) for name, values in recall.items()}
-        print(f"day {day + 1}: {shown}", flush=True)
+        spent = {name: round(each, 1) for name, each in seconds.items()}
+        print(f"day {day + 1}: {shown}, seconds so far {spent}", flush=True)
     seconds["full, users"] += seconds["full"]
     return {name: float(np.mean(values)) for name, values in recall.items()}, seconds
 

@@ -86,6 +86,27 @@ def test_slots_of_new_rows_begin_as_those_of_a_new_optimizer(weight_decay):
         assert last[at] == float(new.optimizer._log_decay.numpy()) < 0
 
 
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(0.01, amsgrad=True),
+    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(LazyAdam()),
+    "averaged": lambda: keras.optimizers.Adam(0.01, use_ema=True),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optimizer_of_keras_keeps_what_it_knows(name):
+    model, catalog = fitted(TwoTower(dim=4), optimizer=OPTIMIZERS[name]())
+    new, both, catalog = grown(model, catalog)
+    pairs = list(zip(new.optimizer.variables, model.optimizer.variables, strict=True))
+    for now, known in pairs:
+        size = known.shape[:1]
+        kept = now.numpy() if now.shape == known.shape else now.numpy()[: size[0]]
+        np.testing.assert_array_equal(kept, known)
+    assert any(now.shape != known.shape for now, known in pairs)
+    steps(new, both, catalog)
+
+
 def test_the_state_of_streams_and_caches_stays_unless_rows_move():
     sampler = Mixture([InBatch(Streaming(64)), CrossBatch(8, warm_up=0), Uniform(4)])
     model, catalog = fitted(TwoTower(dim=4, negatives=sampler))

@@ -1,10 +1,13 @@
 """A run that goes on from an export: exactly where nothing is new, resumed exactly, or refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tf_recall.cli import main
 from tf_recall.config import Config
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.export import lineage
@@ -58,11 +61,14 @@ def test_where_nothing_is_new_it_equals_one_longer_run(logs, exported, tmp_path)
 
 def test_it_learns_who_is_new_and_says_where_it_comes_from(logs, exported, tmp_path):
     name = str(exported.parent)
-    trained = train(config(logs / "both.csv", train={"start_from": name}), tmp_path)
-    model, catalog = restore(trained.path)
+    config(logs / "both.csv").save(tmp_path / "clicks.yaml")
+    command = ["train", str(tmp_path / "clicks.yaml"), "--from", name, "--out", str(tmp_path)]
+    answer = CliRunner().invoke(main, command)
+    path = Path(json.loads(answer.stdout.splitlines()[-1])["model"])
+    _, catalog = restore(path)
     _, before = restore(exported)
     assert catalog.users.ids[: before.users.size - 1].tolist() == before.users.ids.tolist()
-    entries = lineage.read(trained.path)
+    entries = lineage.read(path)
     assert entries["parent"]["version"] == "1" and entries["parent"]["path"] == name
     manifest = json.loads((exported / "manifest.json").read_text())
     assert entries["parent"]["digest"] == manifest["sha256"]

@@ -100,7 +100,7 @@ def fit(
         with _disk_errors(tensorboard):
             model.train(prepared.split.train, prepared.catalog, config.train, callbacks, done)
     wait_for_all(strategy)
-    if monitor is not None:
+    if monitor is not None and prepared.start is None:  # else few epochs are meant to be enough
         values = [logs[monitor] for logs in checkpoint.history]
         prepared.note(check_epochs(values, config.train.epochs, model.by_gradients))
     if strategy.num_replicas_in_sync > 1:
