@@ -14,7 +14,7 @@ Vectors have 32 numbers. Prints for each run: seconds until training can begin (
 whole run, one epoch of batches of 1,024 and an evaluation of 2,000 users (`run_s`); the peak of
 `anon`, memory of the process's own, which is what must fit; and of `rss`, which counts the pages of
 mapped files too, which the system takes back where others need them. The log needs about 12 bytes
-an event on disk, its columns 60.
+an event on disk, its columns 50.
 """
 
 import argparse

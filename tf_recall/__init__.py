@@ -118,6 +118,7 @@ _HOMES = {
     "SimpleX": "models.simplex",
     "SkipGram": "retrievers.skip_gram",
     "SquaredError": "losses",
+    "StreamFolder": "data.stream_folder",
     "Streaming": "negatives",
     "SumCombination": "towers.combinations",
     "Swing": "channels.swing",
@@ -152,9 +153,11 @@ _HOMES = {
     "load_model": "retrievers.keras_hooks",
     "save": "export.write",
     "train": "runs.run",
+    "train_on_stream": "runs.streaming",
     "tune": "tuning.tune",
     "user_item": "positives",
     "write_lists": "lists.write",
+    "write_tfrecord": "data.sources.tfrecord",
 }
 
 __all__ = sorted(_HOMES)

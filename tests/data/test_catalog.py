@@ -2,9 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tf_recall.data import histories
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.histories import Seen
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.features.needs import Needs
+from tf_recall.positives import user_item
 
 
 @pytest.fixture
@@ -165,3 +169,29 @@ def test_a_catalog_that_was_written_over_in_part_does_not_load(folder, monkeypat
         catalog.save(folder)
     with pytest.raises(FileNotFoundError, match="lacks catalog.json"):
         Catalog.load(folder)
+
+
+def test_ids_are_looked_up_once_whatever_asks_for_their_rows(monkeypatch):
+    train = Interactions.from_columns(["u", "v", "u"], ["a", "b", "c"])
+    catalog = Catalog.fit(train)
+    looked_up = []
+    monkeypatch.setattr(Vocabulary, "encode", lambda *given: looked_up.append(given))
+    assert train.rows("user", catalog.users).tolist() == [1, 2, 1]
+    assert train.rows("item", catalog.items).tolist() == [1, 2, 3]
+    user_item(train, catalog, Needs("user"))
+    assert not looked_up
+    monkeypatch.undo()
+    other = Catalog.fit(train.select([1]))  # another catalog, other rows
+    assert train.rows("user", other.users).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="read-only"):
+        train.rows("user", other.users)[0] = 1
+
+
+def test_what_users_have_seen_is_the_same_in_blocks(monkeypatch):
+    random = np.random.default_rng(0)
+    users, items = random.integers(0, 9, 200), random.integers(0, 12, 200)
+    whole = Seen.fit(users, items, 10)
+    for events in (1, 7, 1000):
+        monkeypatch.setattr(histories, "EVENTS", events)
+        seen = histories.Histories.fit(users, items, None, 10).seen()
+        assert (seen.offsets == whole.offsets).all() and (seen.rows == whole.rows).all()

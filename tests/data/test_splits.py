@@ -1,8 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tf_recall.data import splits
+from tf_recall.data.held_out import latest
 from tf_recall.data.interactions import Interactions
 
 
@@ -384,3 +387,20 @@ def test_what_cannot_be_split_is_named(call, says):
 def test_an_empty_part_has_its_true_reason(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(0, 12), min_size=2, max_size=40),
+    st.floats(0.01, 0.99),
+    st.sampled_from([np.int64, np.float64]),
+)
+def test_the_cut_by_time_is_the_nearest_of_all_cuts(times, share, dtype):
+    times = np.array(times, dtype) / (2 if dtype is np.float64 else 1)
+    moments = np.unique(times)
+    if len(moments) < 2:
+        with pytest.raises(ValueError, match="all happened at the same time"):
+            latest(times, share)
+        return
+    missed = [abs((times >= moment).sum() - share * len(times)) for moment in moments[1:]]
+    np.testing.assert_array_equal(latest(times, share), times >= moments[1 + np.argmin(missed)])

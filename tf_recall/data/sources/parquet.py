@@ -41,7 +41,7 @@ def parquet(
     The files are read twice: distinct ids and texts are counted, then all is written as columns of
     numbers. Training, splits and histories read those as memory maps. They stay in `work`, under a
     key of the files' names, sizes and times and of these arguments, so that a later run begins at
-    once; remove the folder to get its space back, about 40 bytes an event.
+    once; remove the folder to get its space back, about 50 bytes an event.
 
     Args:
         path: a Parquet file, or a folder of them, read in the order of their names; files and
