@@ -28,6 +28,7 @@ SERVE = [
     "python-json-logger>=3.1",
     "fastapi-offline>=1.7,<2",  # carries the scripts of the OpenAPI page
 ]
+EXPERIMENTS = ["statsmodels>=0.14.2,<1"]
 TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
@@ -73,6 +74,7 @@ setup(
         "milvus": MILVUS,
         "serve": SERVE,
         "tune": TUNE,
+        "experiments": EXPERIMENTS,
         "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
         "dev": [
             *SCANN,
@@ -86,6 +88,7 @@ setup(
             "httpx>=0.27",
             "cryptography>=42",
             *TUNE,
+            *EXPERIMENTS,
             "hypothesis>=6.100,<7",
             "polars>=1",
             "pytest>=8",

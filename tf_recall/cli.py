@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
+from tf_recall.experiments.command import add_to
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
 from tf_recall.stores.command import push
@@ -370,6 +371,7 @@ def index() -> None:
 
 
 index.command()(answers_json(push))
+add_to(main, answers_json)
 
 
 def _rate(count, start):

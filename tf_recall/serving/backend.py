@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
+from tf_recall.experiments.plan import Plan
 from tf_recall.serving.arrays import check
 from tf_recall.serving.endpoint import Endpoint
 from tf_recall.serving.limits import Limits
@@ -52,13 +53,22 @@ class Backend:
         limits: of requests.
         metrics: are told of answers.
         pool: for what would hold up the event loop.
+        plan: the experiments that `/recommend` and `/similar` obey; None: there are none.
 
     Attributes:
         ready: whether it takes requests; False before models are loaded and once it stops.
     """
 
-    def __init__(self, models: Models, limits: Limits, metrics: Metrics, pool: ThreadPoolExecutor):
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        metrics: Metrics,
+        pool: ThreadPoolExecutor,
+        plan: Plan | None = None,
+    ):
         self.models, self.limits, self.metrics, self.pool = models, limits, metrics, pool
+        self.plan = plan
         self.ready = False
 
     async def predict(

@@ -36,6 +36,9 @@ import click
 @click.option("--batch", type=int, default=64, show_default=True, help="Rows answered in one call.")
 @click.option("--queue", type=int, default=4096, show_default=True, help="Rows that may wait.")
 @click.option(
+    "--experiments", metavar="FILE", help="Experiments, by which /recommend answers users."
+)
+@click.option(
     "--log-level",
     type=click.Choice(["INFO", "WARNING", "ERROR"]),
     default="INFO",
@@ -55,6 +58,7 @@ def serve(
     timeout: float,
     batch: int,
     queue: int,
+    experiments: str | None,
     log_level: str,
 ) -> dict:
     """Serve the exports in FOLDER: TensorFlow Serving's REST and gRPC, and a page at /docs.
@@ -86,6 +90,7 @@ def serve(
             tls_key,
             Limits(timeout=timeout, batch=batch, queue=queue),
             poll,
+            experiments,
         )
     )
     log_as_json(log_level)

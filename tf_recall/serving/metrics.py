@@ -17,6 +17,7 @@ class Metrics:
         seconds: how long they took.
         loads: versions loaded, by `model` and `outcome`, "ready" or "failed".
         versions: 1 for each version that is served.
+        arms: answers to users in an arm of an experiment.
     """
 
     def __init__(self):
@@ -30,6 +31,9 @@ class Metrics:
         )
         self.loads = Counter("version_loads", "Versions loaded", ["model", "outcome"], **made)
         self.versions = Gauge("version_served", "Versions served", ["model", "version"], **made)
+        self.arms = Counter(
+            "experiment_answers", "Answers to users in an arm", ["experiment", "arm"], **made
+        )
         self._calls = Histogram(
             "batch_rows", "Rows that a call of a model answers", ["model"], buckets=ROWS, **made
         )

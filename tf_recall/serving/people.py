@@ -54,6 +54,7 @@ class LikeItem(Wanted):
     """A request for what is like one item."""
 
     item_id: Id
+    user_id: Id | None = Field(None, description="Who asks; for experiments, and nothing else")
 
 
 class Found(BaseModel):
@@ -65,6 +66,15 @@ class Found(BaseModel):
     why: list[dict[str, Any]] | None = Field(None, description="What speaks for it")
 
 
+class Arm(BaseModel):
+    """An arm of an experiment that the user is in."""
+
+    layer: str
+    bucket: int
+    experiment: str
+    arm: str
+
+
 class Answer(BaseModel):
     """The items, the best first."""
 
@@ -74,6 +84,7 @@ class Answer(BaseModel):
     unknown: dict[str, list[str | int]] = Field(
         {}, description="What of the request the model does not know"
     )
+    experiments: list[Arm] | None = Field(None, description="The arms by which it was answered")
 
 
 class Served(BaseModel):
@@ -179,10 +190,13 @@ async def _answer(backend, wanted, http, particular):
         raise invalid("a version is asked for by number or by label, not by both")
     asked = Asked(wanted.model or _only_one(backend.models.names), wanted.version, wanted.label)
     size = _checked_size(wanted, backend.limits)
+    asked, merge, arms = _decided(backend, wanted, asked)
+    if arms:
+        note(http, user_id=wanted.user_id, experiments=arms)
     with backend.models.lease(asked.name, asked.version, asked.label) as servable:
         note(http, model=servable.name, version=servable.version)
         try:
-            recommender, prefix = servable.of_channel(wanted.channel)
+            recommender, prefix = servable.answering(wanted.channel, merge)
             request, unknown = await backend.aside(size, _parsed, particular, recommender)
         except (ValueError, TypeError) as error:
             raise refusal_of(error) from None
@@ -200,7 +214,33 @@ async def _answer(backend, wanted, http, particular):
             reasons = functools.partial(particular.reasons, recommender, ids)
             for item, why in zip(items, await servable.batcher.run(reasons, timeout), strict=True):
                 item.why = why
-    return Answer(model=servable.name, version=servable.version, items=items, unknown=unknown)
+    for arm in arms:
+        backend.metrics.arms.labels(arm["experiment"], arm["arm"]).inc()
+    return Answer(
+        model=servable.name,
+        version=servable.version,
+        items=items,
+        unknown=unknown,
+        experiments=arms or None,
+    )
+
+
+def _decided(backend, wanted, asked):
+    """What is asked for as experiments have it, the merge, and the arms that say so.
+
+    A version or a label that the request names stands, as does a request of nobody.
+    """
+    user = wanted.user_id
+    named = wanted.version is not None or wanted.label is not None
+    if backend.plan is None or named or user is None or user in MISSING.values():
+        return asked, None, []
+    try:
+        decision = backend.plan.decide(asked.name, user)
+    except ValueError as error:
+        raise refusal_of(error) from None
+    target = decision.target
+    arms = [vars(each) for each in decision.assigned]
+    return Asked(target.model, target.version), target.merge, arms
 
 
 def _parsed(particular, recommender):

@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 import uvicorn
 
+from tf_recall.experiments.file import read_plan
+from tf_recall.experiments.overview import missing, pinned_by
 from tf_recall.serving.app import make_app
 from tf_recall.serving.backend import Backend
 from tf_recall.serving.limits import Limits
@@ -41,6 +43,8 @@ class Settings:
         certificate, private_key: files in PEM; both, and then REST and gRPC speak TLS.
         limits: of requests.
         poll: seconds from one look for new versions to the next.
+        experiments: a plan, which users of `/recommend` and `/similar` are answered by; it is read
+            once, at the start.
 
     Raises:
         ValueError: a certificate without its key or the reverse; no port at all.
@@ -56,6 +60,7 @@ class Settings:
     private_key: str | Path | None = None
     limits: Limits = field(default_factory=Limits)
     poll: float = 1.0
+    experiments: str | Path | None = None
 
     def __post_init__(self):
         if (self.certificate is None) != (self.private_key is None):
@@ -83,7 +88,9 @@ class Server:
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._repository = Repository(settings.folder, settings.config)
+        self._plan = None if settings.experiments is None else read_plan(settings.experiments)
+        pinned = {} if self._plan is None else pinned_by(self._plan)
+        self._repository = Repository(settings.folder, settings.config, pinned)
         self.rest: str | None = None
         self.grpc: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,7 +113,8 @@ class Server:
         Raises:
             FileNotFoundError: there is no export to serve.
             OSError: a port is taken; a certificate cannot be read.
-            ValueError: no export can be served; a certificate that is none.
+            ValueError: no export can be served, or not what the experiments name; a certificate
+                that is none.
         """
         settings, self._loop = self._settings, asyncio.get_running_loop()
         self._stopped = asyncio.Event()
@@ -114,7 +122,7 @@ class Server:
         workers = max(4, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "model") as pool, contextlib.ExitStack() as ends:
             models = Models(self._repository, settings.limits, pool, metrics)
-            backend = Backend(models, settings.limits, metrics, pool)
+            backend = Backend(models, settings.limits, metrics, pool, self._plan)
             ends.callback(models.close)
             async with self._listening(backend):
                 with self._signals():
@@ -217,11 +225,25 @@ class Server:
 
     def _check_served(self, models):
         if models.names:
+            if self._plan is not None:
+                self._check_experiments(models)
             return
         folder = self._repository.config or self._repository.folder
         if failed := models.failures:
             raise ValueError(f"nothing to serve in {folder}: {failed[0]}")
         raise FileNotFoundError(f"no export in {folder}: it must be <name>/<version> in it")
+
+    def _check_experiments(self, models):
+        """Refuses a plan whose arms could not answer."""
+        file = self._settings.experiments
+        if absent := missing(self._plan, models.ready):
+            raise ValueError(f"{file}: {absent}")
+        for key, target in self._plan.targets():
+            with models.lease(target.model, target.version) as servable:
+                try:
+                    servable.answering(merge=target.merge)
+                except ValueError as error:
+                    raise ValueError(f"{file}: {key}.merge: {error}") from error
 
     @contextlib.contextmanager
     def _signals(self):
