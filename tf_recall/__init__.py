@@ -146,6 +146,7 @@ _HOMES = {
     "cases_by_user": "evaluation",
     "compare": "evaluation",
     "evaluate": "evaluation",
+    "evaluate_logged": "evaluation",
     "leave_last_out": "data.splits",
     "leave_last_session_out": "data.splits",
     "load": "export.load",
