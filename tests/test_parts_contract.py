@@ -175,7 +175,7 @@ def with_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     days = [f"2010-12-{day:02} 08:00:00" for day in range(1, 10)]
     log = pd.DataFrame({"u": list("aabbccabc"), "item_id": list("xyxyzxzzy"), "timestamp": days})
-    log.to_csv(folder / "log.csv", index=False)
+    log.assign(taken=1, seconds=9.0).to_csv(folder / "log.csv", index=False)
     log[["u", "item_id"]].head(2).to_csv(folder / "rejections.csv", index=False)
     items = pd.DataFrame({"item_id": list("xyz"), "color": ["red", "blue", "red"]})
     items.to_csv(folder / "items.csv", index=False)

@@ -217,7 +217,7 @@ class Config:
                     "data.in_order puts the lines of one file in order, and split: files holds out "
                     "another: write the order into the timestamps of both"
                 )
-            same = {"columns", "missing", "time_unit"} & set(self.data)
+            same = {"columns", "missing", "time_unit", "where"} & set(self.data)
             values = {key: self.data[key] for key in same} | values
         split = recipe("split", values, num_positional=1)  # checked before the data are read
         return split(self.make_data())
