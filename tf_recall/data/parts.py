@@ -129,6 +129,10 @@ REGISTRY = {
         "cosine_contrastive": "tf_recall.losses:CosineContrastive",
     },
     "self_supervision": {"views": "tf_recall.losses.self_supervision:SelfSupervision"},
+    "head": {
+        "watch_time": "tf_recall.losses.heads:WatchTime",
+        "finish_rate": "tf_recall.losses.heads:FinishRate",
+    },
     "view": {
         "random_mask": "tf_recall.features.views:RandomMask",
         "value_dropout": "tf_recall.features.views:ValueDropout",
@@ -235,6 +239,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "negatives": "negatives",
     "loss": "loss",
     "self_supervision": "self_supervision",
+    "predicts": "head",
     "views": "view",
     "aggregator": "aggregator",
     "aggregators": "aggregator",
