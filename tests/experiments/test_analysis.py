@@ -246,6 +246,26 @@ def test_the_command_line(tmp_path, plan, log):
     assert json.loads(again.stdout)["users"] == told["users"]  # "7" is 7
 
 
+def test_a_model_is_replayed_on_a_log(tmp_path, monkeypatch):
+    from tf_recall.evaluation.logged import estimate
+
+    asked = []
+
+    def evaluate(*given):
+        asked.extend(given)
+        return estimate([1, 0, 1, 0], [0.5, 0.5, 0.25, 0.5], [1, 0, 1, 1])
+
+    monkeypatch.setattr("tf_recall.export.load.load", lambda path: path)
+    monkeypatch.setattr("tf_recall.evaluation.logged.evaluate_logged", evaluate)
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id,clicked,propensity\n1,2,0,0.5\n")
+    told = json.loads(run("replay", "saved_models/a", log, "-k", 3).stdout)
+    assert told["snips"] == 0.75 and told["model"] == "saved_models/a" and not told["warning"]
+    model, table, k, exclude_seen = asked
+    assert (model, k, exclude_seen) == ("saved_models/a", 3, True)
+    assert table["item_id"].tolist() == [2]
+
+
 def test_what_the_command_line_refuses(tmp_path, monkeypatch):
     path, log = tmp_path / "plan.yaml", tmp_path / "log.csv"
     path.write_text(PLAN.replace("400-799", "399-799"))

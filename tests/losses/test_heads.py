@@ -182,9 +182,7 @@ def test_a_config_names_heads():
     assert model.predicts[0].length == "length" and model.needs().labels == ("seconds",)
     assert type(model).from_config(model.get_config()).get_config() == model.get_config()
     heads[0]["weight"] = 0
-    with pytest.raises(
-        ValueError, match=r"model.predicts\[0\].weight must be a number above"
-    ):
+    with pytest.raises(ValueError, match=r"model.predicts\[0\].weight must be a number above"):
         Config.from_dict(values).make_model()
 
 

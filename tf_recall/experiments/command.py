@@ -1,4 +1,4 @@
-"""`tf-recall experiments`: check a plan, look up arms, compare them."""
+"""`tf-recall experiments`: check a plan, look up arms, compare them, or guess without one."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -81,6 +81,30 @@ def analyze(
     return report.to_dict()
 
 
+@click.argument("model")
+@click.argument("log")
+@click.option("-k", type=int, default=10, show_default=True, help="How long its lists are.")
+@click.option(
+    "--seen/--no-seen",
+    default=False,
+    show_default=True,
+    help="Whether lists contain items that the user has seen.",
+)
+def replay(model: str, log: str, k: int, seen: bool) -> dict:
+    """Estimate the click rate of the exported MODEL from what others showed, without a test.
+
+    LOG is CSV or Parquet with user_id, item_id, clicked, and propensity: how probable it was that
+    this item was shown; maybe position, from 1.
+    """
+    from tf_recall.data.tables import read
+    from tf_recall.evaluation.logged import evaluate_logged
+    from tf_recall.export.load import load
+
+    found = evaluate_logged(load(model), read(log, {"user_id", "item_id"}), k, not seen)
+    click.echo(f"\n{found}\n")
+    return {**vars(found), "warning": found.warning, "model": model}
+
+
 def add_to(commands: click.Group, answers_json: Callable[[Callable], Callable]) -> None:
     """Adds the group `experiments` to a command line, whose commands answer as others do."""
 
@@ -88,5 +112,5 @@ def add_to(commands: click.Group, answers_json: Callable[[Callable], Callable]) 
     def experiments() -> None:
         """Experiments on users: who is in which arm, and what it changed."""
 
-    for each in (check, assign, analyze):
+    for each in (check, assign, analyze, replay):
         experiments.command()(answers_json(each))
