@@ -24,6 +24,7 @@ def world(**changes):
         **changes,
     }
     items = pd.DataFrame({"item_id": ["tea", "gin", "rum", "ale"], "length": [60, 10, 80, 10]})
+    items["zero"] = 0.0
     items["genre"] = ["hot", "cold", "cold", "cold"]
     shown = Interactions.from_columns(**columns, timestamp=np.arange(8), items=items)
     train = shown.where("clicked")
@@ -123,6 +124,7 @@ def test_what_comes_later_counts_for_nothing():
         (FinishRate("seconds", "duration"), "the item table has no column 'duration'"),
         (FinishRate("below", "length"), "below is a number of at least 0, got -1.0 in row 0"),
         (FinishRate("nothing", "length"), "nothing was finished"),
+        (FinishRate("seconds", "zero"), "zero is above 0, got 0.0 of 'tea'"),
         (ShownRate("clicked", of="nothing"), "nothing was tried: column 'nothing' is true nowhere"),
     ],
 )

@@ -3,10 +3,10 @@
 import numpy as np
 
 from tf_recall.channels.metrics import Metric, averaged, strength_above_0
-from tf_recall.data.lengths import LengthCurve
+from tf_recall.data.lengths import LengthCurve, lengths_of
 from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.tables import flags
-from tf_recall.data.values import column_of, numbers_of
+from tf_recall.data.values import numbers_of
 
 
 class ShownRate(Metric):
@@ -100,20 +100,6 @@ class FinishRate(Metric):
         share = np.minimum(1, watched[known] / lengths[known])
         share /= LengthCurve.fit(lengths[known], share)(lengths[known])
         return _of_items(catalog, frame[known], share, self.strength)
-
-
-def lengths_of(catalog, column: str) -> np.ndarray:
-    """The length of each item row, `[V + 1]`; NaN where it is unknown.
-
-    Raises:
-        ValueError: no such column of the item table, or one that is not above 0.
-    """
-    lengths = np.append(np.nan, column_of(catalog, column))
-    wrong = np.flatnonzero(~(lengths > 0) & ~np.isnan(lengths))
-    if wrong.size:
-        item = catalog.items.decode([wrong[0]])[0]
-        raise ValueError(f"{column} is above 0, got {lengths[wrong[0]]} of {item!r}")
-    return lengths
 
 
 def _trials(train, of):

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.values import column_of
+
+LOWEST = 1e-3  # of a curve: something is divided by it
+
 
 @dataclass(frozen=True)
 class LengthCurve:
@@ -50,4 +55,19 @@ class LengthCurve:
         return np.interp(lengths, self.lengths, self.shares)
 
 
-LOWEST = 1e-3  # of a curve: something is divided by it
+def lengths_of(catalog: Catalog, column: str) -> np.ndarray:
+    """The length of each item row, `[V + 1]`; NaN where it is unknown.
+
+    Args:
+        catalog: the catalog of the training part.
+        column: of its item table.
+
+    Raises:
+        ValueError: no such column of the item table, or one that is not above 0.
+    """
+    lengths = np.append(np.nan, column_of(catalog, column))
+    wrong = np.flatnonzero(lengths <= 0)
+    if wrong.size:
+        item = catalog.items.decode([wrong[0]])[0]
+        raise ValueError(f"{column} is above 0, got {lengths[wrong[0]]} of {item!r}")
+    return lengths

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.lengths import LengthCurve
+from tf_recall.data.lengths import LengthCurve, lengths_of
 from tf_recall.data.ranges import Column, NumberAbove0, WholeFrom1
-from tf_recall.data.values import column_of, numbers_of
+from tf_recall.data.values import numbers_of
 
 LARGEST = 20.0  # of z: exp(20) units are years
 
@@ -249,10 +249,7 @@ class FinishRate(Head):
         return {"finish_rate": rate, "lift": rate / tf.gather(self.expected, rows)}
 
     def _fit(self, train, catalog, values):
-        lengths = np.append(np.nan, column_of(catalog, self.length))
-        if (wrong := np.flatnonzero(lengths <= 0)).size:
-            item = catalog.items.decode([wrong[0]])[0]
-            raise ValueError(f"{self.length} is above 0, got {lengths[wrong[0]]} of {item!r}")
+        lengths = lengths_of(catalog, self.length)
         of = lengths[catalog.items.encode(train.frame["item_id"])]
         known = np.isfinite(of) & np.isfinite(values)
         share = np.minimum(1, values[known] / of[known])
