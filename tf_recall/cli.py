@@ -371,6 +371,7 @@ def index() -> None:
 
 
 index.command()(answers_json(push))
+
 add_to(main, answers_json)
 
 

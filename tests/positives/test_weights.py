@@ -8,11 +8,22 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.weighting import Saturating
 from tf_recall.features import Id
+from tf_recall.models.item2vec import Item2Vec
 from tf_recall.models.two_tower import TwoTower
 from tf_recall.negatives import InBatch, Uniform
 from tf_recall.towers.features import FeatureTower
 
 ITEMS, STEPS = 120, 300
+
+
+def test_who_does_not_heed_weights_says_so(caplog):
+    users, items = ["a", "a", "b", "b"], ["x", "y", "x", "z"]
+    log = Interactions.from_columns(users, items, weight=[1, 2, 3, 4], timestamp=[1, 2, 3, 4])
+    catalog = Catalog.fit(log)
+    for model, says in ((TwoTower(dim=4), False), (Item2Vec(dim=4), True)):
+        caplog.clear()
+        model.adapt(log, catalog).batches(log, catalog, batch_size=2)
+        assert ("every pair counts alike" in caplog.text) == says
 
 
 @pytest.fixture(scope="module")

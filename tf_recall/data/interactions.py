@@ -215,7 +215,8 @@ class Interactions:
         """Those at which a column is true, or not 0; all of them are kept as its impressions.
 
         A log of what was shown holds what was taken: `clicks = shown.where("clicked")`. Models,
-        histories and evaluation then see the clicks alone, and metrics of channels both.
+        histories and evaluation then see the clicks alone, and metrics of channels both. An item
+        that nobody took is unknown, unless it is in the item table.
 
         Raises:
             ValueError: no such column, one that holds anything else, or one that is true nowhere.

@@ -29,6 +29,7 @@ class Positives(ABC):
         gives_history: whether rows can bring the user's items before the event.
         walks: whether it walks on the graph of the model.
         gives_labels: whether rows can bring columns of the log.
+        weighs: whether rows bring the weights of the log.
     """
 
     query: str | None = "user"
@@ -37,6 +38,7 @@ class Positives(ABC):
     gives_history = False
     walks = False
     gives_labels = False
+    weighs = False
 
     def counts(self, train: Interactions, catalog: Catalog) -> dict[str, np.ndarray]:
         """How often each row is expected to be a positive in an epoch: `{entity: [V] int64}`.

@@ -41,6 +41,7 @@ class UserItem(Positives):
 
     gives_history = True
     gives_labels = True
+    weighs = True
 
     def __init__(self, alpha: NumberAbove0 | None = None, where: Column | None = None):
         check_alpha(alpha)

@@ -22,7 +22,7 @@ from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import gather, rank
 from tf_recall.retrievers.fitting import FittedModel
-from tf_recall.retrievers.learnable import check_batches, check_catalog
+from tf_recall.retrievers.learnable import check_batches, check_catalog, tell_of_weights
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import (
     check_heads,
@@ -181,6 +181,7 @@ class Retriever(FittedModel):
         check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog.identity)
         batches = self.positives.batches(train, catalog, self.needs(), batch_size, seed)
         check_batches(self, batches)
+        tell_of_weights(self, train)
         return batches
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
