@@ -56,10 +56,10 @@ def million():
 
 
 def test_a_bucket_by_hand_as_another_language_would():
-    digest = sha256(b"ranking/u1").hexdigest()[:16]
-    assert buckets_of(["u1"], "ranking", 1000).tolist() == [int(digest, 16) % 1000] == [393]
+    digest = sha256(b"ranking/u1").hexdigest()[:15]
+    assert buckets_of(["u1"], "ranking", 1000).tolist() == [int(digest, 16) % 1000] == [87]
     assert buckets_of([7, 8], "a", 1000).tolist() == buckets_of(["7", "8"], "a", 1000).tolist()
-    accents = int(sha256("a/é".encode()).hexdigest()[:16], 16) % 17
+    accents = int(sha256("a/é".encode()).hexdigest()[:15], 16) % 17
     assert buckets_of(["é"], "a", 17).tolist() == [accents]
     for ids in ([""], [-1], [None]):
         with pytest.raises(ValueError, match="user_id is missing in row 0"):

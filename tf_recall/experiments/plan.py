@@ -134,7 +134,7 @@ class Plan:
     Example:
         >>> plan = read_plan("experiments.yaml")
         >>> plan.arms_of("wider", ["u1", "u2", "u3"]).tolist()
-        ['wider', '', '']
+        ['control', 'wider', 'control']
         >>> target = plan.decide("two_tower", "u1").target
     """
 
