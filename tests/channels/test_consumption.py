@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tf_recall.channels.best import Best
-from tf_recall.channels.consumption import FinishRate, ShownRate
+from tf_recall.channels.consumption import ShownRate, WatchedShare
 from tf_recall.channels.inverted_index import InvertedIndex
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
@@ -57,9 +57,9 @@ def test_a_log_without_impressions_is_of_interactions():
 def test_finish_rates_by_hand():
     # of clicks: tea 30, 60, 90 of 60 s: 0.5, 1, 1; gin 10 of 10: 1; rum 40 of 80: 0.5
     # the curve falls: 1 at 10 s, 2.5 / 3 at 60, 0.5 at 80; so shares are 0.6, 1.2, 1.2, 1, 1
-    found = by_item(FinishRate("seconds", "length", of="clicked", strength=5), *world())
+    found = by_item(WatchedShare("seconds", "length", of="clicked", strength=5), *world())
     assert found == pytest.approx({"tea": 8 / 8, "gin": 6 / 6, "rum": 6 / 6, "ale": 1.0})
-    found = by_item(FinishRate("seconds", "length", of="clicked", strength=1e-6), *world())
+    found = by_item(WatchedShare("seconds", "length", of="clicked", strength=1e-6), *world())
     assert found == pytest.approx({"tea": 1.0, "gin": 1.0, "rum": 1.0, "ale": 1.0}, abs=1e-4)
 
 
@@ -74,7 +74,7 @@ def test_a_good_long_video_is_above_a_bad_short_one():
     users = generator.integers(0, 500, len(item))
     log = Interactions.from_columns(users, item, watched=watched, items=items)
     catalog = Catalog.fit(log)
-    found = FinishRate("watched", "length")(log, catalog)[catalog.items.encode(np.arange(200))]
+    found = WatchedShare("watched", "length")(log, catalog)[catalog.items.encode(np.arange(200))]
     assert np.corrcoef(found, worth)[0, 1] > 0.95
     plain = log.frame.assign(share=np.minimum(1, watched / length[item]))
     plain = Interactions(plain, items=items)
@@ -121,10 +121,10 @@ def test_what_comes_later_counts_for_nothing():
         (ShownRate("shared"), "the log has no column 'shared'; it has user_id"),
         (ShownRate("clicked", of="seen"), "the log has no column 'seen'"),
         (ShownRate("seconds"), "seconds is true, false or a share from 0 to 1, got 30.0 in row 0"),
-        (FinishRate("seconds", "duration"), "the item table has no column 'duration'"),
-        (FinishRate("below", "length"), "below is a number of at least 0, got -1.0 in row 0"),
-        (FinishRate("nothing", "length"), "nothing was finished"),
-        (FinishRate("seconds", "zero"), "zero is above 0, got 0.0 of 'tea'"),
+        (WatchedShare("seconds", "duration"), "the item table has no column 'duration'"),
+        (WatchedShare("below", "length"), "below is a number of at least 0, got -1.0 in row 0"),
+        (WatchedShare("nothing", "length"), "nothing was finished"),
+        (WatchedShare("seconds", "zero"), "zero is above 0, got 0.0 of 'tea'"),
         (ShownRate("clicked", of="nothing"), "nothing was tried: column 'nothing' is true nowhere"),
     ],
 )

@@ -12,8 +12,8 @@ class Best(Ranking):
     Rates are smoothed, so an item of few impressions is not on top by luck.
 
     Args:
-        metric: `ShownRate(...)`, `FinishRate(...)`, `Rate(...)` or `MeanWeight(...)`; `Count()` by
-            default, which is popularity.
+        metric: `ShownRate(...)`, `WatchedShare(...)`, `Rate(...)` or `MeanWeight(...)`;
+            `Count()` by default, which is popularity.
 
     Raises:
         ValueError: when fitted, as the metric.

@@ -51,7 +51,7 @@ class ShownRate(Metric):
         return _of_items(catalog, frame, share, self.strength)
 
 
-class FinishRate(Metric):
+class WatchedShare(Metric):
     """How much of an item is watched, beside what its length lets expect (METHODS.md Y5, C1).
 
         share   = min(1, watched / length)

@@ -198,7 +198,7 @@ REGISTRY = {
         "rate": "tf_recall.channels.metrics:Rate",
         "mean_weight": "tf_recall.channels.metrics:MeanWeight",
         "shown_rate": "tf_recall.channels.consumption:ShownRate",
-        "finish_rate": "tf_recall.channels.consumption:FinishRate",
+        "watched_share": "tf_recall.channels.consumption:WatchedShare",
     },
     "merge": {
         "round_robin": "tf_recall.channels.merge:RoundRobin",
