@@ -29,6 +29,7 @@ SERVE = [
     "fastapi-offline>=1.7,<2",  # carries the scripts of the OpenAPI page
 ]
 CLIENT = ["httpx>=0.27", "grpcio>=1.66,<2"]
+EXPERIMENTS = ["statsmodels>=0.14.2,<1"]
 TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
@@ -83,6 +84,7 @@ setup(
             "implicit>=0.7.3,<0.8",
             "litserve>=0.2,<0.3",
         ],  # peers that benchmarks run beside
+        "experiments": EXPERIMENTS,
         "dev": [
             *SCANN,
             *TFDS,
@@ -98,6 +100,7 @@ setup(
             "check-jsonschema>=0.33",  # that of Compose files
             "playwright>=1.49",  # drives the page; the browser is Debian's chromium
             *TUNE,
+            *EXPERIMENTS,
             "hypothesis>=6.100,<7",
             "schemathesis>=4,<5",
             "polars>=1",

@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -14,11 +15,13 @@ import tensorflow as tf
 
 import tf_recall as tr
 from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.experiments.file import read_plan
 from tf_recall.features import Id
 from tf_recall.lists.write import write_similar
 from tf_recall.recommend.rankings import Popularity
 
 ROOT = Path(tr.__file__).parent
+PLAN = ROOT.parent / "examples" / "experiments.yaml"
 PARSER = doctest.DocTestParser()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -143,6 +146,10 @@ GIVEN = {
     "graph_model": graph_model,
     "nodes": lambda world: np.array([3, 7, 8]),
     "typed": lambda world: tr.TypedGraph.user_item(world.split.train, world.catalog),
+    "plan": lambda world: read_plan(PLAN),
+    "log": lambda world: pd.DataFrame(
+        {"user_id": [f"u{at}" for at in range(200)], "clicks": 1.0, "impressions": 2.0}
+    ),
     "bought": lambda world: world.typed["user_item"].graph,
     "sold_to": lambda world: world.typed["item_user"].graph,
 }
@@ -191,12 +198,15 @@ def write(path, world):
             world.split.train.frame.to_parquet(path / "train.parquet")
         case "clicks.csv":
             world.split.train.frame.to_csv(path, index=False)
+        case "experiments.yaml":
+            shutil.copy(PLAN, path)
         case "train.parquet":
             world.split.train.frame.to_parquet(path)
 
 
 FILES = (
     "train.parquet",
+    "experiments.yaml",
     "interactions",
     "catalog",
     "clicks.csv",

@@ -29,6 +29,7 @@ ORDER = {  # a room imports rooms of its own level or of lower ones
     "evaluation": 4,
     "export": 5,
     "lists": 5,
+    "experiments": 5,
     "stores": 6,
     "serving": 6,
     "beam": 6,

@@ -176,7 +176,7 @@ def with_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     days = [f"2010-12-{day:02} 08:00:00" for day in range(1, 10)]
     log = pd.DataFrame({"u": list("aabbccabc"), "item_id": list("xyxyzxzzy"), "timestamp": days})
-    log.to_csv(folder / "log.csv", index=False)
+    log.assign(taken=1, seconds=9.0).to_csv(folder / "log.csv", index=False)
     (folder / "log").mkdir()
     seconds = np.arange(9) * 60  # since 1970, as `time_unit: s` says
     short = log.assign(timestamp=seconds, visit=range(9))

@@ -15,6 +15,7 @@ import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
 from tf_recall.deploy.command import deploy
+from tf_recall.experiments.command import add_to
 from tf_recall.lists.command import lists, vectors
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
@@ -295,6 +296,8 @@ def index() -> None:
 
 
 index.command()(answers_json(push))
+
+add_to(main, answers_json)
 
 
 def _kept(column, items, scores):

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tf_recall.data import notation
-from tf_recall.data.arguments import check, meant, shown
+from tf_recall.data.arguments import shown
 from tf_recall.data.names import check_name
 from tf_recall.data.ranges import NumberAbove0, Part, Seed, WholeFrom1
+from tf_recall.data.sections import check_fields, construct
 from tf_recall.registry import REGISTRY, as_mapping, find, keywords, part, recipe
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Train:
     drop_after_days: NumberAbove0 | None = None
 
     def __post_init__(self):
-        _check_fields(self, "train.", parts=["optimizer", "strategy"])
+        check_fields(self, "train.", parts=["optimizer", "strategy"])
         if set(self.strategy) == {"name"}:  # none takes arguments
             object.__setattr__(self, "strategy", self.strategy["name"])
         if not re.fullmatch(r"[a-z_]+@[1-9][0-9]{0,9}", self.monitor):
@@ -110,7 +111,7 @@ class Evaluate:
     users: WholeFrom1 | Literal["all"] | None = None
 
     def __post_init__(self):
-        _check_fields(self, "evaluate.")
+        check_fields(self, "evaluate.")
         if not self.ks:
             raise ValueError(f"evaluate.ks is a list of list lengths, [10, 20], not {self.ks!r}")
         object.__setattr__(self, "ks", tuple(self.ks))
@@ -169,7 +170,7 @@ class Config:
             )
         if self.channels is not None:
             object.__setattr__(self, "channels", _channels(self.channels))
-        _check_fields(self, "", parts=["data", "split", "model", "merge", "index"])
+        check_fields(self, "", parts=["data", "split", "model", "merge", "index"])
 
     @classmethod
     def from_dict(cls, values: dict) -> "Config":
@@ -180,8 +181,8 @@ class Config:
         """
         values = dict(values)
         for key, kind in (("train", Train), ("evaluate", Evaluate)):
-            values[key] = _construct(kind, {} if values.get(key) is None else values[key], key)
-        return _construct(cls, values, "the config")
+            values[key] = construct(kind, {} if values.get(key) is None else values[key], key)
+        return construct(cls, values, "the config")
 
     @classmethod
     def load(cls, path: str | Path, sets: Sequence[str] = ()) -> "Config":
@@ -232,7 +233,7 @@ class Config:
                     "data.in_order puts the lines of one file in order, and split: files holds out "
                     "another: write the order into the timestamps of both"
                 )
-            same = {"columns", "missing", "time_unit"} & set(self.data)
+            same = {"columns", "missing", "time_unit", "where"} & set(self.data)
             values = {key: self.data[key] for key in same} | values
         split = recipe("split", values, num_positional=1)  # checked before the data are read
         return split(self.make_data())
@@ -328,15 +329,6 @@ def find_config(path: str | Path) -> Path:
     )
 
 
-def _check_fields(config, prefix, parts=()):
-    """Checks the fields of a dataclass against their types, and writes out parts that are names."""
-    for each in dataclasses.fields(config):
-        value = getattr(config, each.name)
-        check(prefix + each.name, each.type, value)
-        if each.name in parts and isinstance(value, str):
-            object.__setattr__(config, each.name, {"name": value})
-
-
 def _channels(channels):
     """The channels, checked, each written out."""
     if not isinstance(channels, dict) or not channels:
@@ -346,23 +338,6 @@ def _channels(channels):
     for name in channels:
         check_name("channels", name)
     return {name: as_mapping(values, f"channels.{name}") for name, values in channels.items()}
-
-
-def _construct(kind, values, where):
-    if not isinstance(values, dict):
-        raise ValueError(f"{where} must hold keys and values, not {shown(values)}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in values:
-        if key not in fields:
-            raise ValueError(
-                f"{where} has no {key!r}; {meant(key, fields)}there are: {', '.join(fields)}"
-            )
-    required = [
-        f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING
-    ]
-    if missing := [key for key in required if key not in values]:
-        raise ValueError(f"{where} lacks {', '.join(missing)}")
-    return kind(**values)
 
 
 def apply(values: dict, change: str) -> None:

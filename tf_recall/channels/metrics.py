@@ -54,7 +54,7 @@ class Rate(Metric):
     tunable = {"strength": [1.0, 100.0, "log"]}
 
     def __init__(self, successes: Column, trials: Column, strength: NumberAbove0 = 20.0):
-        self.successes, self.trials, self.strength = successes, trials, _strength(strength)
+        self.successes, self.trials, self.strength = successes, trials, strength_above_0(strength)
 
     def __call__(self, train, catalog):
         successes, trials = column_of(catalog, self.successes), column_of(catalog, self.trials)
@@ -79,7 +79,7 @@ class Rate(Metric):
             raise ValueError(
                 f"nothing was tried: column {self.trials!r} of the item table holds 0 alone"
             )
-        return _averaged(successes, trials, self.strength)
+        return averaged(successes, trials, self.strength)
 
 
 class MeanWeight(Metric):
@@ -102,7 +102,7 @@ class MeanWeight(Metric):
     tunable = {"strength": [1.0, 100.0, "log"]}
 
     def __init__(self, weight: Column = "weight", strength: NumberAbove0 = 20.0):
-        self.weight, self.strength = weight, _strength(strength)
+        self.weight, self.strength = weight, strength_above_0(strength)
 
     def __call__(self, train, catalog):
         if self.weight not in train.frame:
@@ -119,11 +119,20 @@ class MeanWeight(Metric):
             )
         rows = train.rows("item", catalog.items)
         total = np.bincount(rows, weight, catalog.items.size)[1:]
-        return _averaged(total, np.bincount(rows, minlength=catalog.items.size)[1:], self.strength)
+        return averaged(total, np.bincount(rows, minlength=catalog.items.size)[1:], self.strength)
 
 
-def _averaged(total, number, strength):
-    overall = total.sum() / number.sum()
+def averaged(
+    total: np.ndarray, number: np.ndarray, strength: float, overall: float | None = None
+) -> np.ndarray:
+    """Bayesian averages of items: float32 `[V + 1]`, of row 0 0.
+
+    Args:
+        total, number: `[V]`, the sum of what was observed, and how often.
+        strength: how many observations the overall mean weighs.
+        overall: the mean that items start with; None: that of these.
+    """
+    overall = total.sum() / number.sum() if overall is None else overall
     return np.append(0, (total + strength * overall) / (number + strength)).astype(np.float32)
 
 
@@ -134,7 +143,8 @@ def _refuse(wrong, catalog, column, values, allowed):
         raise ValueError(f"{column} of an item is {allowed}, got {values[line]} of {item!r}")
 
 
-def _strength(strength):
+def strength_above_0(strength: float) -> float:
+    """The strength of an average, checked."""
     if not strength > 0:
         raise ValueError(f"strength is a number above 0, got {strength!r}")
     return strength

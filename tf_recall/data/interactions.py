@@ -13,6 +13,7 @@ from tf_recall.data.histories import Histories
 from tf_recall.data.ids import is_missing, kind_of, raw_ids
 from tf_recall.data.times import spread, to_seconds
 from tf_recall.data.vocabulary import Vocabulary
+from tf_recall.data.weighting import Weighting
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Interactions:
         users: `user_id` and the columns of each user, or None.
         learned: bool `[n]`, which rows are positives to learn from, the others being known, as
             part of histories and graphs; None: all.
+        impressions: of a log of what was shown, all of it, with the columns of `frame`, where these
+            are what was taken of it (`where`); else None.
 
     Example:
         >>> ids = {"user_id": ["ann", "bob"], "item_id": [7, 8]}
@@ -47,6 +50,7 @@ class Interactions:
     items: pd.DataFrame | None = None
     users: pd.DataFrame | None = None
     learned: np.ndarray | None = None
+    impressions: pd.DataFrame | None = None
     _rows: dict = field(default_factory=dict, init=False, repr=False)  # the latest, by entity
 
     @classmethod
@@ -258,6 +262,43 @@ class Interactions:
         """The rows that are positives to learn from; all, where `learned` is None."""
         return self if self.learned is None else replace(self.select(self.learned), learned=None)
 
+    def where(self, column: str) -> "Interactions":
+        """Those at which a column is true, or not 0; all of them are kept as its impressions.
+
+        A log of what was shown holds what was taken: `clicks = shown.where("clicked")`. Models,
+        histories and evaluation then see the clicks alone, and metrics of channels both. An item
+        that nobody took is unknown, unless it is in the item table.
+
+        Raises:
+            ValueError: no such column, one that holds anything else, or one that is true nowhere.
+
+        Example:
+            >>> shown = Interactions.from_columns(["a", "a"], [7, 8], clicked=[1, 0])
+            >>> clicks = shown.where("clicked")
+            >>> len(clicks), len(clicks.impressions)
+            (1, 2)
+        """
+        taken = tables.flags(self.frame, column)
+        if not taken.any():
+            raise ValueError(f"column {column!r} is true nowhere: there are no interactions")
+        return replace(self.select(taken), impressions=self.frame)
+
+    def weighted(self, weighting: Weighting) -> "Interactions":
+        """The same interactions with a column `weight` made of another one.
+
+        Args:
+            weighting: `Saturating("seconds", half=30)`, or `Logarithmic(...)`.
+
+        Raises:
+            ValueError: they have weights already; or as the weighting.
+        """
+        if "weight" in self.frame:
+            raise ValueError(
+                "the interactions have a column 'weight' already: leave the weighting out, or name "
+                "that column otherwise"
+            )
+        return replace(self, frame=self.frame.assign(weight=weighting(self.frame)))
+
     def in_order(self) -> "Interactions":
         """The same interactions, of which a user's events of one time happened in order of lines.
 
@@ -286,7 +327,7 @@ class Interactions:
             key: "user_id" or "item_id".
         """
         changed = {}
-        for name in ("frame", "users" if key == "user_id" else "items"):
+        for name in ("frame", "users" if key == "user_id" else "items", "impressions"):
             table = getattr(self, name)
             if table is not None:
                 changed[name] = table.assign(**{key: _strings(table[key])})

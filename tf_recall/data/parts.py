@@ -54,6 +54,10 @@ REGISTRY = {
         "last_attention": "tf_recall.features:LastAttention",
         "request_attention": "tf_recall.features:RequestAttention",
     },
+    "weighting": {
+        "saturating": "tf_recall.data.weighting:Saturating",
+        "logarithmic": "tf_recall.data.weighting:Logarithmic",
+    },
     "sessions": {
         "by_gap": "tf_recall.data.sessions:ByGap",
         "by_column": "tf_recall.data.sessions:ByColumn",
@@ -128,6 +132,10 @@ REGISTRY = {
         "cosine_contrastive": "tf_recall.losses:CosineContrastive",
     },
     "self_supervision": {"views": "tf_recall.losses.self_supervision:SelfSupervision"},
+    "head": {
+        "watch_time": "tf_recall.losses.heads:WatchTime",
+        "finish_rate": "tf_recall.losses.heads:FinishRate",
+    },
     "view": {
         "random_mask": "tf_recall.features.views:RandomMask",
         "value_dropout": "tf_recall.features.views:ValueDropout",
@@ -171,6 +179,7 @@ REGISTRY = {
         "trending": "tf_recall.recommend.rankings:Trending",
         "recent": "tf_recall.recommend.rankings:Recent",
         "operational": "tf_recall.recommend.rankings:Operational",
+        "best": "tf_recall.channels.best:Best",
         "inverted_index": "tf_recall.channels.inverted_index:InvertedIndex",
         "graph_filter": "tf_recall.channels.graph_filter:GraphFilter",
         "ease": "tf_recall.channels.ease:EASE",
@@ -191,6 +200,8 @@ REGISTRY = {
         "count": "tf_recall.channels.metrics:Count",
         "rate": "tf_recall.channels.metrics:Rate",
         "mean_weight": "tf_recall.channels.metrics:MeanWeight",
+        "shown_rate": "tf_recall.channels.consumption:ShownRate",
+        "watched_share": "tf_recall.channels.consumption:WatchedShare",
     },
     "merge": {
         "round_robin": "tf_recall.channels.merge:RoundRobin",
@@ -228,9 +239,11 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "item_features": "feature",
     "positives": "positives",
     "sessions": "sessions",
+    "weighting": "weighting",
     "negatives": "negatives",
     "loss": "loss",
     "self_supervision": "self_supervision",
+    "predicts": "head",
     "views": "view",
     "aggregator": "aggregator",
     "aggregators": "aggregator",

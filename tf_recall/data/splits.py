@@ -14,7 +14,6 @@ A file is read by `Interactions.from_file`: with the columns user_id, item_id an
 split is `files`, which has `columns` for all of its files.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.held_out import as_the_test, last_of_each, latest
+from tf_recall.data.impressions import before
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, Seed, Share, ShareAbove0
 from tf_recall.data.tables import numbered
@@ -38,11 +38,29 @@ class Split:
         train: what models learn from.
         test: what reports measure.
         validation: what early stopping and tuning may use, or None.
+
+    Of impressions train keeps what was shown before anything that is held out, and the other parts
+    nothing.
+
+    Raises:
+        ValueError: impressions without timestamps.
     """
 
     train: Interactions
     test: Interactions
     validation: Interactions | None = None
+
+    def __post_init__(self):
+        if self.train.impressions is None:
+            return
+        held = [each for each in (self.test, self.validation) if each is not None]
+        frames = [each.frame for each in held]
+        shown = before(self.train.impressions, self.train.frame, frames)
+        for name in ("test", "validation"):
+            part = getattr(self, name)
+            if part is not None:
+                object.__setattr__(self, name, replace(part, impressions=None))
+        object.__setattr__(self, "train", replace(self.train, impressions=shown))
 
 
 def by_time(
@@ -208,6 +226,7 @@ def files(
     columns: dict[str, Column] | None = None,
     missing: Sequence[str] = (),
     time_unit: str | None = None,
+    where: Column | None = None,
     seed: Seed = 0,
 ) -> Split:
     """A split that was made before: `interactions` are the train part, the test is a file.
@@ -226,6 +245,8 @@ def files(
         test: path of a CSV or Parquet file, or Interactions.
         validation: a share of the train part, which it is taken from, 0 for none; or a file.
         columns, missing, time_unit: of the files, as in `Interactions.from_frame`.
+        where: of the files, as in `Interactions.where`: a column that is true where a user took
+            what was shown.
         seed: of the share; the same lines give the same split.
 
     Raises:
@@ -237,9 +258,11 @@ def files(
         >>> split = files(split.train, split.test, validation=0.1)
     """
     _check_shares(validation=validation)
-    read = functools.partial(
-        Interactions.from_file, columns=columns, missing=missing, time_unit=time_unit
-    )
+
+    def read(path):
+        log = Interactions.from_file(path, columns, missing=missing, time_unit=time_unit)
+        return log if where is None else log.where(where)
+
     train, test = _alike(interactions, read(test) if isinstance(test, (str, Path)) else test)
 
     def hold(train, share):

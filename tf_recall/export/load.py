@@ -28,6 +28,7 @@ from tf_recall.retrievers.keras_hooks import load_model
 if TYPE_CHECKING:
     import keras
 
+ENDPOINTS = {"serving_default", "similar_items", "embed_query", "embed_item", USERS}
 FEW = 8  # answers whose texts are sooner made objects of Python than cut to k in TensorFlow
 
 
@@ -144,6 +145,10 @@ class LoadedService(EmbeddingRecommender):
         return embedding.shape[1] if embedding.shape.rank == 3 else 1
 
     @functools.cached_property
+    def predictions(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self._signatures) - ENDPOINTS))
+
+    @functools.cached_property
     def id_types(self) -> dict[str, str]:
         endpoints = {"user_id": "embed_query", "item_id": "embed_item"}
         return {key: self._specs(name)[key].dtype.name for key, name in endpoints.items()}
@@ -177,6 +182,9 @@ class LoadedService(EmbeddingRecommender):
 
     def _vectors(self, endpoint, arrays):
         return self._ask(endpoint, arrays)["embedding"].numpy()
+
+    def _predicted(self, endpoint, arrays):
+        return {name: each.numpy() for name, each in self._ask(endpoint, arrays).items()}
 
     def _interests(self, arrays):
         return {name: each.numpy() for name, each in self._ask("embed_query", arrays).items()}

@@ -42,7 +42,8 @@ def save(
 
         saved_model.pb  variables/  assets/         endpoints serving_default, similar_items,
                                                     embed_query, embed_item, items_by_vector;
-                                                    of one over users similar_users in its place
+                                                    of one over users similar_users in its place;
+                                                    one for each head
         assets.extra/tf_serving_warmup_requests     replayed by the server before the first real
                                                     request
         config.yaml  metrics.json                   how it was made, how good it is
@@ -197,12 +198,16 @@ def _signatures(service):
             "score": tf.ensure_shape(score, shape),
         }
 
+    def told(predicted):
+        return lambda **inputs: predicted(inputs)
+
     functions = {
         "serving_default": lambda **inputs: raw(*service.answer(inputs, service.k_max)),
         "similar_items": lambda **inputs: raw(*service.similar_items(inputs, service.k_max)),
         "embed_query": query,
         "embed_item": lambda **inputs: {"embedding": service.item_vectors(inputs)},
     }
+    functions |= {name: told(predicted) for name, predicted in service.predicted.items()}
     if isinstance(service, NeighborService):
         functions[USERS] = lambda **inputs: users(*service.nearest_users(inputs))
     else:
@@ -234,6 +239,8 @@ def _write_warmup(service, path, name):
         ("embed_query", "user_id", {"user_id": users}),
         ("embed_item", "item_id", {"item_id": items}),
     ]
+    for name_of in service.predictions:
+        requests.append((name_of, "user_id", {"user_id": users, "item_id": both, **history}))
     if USERS in service.inputs:
         requests.append((USERS, "user_id", {"user_id": users, **history}))
     vectors = {}

@@ -15,6 +15,7 @@ class Needs:
         packed: whether the query tower also reads several histories packed in one row.
         gaps: whether also how long before the newest of them each was.
         negatives: how many negatives of its own each row names.
+        labels: columns of the log that heads learn from.
         graph: the graph that positives may walk on, or None.
     """
 
@@ -24,6 +25,7 @@ class Needs:
     packed: bool = False
     gaps: bool = False
     negatives: int = 0
+    labels: tuple[str, ...] = ()
     graph: Any = None
 
     def also(self, **changes) -> "Needs":

@@ -1,11 +1,14 @@
 """The two-tower model: a query and an item are encoded apart, and trained by in-batch softmax."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
@@ -37,6 +40,8 @@ class TwoTower(Retriever):
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
+        predicts: `WatchTime("seconds")`, `FinishRate("seconds", "length")`: what else the vectors
+            tell, each an endpoint of the export.
 
     Raises:
         ValueError: the towers end in different sizes, or not in `dim`; or the positives, the
@@ -73,6 +78,7 @@ class TwoTower(Retriever):
         loss: Loss | None = None,
         dim: WholeFrom1 | None = None,
         self_supervision: SelfSupervision | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         dim = size_of([query_tower, item_tower], dim) or DIM
@@ -85,6 +91,7 @@ class TwoTower(Retriever):
             item_tower,
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
+            predicts=predicts,
             **kwargs,
         )
         self.dim = self.item_tower.dim

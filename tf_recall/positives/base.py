@@ -28,6 +28,8 @@ class Positives(ABC):
             query and one positive.
         gives_history: whether rows can bring the user's items before the event.
         walks: whether it walks on the graph of the model.
+        gives_labels: whether rows can bring columns of the log.
+        weighs: whether rows bring the weights of the log.
     """
 
     query: str | None = "user"
@@ -35,6 +37,8 @@ class Positives(ABC):
     windows = False
     gives_history = False
     walks = False
+    gives_labels = False
+    weighs = False
 
     def counts(self, train: Interactions, catalog: Catalog) -> dict[str, np.ndarray]:
         """How often each row is expected to be a positive in an epoch: `{entity: [V] int64}`.
@@ -93,6 +97,8 @@ class Positives(ABC):
             return f"it has no graph, and {cls.__name__} walks on one"
         if needs.history and not cls.gives_history:
             return f"its query tower needs histories, and {cls.__name__} gives none"
+        if needs.labels and not cls.gives_labels:
+            return f"its heads learn from columns of the log, and {cls.__name__} gives none"
         return None
 
     def get_config(self) -> dict:

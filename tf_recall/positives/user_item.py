@@ -9,7 +9,8 @@ from tf_recall.data.histories import Histories
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, NumberAbove0
 from tf_recall.data.stepwise import StepBatches
-from tf_recall.data.tables import flags
+from tf_recall.data.tables import column, flags
+from tf_recall.data.values import numbers_of
 from tf_recall.features.needs import Needs
 from tf_recall.positives.base import Positives
 from tf_recall.positives.subsampling import check_alpha, keep_rates
@@ -42,6 +43,8 @@ class UserItem(Positives):
     """
 
     gives_history = True
+    gives_labels = True
+    weighs = True
 
     def __init__(self, alpha: NumberAbove0 | None = None, where: Column | None = None):
         check_alpha(alpha)
@@ -132,8 +135,9 @@ def user_item(interactions: Interactions, catalog: Catalog, needs: Needs) -> dic
 
     Returns:
         `{"query": {"user": [n] int32, <context feature>: [n, ...]}, "item": {"item": [n] int32}}`,
-        and `"weight": [n]` float32 where the interactions have weights, `"negatives": [n, H]`
-        int32, padded with 0, where needed. Pairs whose item the catalog does not know are left out.
+        and `"weight": [n]` float32 where the interactions have weights, and where needed
+        `"negatives": [n, H]` int32, padded with 0, and `"labels": {<column>: [n] float32}`. Pairs
+        whose item the catalog does not know are left out.
 
     Raises:
         ValueError: negatives are needed and the interactions name none.
@@ -219,9 +223,16 @@ def _columns(interactions, catalog, needs):
     columns = {"query": query, "item": {"item": interactions.rows("item", catalog.items)}}
     if "weight" in frame:
         columns["weight"] = frame["weight"].to_numpy(np.float32)
+    if needs.labels:
+        columns["labels"] = {name: _label(frame, name) for name in needs.labels}
     if needs.negatives:
         columns["negatives"] = _negatives(frame, catalog.items, needs.negatives)
     return columns
+
+
+def _label(frame, name):
+    """A column of the log as numbers, NaN where one is missing."""
+    return numbers_of(column(frame, name), f"column {name!r}").astype(np.float32)
 
 
 def _expected(rows, keep, size):

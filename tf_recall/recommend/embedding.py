@@ -24,9 +24,11 @@ class EmbeddingRecommender(Recommender):
 
     Attributes:
         interests: how many vectors a user has.
+        predictions: the endpoints of the model's heads.
     """
 
     interests = 1
+    predictions: tuple[str, ...] = ()
 
     answers_items = True
     explains = True
@@ -36,11 +38,19 @@ class EmbeddingRecommender(Recommender):
         """What each endpoint of the export takes, by name: batch first, every size free."""
         queries, items = self.inputs_of("user_id"), self.inputs_of("item_id")
         filters = set(self.filters)
+        query = {name: queries[name] for name in queries if name not in filters}
+        item = {name: items[name] for name in items if name not in filters}
+        if self.predictions and (both := sorted(set(query) & set(item))):
+            raise ValueError(
+                f"users and items both have a column {both[0]!r}, and {self.predictions[0]} is "
+                "asked for both: rename one"
+            )
         return {
             "serving_default": queries,
             "similar_items": items,
-            "embed_query": {name: queries[name] for name in queries if name not in filters},
-            "embed_item": {name: items[name] for name in items if name not in filters},
+            "embed_query": query,
+            "embed_item": item,
+            **{name: {**query, **item} for name in self.predictions},
         }
 
     def embed_query(self, user_id: Any, history: Any = None, **context) -> np.ndarray:
@@ -66,10 +76,37 @@ class EmbeddingRecommender(Recommender):
         """
         return self._embed("embed_item", "item_id", {"item_id": item_id, **context})
 
+    def predict(
+        self, endpoint: str, user_id: Any, item_id: Any, history: Any = None, **context
+    ) -> dict[str, np.ndarray]:
+        """What a head of the model tells of users and items, row by row.
+
+        Args:
+            endpoint: one of `predictions`, such as "watch_time".
+            user_id, item_id: raw ids `[B]` each.
+            history, **context: as for `recommend` and `similar`.
+
+        Returns:
+            `[B]` float32 by name, such as `{"watch_time": ...}`.
+
+        Raises:
+            ValueError: the model has no such head; or as `recommend`.
+        """
+        if endpoint not in self.predictions:
+            known = ", ".join(self.predictions) or "none: train it with predicts"
+            raise ValueError(f"this model has no head {endpoint!r}; it has: {known}")
+        given = {"user_id": user_id, "item_id": item_id, "history": history, **context}
+        return self._predicted(
+            endpoint, batch(self.inputs[endpoint], "user_id", given, type(self).__name__)
+        )
+
     def _embed(self, endpoint, key, given):
         return self._vectors(
             endpoint, batch(self.inputs[endpoint], key, given, type(self).__name__)
         )
+
+    def _predicted(self, endpoint: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise NotImplementedError
 
     def _vectors(self, endpoint: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
         raise NotImplementedError

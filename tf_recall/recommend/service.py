@@ -1,5 +1,7 @@
 """A trained model that answers requests: lookups, towers, search and filters in one graph."""
 
+import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +54,7 @@ class Service(EmbeddingRecommender):
         catalog: the vocabularies and the seen pairs.
         k_max: the most items in one answer; the catalog's size where that is less. An export
             answers with k_max.
+        heads: what else is told of a user and an item, each by its endpoint.
 
     Raises:
         ValueError: k_max below 1, an index of another size than the catalog, or towers or an index
@@ -73,6 +76,7 @@ class Service(EmbeddingRecommender):
         index: Index,
         catalog: Catalog,
         k_max: int = 200,
+        heads: "Sequence[keras.layers.Layer]" = (),
     ):
         if k_max < 1:
             raise ValueError(f"k_max must be 1 or more, got {k_max}")
@@ -87,6 +91,7 @@ class Service(EmbeddingRecommender):
         self.query_tower, self.item_tower = query_tower, item_tower
         self.index, self.catalog = index, catalog
         self._k_max = min(k_max, catalog.num_items)
+        self.predictions = tuple(head.endpoint for head in heads)
         self.item_ids = tf.Variable(
             catalog.items.decode(np.arange(catalog.items.size)), trainable=False
         )
@@ -101,6 +106,12 @@ class Service(EmbeddingRecommender):
         self.item_vectors = tf.function(self._item_vectors, [inputs["embed_item"]])
         if BY_VECTOR in inputs:
             self.items_by_vector = tf.function(self._items_by_vector, [inputs[BY_VECTOR], k])
+        self.predicted = {
+            head.endpoint: tf.function(
+                functools.partial(self._of_head, head), [inputs[head.endpoint]]
+            )
+            for head in heads
+        }
 
     @classmethod
     def build(
@@ -198,6 +209,14 @@ class Service(EmbeddingRecommender):
     def _vectors(self, endpoint, arrays):
         vectors = {"embed_query": self.query_vectors, "embed_item": self.item_vectors}
         return vectors[endpoint](arrays).numpy()
+
+    def _predicted(self, endpoint, arrays):
+        found = self.predicted[endpoint](arrays)
+        return {name: each.numpy() for name, each in found.items()}
+
+    def _of_head(self, head, inputs):
+        rows = self.catalog.items.lookup(inputs["item_id"])
+        return head.answer(self._query_vectors(inputs), self._item_vectors(inputs), rows)
 
     def _interests(self, arrays):
         return {name: each.numpy() for name, each in self.query_interests(arrays).items()}

@@ -16,15 +16,17 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import gather, rank
 from tf_recall.retrievers.fitting import FittedModel
 from tf_recall.retrievers.growth import grown
-from tf_recall.retrievers.learnable import check_batches, check_catalog
+from tf_recall.retrievers.learnable import check_batches, check_catalog, tell_of_weights
 from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.retrievers.pairing import (
+    check_heads,
     check_item_context,
     check_loss,
     check_positives,
@@ -62,6 +64,7 @@ class Retriever(FittedModel):
         item_tower: a tower `{entity: rows [M]} -> [M, D]`.
         loss: the loss of the scores.
         self_supervision: an extra loss of the item tower's features, or None.
+        predicts: what else is told of a user and an item, such as `WatchTime("seconds")`.
 
     Call: a batch `{"query": {...}, "item": {...}}`, optionally with `"weight": [B]` and
         `"negatives": [B, H]` -> the loss, a scalar.
@@ -91,6 +94,7 @@ class Retriever(FittedModel):
         item_tower: Tower,
         loss: Loss,
         self_supervision: SelfSupervision | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,9 +114,11 @@ class Retriever(FittedModel):
         self.loss_fn = loss
         self.temperature = loss.temperature  # tracked here: it may hold a weight
         self.self_supervision = self_supervision
+        self.predicts = list(predicts or [])
         check_positives(self)
         check_loss(self)
         check_self_supervision(self)
+        check_heads(self)
 
     @property
     def unit_length(self) -> bool:
@@ -122,7 +128,7 @@ class Retriever(FittedModel):
     @property
     def serving(self) -> dict:
         """Further arguments of its service."""
-        return {}
+        return {"heads": list(self.predicts)} if self.predicts else {}
 
     @property
     def feature_tower(self) -> Tower:
@@ -131,7 +137,10 @@ class Retriever(FittedModel):
 
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""
-        return self.query_tower.needs().also(negatives=self.negatives.num_given)
+        return self.query_tower.needs().also(
+            negatives=self.negatives.num_given,
+            labels=tuple(dict.fromkeys(head.column for head in self.predicts)),
+        )
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
         """Fits towers and sampling probabilities on the training part; call it once.
@@ -149,6 +158,8 @@ class Retriever(FittedModel):
         # an item of a history is trained, whether or not it is a positive
         self._adapt_towers(train, catalog if self.needs().history else counted)
         self._adapt_training(counted)
+        for head in self.predicts:
+            head.adapt(train, catalog, self.item_tower.dim)
         self.built = True
         return self
 
@@ -172,6 +183,7 @@ class Retriever(FittedModel):
         check_same(f"this {type(self).__name__}", self.item_tower.identity, catalog.identity)
         batches = self.positives.batches(train, catalog, self.needs(), batch_size, seed)
         check_batches(self, batches)
+        tell_of_weights(self, train)
         return batches
 
     def grown(self, train: Interactions, catalog: Catalog) -> Self:
@@ -260,6 +272,8 @@ class Retriever(FittedModel):
             loss = encoded.loss(candidates=candidates, log_q=log_q)
             if training and self.self_supervision is not None:
                 loss += self.self_supervision.of(self.feature_tower, encoded.step)
+            for head in self.predicts if training else ():
+                loss += head.of(encoded.query, encoded.vectors, encoded.ids, batch["labels"])
         if training:
             self.end_step()
             self.step.assign_add(1)
@@ -267,7 +281,8 @@ class Retriever(FittedModel):
 
     def test_step(self, data: dict) -> dict:
         logs = super().test_step(data)
-        logs.pop("self_supervision", None)  # it acts in training alone
+        for extra in ("self_supervision", *(head.endpoint for head in self.predicts)):
+            logs.pop(extra, None)  # they act in training alone
         return logs
 
     def default_batch_size(self, train: Interactions) -> int:
@@ -347,6 +362,7 @@ class Retriever(FittedModel):
             "item_tower": self.item_tower,
             "loss": self.loss_fn,
             "self_supervision": self.self_supervision,
+            "predicts": self.predicts,
         }
 
     def get_config(self) -> dict:

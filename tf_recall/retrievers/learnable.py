@@ -1,11 +1,16 @@
 """Whether there is anything to learn, asked before training: a loss of 0 says nothing by itself."""
 
+import logging
+
 import keras
 import numpy as np
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.positives.base import TrainingBatches
+
+log = logging.getLogger("tf_recall")
 
 
 def check_catalog(model: keras.Model, catalog: Catalog) -> None:
@@ -49,6 +54,22 @@ def check_batches(model: keras.Model, batches: TrainingBatches) -> None:
             f"batches of {batches.batch_size} row teach nothing: the negatives of "
             f"{type(model.negatives).__name__} are the positives of the other rows: give a "
             "batch_size of 2 or more, and as much data, or use Uniform"
+        )
+
+
+def tell_of_weights(model: keras.Model, train: Interactions) -> None:
+    """Warns of weights in the log that a `Retriever` does not heed.
+
+    Args:
+        model: a `Retriever`.
+        train: the training `Interactions`.
+    """
+    if "weight" in train.frame and not (model.positives.weighs or model.has_graph):
+        log.warning(
+            "the interactions have weights, and %s learns from %s, which have none: every pair "
+            "counts alike",
+            type(model).__name__,
+            type(model.positives).__name__,
         )
 
 

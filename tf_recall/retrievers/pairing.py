@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_recall.registry import REGISTRY, find
+from tf_recall.registry import REGISTRY, find, keywords
 from tf_recall.towers.base import Tower
 
 
@@ -56,6 +56,30 @@ def check_item_context(tower: Tower) -> None:
         raise ValueError(
             f"the item tower needs {context[0].name!r}, whose column comes with each event: items "
             "are encoded beforehand, so their columns must be in the items' side table"
+        )
+
+
+def check_heads(model: keras.Model) -> None:
+    """Checks that a `Retriever`'s heads go with it, and have endpoints of their own.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if model.predicts and "predicts" not in keywords(type(model)):
+        kinds = [find("model", name) for name in REGISTRY["model"]]
+        fit = [kind.__name__ for kind in kinds if "predicts" in keywords(kind)]
+        raise ValueError(f"{type(model).__name__} takes no predicts; {', '.join(fit)} does")
+    names = [head.endpoint for head in model.predicts]
+    taken = {"serving_default", "similar_items", "similar_users", "embed_query", "embed_item"}
+    for name in names:
+        if name in taken or names.count(name) > 1:
+            raise ValueError(
+                f"predicts: the endpoint {name!r} is taken; give each head an endpoint of its own"
+            )
+    if names and model.query_tower.interests > 1:
+        raise ValueError(
+            f"predicts: {names[0]} goes with one vector a user, and the query tower of this "
+            f"{type(model).__name__} gives {model.query_tower.interests}"
         )
 
 

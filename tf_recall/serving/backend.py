@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
+from tf_recall.experiments.plan import Plan
 from tf_recall.serving.arrays import check
 from tf_recall.serving.endpoint import Endpoint
 from tf_recall.serving.items import Items
@@ -59,6 +60,7 @@ class Backend:
         pool: for what would hold up the event loop.
         sources: what answers users beside the models.
         table: what is known of items, for exports that bring no table of their own.
+        plan: the experiments that `/recommend` and `/similar` obey; None: there are none.
 
     Attributes:
         ready: whether it takes requests; False before models are loaded and once it stops.
@@ -72,9 +74,10 @@ class Backend:
         pool: ThreadPoolExecutor,
         sources: Sources,
         table: pa.Table | None = None,
+        plan: Plan | None = None,
     ):
         self.models, self.limits, self.metrics, self.pool = models, limits, metrics, pool
-        self.sources = sources
+        self.sources, self.plan = sources, plan
         self.ready = False
         self._table, self._lock = table, threading.Lock()
         self._items: weakref.WeakKeyDictionary[Servable, Items] = weakref.WeakKeyDictionary()

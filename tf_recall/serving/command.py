@@ -56,6 +56,9 @@ import click
 @click.option("--batch", type=int, default=64, show_default=True, help="Rows answered in one call.")
 @click.option("--queue", type=int, default=4096, show_default=True, help="Rows that may wait.")
 @click.option(
+    "--experiments", metavar="FILE", help="Experiments, by which /recommend answers users."
+)
+@click.option(
     "--log-level",
     type=click.Choice(["INFO", "WARNING", "ERROR"]),
     default="INFO",
@@ -79,6 +82,7 @@ def serve(
     timeout: float,
     batch: int,
     queue: int,
+    experiments: str | None,
     log_level: str,
 ) -> dict:
     """Serve the exports in FOLDER: TensorFlow Serving's REST and gRPC, and a page at /docs.
@@ -114,6 +118,7 @@ def serve(
             _by_model(stores),
             ui,
             items,
+            experiments,
         )
     )
     log_as_json(log_level)

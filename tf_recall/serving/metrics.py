@@ -21,6 +21,7 @@ class Metrics:
             Redis, "store", or "model" itself.
         fallbacks: how often the model stood in, by `source` and `reason`: "absent", "unreachable",
             "other_version", "other_form", "too_short".
+        arms: answers to users in an arm of an experiment.
     """
 
     def __init__(self):
@@ -37,6 +38,9 @@ class Metrics:
         self.answers = Counter("answers", "Where answers came from", ["model", "source"], **made)
         self.fallbacks = Counter(
             "fallbacks", "Sources passed over", ["model", "source", "reason"], **made
+        )
+        self.arms = Counter(
+            "experiment_answers", "Answers to users in an arm", ["experiment", "arm"], **made
         )
         self._calls = Histogram(
             "batch_rows", "Rows that a call of a model answers", ["model"], buckets=ROWS, **made

@@ -105,6 +105,12 @@ class Models:
             return [name for name, model in self._models.items() if model.ready]
 
     @property
+    def ready(self) -> dict[str, list[int]]:
+        """The versions that answer, by model."""
+        with self._lock:
+            return {name: list(model.ready) for name, model in self._models.items()}
+
+    @property
     def failures(self) -> list[str]:
         """Why versions are not served."""
         with self._lock:
@@ -171,12 +177,14 @@ class Models:
 
     def _update(self, model, candidates):
         """Loads what is to be served and is not yet; then retires what is not to be any more."""
-        kept = []
+        kept, newest = [], 0
         for version in candidates:
-            if len(kept) == model.entry.number:
-                break
+            is_newest = newest != model.entry.number  # or all are to be served
+            if not is_newest and version not in model.entry.pinned:
+                continue
             if version in model.ready or self._load(model, version):
                 kept.append(version)
+                newest += is_newest
         gone = [version for version in model.ready if version not in kept]
         if kept or not candidates:
             self._retire(model, gone)

@@ -69,6 +69,7 @@ class LikeItem(Wanted):
     """A request for what is like one item."""
 
     item_id: Id
+    user_id: Id | None = Field(None, description="Who asks; for experiments, and nothing else")
 
 
 class Found(BaseModel):
@@ -81,6 +82,15 @@ class Found(BaseModel):
     columns: dict[str, Any] | None = Field(None, description="What the table of items tells of it")
 
 
+class Arm(BaseModel):
+    """An arm of an experiment that the user is in."""
+
+    layer: str
+    bucket: int
+    experiment: str
+    arm: str
+
+
 class Answer(BaseModel):
     """The items, the best first."""
 
@@ -91,6 +101,7 @@ class Answer(BaseModel):
     unknown: dict[str, list[str | int]] = Field(
         {}, description="What of the request the model does not know"
     )
+    experiments: list[Arm] | None = Field(None, description="The arms by which it was answered")
 
 
 class Served(BaseModel):
@@ -140,8 +151,6 @@ class _OfUser:
         self._wanted = wanted
         if wanted.user_id is None and not wanted.history and not wanted.context:
             raise invalid(f"say for whom: one of {', '.join(WHO)}")
-        if wanted.where and wanted.channel is not None:
-            raise invalid("where is for a model's live store, and a channel answers from none")
 
     @property
     def plain(self):
@@ -208,10 +217,13 @@ async def _answer(backend, wanted, http, particular):
         raise invalid("a version is asked for by number or by label, not by both")
     asked = Asked(wanted.model or _only_one(backend.models.names), wanted.version, wanted.label)
     size = _checked_size(wanted, backend.limits)
+    asked, merge, arms = _decided(backend, wanted, asked)
+    if arms:
+        note(http, user_id=wanted.user_id, experiments=arms)
     with backend.models.lease(asked.name, asked.version, asked.label) as servable:
         note(http, model=servable.name, version=servable.version)
         try:
-            recommender, prefix = servable.of_channel(wanted.channel)
+            recommender, prefix = servable.answering(wanted.channel, merge)
             request, unknown = await backend.aside(size, _parsed, particular, recommender)
         except (ValueError, TypeError) as error:
             raise refusal_of(error) from None
@@ -220,7 +232,9 @@ async def _answer(backend, wanted, http, particular):
         k = min(ITEMS, most) if wanted.k is None else wanted.k
         if k > most:
             raise invalid(f"k must be a whole number from 1 to {most}; got {k}")
-        if wanted.channel is None and particular.signature == DEFAULT:
+        if prefix and getattr(wanted, "where", None):
+            raise invalid("where is for a model's live store; a channel or merge answers from none")
+        if particular.signature == DEFAULT and not prefix:
             question = Question(
                 servable, request, k, timeout, particular.plain, wanted.where, bool(wanted.allow)
             )
@@ -238,12 +252,15 @@ async def _answer(backend, wanted, http, particular):
         note(http, source=source)
         if wanted.columns:
             await backend.away(_describe, backend, servable, items, wanted.columns)
+    for arm in arms:
+        backend.metrics.arms.labels(arm["experiment"], arm["arm"]).inc()
     return Answer(
         model=servable.name,
         version=servable.version,
         source=source,
         items=items,
         unknown=unknown,
+        experiments=arms or None,
     )
 
 
@@ -254,6 +271,24 @@ def _describe(backend, servable, items, columns):
         raise refusal_of(error) from None
     for item, each in zip(items, told, strict=True):
         item.columns = each
+
+
+def _decided(backend, wanted, asked):
+    """What is asked for as experiments have it, the merge, and the arms that say so.
+
+    A version or a label that the request names stands, as does a request of nobody.
+    """
+    user = wanted.user_id
+    named = wanted.version is not None or wanted.label is not None
+    if backend.plan is None or named or user is None or user in MISSING.values():
+        return asked, None, []
+    try:
+        decision = backend.plan.decide(asked.name, user)
+    except ValueError as error:
+        raise refusal_of(error) from None
+    target = decision.target
+    arms = [vars(each) for each in decision.assigned]
+    return Asked(target.model, target.version), target.merge, arms
 
 
 def _parsed(particular, recommender):

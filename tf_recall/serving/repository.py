@@ -1,7 +1,8 @@
 """Which models there are, and which of their versions are to be served."""
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tf_recall.export import models_config
@@ -20,6 +21,7 @@ class Entry:
         latest: how many of the newest are served; None for all.
         specific: the only ones that are served, whatever `latest` says; empty for any.
         labels: versions by label.
+        pinned: are served beside the newest ones, while they are on disk.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Entry:
     latest: int | None = 1
     specific: tuple[int, ...] = ()
     labels: dict[str, int] = field(default_factory=dict)
+    pinned: frozenset[int] = frozenset()
 
     def candidates(self) -> list[int]:
         """The versions on disk that may be served, the newest first.
@@ -57,16 +60,24 @@ class Repository:
     Args:
         folder: `saved_models`, or `saved_models/<name>`.
         config: a file in the form of TensorFlow Serving's `--model_config_file`.
+        pinned: by model, versions to serve beside the newest, as experiments name them. Where
+            `models.config` asks for specific versions, these alone count.
 
     Raises:
         FileNotFoundError: `folder` or `config` is not there.
     """
 
-    def __init__(self, folder: str | Path, config: str | Path | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        config: str | Path | None = None,
+        pinned: Mapping[str, set[int]] | None = None,
+    ):
         self.folder = Path(folder).absolute()
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{folder} is no folder: give one of exports, saved_models/")
         self.config = None if config is None else Path(config).absolute()
+        self._pinned = pinned or {}
         if self.config is not None and not self.config.is_file():
             raise FileNotFoundError(f"{config} is no file: give a models.config")
 
@@ -77,6 +88,12 @@ class Repository:
             ValueError: the list of models does not parse, or says what cannot be.
             OSError: the folder cannot be read.
         """
+        return {
+            name: replace(entry, pinned=frozenset(self._pinned.get(name, ())))
+            for name, entry in self._entries().items()
+        }
+
+    def _entries(self):
         if self.config is not None:
             listed = _listed(self.config)
             return {each.name: _entry(each, self.folder / each.base_path) for each in listed}

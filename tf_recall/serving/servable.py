@@ -1,5 +1,6 @@
 """A version in memory: its endpoints, warmed up, and how many requests use it."""
 
+import json
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from tf_recall.export.versions import read_metrics
 from tf_recall.export.write import WARMUP
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.base import Recommender
+from tf_recall.registry import part
 from tf_recall.serving.batching import Batcher
 from tf_recall.serving.endpoint import (
     Endpoint,
@@ -69,8 +71,9 @@ class Servable:
     ):
         self.name, self.version = name, version
         self.recommender = load(path)
-        k = min(CHANNEL_K, limits.k)
-        self.endpoints = endpoints_of(self.recommender, k)
+        self._k = min(CHANNEL_K, limits.k)
+        self._merges: dict[str, MultiChannel] = {}  # of experiments
+        self.endpoints = endpoints_of(self.recommender, self._k)
         if isinstance(self.recommender, LoadedService):
             self.signature_defs = _read_signatures(path)
             requests = _warm_up_requests(path)
@@ -86,19 +89,40 @@ class Servable:
         self.batcher = Batcher(limits, pool, metrics.batches(name))
         self.leases, self.retired = 0, False
 
-    def of_channel(self, channel: str | None) -> tuple[Recommender, str]:
+    def answering(
+        self, channel: str | None = None, merge: dict | None = None
+    ) -> tuple[Recommender, str]:
         """A channel, or the whole; and how the names of its endpoints begin.
 
+        Args:
+            channel: of several channels one; None: the whole.
+            merge: of the whole another merge of its channels, a part; None: its own.
+
         Raises:
-            ValueError: there is no such channel.
+            ValueError: there is no such channel; a merge of what is not several channels, or one
+                that does not fit them.
         """
         if channel is None:
-            return self.recommender, ""
+            return (self.recommender, "") if merge is None else self._of_merge(merge)
         channels = getattr(self.recommender, "channels", {})
         if channel not in channels:
             known = ", ".join(channels) or "none"
             raise ValueError(f"{self.name} has no channel {channel!r}; it has: {known}")
         return channels[channel], f"channels/{channel}/"
+
+    def _of_merge(self, merge):
+        prefix = f"merges/{json.dumps(merge, sort_keys=True)}/"
+        if prefix not in self._merges:
+            whole = self.recommender
+            if not isinstance(whole, MultiChannel):
+                raise ValueError(
+                    f"{self.name} is no export of several channels, so it takes no merge: name "
+                    "another model or version"
+                )
+            merged = MultiChannel(whole.channels, whole.catalog, part("merge", merge), whole.depth)
+            self.endpoints |= recommender_endpoints(merged, self._k, prefix)
+            self._merges[prefix] = merged
+        return self._merges[prefix], prefix
 
     def _warm_up(self, name, arrays, path):
         if name not in self.endpoints:

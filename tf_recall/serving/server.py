@@ -15,6 +15,8 @@ import grpc
 import uvicorn
 
 from tf_recall.data.tables import read
+from tf_recall.experiments.file import read_plan
+from tf_recall.experiments.overview import missing, pinned_by
 from tf_recall.export.items import KEY, table_of
 from tf_recall.serving.app import make_app
 from tf_recall.serving.backend import Backend
@@ -51,6 +53,8 @@ class Settings:
         ui: whether there is a page to look at models, at `/ui`.
         items: a CSV or Parquet file with `item_id` and columns such as a title, for exports that
             bring no table of items of their own.
+        experiments: a plan, which users of `/recommend` and `/similar` are answered by; it is read
+            once, at the start.
 
     Raises:
         ValueError: a certificate without its key or the reverse; no port at all; a page without
@@ -71,6 +75,7 @@ class Settings:
     stores: dict[str, str] = field(default_factory=dict)
     ui: bool = False
     items: str | Path | None = None
+    experiments: str | Path | None = None
 
     def __post_init__(self):
         if (self.certificate is None) != (self.private_key is None):
@@ -100,7 +105,9 @@ class Server:
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._repository = Repository(settings.folder, settings.config)
+        self._plan = None if settings.experiments is None else read_plan(settings.experiments)
+        pinned = {} if self._plan is None else pinned_by(self._plan)
+        self._repository = Repository(settings.folder, settings.config, pinned)
         self.rest: str | None = None
         self.grpc: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,7 +130,8 @@ class Server:
         Raises:
             FileNotFoundError: there is no export to serve, or no table of items.
             OSError: a port is taken; a certificate cannot be read.
-            ValueError: no export can be served; a certificate that is none.
+            ValueError: no export can be served, or not what the experiments name; a certificate
+                that is none.
         """
         settings, self._loop = self._settings, asyncio.get_running_loop()
         self._stopped = asyncio.Event()
@@ -138,9 +146,8 @@ class Server:
             }
             redis = None if settings.redis is None else RedisValues(settings.redis)
             sources = Sources(metrics, redis, stores)
-            backend = Backend(
-                models, settings.limits, metrics, pool, sources, _table(settings.items)
-            )
+            table = _table(settings.items)
+            backend = Backend(models, settings.limits, metrics, pool, sources, table, self._plan)
             async with sources.open(), self._listening(backend):
                 with self._signals():
                     await self._loop.run_in_executor(None, models.refresh)
@@ -243,6 +250,8 @@ class Server:
 
     def _check_served(self, models):
         if models.names:
+            if self._plan is not None:
+                self._check_experiments(models)
             return
         folder = self._repository.config or self._repository.folder
         if failed := models.failures:
@@ -255,6 +264,18 @@ class Server:
                 f"--store names {foreign[0]!r}, which is not served; there are: "
                 f"{', '.join(models.names)}"
             )
+
+    def _check_experiments(self, models):
+        """Refuses a plan whose arms could not answer."""
+        file = self._settings.experiments
+        if absent := missing(self._plan, models.ready):
+            raise ValueError(f"{file}: {absent}")
+        for key, target in self._plan.targets():
+            with models.lease(target.model, target.version) as servable:
+                try:
+                    servable.answering(merge=target.merge)
+                except ValueError as error:
+                    raise ValueError(f"{file}: {key}.merge: {error}") from error
 
     @contextlib.contextmanager
     def _signals(self):

@@ -7,6 +7,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, Seed, WholeFrom1
 from tf_recall.data.rejections import with_negatives
 from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.data.weighting import Weighting
 
 
 def files(
@@ -18,6 +19,8 @@ def files(
     missing: Sequence[str] = (),
     time_unit: str | None = None,
     in_order: bool = False,
+    where: Column | None = None,
+    weighting: Weighting | None = None,
 ) -> Interactions:
     """Reads interactions and side tables from CSV or Parquet files.
 
@@ -35,6 +38,10 @@ def files(
             `"%Y%m%d"` for 20240131; None: seconds.
         in_order: whether a user's events of one time, such as of one date, happened in the order of
             their lines; models of what comes next otherwise take them as simultaneous.
+        where: a column that is true, or not 0, where a user took what was shown: the other lines
+            are impressions, which metrics of channels count, and nothing else does.
+        weighting: makes a weight of a column, such as the time watched: `{name: saturating, column:
+            seconds, half: 30}`.
 
     Raises:
         OSError: no such file, or a folder.
@@ -46,6 +53,8 @@ def files(
     how = {"missing": missing, "time_unit": time_unit}
     log = Interactions.from_file(interactions, columns, items, users, **how)
     log = log.in_order() if in_order else log
+    log = log if where is None else log.where(where)
+    log = log if weighting is None else log.weighted(weighting)
     if rejections is None:
         return log
     keys = {name: columns[name] for name in ("user_id", "item_id") if name in (columns or {})}

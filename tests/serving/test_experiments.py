@@ -1,0 +1,190 @@
+"""A server under a plan of experiments: who gets which version, and how it is told."""
+
+import io
+import json
+import shutil
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tf_recall.cli import main
+from tf_recall.experiments.file import plan_of
+from tf_recall.export.load import load
+from tf_recall.serving.logs import log_as_json
+
+PLAN = """
+buckets: 10
+holdout: {share: 0.1, period: one}
+models:
+  two_tower: {version: 2}
+  several: {}
+layers:
+  ranking:
+    older:
+      model: two_tower
+      arms:
+        control: {buckets: 0-4}
+        older: {buckets: 5-7, version: 1}
+        channels: {buckets: 8, model: several, merge: {name: quotas, quotas: {popular: 1}}}
+  merging:
+    weights:
+      model: several
+      arms:
+        own: {buckets: 0-4}
+        popular: {buckets: 5-9, merge: {name: quotas, quotas: {popular: 9}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(exports, tmp_path_factory):
+    """Three versions of one model, of which a server has the newest alone; and several channels."""
+    folder = tmp_path_factory.mktemp("versions")
+    for version in ("1", "2", "3"):
+        shutil.copytree(exports / "two_tower" / "1", folder / "two_tower" / version)
+    shutil.copytree(exports / "several", folder / "several")
+    (folder / "plan.yaml").write_text(PLAN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def http(folder, run_server):
+    with (
+        run_server(folder, experiments=folder / "plan.yaml") as server,
+        httpx.Client(base_url=server.rest, timeout=30) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def users():
+    """A user for each arm of `older`, one held out, and one in no arm."""
+    from tf_recall.data.notation import read
+
+    plan = plan_of(read(PLAN, "the plan"))
+    found = {}
+    for at in range(1000):
+        user = f"u{at}"
+        arms = [each.arm for each in plan.decide("two_tower", user).assigned]
+        found.setdefault(arms[0] if arms else "", user)
+    assert set(found) == {"control", "older", "channels", "held_out", ""}
+    return found
+
+
+def asked(http, user, path="/recommend", **given):
+    answer = http.post(path, json={"model": "two_tower", "user_id": user, "k": 3, **given})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def told(answer):
+    return [(each["experiment"], each["arm"]) for each in answer.get("experiments", [])]
+
+
+def test_each_arm_is_answered_by_its_version(http, users):
+    answer = asked(http, users["control"])
+    assert (answer["version"], told(answer)) == (2, [("older", "control")])
+    answer = asked(http, users["older"])
+    assert (answer["version"], told(answer)) == (1, [("older", "older")])
+    assert 5 <= answer["experiments"][0]["bucket"] <= 7
+    answer = asked(http, users["held_out"])
+    assert (answer["version"], told(answer)) == (2, [("holdout", "held_out")])
+    answer = asked(http, users[""])  # in the layer's last bucket, that nobody claims
+    assert answer["version"] == 2 and "experiments" not in answer
+
+
+def test_another_model_and_another_merge(http, users, folder):
+    answer = asked(http, users["channels"], explain=True)
+    assert (answer["model"], told(answer)) == ("several", [("older", "channels")])
+    assert [item["ranks"]["popular"] for item in answer["items"][:1]] == [1]  # its turn is first
+    several = load(folder / "several")
+    popular, _ = several.channels["popular"].recommend([users["channels"]], k=1, exclude_seen=True)
+    assert answer["items"][0]["item_id"] == popular[0, 0]
+
+
+def test_weights_of_channels_by_arm(http, folder):
+    several = load(folder / "several")
+    top = several.channels["popular"].recommend(["nobody"], k=3, exclude_seen=True)[0][0].tolist()
+    seen = set()
+    for at in range(30):
+        answer = asked(http, f"v{at}", model="several")
+        if ("weights", "popular") in told(answer):
+            assert [each["item_id"] for each in answer["items"]] == top  # nothing but popular ones
+        seen.update(told(answer))
+    assert {("weights", "popular"), ("weights", "own")} <= seen
+
+
+def test_similar_items_follow_who_asks(http, users):
+    assert asked(http, users["older"], "/similar", item_id="i3")["version"] == 1
+    assert asked(http, users["control"], "/similar", item_id="i3")["version"] == 2
+    answer = http.post("/similar", json={"model": "two_tower", "item_id": "i3"}).json()
+    assert answer["version"] == 3 and "experiments" not in answer
+
+
+def test_what_is_named_or_has_no_user_is_no_experiment(http, users, columns):
+    answer = asked(http, users["older"], version=2)
+    assert answer["version"] == 2 and "experiments" not in answer
+    body = {"model": "two_tower", "context": {"device": "phone"}}
+    assert http.post("/recommend", json=body).json()["version"] == 3
+    assert http.post("/recommend", json={**body, "user_id": ""}).json()["version"] == 3
+    bad = '{"model": "two_tower", "user_id": "\\ud800"}'
+    answer = http.post("/recommend", content=bad, headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and "error" in answer.json()
+    rows = {"inputs": columns([users["older"]])}
+    known = http.post("/v1/models/two_tower:predict", json=json_of(rows))
+    assert known.status_code == 200  # TensorFlow Serving's REST stays as it is
+
+
+def json_of(rows):
+    rows["inputs"]["age"] = [1.0]
+    return rows
+
+
+def test_the_log_and_the_metrics_tell_the_arm(http, users, monkeypatch):
+    def count():
+        text = http.get("/metrics").text
+        name = 'tf_recall_experiment_answers_total{arm="older",experiment="older"}'
+        found = [line.split()[-1] for line in text.splitlines() if line.startswith(name)]
+        return float(found[0]) if found else 0.0
+
+    import logging
+
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    before, root, own = count(), logging.getLogger().handlers[:], logging.getLogger("tf_recall")
+    level = own.level
+    log_as_json()
+    try:
+        asked(http, users["older"])
+        asked(http, users["older"], version=2)
+    finally:
+        logging.getLogger().handlers[:] = root
+        own.setLevel(level)
+    assert count() == before + 1
+    lines = [json.loads(line) for line in stream.getvalue().splitlines() if "request" in line]
+    lines = [each for each in lines if each.get("path") == "/recommend"]
+    assert [each.get("user_id") for each in lines] == [users["older"], None]
+    (arm,) = lines[0]["experiments"]
+    assert (arm["experiment"], arm["arm"], arm["layer"]) == ("older", "older", "ranking")
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (("version: 1", "version: 9"), "older.older names version 9 of 'two_tower'; it has: 2, 3"),
+        (
+            ("version: 1}", "merge: round_robin}"),
+            "older.older.merge: two_tower is no export of several channels, so it takes no merge",
+        ),
+        (("older: {buckets: 5-7", "older: {buckets: 4-7"), "both claim bucket 4"),
+    ],
+)
+def test_a_plan_that_could_not_be_obeyed_is_refused_at_the_start(
+    folder, tmp_path, monkeypatch, change, says
+):
+    monkeypatch.setattr("tf_recall.serving.logs.log_as_json", lambda level: None)
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN.replace(*change))
+    ports = ["--rest-port", "0", "--grpc-port", "0", "--log-level", "ERROR"]
+    result = CliRunner().invoke(main, ["serve", str(folder), "--experiments", str(path), *ports])
+    assert result.exit_code == 1 and says in result.stderr.splitlines()[-1], result.stderr
