@@ -119,6 +119,11 @@ class LoadedService(EmbeddingRecommender):
     def k_max(self) -> int:
         return self._signatures["serving_default"].structured_outputs["score"].shape[1]
 
+    @property
+    def item_ids(self) -> np.ndarray:
+        """The raw ids of the items that it knows, by row from 1 on."""
+        return self._ids[1:]
+
     @functools.cached_property
     def query_columns(self) -> dict[str, tf.TensorSpec]:
         return self._columns("embed_query", "user_id")

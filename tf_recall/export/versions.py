@@ -17,6 +17,7 @@ from tf_recall.data.atomic import (
 CHANNELS = "channels.json"
 MARKS = ("saved_model.pb", CHANNELS)  # what a version's folder holds, one or the other
 MANIFEST = "manifest.json"
+METRICS = "metrics.json"
 ASIDE = "export"
 LARGEST = 2**63 - 1  # what the server reads as a version
 TRIES = 100
@@ -82,7 +83,23 @@ def write_notes(folder: Path, config: dict | None, metrics: dict | None) -> None
     """Writes how a model was made and how good it is."""
     (folder / "config.yaml").write_text(notation.write(dict(config or {})), encoding="utf-8")
     figures = json.dumps(dict(metrics or {}), indent=2, default=float)
-    (folder / "metrics.json").write_text(figures + "\n", encoding="utf-8")
+    (folder / METRICS).write_text(figures + "\n", encoding="utf-8")
+
+
+def read_metrics(folder: Path) -> dict:
+    """How good a model is, as `write_notes` wrote it; empty where that is not known.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / METRICS
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return metrics if isinstance(metrics, dict) else {}
 
 
 def write_manifest(folder: Path) -> None:

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.export import models_config
 from tf_recall.export.channels import write_channels
+from tf_recall.export.items import write_items
 from tf_recall.export.versions import check_version, publish, write_manifest, write_notes
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.neighbors import USERS, NeighborService
@@ -44,6 +45,7 @@ def save(
         assets.extra/tf_serving_warmup_requests     replayed by the server before the first real
                                                     request
         config.yaml  metrics.json                   how it was made, how good it is
+        items.parquet                               the items' side table, where there is one
         training/model.keras  training/catalog/     to build another service from (`restore`)
         manifest.json                               sizes and digests of all files, by which damage
                                                     and edits are found out
@@ -91,6 +93,7 @@ def save(
         else:
             write_service(recommender, folder, directory.name, model)
         write_notes(folder, config, metrics)
+        write_items(recommender.catalog, folder)
         if extra is not None:
             extra(folder)
 

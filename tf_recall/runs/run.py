@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
+from tf_recall.export import items
 from tf_recall.export.load import load, restore
 from tf_recall.export.versions import clear, version_folder, versions
 from tf_recall.export.write import check_place, save
@@ -252,12 +254,15 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     k_max = {} if config.k_max is None else {"k_max": config.k_max}
     service = Service.build(model, catalog, made, **k_max)
     metrics = json.loads((path / "metrics.json").read_text())
+    table = path / items.FILE  # the catalog that was kept has none
+    kept = (lambda folder: shutil.copy2(table, folder)) if table.is_file() else None
     return save(
         service,
         directory,
         config=config.to_dict(),
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
+        extra=kept,
     )
 
 

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from tf_recall import __version__
 from tf_recall.serving import people, tensorflow_rest
 from tf_recall.serving.backend import Backend
-from tf_recall.serving.gate import Gate
+from tf_recall.serving.gate import OPEN, Gate
+from tf_recall.serving.page import files, routes
 from tf_recall.serving.refusal import Refusal
 from tf_recall.serving.replies import ERROR, error_reply, json_body, note, refused
 
@@ -25,12 +26,13 @@ SCHEMES = {
 }
 
 
-def make_app(backend: Backend, key: str | None = None) -> Gate:
+def make_app(backend: Backend, key: str | None = None, ui: bool = False) -> Gate:
     """The application that a server of HTTP runs.
 
     Args:
         backend: answers requests.
         key: what they must bring; None: nothing.
+        ui: whether it has the page to look at models.
     """
     app = FastAPI(
         title="tf_recall", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
@@ -40,7 +42,11 @@ def make_app(backend: Backend, key: str | None = None) -> Gate:
     _add_health(app, backend)
     _add_page(app, key)
     _add_errors(app)
-    return Gate(app, backend, key)
+    open_paths = OPEN
+    if ui:
+        app.include_router(routes.router(backend))
+        open_paths = OPEN | files.paths()
+    return Gate(app, backend, key, open_paths)
 
 
 def _add_health(app, backend):

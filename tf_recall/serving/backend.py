@@ -1,16 +1,20 @@
 """What REST and gRPC share: from a request's arrays to an answer, and from a body to a reply."""
 
 import asyncio
+import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from tf_recall.serving.arrays import check
 from tf_recall.serving.endpoint import Endpoint
+from tf_recall.serving.items import Items
 from tf_recall.serving.limits import Limits
 from tf_recall.serving.metrics import Metrics
 from tf_recall.serving.models import Models
@@ -52,14 +56,32 @@ class Backend:
         limits: of requests.
         metrics: are told of answers.
         pool: for what would hold up the event loop.
+        table: what is known of items, for exports that bring no table of their own.
 
     Attributes:
         ready: whether it takes requests; False before models are loaded and once it stops.
     """
 
-    def __init__(self, models: Models, limits: Limits, metrics: Metrics, pool: ThreadPoolExecutor):
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        metrics: Metrics,
+        pool: ThreadPoolExecutor,
+        table: pa.Table | None = None,
+    ):
         self.models, self.limits, self.metrics, self.pool = models, limits, metrics, pool
         self.ready = False
+        self._table, self._lock = table, threading.Lock()
+        self._items: weakref.WeakKeyDictionary[Servable, Items] = weakref.WeakKeyDictionary()
+
+    def items_of(self, servable: Servable) -> Items:
+        """The items of a version by title; made once for each, and gone with it."""
+        with self._lock:
+            if servable not in self._items:
+                table = self._table if servable.table is None else servable.table
+                self._items[servable] = Items(servable.recommender, table)
+            return self._items[servable]
 
     async def predict(
         self,
@@ -114,6 +136,10 @@ class Backend:
         """What a function gives, called in a thread where the request is long."""
         if size < LONG:
             return function(*arguments)
+        return await self.away(function, *arguments)
+
+    async def away(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives, called in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.pool, function, *arguments)
 

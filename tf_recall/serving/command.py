@@ -10,6 +10,12 @@ import click
 @click.option(
     "--models-config", "config", metavar="FILE", help="The models to serve, instead of FOLDER's."
 )
+@click.option("--ui", is_flag=True, help="A page to look at the models, at /ui.")
+@click.option(
+    "--items",
+    metavar="FILE",
+    help="Titles and columns of items, by item_id, for exports that bring none.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--rest-port", type=int, default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=int, default=8500, show_default=True, help="0: a free one.")
@@ -45,6 +51,8 @@ import click
 def serve(
     folder: str,
     config: str | None,
+    ui: bool,
+    items: str | None,
     host: str,
     rest_port: int,
     grpc_port: int,
@@ -86,6 +94,8 @@ def serve(
             tls_key,
             Limits(timeout=timeout, batch=batch, queue=queue),
             poll,
+            ui,
+            items,
         )
     )
     log_as_json(log_level)
@@ -93,6 +103,8 @@ def serve(
     def ready():
         # standard output is kept for results, and this is one
         addresses = {"rest": server.rest, "grpc": server.grpc, "page": f"{server.rest}/docs"}
+        if ui:
+            addresses["ui"] = f"{server.rest}/ui"
         print(json.dumps(addresses), file=sys.__stdout__, flush=True)
 
     gc.freeze()  # what is loaded by now stays: letting a version go need not look through it

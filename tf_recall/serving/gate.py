@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tf_recall.serving.backend import Backend
@@ -52,11 +52,19 @@ class Gate:
     Args:
         app: answers what passes.
         backend: whose limits count, and which counts requests.
-        key: what requests must bring, but for those of health and of the page; None: nothing.
+        key: what requests must bring; None: nothing.
+        open_paths: the paths of requests that need no key: health, and files of pages.
     """
 
-    def __init__(self, app: Callable, backend: Backend, key: str | None = None):
+    def __init__(
+        self,
+        app: Callable,
+        backend: Backend,
+        key: str | None = None,
+        open_paths: Iterable[str] = OPEN,
+    ):
         self._app, self._backend, self._key = app, backend, key
+        self._open = frozenset(open_paths)
 
     async def __call__(self, scope: dict[str, Any], receive: Callable, send: Callable) -> None:
         """Answers one request, as ASGI has it."""
@@ -84,7 +92,7 @@ class Gate:
             REQUEST_ID.reset(token)
 
     async def _pass(self, scope, headers, receive, send):
-        if scope["path"] not in OPEN and not is_key(key_of(headers), self._key):
+        if scope["path"] not in self._open and not is_key(key_of(headers), self._key):
             return await error_reply(401, "an API key is needed: Authorization: Bearer KEY")(
                 scope, receive, send
             )

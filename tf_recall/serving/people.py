@@ -16,7 +16,7 @@ from tf_recall.serving.servable import DEFAULT, SIMILAR
 
 Id = Annotated[StrictStr | StrictInt, Field(description="As in the training data: text or integer")]
 Ids = list[Id]
-ITEMS, REASONS = 10, 3
+ITEMS, REASONS, COLUMNS = 10, 3, 50
 WHO = ("user_id", "history", "context")  # one of them at least
 
 
@@ -34,6 +34,9 @@ class Wanted(BaseModel):
     allow: Ids = Field([], description="The only items to choose among; empty: all")
     context: dict[str, JsonValue] = Field(
         {}, description="Features by column; they override what is stored"
+    )
+    columns: list[str] = Field(
+        [], max_length=COLUMNS, description="What to tell of each item, such as its title"
     )
 
 
@@ -63,6 +66,7 @@ class Found(BaseModel):
     score: float
     ranks: dict[str, int] | None = Field(None, description="Its ranks in the channels that have it")
     why: list[dict[str, Any]] | None = Field(None, description="What speaks for it")
+    columns: dict[str, Any] | None = Field(None, description="What the table of items tells of it")
 
 
 class Answer(BaseModel):
@@ -200,7 +204,18 @@ async def _answer(backend, wanted, http, particular):
             reasons = functools.partial(particular.reasons, recommender, ids)
             for item, why in zip(items, await servable.batcher.run(reasons, timeout), strict=True):
                 item.why = why
+        if wanted.columns:
+            await backend.away(_describe, backend, servable, items, wanted.columns)
     return Answer(model=servable.name, version=servable.version, items=items, unknown=unknown)
+
+
+def _describe(backend, servable, items, columns):
+    try:
+        told = backend.items_of(servable).about([each.item_id for each in items], columns)
+    except ValueError as error:
+        raise refusal_of(error) from None
+    for item, each in zip(items, told, strict=True):
+        item.columns = each
 
 
 def _parsed(particular, recommender):

@@ -10,7 +10,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.errors import one_line
+from tf_recall.export.items import read_items
 from tf_recall.export.load import LoadedService, load
+from tf_recall.export.versions import read_metrics
 from tf_recall.export.write import WARMUP
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.base import Recommender
@@ -47,6 +49,8 @@ class Servable:
             `channels/<channel>/<signature>`.
         signature_defs: the same as TensorFlow describes it, for metadata.
         batcher: asks them.
+        table, metrics: what the export keeps beside the model: the items' side table, or None, and
+            how good it is.
         leases: how many requests use it; `retired`: it gets no new ones. `Models` counts.
 
     Raises:
@@ -76,6 +80,7 @@ class Servable:
             requests = [(each, _nobody(endpoint)) for each, endpoint in self.endpoints.items()]
         for each, arrays in requests:
             self._warm_up(each, arrays, path)
+        self.table, self.metrics = read_items(path), read_metrics(path)
         _ = self.recommender.catalog  # explanations read it later, when the folder may be gone
         self.batcher = Batcher(limits, pool, metrics.batches(name))
         self.leases, self.retired = 0, False

@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 import uvicorn
 
+from tf_recall.data.tables import read
+from tf_recall.export.items import KEY, table_of
 from tf_recall.serving.app import make_app
 from tf_recall.serving.backend import Backend
 from tf_recall.serving.limits import Limits
@@ -41,9 +43,13 @@ class Settings:
         certificate, private_key: files in PEM; both, and then REST and gRPC speak TLS.
         limits: of requests.
         poll: seconds from one look for new versions to the next.
+        ui: whether there is a page to look at models, at `/ui`.
+        items: a CSV or Parquet file with `item_id` and columns such as a title, for exports that
+            bring no table of items of their own.
 
     Raises:
-        ValueError: a certificate without its key or the reverse; no port at all.
+        ValueError: a certificate without its key or the reverse; no port at all; a page without
+            REST.
     """
 
     folder: str | Path
@@ -56,12 +62,16 @@ class Settings:
     private_key: str | Path | None = None
     limits: Limits = field(default_factory=Limits)
     poll: float = 1.0
+    ui: bool = False
+    items: str | Path | None = None
 
     def __post_init__(self):
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("TLS takes a certificate and its private key, both or none")
         if self.rest_port is None and self.grpc_port is None:
             raise ValueError("a server needs a port, of REST or of gRPC")
+        if self.ui and self.rest_port is None:
+            raise ValueError("the page needs a port of REST")
         if self.key is not None and not (self.key.isascii() and self.key.strip()):
             raise ValueError("an API key must be plain letters, digits and signs, and not empty")
 
@@ -104,7 +114,7 @@ class Server:
             ready: is called when requests are answered.
 
         Raises:
-            FileNotFoundError: there is no export to serve.
+            FileNotFoundError: there is no export to serve, or no table of items.
             OSError: a port is taken; a certificate cannot be read.
             ValueError: no export can be served; a certificate that is none.
         """
@@ -114,7 +124,7 @@ class Server:
         workers = max(4, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "model") as pool, contextlib.ExitStack() as ends:
             models = Models(self._repository, settings.limits, pool, metrics)
-            backend = Backend(models, settings.limits, metrics, pool)
+            backend = Backend(models, settings.limits, metrics, pool, _table(settings.items))
             ends.callback(models.close)
             async with self._listening(backend):
                 with self._signals():
@@ -163,7 +173,7 @@ class Server:
                 f"{error.strerror}; choose another --rest-port"
             ) from error
         config = uvicorn.Config(
-            make_app(backend, settings.key),
+            make_app(backend, settings.key, settings.ui),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -253,6 +263,11 @@ def event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # on Windows
         return None
     return uvloop.new_event_loop
+
+
+def _table(path):
+    """The table of items in a file."""
+    return None if path is None else table_of(read(path, {KEY}), str(path))
 
 
 def _address(host, port):
