@@ -37,16 +37,13 @@ class Texts:
         found = functools.reduce(np.logical_and, map(self._holds, text.split(" ")))
         at = np.flatnonzero(found)
         few = [column.take(pa.array(at)) for column in self._columns]
-        begins = functools.reduce(
-            np.logical_or, (_bools(pc.starts_with(each, text)) for each in few)
-        )
-        equal = functools.reduce(np.logical_or, (_bools(pc.equal(each, text)) for each in few))
+        begins = _any(pc.starts_with(each, text) for each in few)
+        equal = _any(pc.equal(each, text) for each in few)
         order = np.argsort(-(begins + 2 * equal.astype(int)), kind="stable")
         return at[order[:most]], len(at)
 
     def _holds(self, word):
-        holds = (_bools(pc.match_substring(column, word)) for column in self._columns)
-        return functools.reduce(np.logical_or, holds)
+        return _any(pc.match_substring(column, word) for column in self._columns)
 
 
 class Items:
@@ -159,5 +156,7 @@ def _differ(table, name):
     return len(some) > 1 and len(some.unique()) > 0.9 * len(some)
 
 
-def _bools(array):
-    return pc.fill_null(array, False).to_numpy(zero_copy_only=False)
+def _any(arrays):
+    """Whether one of several arrays of truth values holds, line by line; nothing known is false."""
+    known = (pc.fill_null(each, False).to_numpy(zero_copy_only=False) for each in arrays)
+    return functools.reduce(np.logical_or, known)

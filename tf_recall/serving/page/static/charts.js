@@ -32,7 +32,7 @@ export const Chart = {
     const root = Vue.ref(null);
     const problem = Vue.ref("");
     let chart, watcher;
-    const draw = () => chart?.setOption({ animationDuration: 250, textStyle: { fontFamily: "inherit" }, ...props.option() }, true);
+    const draw = () => chart?.setOption({ animationDuration: 250, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily }, ...props.option() }, true);
     Vue.onMounted(async () => {
       try {
         const echarts = await library();

@@ -52,14 +52,14 @@ export const Compare = {
       Only one version is served, so there is nothing to compare it with. A <code>model_version_policy { all {} }</code> in <code>models.config</code> serves all versions of a model.
     </div></section>
     <div v-else class="cols">
-      <Who :version="current" />
-      <div class="stack">
+      <Who :version="current" plain />
+      <div class="stack main">
         <section class="card"><div class="body row items-center q-gutter-md" style="padding-top: 12px">
           <div><span class="note">Left</span><br><b>{{ label(current) }}</b></div>
           <q-select outlined dense :model-value="label(other)" @update:model-value="state.other = $event" :options="others" emit-value label="Right" style="min-width: 260px" behavior="menu" />
           <div v-if="both" class="q-ml-auto" role="status"><b>{{ both.num }} of {{ both.of }}</b> items are in both lists <span class="note">({{ Math.round(100 * both.share) }} % of all shown)</span></div>
         </div></section>
-        <div class="lists" v-if="requests[0] || requests[1]">
+        <div class="lists halves" v-if="requests[0] || requests[1]">
           <template v-for="(side, at) in ['left', 'right']" :key="side">
             <ResultList v-if="requests[at]" :title="label(at ? other : current)" :version="at ? other : current" path="recommend" :request="{...requests[at], explain: false}" :shared="shared" @loaded="state[side] = $event" />
             <section v-else class="card"><header><h2>{{ label(at ? other : current) }}</h2></header><div class="empty">This version cannot answer what is asked: it takes no history, or no users.</div></section>

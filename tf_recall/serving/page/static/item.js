@@ -51,27 +51,27 @@ export const ItemDialog = {
     return { store, state, version, ways, title, facts, shown, request, inBasket, toBasket, onMap, close, icons };
   },
   template: `
-    <q-dialog :model-value="!!store.item" @update:model-value="close" position="right" full-height aria-labelledby="item-title">
-      <div v-if="store.item" class="card" style="width: 480px; max-width: 100vw; height: 100%; max-height: 100%; overflow-y: auto">
-        <header class="no-wrap" style="align-items: flex-start; padding-top: 18px">
-          <div><h2 id="item-title" style="font-size: 19px">{{ title }}</h2><span class="note id">{{ store.item.id }}</span></div>
+    <q-dialog :model-value="!!store.item" @update:model-value="close" position="right" maximized aria-labelledby="item-title">
+      <div v-if="store.item" class="card item-panel">
+        <header>
+          <div><h2 id="item-title">{{ title }}</h2><span v-if="title !== String(store.item.id)" class="note id">{{ store.item.id }}</span></div>
           <q-btn flat round dense class="q-ml-auto" :icon="icons.close" aria-label="Close" @click="close" />
         </header>
-        <div class="body q-gutter-y-md">
+        <div class="body fields">
           <div v-if="state.problem" class="problem" role="alert">{{ state.problem }}</div>
           <div v-if="state.told && !state.told.known" class="note">This model does not know the item.</div>
           <dl v-if="facts.length || (state.told && state.told.events != null)" class="facts">
             <template v-for="[name, value] in facts" :key="name"><dt>{{ name }}</dt><dd>{{ shown(value) }}</dd></template>
             <template v-if="state.told.events != null"><dt>Interactions</dt><dd>{{ state.told.events.toLocaleString("en") }} in training</dd></template>
           </dl>
-          <div class="q-gutter-x-sm">
+          <div class="row q-gutter-x-sm">
             <q-btn outline color="primary" dense class="q-px-md" :icon="icons.basket" :label="inBasket ? 'In the basket' : 'Into the basket'" :disable="inBasket" @click="toBasket" />
             <q-btn outline color="primary" dense class="q-px-md" :icon="icons.place" label="On the map" @click="onMap" />
           </div>
           <q-tabs v-if="ways.length > 1" v-model="state.channel" dense no-caps align="left" active-color="primary" indicator-color="primary" inline-label outside-arrows>
             <q-tab v-for="each in ways" :key="each.name" :name="each.name" :label="each.name || 'the model'" />
           </q-tabs>
-          <ResultList v-if="ways.length" title="More like this" :note="state.channel" :version="version" path="similar" :request="request" style="border-width: 1px; border-radius: 12px" />
+          <ResultList v-if="ways.length" title="More like this" :note="state.channel" :version="version" path="similar" :request="request" />
           <div v-else class="note">This model does not say which items are alike.</div>
         </div>
       </div>

@@ -9,14 +9,14 @@ const reasonIds = (why) =>
 
 // Reasons in lines: of a merge one for each channel.
 const linesOf = (why) =>
-  !why?.length ? [] : why[0].channel ? why : [{ channel: "", reasons: why }];
+  !why?.length ? [] : why[0].channel ? why.filter((each) => each.reasons.length) : [{ channel: "", reasons: why }];
 
 const WhyLine = {
   props: { line: Object, version: Object },
   setup(props) {
-    const name = (each) => (each.kind === "item" ? titleOf(props.version, each.id) : null) ?? each.id;
-    const kind = (each) => (each.kind === "item" ? "" : `${each.kind} `);
-    const share = (each) => `${Math.round(100 * each.share)} %`;
+    const name = (each) => (each.kind === "item" ? titleOf(props.version, each.id) : null) ?? each.id ?? `it is ${each.kind}`;
+    const kind = (each) => (each.kind === "item" || each.id == null ? "" : `${each.kind} `);
+    const share = (each) => `${Math.round(100 * each.share)}\u00a0%`;
     return { name, kind, share };
   },
   template: `

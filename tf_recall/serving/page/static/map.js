@@ -72,7 +72,7 @@ export const ItemMap = {
         timer = setTimeout(fetchPoints, CALM);
       });
       chart.on("click", (event) => {
-        const row = rows?.[event.seriesIndex]?.[event.dataIndex];
+        const row = rowOf(event);
         if (row != null) open(row);
       });
     }
@@ -88,8 +88,9 @@ export const ItemMap = {
       tooltip: { trigger: "item", renderMode: "richText", confine: true, formatter: tip },
     });
 
+    const rowOf = (event) => rows?.[event.seriesId]?.[event.dataIndex];
     function tip(event, ticket, callback) {
-      const row = rows?.[event.seriesIndex]?.[event.dataIndex];
+      const row = rowOf(event);
       if (row == null) return event.name || "";
       if (!names.has(row)) told(row).then((text) => callback(ticket, text)).catch(() => {});
       return names.get(row) ?? "…";
@@ -139,20 +140,21 @@ export const ItemMap = {
       const sizes = new Uint32Array(count);
       for (const group of points.group) sizes[group]++;
       const data = Array.from(sizes, (size) => new Float32Array(2 * size));
-      rows = Array.from(sizes, (size) => new Uint32Array(size));
+      const own = Array.from(sizes, (size) => new Uint32Array(size));
       const filled = new Uint32Array(count);
       for (let at = 0; at < points.n; at++) {
         const group = points.group[at];
         const place = filled[group]++;
         data[group][2 * place] = points.x[at];
         data[group][2 * place + 1] = points.y[at];
-        rows[group][place] = points.row[at];
+        own[group][place] = points.row[at];
       }
+      rows = Object.fromEntries(own.map((each, group) => [`group ${group}`, each]));
       const size = points.n > 8000 ? 3 : points.n > 2000 ? 4.5 : points.n > 300 ? 6.5 : 9;
       const series = data.map((each, group) => ({
         id: `group ${group}`, type: "scatter", large: true, largeThreshold: 0, dimensions: ["x", "y"], data: each,
-        symbolSize: size, itemStyle: { color: tone(group), opacity: 0.75 }, silent: false,
-      }));
+        symbolSize: size, itemStyle: { color: tone(group), opacity: 0.75 },
+      })).filter((each) => each.data.length); // a large series draws no empty one
       chart.setOption({ ...frameColors(), series: [...series, marker()] }, { replaceMerge: ["series"] });
     }
     const frameColors = () => ({ xAxis: { splitLine: { lineStyle: { color: color("faint") } } }, yAxis: { splitLine: { lineStyle: { color: color("faint") } } } });

@@ -52,13 +52,16 @@ export const Metrics = {
     const beside = ([name, value]) => (baseline.value[name] > 0 && value != null ? `${(value / baseline.value[name]).toFixed(1)} × popularity` : "");
     const plots = Vue.computed(() => {
       const short = figures.value.filter(([name, value]) => value !== null && value <= 1 && name.includes("@"));
-      const names = short.map(([name]) => name);
+      const k = best.value?.split("@")[1];
       const made = [];
-      if (short.length) {
-        const beside = names.map((name) => baseline.value[name]);
-        const series = [["this version", short.map(([, value]) => value), "accent"], ...(beside.some((each) => each != null) ? [["popularity", beside, "soft"]] : [])];
-        made.push({ title: "Beside popularity", names, series });
-      }
+      const besidePopularity = (title, some, named = (name) => name) => {
+        if (!some.length) return;
+        const beside = some.map(([name]) => baseline.value[name]);
+        const series = [["this version", some.map(([, value]) => value), "accent"], ...(beside.some((each) => each != null) ? [["popularity", beside, "soft"]] : [])];
+        made.push({ title, names: some.map(([name]) => named(name)), series });
+      };
+      besidePopularity("Recall by the length of the list", short.filter(([name]) => name.startsWith("recall@")));
+      besidePopularity(`Figures of lists of ${k}`, short.filter(([name]) => name.endsWith(`@${k}`) && !/^(recall|gini)@/.test(name)), (name) => words(name.split("@")[0]));
       if (slices.value.length && best.value) {
         const take = (side) => slices.value.map(([, each]) => each[side]?.[best.value] ?? null);
         made.push({ title: `${best.value} by slice`, names: slices.value.map(([name]) => words(name)), series: [["this version", take("metrics"), "accent"], ["popularity", take("baseline"), "soft"]] });

@@ -9,6 +9,7 @@ export const Picker = {
   emits: ["update:modelValue", "pick"],
   setup(props, { emit }) {
     const state = Vue.reactive({ options: [], note: "", text: "" });
+    const field = Vue.ref(null);
     const last = latest();
     const option = (each) => ({
       value: each.id,
@@ -35,7 +36,8 @@ export const Picker = {
     }
     function pick(value) {
       emit("pick", value);
-      if (!props.clears) emit("update:modelValue", value?.value ?? null);
+      if (props.clears) Vue.nextTick(() => field.value.updateInputValue("", true));
+      else emit("update:modelValue", value?.value ?? null);
     }
     const typed = (text, done) => {
       const value = text.trim();
@@ -46,10 +48,10 @@ export const Picker = {
       if (chosen) done(chosen, "toggle");
     };
     const shown = Vue.computed(() => (props.clears || props.modelValue == null || props.modelValue === "" ? null : { value: props.modelValue, label: String(props.modelValue) }));
-    return { state, filter, pick, typed, shown, icons };
+    return { field, state, filter, pick, typed, shown, icons };
   },
   template: `
-    <q-select outlined dense use-input hide-selected fill-input input-debounce="150" :clearable="!clears" :label="label" :hint="hint"
+    <q-select ref="field" outlined dense use-input hide-selected fill-input input-debounce="150" :clearable="!clears" :label="label" :hint="hint"
       :model-value="shown" :options="state.options" option-label="label" @filter="filter" @new-value="typed" @update:model-value="pick"
       :data-search="search ? '' : null" behavior="menu" :hide-bottom-space="!hint" :aria-label="label">
       <template #prepend><q-icon :name="icons.search" size="20px" /></template>

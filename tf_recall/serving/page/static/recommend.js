@@ -68,17 +68,15 @@ export const Recommend = {
   },
   template: `
     <div class="cols">
-      <div class="stack">
-        <Who :version="current" />
-        <History v-if="store.mode === 'user'" :version="current" />
-      </div>
-      <div class="lists" v-if="request">
+      <Who :version="current" />
+      <History v-if="store.mode === 'user'" :version="current" />
+      <div class="lists main" v-if="request">
         <template v-for="each in lists" :key="each.key">
           <ResultList v-if="takes(each.request)" :title="each.title" :note="each.note" :version="current" path="recommend" :request="each.request" :two="!each.key" />
           <section v-else class="card" :aria-label="each.title"><header><h2>{{ each.title }}</h2><span class="note">{{ each.note }}</span></header><div class="empty">This channel takes no history, so a basket says nothing to it.</div></section>
         </template>
       </div>
-      <section v-else class="card"><div class="empty" style="padding: 72px 24px">
+      <section v-else class="card main"><div class="empty" style="padding: 72px 24px">
         <template v-if="store.mode === 'user'">Pick a user on the side, or type an id, to see what {{ current.model }} recommends and why.</template>
         <template v-else>Put items into the basket to see what goes with them.</template>
       </div></section>

@@ -6,7 +6,7 @@ import icons from "./icons.js";
 
 export const Who = {
   components: { Picker },
-  props: { version: Object },
+  props: { version: Object, plain: Boolean },
   setup(props) {
     const context = Vue.computed(() => Object.entries(props.version.context));
     function add(option) {
@@ -19,8 +19,8 @@ export const Who = {
   },
   template: `
     <section class="card" aria-label="For whom">
-      <header><h2>For whom</h2><span class="note"><kbd>/</kbd> to search</span></header>
-      <div class="body q-gutter-y-md">
+      <header><h2>For whom</h2><span class="note keys"><kbd>/</kbd> to search</span></header>
+      <div class="body fields">
         <q-btn-toggle v-model="store.mode" spread no-caps unelevated toggle-color="primary" class="full-width" style="border: 1px solid var(--line)"
           :options="[{label: 'A user', value: 'user', icon: icons.person}, {label: 'A basket', value: 'basket', icon: icons.basket}]" />
         <Picker v-if="store.mode === 'user'" v-model="store.user" label="User" hint="Pick one, or type any id" path="ui/api/users" :version="version" free search />
@@ -28,7 +28,7 @@ export const Who = {
           <Picker label="Add an item" hint="By id or title" path="ui/api/items" :version="version" clears search @pick="add" />
           <div v-if="!version.history" class="note">This model takes no history: a basket says nothing to it.</div>
           <div v-if="!store.basket.length" class="note">The basket is empty.</div>
-          <q-list v-else dense class="q-mx-n-sm" aria-label="Basket">
+          <q-list v-else dense aria-label="Basket">
             <q-item v-for="each in store.basket" :key="String(each.id)" style="border-radius: 8px">
               <q-item-section><q-item-label lines="2">{{ name(each) }}</q-item-label><q-item-label v-if="name(each) !== each.id" caption class="id">{{ each.id }}</q-item-label></q-item-section>
               <q-item-section side><q-btn flat round dense size="sm" :icon="icons.close" :aria-label="'Take out ' + name(each)" @click="remove(each.id)" /></q-item-section>
@@ -37,7 +37,7 @@ export const Who = {
           <q-btn v-if="store.basket.length" flat dense color="primary" label="Empty it" @click="store.basket = []" />
         </template>
         <q-expansion-item v-if="context.length" dense label="Features of the request" header-class="q-px-none note" style="border-top: 1px solid var(--line)">
-          <div class="q-gutter-y-sm q-pt-sm">
+          <div class="fields q-pt-sm">
             <q-input v-for="[name, kind] in context" :key="name" v-model="store.context[name]" :label="name" :type="kind === 'number' ? 'number' : 'text'" outlined dense clearable debounce="300" />
           </div>
         </q-expansion-item>
@@ -47,9 +47,9 @@ export const Who = {
           </div>
           <q-slider :model-value="Math.min(store.k, most)" @change="store.k = $event" :min="1" :max="most" color="primary" aria-labelledby="how-many" />
         </div>
-        <div class="column">
-          <q-toggle v-if="version.seen" v-model="store.seen" label="Leave out what was seen" color="primary" />
-          <q-toggle v-model="store.explain" label="Say why" color="primary" />
+        <div class="column" style="gap: 8px">
+          <q-toggle v-if="version.seen" dense v-model="store.seen" label="Leave out what was seen" color="primary" />
+          <q-toggle v-if="!plain" dense v-model="store.explain" label="Say why" color="primary" />
         </div>
       </div>
     </section>`,
