@@ -42,7 +42,10 @@ setup(
     packages=[*find_packages(include=["tf_recall", "tf_recall.*"]), "tf_recall.configs"],
     # a wheel carries them; a checkout has them at the top
     package_dir={"tf_recall.configs": "configs"},
-    package_data={"tf_recall.configs": ["*.yaml"]},
+    package_data={
+        "tf_recall.configs": ["*.yaml"],
+        "tf_recall.serving.page": ["static/*", "static/vendor/*"],
+    },
     install_requires=[
         "tensorflow>=2.20,<2.21",
         "keras>=3.15,<4",
@@ -85,6 +88,7 @@ setup(
             *SERVE,
             "httpx>=0.27",
             "cryptography>=42",
+            "playwright>=1.49",  # drives the page; the browser is Debian's chromium
             *TUNE,
             "hypothesis>=6.100,<7",
             "polars>=1",

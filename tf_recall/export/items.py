@@ -105,5 +105,7 @@ def _arrow(values):
     try:
         made = pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, OverflowError):
-        made = pa.array(values.where(values.isna(), values.astype(str)), pa.string(), True)
+        made = pa.array(
+            values.where(values.isna(), values.astype(str)), pa.string(), from_pandas=True
+        )
     return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made

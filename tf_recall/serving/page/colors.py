@@ -42,9 +42,8 @@ def colors_of(items: Items, name: str) -> Colors:
         ValueError: items cannot be colored by it.
     """
     if name not in (known := columns_of(items)):
-        raise ValueError(
-            f"items cannot be colored by {name!r}; by: {', '.join(known) or 'nothing'}"
-        )
+        by = ", ".join(known) or "nothing"
+        raise ValueError(f"items cannot be colored by {name!r}; they can by: {by}")
     if name == POPULARITY:
         return _of_numbers(items.counts.astype(float))
     column = items.column(name).combine_chunks()
@@ -90,7 +89,7 @@ def _of_texts(texts):
 
 def _of_numbers(values):
     known = np.isfinite(values)
-    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, STEPS + 1)))
+    edges = np.unique(np.quantile(values[known], np.linspace(0, 1, STEPS + 1), method="lower"))
     group = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
     labels = [f"{low:,.6g} to {high:,.6g}" for low, high in zip(edges, edges[1:], strict=False)]
     labels = labels or [f"{edges[0]:,.6g}"]

@@ -96,7 +96,7 @@ def _of_vectors(embed, ids, goes_on):
     sample = sample[np.isfinite(sample).all(axis=1)]
     num = min(2, *sample.shape)
     points = np.zeros((len(ids), 2), np.float32)
-    if not num:
+    if len(sample) < 2:
         return points
     pca = PCA(num, svd_solver="covariance_eigh").fit(sample)
     for at in _blocks(len(ids), goes_on, 0.1, 0.95):

@@ -28,11 +28,10 @@ const Login = {
       if (!state.key) return;
       state.busy = true;
       unlock(state.key);
-      session.locked = false;
       await refresh();
       state.busy = false;
-      if (session.locked) state.problem = "The server does not take this key.";
-      state.key = "";
+      state.problem = store.problem;
+      session.locked = !!store.problem;
     }
     return { state, enter, icons };
   },
@@ -76,7 +75,7 @@ const App = {
             <span class="note gt-sm">{{ current.items.toLocaleString("en") }} items<template v-if="current.users != null">, {{ current.users.toLocaleString("en") }} users</template></span>
           </template>
           <q-space />
-          <q-btn v-if="session.key" flat round dense :icon="icons.key" aria-label="Forget the key" title="Forget the key" @click="lock" />
+          <q-btn v-if="session.key && !session.locked" flat round dense :icon="icons.key" aria-label="Forget the key" title="Forget the key" @click="lock" />
           <q-btn flat round dense :icon="icons[theme]" :aria-label="'Theme: ' + theme" :title="'Theme: ' + theme" @click="nextTheme" />
         </div>
         <q-tabs v-if="current && !session.locked" v-model="store.view" class="tabs q-mt-xs" inline-label align="left" indicator-color="primary" no-caps :breakpoint="0">

@@ -14,7 +14,7 @@ const linesOf = (why) =>
 const WhyLine = {
   props: { line: Object, version: Object },
   setup(props) {
-    const name = (each) => (each.kind === "item" ? titleOf(props.version, each.id) : null) ?? each.id ?? `it is ${each.kind}`;
+    const name = (each) => (each.kind === "item" ? titleOf(props.version, each.id) : null) ?? each.id ?? `being ${each.kind}`;
     const kind = (each) => (each.kind === "item" || each.id == null ? "" : `${each.kind} `);
     const share = (each) => `${Math.round(100 * each.share)}\u00a0%`;
     return { name, kind, share };

@@ -237,7 +237,7 @@ export const ItemMap = {
       <div class="map-tools">
         <Picker label="Mark an item" path="ui/api/items" :version="current" clears search @pick="mark" />
         <q-select v-if="state.about && state.about.columns.length" outlined dense label="Colored by" v-model="state.by" :options="state.about.columns" @update:model-value="recolor" style="width: 190px" behavior="menu" />
-        <q-chip v-if="store.marked" removable :icon-remove="icons.close" @remove="unmark" color="primary" text-color="white" :label="String(store.marked.title)" style="max-width: 260px" />
+        <q-chip v-if="store.marked" removable :icon-remove="icons.close" :remove-aria-label="'Unmark ' + store.marked.title" @remove="unmark" color="primary" text-color="white" :label="String(store.marked.title)" style="max-width: 260px" />
         <span v-if="state.about" class="note q-ml-auto" role="status">{{ state.shown.toLocaleString("en") }} of {{ state.total.toLocaleString("en") }} items here{{ state.shown < state.total ? "; zoom in for more" : "" }}</span>
       </div>
       <div v-if="state.note" class="note q-px-md q-pt-sm">{{ state.note }}</div>

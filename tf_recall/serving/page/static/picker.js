@@ -16,13 +16,17 @@ export const Picker = {
       label: each.title ?? String(each.id),
       note: each.title != null ? String(each.id) : each.events != null ? `${each.events} events` : "",
     });
-    async function filter(text, update, abort) {
-      state.text = text;
+    async function search(text) {
+      const found = await last((signal) => ask(props.path, { query: { ...of(props.version), q: text }, signal }));
+      found.found.forEach((each) => keepTitle(props.version, each.id, each.title));
+      return { ...found, options: found.found.map(option) };
+    }
+    async function filter(text, update) {
       try {
-        const found = await last((signal) => ask(props.path, { query: { ...of(props.version), q: text }, signal }));
-        found.found.forEach((each) => keepTitle(props.version, each.id, each.title));
+        const found = await search(text);
         update(() => {
-          state.options = found.found.map(option);
+          state.text = text;
+          state.options = found.options;
           const more = found.total - found.found.length;
           state.note = found.known === false ? "This export was written without its users: type an id, then Enter."
             : more > 0 ? `and ${more.toLocaleString("en")} more: type to narrow` : "";
@@ -39,14 +43,15 @@ export const Picker = {
       if (props.clears) Vue.nextTick(() => field.value.updateInputValue("", true));
       else emit("update:modelValue", value?.value ?? null);
     }
-    const typed = (text, done) => {
+    // Enter takes what is typed, or the best that is found: of this text, not of the one before.
+    async function typed(text, done) {
       const value = text.trim();
       if (!value) return;
-      const known = state.options.find((each) => String(each.value) === value);
-      const first = props.free ? null : state.options[0];
-      const chosen = known ?? first ?? (props.free ? { value, label: value, note: "" } : null);
+      if (props.free) return done({ value, label: value, note: "" }, "toggle");
+      const options = state.text === text ? state.options : (await search(text)).options;
+      const chosen = options.find((each) => String(each.value) === value) ?? options[0];
       if (chosen) done(chosen, "toggle");
-    };
+    }
     const shown = Vue.computed(() => (props.clears || props.modelValue == null || props.modelValue === "" ? null : { value: props.modelValue, label: String(props.modelValue) }));
     return { field, state, filter, pick, typed, shown, icons };
   },
