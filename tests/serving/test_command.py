@@ -81,6 +81,10 @@ def test_what_it_refuses(tmp_path, exports, monkeypatch):
     (tmp_path / "a" / "1" / "saved_model.pb").touch()
     assert "nothing to serve in" in refused(tmp_path, *free)
     assert "both or none" in refused(exports, "--tls-cert", "a.pem")
+    (tmp_path / "films.csv").write_text("title\nOne\n")
+    assert "no column item_id; it has title" in refused(
+        exports, *free, "--items", tmp_path / "films.csv"
+    )
     assert "the limit batch must be at least 1" in refused(exports, "--batch", 0)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

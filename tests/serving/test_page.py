@@ -5,6 +5,7 @@ import shutil
 from urllib.parse import urlsplit
 
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -373,3 +374,53 @@ def test_a_server_that_went_is_told(visit, folder, run_server):
         names(page, "Recommendations")
     page.get_by_role("tab", name="Metrics").click()
     page.get_by_text("The server does not answer. Is it still running?").wait_for()
+
+
+@pytest.fixture(scope="module")
+def a_million(tmp_path_factory):
+    """An export of a million items with titles, and ten thousand users."""
+    number = 1_000_000
+    ids = np.char.add("i", np.arange(number).astype(str)).astype(object)
+    table = pd.DataFrame(
+        {"item_id": ids, "title": np.char.add("Film ", ids.astype(str)).astype(object)}
+    )
+    table["genre"] = np.array(["comedy", "drama", "war"], object)[np.arange(number) % 3]
+    users = np.char.add("u", (np.arange(100_000) % 10_000).astype(str)).astype(object)
+    log = Interactions.from_columns(user_id=users, item_id=ids[::10], items=table)
+    catalog = Catalog.fit(log)
+    keras.utils.set_random_seed(0)
+    towers = FeatureTower("user", [Id(8)]), FeatureTower("item", [Id(8)])
+    model = TwoTower(*towers).adapt(log, catalog)
+    folder = tmp_path_factory.mktemp("million")
+    save(Service.build(model, catalog, index=Exact(), k_max=20), folder / "films", model=model)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_million_items_are_searched_drawn_and_zoomed_into(visit, a_million, run_server):
+    with run_server(a_million, ui=True) as server:
+        page = visit("#view=map", url=server.rest)
+        sizes = []
+        page.on("response", lambda got: sizes.append(int(got.headers.get("content-length", 0))))
+        page.get_by_text("20,000 of 1,000,000 items here; zoom in for more").wait_for(
+            timeout=120_000
+        )
+        page.get_by_label("Mark an item").focus()
+        choose(page, "film i765432", "Film i765432")
+        page.locator(".q-chip").filter(has_text="Film i765432").wait_for()
+        shown = "() => document.querySelector('.map-tools').innerText.match(/([\\d,]+) of ([\\d,]+) items/)"
+        before = 1_000_000
+        page.locator(".canvas").focus()
+        for _ in range(12):
+            page.keyboard.press("+")
+            page.wait_for_timeout(400)
+            _, drawn, there = page.evaluate(shown)
+            drawn, there = int(drawn.replace(",", "")), int(there.replace(",", ""))
+            assert drawn == min(20_000, there) and there <= before
+            before = there
+        assert before < 20_000  # all that is there is drawn in the end
+        page.get_by_role("tab", name="Recommend").click()
+        page.keyboard.press("/")
+        choose(page, "u9876", "u9876")
+        assert len(names(page, "Recommendations")) == K
+        assert max(sizes) <= 8 + 13 * 20_000 and len(sizes) > 12
