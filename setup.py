@@ -28,6 +28,7 @@ SERVE = [
     "python-json-logger>=3.1",
     "fastapi-offline>=1.7,<2",  # carries the scripts of the OpenAPI page
 ]
+CLIENT = ["httpx>=0.27", "grpcio>=1.66,<2"]
 TUNE = ["optuna>=4.4,<6", *PLOT]
 
 setup(
@@ -75,6 +76,7 @@ setup(
         "faiss": FAISS,
         "milvus": MILVUS,
         "serve": SERVE,
+        "client": CLIENT,
         "tune": TUNE,
         "bench": ["gensim>=4.3.3,<5", "implicit>=0.7.3,<0.8"],  # peers that benchmarks run beside
         "dev": [
@@ -86,7 +88,7 @@ setup(
             *FAISS,
             *MILVUS,
             *SERVE,
-            "httpx>=0.27",
+            *CLIENT,
             "cryptography>=42",
             "playwright>=1.49",  # drives the page; the browser is Debian's chromium
             *TUNE,

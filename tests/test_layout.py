@@ -11,6 +11,7 @@ import tf_recall
 ROOT = Path(tf_recall.__file__).parent
 TOP = {"__init__", "cli", "config", "registry"}
 ORDER = {  # a room imports rooms of its own level or of lower ones
+    "client": 0,
     "registry": 1,
     "config": 1,
     "data": 1,

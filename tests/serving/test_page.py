@@ -408,7 +408,8 @@ def test_a_million_items_are_searched_drawn_and_zoomed_into(visit, a_million, ru
         page.get_by_label("Mark an item").focus()
         choose(page, "film i765432", "Film i765432")
         page.locator(".q-chip").filter(has_text="Film i765432").wait_for()
-        shown = "() => document.querySelector('.map-tools').innerText.match(/([\\d,]+) of ([\\d,]+) items/)"
+        shown = """() => document.querySelector('.map-tools').innerText
+            .match(/([\\d,]+) of ([\\d,]+) items/)"""
         before = 1_000_000
         page.locator(".canvas").focus()
         for _ in range(12):
