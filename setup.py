@@ -90,6 +90,8 @@ setup(
             *SERVE,
             *CLIENT,
             "cryptography>=42",
+            "kubernetes-validate>=1.34",  # the schemas that manifests are checked by
+            "check-jsonschema>=0.33",  # that of Compose files
             "playwright>=1.49",  # drives the page; the browser is Debian's chromium
             *TUNE,
             "hypothesis>=6.100,<7",

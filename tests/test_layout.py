@@ -32,6 +32,7 @@ ORDER = {  # a room imports rooms of its own level or of lower ones
     "stores": 6,
     "serving": 6,
     "beam": 6,
+    "deploy": 7,
     "runs": 7,
     "tuning": 8,
     "cli": 9,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from tf_recall.config import MODELS, SEARCHES, Config, apply
+from tf_recall.deploy.command import deploy
 from tf_recall.registry import REGISTRY
 from tf_recall.serving.command import serve
 from tf_recall.stores.command import push
@@ -362,6 +363,7 @@ def doctor(config: str, model: str | None, sets: Sequence[str]) -> dict:
 
 
 main.command()(answers_json(serve))
+main.command()(answers_json(deploy))
 
 
 @main.group()
