@@ -18,7 +18,7 @@ from tf_recall.cli import main
 @pytest.fixture
 def process(exports, tmp_path):
     """The command, ready; and its addresses."""
-    command = [sys.executable, "-m", "tf_recall.cli", "serve", str(exports / "two_tower")]
+    command = [sys.executable, "-m", "tf_recall.cli", "serve", str(exports / "two_tower"), "--ui"]
     ports = ["--rest-port", "0", "--grpc-port", "0"]
     env = {**os.environ, "TF_RECALL_API_KEY": "secret"}
     with open(tmp_path / "log", "wb") as log:
@@ -35,6 +35,7 @@ def process(exports, tmp_path):
 def test_it_answers_and_ends_when_its_requests_are_answered(process, columns, tmp_path):
     child, addresses = process
     assert addresses["page"] == f"{addresses['rest']}/docs"
+    assert "tf_recall" in httpx.get(addresses["ui"]).text
     bearer = {"authorization": "Bearer secret"}
     body = json.dumps({"inputs": columns()}).encode()
     head = (

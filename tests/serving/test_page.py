@@ -351,6 +351,37 @@ def test_a_phone_shows_all_of_it(visit, view):
     assert page.evaluate(wide) <= 0
 
 
+def test_ids_that_are_long_numbers_stay_what_they_are(visit, tmp_path, run_server):
+    start = 2**60  # beyond what a number of JavaScript holds
+    log = Interactions.from_columns(
+        user_id=[start + at % 4 for at in range(24)], item_id=[start + at for at in range(24)]
+    )
+    catalog = Catalog.fit(log)
+    channels = {"items": ItemCF().fit(log, catalog), "popular": Popularity().fit(log, catalog)}
+    save(MultiChannel(channels, catalog), tmp_path / "long")
+    with run_server(tmp_path, ui=True) as server:
+        page = visit("", url=server.rest)
+        page.get_by_role("combobox", name="User").click()
+        choose(page, str(start + 2), str(start + 2))
+        items, _ = load(tmp_path / "long").recommend([start + 2], k=K, exclude_seen=True)
+        assert names(page, "The merge") == [str(each) for each in items[0]]
+        page.get_by_role("region", name="The merge").locator(".row-item").first.click()
+        page.get_by_role("button", name="Into the basket").click()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="A basket").click()
+        history = [[int(items[0, 0])]]
+        items, _ = load(tmp_path / "long").recommend([-1], k=K, history=history, exclude_seen=True)
+        page.wait_for_function(
+            "n => document.querySelector('[aria-label=\"The merge\"] .name')?.innerText === n",
+            arg=str(items[0, 0]),
+        )
+        assert names(page, "The merge") == [str(each) for each in items[0]]
+        page.get_by_role("button", name="A user").click()
+        page.get_by_role("combobox", name="User").fill("abc")
+        page.keyboard.press("Enter")
+        page.get_by_text("the ids of users are whole numbers here; got 'abc'").wait_for()
+
+
 def test_a_key_is_asked_for_and_nothing_told_without(visit, folder, run_server):
     with run_server(folder / "films", key="secret", ui=True) as server:
         page = visit("", url=server.rest)

@@ -37,7 +37,7 @@ const Login = {
   },
   template: `
     <form class="card login" @submit.prevent="enter">
-      <h1>This server asks for a key</h1>
+      <h2>This server asks for a key</h2>
       <p class="note">It is the one that the server was started with. It is kept until this tab is closed.</p>
       <q-input v-model="state.key" outlined label="Key" type="password" autofocus autocomplete="current-password" class="q-my-md" :error="!!state.problem" :error-message="state.problem" />
       <q-btn type="submit" unelevated color="primary" label="Enter" :loading="state.busy" class="full-width" />
@@ -68,7 +68,7 @@ const App = {
     <q-layout view="hHh lpr fff">
       <q-header class="top"><div class="in">
         <div class="row items-center q-gutter-sm">
-          <div class="brand q-mr-md"><img src="ui/static/icon.svg" alt=""> tf_recall</div>
+          <h1 class="brand q-mr-md"><img src="ui/static/icon.svg" alt=""> tf_recall</h1>
           <template v-if="current">
             <q-select outlined dense label="Model" :model-value="store.model" :options="models" @update:model-value="choose($event)" class="pick" behavior="menu" />
             <q-select outlined dense label="Version" :model-value="store.version" :options="versions" @update:model-value="choose(store.model, $event)" class="pick-version" behavior="menu" />

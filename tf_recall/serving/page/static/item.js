@@ -53,7 +53,7 @@ export const ItemDialog = {
   template: `
     <q-dialog :model-value="!!store.item" @update:model-value="close" position="right" maximized aria-labelledby="item-title">
       <div v-if="store.item" class="card item-panel">
-        <header>
+        <header role="presentation">
           <div><h2 id="item-title">{{ title }}</h2><span v-if="title !== String(store.item.id)" class="note id">{{ store.item.id }}</span></div>
           <q-btn flat round dense class="q-ml-auto" :icon="icons.close" aria-label="Close" @click="close" />
         </header>
