@@ -8,6 +8,7 @@ import pytest
 
 from tf_recall.config import Config
 from tf_recall.data.interactions import Interactions
+from tf_recall.export.items import read_items
 from tf_recall.export.load import restore
 from tf_recall.export.write import save
 from tf_recall.index import Exact
@@ -175,6 +176,7 @@ def test_an_export_gets_another_index(tmp_path, monkeypatch):
     assert path == tmp_path / "model_ivf" / "1" and load(path).k_max == 20
     one, other = load(first.path).recommend(["u1"], 9)[0], load(path).recommend(["u1"], 9)[0]
     np.testing.assert_array_equal(one, other)
+    assert read_items(path).equals(read_items(first.path))  # titles go along
     monkeypatch.setattr(run, "restore", lambda path: pytest.fail("the model was loaded"))
     with pytest.raises(ValueError, match="takes no 'lists'"):
         reindex(first.path, {"name": "ivf", "lists": 2}, tmp_path)

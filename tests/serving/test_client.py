@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import http.server
 import json
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -296,3 +298,15 @@ def test_it_imports_nothing_heavy():
     code = "import sys; sys.modules['httpx'] = None; import tf_recall.client"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "the client needs httpx" in result.stderr and "tf_recall[client]" in result.stderr
+
+
+def test_the_example_of_the_manual(server, exports):
+    page = (Path(__file__).parents[2] / "saved_models" / "README.md").read_text()
+    (code,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "Client(" in each]
+    code = code.replace("localhost:8500", server.grpc).replace("timeout=1.0", "timeout=60.0")
+    found = {}
+    exec(code, found)
+    loaded = load(exports / "two_tower")
+    items, _ = loaded.recommend(["u1"], k=5, device="phone", exclude_seen=True)
+    assert found["answer"].item_ids == [each for each in items[0].tolist() if each]
+    assert found["vectors"]["embedding"].shape == (1, 4)

@@ -54,7 +54,9 @@ def refused(call, request):
 
 def test_the_example_of_the_manual(server, exports):
     (code,) = [
-        each for each in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL) if "grpc" in each
+        each
+        for each in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
+        if "import grpc" in each
     ]
     names = {}
     exec(code.replace("localhost:8500", server.grpc).replace("timeout=1.0", "timeout=20"), names)

@@ -192,7 +192,7 @@ class Client(_Calls):
         ValueError: another address, a timeout of 0, retries below 0.
 
     Example:
-        >>> with Client("http://127.0.0.1:8501") as client:   # doctest: +SKIP
+        >>> with Client("http://127.0.0.1:8501") as client:
         ...     client.recommend("u17", k=10).item_ids
     """
 
@@ -231,7 +231,7 @@ class AsyncClient(_Calls):
     """As `Client`, with methods to await.
 
     Example:
-        >>> async with AsyncClient("grpc://127.0.0.1:8500") as client:   # doctest: +SKIP
+        >>> async with AsyncClient("grpc://127.0.0.1:8500") as client:
         ...     await client.recommend("u17", model="two_tower")
     """
 

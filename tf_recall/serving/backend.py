@@ -136,12 +136,13 @@ class Backend:
         """What a function gives, called in a thread where the request is long."""
         if size < LONG:
             return function(*arguments)
-        return await self.away(function, *arguments)
-
-    async def away(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a function gives, called in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.pool, function, *arguments)
+
+    async def away(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function gives, called in a thread of another kind: no model waits for it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, function, *arguments)
 
 
 def endpoint_of(servable: Servable, name: str) -> Endpoint:

@@ -48,7 +48,9 @@ const App = {
   components: { Login, ItemDialog },
   setup() {
     if (!(store.view in COMPONENTS)) store.view = "recommend";
-    const theme = Vue.ref(THEMES.includes(localStorage.getItem(THEME)) ? localStorage.getItem(THEME) : "auto");
+    const theme = Vue.ref(
+      THEMES.includes(localStorage.getItem(THEME)) ? localStorage.getItem(THEME) : "auto",
+    );
     const paint = () => Quasar.Dark.set(theme.value === "auto" ? "auto" : theme.value === "dark");
     paint();
     function nextTheme() {
@@ -57,12 +59,28 @@ const App = {
       paint();
     }
     const models = Vue.computed(() => [...new Set(store.models.map((each) => each.model))]);
-    const versions = Vue.computed(() => store.models.filter((each) => each.model === store.model).map((each) => each.version));
+    const versions = Vue.computed(() =>
+      store.models.filter((each) => each.model === store.model).map((each) => each.version),
+    );
     const view = Vue.computed(() => COMPONENTS[store.view]);
     refresh();
     setInterval(() => document.hidden || session.locked || refresh(), REFRESH);
     listen();
-    return { store, session, current, models, versions, view, choose, theme, nextTheme, refresh, lock, icons, VIEWS };
+    return {
+      store,
+      session,
+      current,
+      models,
+      versions,
+      view,
+      choose,
+      theme,
+      nextTheme,
+      refresh,
+      lock,
+      icons,
+      VIEWS,
+    };
   },
   template: `
     <q-layout view="hHh lpr fff">
@@ -97,6 +115,9 @@ const App = {
 };
 
 const app = Vue.createApp(App);
-app.use(Quasar, { plugins: { Notify: Quasar.Notify, Dark: Quasar.Dark }, config: { dark: "auto", brand: { primary: "#5b54ea" } } });
+app.use(Quasar, {
+  plugins: { Notify: Quasar.Notify, Dark: Quasar.Dark },
+  config: { dark: "auto", brand: { primary: "#5b54ea" } },
+});
 Quasar.IconSet.set(Quasar.IconSet.svgMaterialIcons);
 app.mount("#app");

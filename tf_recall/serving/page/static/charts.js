@@ -14,8 +14,29 @@ export function library() {
 }
 
 export const color = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
-export const GROUPS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#2fa8a0", "#edc948", "#ff7fa0", "#9c755f", "#7b6fd0", "#86bc3c"];
-export const STEPS = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
+export const GROUPS = [
+  "#4e79a7",
+  "#f28e2b",
+  "#59a14f",
+  "#e15759",
+  "#b07aa1",
+  "#2fa8a0",
+  "#edc948",
+  "#ff7fa0",
+  "#9c755f",
+  "#7b6fd0",
+  "#86bc3c",
+];
+export const STEPS = [
+  "#440154",
+  "#46327e",
+  "#365c8d",
+  "#277f8e",
+  "#1fa187",
+  "#4ac16d",
+  "#a0da39",
+  "#fde725",
+];
 export const REST = "#9aa3ad";
 
 export const axis = () => ({
@@ -32,7 +53,15 @@ export const Chart = {
     const root = Vue.ref(null);
     const problem = Vue.ref("");
     let chart, watcher;
-    const draw = () => chart?.setOption({ animationDuration: 250, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily }, ...props.option() }, true);
+    const draw = () =>
+      chart?.setOption(
+        {
+          animationDuration: 250,
+          textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+          ...props.option(),
+        },
+        true,
+      );
     Vue.onMounted(async () => {
       try {
         const echarts = await library();
@@ -45,7 +74,10 @@ export const Chart = {
         problem.value = error.message;
       }
     });
-    Vue.watch(() => [props.option, Quasar.Dark.isActive], () => Vue.nextTick(draw));
+    Vue.watch(
+      () => [props.option, Quasar.Dark.isActive],
+      () => Vue.nextTick(draw),
+    );
     Vue.onBeforeUnmount(() => {
       watcher?.disconnect();
       chart?.dispose();

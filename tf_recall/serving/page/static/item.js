@@ -20,27 +20,51 @@ export const ItemDialog = {
       if (!store.item) return;
       state.problem = "";
       state.told = null;
-      if (!ways.value.some((each) => each.name === state.channel)) state.channel = ways.value[0]?.name ?? "";
+      if (!ways.value.some((each) => each.name === state.channel))
+        state.channel = ways.value[0]?.name ?? "";
       try {
         const { id } = store.item;
-        state.told = await last((signal) => ask("ui/api/item", { query: { ...of(version.value), id }, signal }));
+        state.told = await last((signal) =>
+          ask("ui/api/item", { query: { ...of(version.value), id }, signal }),
+        );
         keepTitle(version.value, state.told.id, state.told.title);
       } catch (error) {
         state.problem = error.message;
       }
     }
     Vue.watch(() => store.item, load);
-    const title = Vue.computed(() => store.item && (state.told?.title ?? titleOf(version.value, store.item.id) ?? String(store.item.id)));
-    const facts = Vue.computed(() => Object.entries(state.told?.columns ?? {}).filter(([name]) => name !== version.value.title));
-    const shown = (value) => (Array.isArray(value) ? value.join(", ") : typeof value === "string" ? value.replaceAll("|", ", ") : typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(5) : String(value));
+    const title = Vue.computed(
+      () =>
+        store.item &&
+        (state.told?.title ?? titleOf(version.value, store.item.id) ?? String(store.item.id)),
+    );
+    const facts = Vue.computed(() =>
+      Object.entries(state.told?.columns ?? {}).filter(([name]) => name !== version.value.title),
+    );
+    const shown = (value) =>
+      Array.isArray(value)
+        ? value.join(", ")
+        : typeof value === "string"
+          ? value.replaceAll("|", ", ")
+          : typeof value === "number" && !Number.isInteger(value)
+            ? value.toPrecision(5)
+            : String(value);
     const request = Vue.computed(() => {
       const way = ways.value.find((each) => each.name === state.channel) ?? ways.value[0];
-      return { item_id: store.item.id, k: Math.min(10, way.k), ...(way.name ? { channel: way.name } : {}) };
+      return {
+        item_id: store.item.id,
+        k: Math.min(10, way.k),
+        ...(way.name ? { channel: way.name } : {}),
+      };
     });
     const inBasket = Vue.computed(() => store.basket.some((each) => each.id === store.item?.id));
     function toBasket() {
       store.basket.push({ id: store.item.id, title: title.value });
-      Quasar.Notify.create({ message: `${title.value} is in the basket.`, timeout: 2000, position: "bottom-left" });
+      Quasar.Notify.create({
+        message: `${title.value} is in the basket.`,
+        timeout: 2000,
+        position: "bottom-left",
+      });
     }
     function onMap() {
       store.marked = { id: store.item.id, title: title.value };
@@ -48,7 +72,21 @@ export const ItemDialog = {
       store.item = null;
     }
     const close = () => (store.item = null);
-    return { store, state, version, ways, title, facts, shown, request, inBasket, toBasket, onMap, close, icons };
+    return {
+      store,
+      state,
+      version,
+      ways,
+      title,
+      facts,
+      shown,
+      request,
+      inBasket,
+      toBasket,
+      onMap,
+      close,
+      icons,
+    };
   },
   template: `
     <q-dialog :model-value="!!store.item" @update:model-value="close" position="right" maximized aria-labelledby="item-title">

@@ -5,16 +5,25 @@ import { fetchTitles, keepTitle, of, store, titleOf } from "./store.js";
 import { throughRows } from "./shortcuts.js";
 
 const reasonIds = (why) =>
-  (why ?? []).flatMap((each) => (each.reasons ? reasonIds(each.reasons) : each.kind === "item" ? [each.id] : []));
+  (why ?? []).flatMap((each) =>
+    each.reasons ? reasonIds(each.reasons) : each.kind === "item" ? [each.id] : [],
+  );
 
 // Reasons in lines: of a merge one for each channel.
 const linesOf = (why) =>
-  !why?.length ? [] : why[0].channel ? why.filter((each) => each.reasons.length) : [{ channel: "", reasons: why }];
+  !why?.length
+    ? []
+    : why[0].channel
+      ? why.filter((each) => each.reasons.length)
+      : [{ channel: "", reasons: why }];
 
 const WhyLine = {
   props: { line: Object, version: Object },
   setup(props) {
-    const name = (each) => (each.kind === "item" ? titleOf(props.version, each.id) : null) ?? each.id ?? `being ${each.kind}`;
+    const name = (each) =>
+      (each.kind === "item" ? titleOf(props.version, each.id) : null) ??
+      each.id ??
+      `being ${each.kind}`;
     const kind = (each) => (each.kind === "item" || each.id == null ? "" : `${each.kind} `);
     const share = (each) => `${Math.round(100 * each.share)}\u00a0%`;
     return { name, kind, share };
@@ -27,7 +36,15 @@ const WhyLine = {
 
 export const ResultList = {
   components: { WhyLine },
-  props: { title: String, note: String, version: Object, path: String, request: Object, shared: Set, two: Boolean },
+  props: {
+    title: String,
+    note: String,
+    version: Object,
+    path: String,
+    request: Object,
+    shared: Set,
+    two: Boolean,
+  },
   emits: ["loaded"],
   setup(props, { emit }) {
     const state = Vue.reactive({ items: null, unknown: {}, problem: "", busy: false });
@@ -40,7 +57,8 @@ export const ResultList = {
       try {
         const body = { ...of(version), ...props.request, columns };
         const found = await last((signal) => ask(props.path, { body, signal }));
-        for (const each of found.items) keepTitle(version, each.item_id, each.columns?.[version.title]);
+        for (const each of found.items)
+          keepTitle(version, each.item_id, each.columns?.[version.title]);
         const ids = found.items.flatMap((each) => reasonIds(each.why));
         await fetchTitles(version, ids).catch(() => {});
         state.items = found.items;
@@ -53,17 +71,33 @@ export const ResultList = {
       }
       state.busy = false;
     }
-    Vue.watch(() => JSON.stringify([of(props.version), props.path, props.request], (_, v) => (typeof v === "bigint" ? String(v) : v)), load, { immediate: true });
+    Vue.watch(
+      () =>
+        JSON.stringify([of(props.version), props.path, props.request], (_, v) =>
+          typeof v === "bigint" ? String(v) : v,
+        ),
+      load,
+      { immediate: true },
+    );
     const scores = Vue.computed(() => (state.items ?? []).map((each) => each.score));
     const width = (score) => {
       const [low, high] = [Math.min(...scores.value, 0), Math.max(...scores.value)];
       return high > low ? `${Math.max(2, (100 * (score - low)) / (high - low))}%` : "100%";
     };
-    const shown = (score) => (Math.abs(score) >= 1000 ? score.toFixed(0) : Math.abs(score) >= 0.001 || !score ? score.toFixed(3) : score.toExponential(1));
+    const shown = (score) =>
+      Math.abs(score) >= 1000
+        ? score.toFixed(0)
+        : Math.abs(score) >= 0.001 || !score
+          ? score.toFixed(3)
+          : score.toExponential(1);
     const name = (each) => titleOf(props.version, each.item_id) ?? each.item_id;
     const hasTitle = (each) => titleOf(props.version, each.item_id) != null;
     const open = (each) => (store.item = { id: each.item_id, version: props.version });
-    const strangers = Vue.computed(() => Object.entries(state.unknown).map(([what, ids]) => `${what === "user_id" ? "user" : what}: ${ids.join(", ")}`));
+    const strangers = Vue.computed(() =>
+      Object.entries(state.unknown).map(
+        ([what, ids]) => `${what === "user_id" ? "user" : what}: ${ids.join(", ")}`,
+      ),
+    );
     return { state, width, shown, name, hasTitle, open, throughRows, strangers, linesOf };
   },
   template: `

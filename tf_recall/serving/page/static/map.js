@@ -25,10 +25,26 @@ export const ItemMap = {
   components: { Picker },
   setup() {
     const root = Vue.ref(null);
-    const state = Vue.reactive({ share: 0, about: null, problem: "", by: "", labels: [], ordered: false, shown: 0, total: 0, note: "" });
+    const state = Vue.reactive({
+      share: 0,
+      about: null,
+      problem: "",
+      by: "",
+      labels: [],
+      ordered: false,
+      shown: 0,
+      total: 0,
+      note: "",
+    });
     const last = latest();
     const names = new Map();
-    let chart, watcher, points, rows, home, timer, generation = 0;
+    let chart,
+      watcher,
+      points,
+      rows,
+      home,
+      timer,
+      generation = 0;
 
     async function begin() {
       const own = ++generation;
@@ -77,8 +93,22 @@ export const ItemMap = {
       });
     }
 
-    const side = (min, max) => ({ type: "value", min, max, axisLine: { show: false }, axisTick: { show: false }, axisLabel: { show: false }, splitLine: { lineStyle: { color: color("faint") } } });
-    const zoom = (axis) => ({ type: "inside", [axis]: 0, filterMode: "none", minSpan: 0.01, throttle: 40 });
+    const side = (min, max) => ({
+      type: "value",
+      min,
+      max,
+      axisLine: { show: false },
+      axisTick: { show: false },
+      axisLabel: { show: false },
+      splitLine: { lineStyle: { color: color("faint") } },
+    });
+    const zoom = (axis) => ({
+      type: "inside",
+      [axis]: 0,
+      filterMode: "none",
+      minSpan: 0.01,
+      throttle: 40,
+    });
     const frame = () => ({
       animation: false,
       grid: { left: 0, right: 0, top: 0, bottom: 0 },
@@ -92,7 +122,10 @@ export const ItemMap = {
     function tip(event, ticket, callback) {
       const row = rowOf(event);
       if (row == null) return event.name || "";
-      if (!names.has(row)) told(row).then((text) => callback(ticket, text)).catch(() => {});
+      if (!names.has(row))
+        told(row)
+          .then((text) => callback(ticket, text))
+          .catch(() => {});
       return names.get(row) ?? "…";
     }
     async function told(row) {
@@ -122,7 +155,14 @@ export const ItemMap = {
     async function fetchPoints() {
       const [x0, x1, y0, y1] = seen();
       const [dx, dy] = [0.1 * (x1 - x0), 0.1 * (y1 - y0)];
-      const query = { ...of(current.value), x0: x0 - dx, x1: x1 + dx, y0: y0 - dy, y1: y1 + dy, color: state.by };
+      const query = {
+        ...of(current.value),
+        x0: x0 - dx,
+        x1: x1 + dx,
+        y0: y0 - dy,
+        y1: y1 + dy,
+        color: state.by,
+      };
       try {
         points = unpack(await last((signal) => askBytes("ui/api/map/points", { query, signal })));
       } catch (error) {
@@ -151,28 +191,77 @@ export const ItemMap = {
       }
       rows = Object.fromEntries(own.map((each, group) => [`group ${group}`, each]));
       const size = points.n > 8000 ? 3 : points.n > 2000 ? 4.5 : points.n > 300 ? 6.5 : 9;
-      const series = data.map((each, group) => ({
-        id: `group ${group}`, type: "scatter", large: true, largeThreshold: 0, dimensions: ["x", "y"], data: each,
-        symbolSize: size, itemStyle: { color: tone(group), opacity: 0.75 },
-      })).filter((each) => each.data.length); // a large series draws no empty one
-      chart.setOption({ ...frameColors(), series: [...series, marker()] }, { replaceMerge: ["series"] });
+      const series = data
+        .map((each, group) => ({
+          id: `group ${group}`,
+          type: "scatter",
+          large: true,
+          largeThreshold: 0,
+          dimensions: ["x", "y"],
+          data: each,
+          symbolSize: size,
+          itemStyle: { color: tone(group), opacity: 0.75 },
+        }))
+        .filter((each) => each.data.length); // a large series draws no empty one
+      chart.setOption(
+        { ...frameColors(), series: [...series, marker()] },
+        { replaceMerge: ["series"] },
+      );
     }
-    const frameColors = () => ({ xAxis: { splitLine: { lineStyle: { color: color("faint") } } }, yAxis: { splitLine: { lineStyle: { color: color("faint") } } } });
+    const frameColors = () => ({
+      tooltip: {
+        backgroundColor: color("card"),
+        borderColor: color("line"),
+        textStyle: {
+          color: color("text"),
+          fontFamily: getComputedStyle(document.body).fontFamily,
+          fontSize: 13,
+        },
+      },
+      xAxis: { splitLine: { lineStyle: { color: color("faint") } } },
+      yAxis: { splitLine: { lineStyle: { color: color("faint") } } },
+    });
     function marker() {
       const at = store.marked?.at;
       return {
-        id: "marked", type: "scatter", z: 9, symbolSize: 20, data: at ? [{ value: at, name: String(store.marked.title) }] : [], cursor: "default",
+        id: "marked",
+        type: "scatter",
+        z: 9,
+        symbolSize: 20,
+        data: at ? [{ value: at, name: String(store.marked.title) }] : [],
+        cursor: "default",
         itemStyle: { color: "transparent", borderColor: color("bad"), borderWidth: 3 },
-        label: { show: true, position: "top", distance: 8, color: color("text"), fontWeight: 600, formatter: ({ name }) => name.replaceAll("{", "(").replaceAll("}", ")"), textBorderColor: color("card"), textBorderWidth: 3, width: 260, overflow: "truncate" },
+        label: {
+          show: true,
+          position: "top",
+          distance: 8,
+          color: color("text"),
+          fontWeight: 600,
+          formatter: ({ name }) => name.replaceAll("{", "(").replaceAll("}", ")"),
+          textBorderColor: color("card"),
+          textBorderWidth: 3,
+          width: 260,
+          overflow: "truncate",
+        },
       };
     }
-    const rest = (group) => group === state.labels.length - 1 && ["others", "unknown"].includes(state.labels[group]);
-    const tone = (group) => (rest(group) ? REST : state.ordered ? STEPS[Math.round((group * (STEPS.length - 1)) / Math.max(1, steps.value - 1))] : GROUPS[group % GROUPS.length]);
-    const steps = Vue.computed(() => state.labels.length - (state.labels.at(-1) === "unknown" ? 1 : 0));
+    const rest = (group) =>
+      group === state.labels.length - 1 && ["others", "unknown"].includes(state.labels[group]);
+    const tone = (group) =>
+      rest(group)
+        ? REST
+        : state.ordered
+          ? STEPS[Math.round((group * (STEPS.length - 1)) / Math.max(1, steps.value - 1))]
+          : GROUPS[group % GROUPS.length];
+    const steps = Vue.computed(
+      () => state.labels.length - (state.labels.at(-1) === "unknown" ? 1 : 0),
+    );
 
     async function recolor() {
       try {
-        const found = state.by ? await ask("ui/api/map/colors", { query: { ...of(current.value), by: state.by } }) : { labels: [], ordered: false };
+        const found = state.by
+          ? await ask("ui/api/map/colors", { query: { ...of(current.value), by: state.by } })
+          : { labels: [], ordered: false };
         Object.assign(state, found);
         await fetchPoints();
       } catch (error) {
@@ -181,17 +270,36 @@ export const ItemMap = {
     }
 
     function look(x0, x1, y0, y1) {
-      chart.dispatchAction({ type: "dataZoom", batch: [{ dataZoomIndex: 0, startValue: x0, endValue: x1 }, { dataZoomIndex: 1, startValue: y0, endValue: y1 }] });
+      chart.dispatchAction({
+        type: "dataZoom",
+        batch: [
+          { dataZoomIndex: 0, startValue: x0, endValue: x1 },
+          { dataZoomIndex: 1, startValue: y0, endValue: y1 },
+        ],
+      });
     }
     function move(scale, right = 0, up = 0) {
       if (!chart) return;
       const [x0, x1, y0, y1] = seen();
       const [w, h] = [(x1 - x0) * scale, (y1 - y0) * scale];
       const [x, y] = [(x0 + x1) / 2 + right * (x1 - x0), (y0 + y1) / 2 + up * (y1 - y0)];
-      look(Math.max(home[0], x - w / 2), Math.min(home[1], x + w / 2), Math.max(home[2], y - h / 2), Math.min(home[3], y + h / 2));
+      look(
+        Math.max(home[0], x - w / 2),
+        Math.min(home[1], x + w / 2),
+        Math.max(home[2], y - h / 2),
+        Math.min(home[3], y + h / 2),
+      );
     }
     const reset = () => chart && look(...home);
-    const KEYS = { "+": [0.6], "=": [0.6], "-": [1.6], ArrowLeft: [1, -0.2], ArrowRight: [1, 0.2], ArrowUp: [1, 0, 0.2], ArrowDown: [1, 0, -0.2] };
+    const KEYS = {
+      "+": [0.6],
+      "=": [0.6],
+      "-": [1.6],
+      ArrowLeft: [1, -0.2],
+      ArrowRight: [1, 0.2],
+      ArrowUp: [1, 0, 0.2],
+      ArrowDown: [1, 0, -0.2],
+    };
     function keyed(event) {
       if (event.key === "0") reset();
       else if (KEYS[event.key]) move(...KEYS[event.key]);
@@ -203,14 +311,21 @@ export const ItemMap = {
       state.note = "";
       if (!option) return unmark();
       try {
-        const found = await ask("ui/api/item", { query: { ...of(current.value), id: option.value } });
+        const found = await ask("ui/api/item", {
+          query: { ...of(current.value), id: option.value },
+        });
         const title = found.title ?? String(option.value);
         store.marked = { id: option.value, title, at: found.at ?? null };
         if (!found.at) state.note = `${title} has no place on this map.`;
         else {
           const [x, y] = found.at;
           const [w, h] = [0.12 * (home[1] - home[0]), 0.12 * (home[3] - home[2])];
-          look(Math.max(home[0], x - w), Math.min(home[1], x + w), Math.max(home[2], y - h), Math.min(home[3], y + h));
+          look(
+            Math.max(home[0], x - w),
+            Math.min(home[1], x + w),
+            Math.max(home[2], y - h),
+            Math.min(home[3], y + h),
+          );
           paint();
         }
       } catch (error) {
@@ -223,7 +338,10 @@ export const ItemMap = {
     }
 
     Vue.watch(() => [current.value.model, current.value.version], begin, { immediate: true });
-    Vue.watch(() => Quasar.Dark.isActive, () => Vue.nextTick(paint));
+    Vue.watch(
+      () => Quasar.Dark.isActive,
+      () => Vue.nextTick(paint),
+    );
     Vue.onBeforeUnmount(() => {
       generation++;
       clearTimeout(timer);

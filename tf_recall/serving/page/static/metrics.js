@@ -4,7 +4,16 @@ import { ask, latest } from "./ask.js";
 import { axis, Chart, color } from "./charts.js";
 import { current, of } from "./store.js";
 
-export const shown = (value) => (value == null ? "–" : typeof value !== "number" ? String(value) : Number.isInteger(value) ? value.toLocaleString("en") : Math.abs(value) < 10 ? value.toFixed(4) : value.toFixed(1));
+export const shown = (value) =>
+  value == null
+    ? "–"
+    : typeof value !== "number"
+      ? String(value)
+      : Number.isInteger(value)
+        ? value.toLocaleString("en")
+        : Math.abs(value) < 10
+          ? value.toFixed(4)
+          : value.toFixed(1);
 export const figuresOf = (metrics) => metrics?.metrics ?? metrics ?? {};
 export const isFigure = (value) => value === null || typeof value === "number";
 const words = (name) => name.replaceAll("_", " ");
@@ -18,10 +27,29 @@ const WHAT = {
 const bars = (names, series) => ({
   grid: { left: 8, right: 16, top: 34, bottom: 4, containLabel: true },
   legend: { top: 0, left: 0, textStyle: { color: color("soft") }, itemWidth: 12, itemHeight: 12 },
-  tooltip: { trigger: "axis", renderMode: "richText", axisPointer: { type: "shadow" }, valueFormatter: shown },
-  xAxis: { type: "category", data: names, ...axis(), axisLabel: { color: color("soft"), interval: 0, rotate: names.length > 6 ? 32 : 0 } },
+  tooltip: {
+    trigger: "axis",
+    renderMode: "richText",
+    backgroundColor: color("card"),
+    borderColor: color("line"),
+    textStyle: { color: color("text") },
+    axisPointer: { type: "shadow" },
+    valueFormatter: shown,
+  },
+  xAxis: {
+    type: "category",
+    data: names,
+    ...axis(),
+    axisLabel: { color: color("soft"), interval: 0, rotate: names.length > 6 ? 32 : 0 },
+  },
   yAxis: { type: "value", ...axis() },
-  series: series.map(([name, data, tone]) => ({ name, data, type: "bar", barMaxWidth: 28, itemStyle: { color: tone, borderRadius: [3, 3, 0, 0] } })),
+  series: series.map(([name, data, tone]) => ({
+    name,
+    data,
+    type: "bar",
+    barMaxWidth: 28,
+    itemStyle: { color: tone, borderRadius: [3, 3, 0, 0] },
+  })),
 });
 
 export const Metrics = {
@@ -33,7 +61,9 @@ export const Metrics = {
       state.busy = true;
       state.problem = "";
       try {
-        state.metrics = await last((signal) => ask("ui/api/metrics", { query: of(current.value), signal }));
+        state.metrics = await last((signal) =>
+          ask("ui/api/metrics", { query: of(current.value), signal }),
+        );
       } catch (error) {
         state.metrics = null;
         state.problem = error.message;
@@ -41,38 +71,94 @@ export const Metrics = {
       state.busy = false;
     }
     Vue.watch(() => [current.value.model, current.value.version], load, { immediate: true });
-    const figures = Vue.computed(() => Object.entries(figuresOf(state.metrics)).filter(([, value]) => isFigure(value)));
+    const figures = Vue.computed(() =>
+      Object.entries(figuresOf(state.metrics)).filter(([, value]) => isFigure(value)),
+    );
     const baseline = Vue.computed(() => state.metrics?.baseline ?? {});
     const counts = Vue.computed(() => Object.entries(state.metrics?.counts ?? {}));
     const slices = Vue.computed(() => Object.entries(state.metrics?.slices ?? {}));
     const channels = Vue.computed(() => Object.entries(state.metrics?.channels?.lines ?? {}));
     const findings = Vue.computed(() => state.metrics?.findings ?? []);
-    const best = Vue.computed(() => figures.value.find(([name]) => name.startsWith("recall@"))?.[0]);
-    const headline = Vue.computed(() => figures.value.filter(([, value]) => value !== null).slice(0, 6));
-    const beside = ([name, value]) => (baseline.value[name] > 0 && value != null ? `${(value / baseline.value[name]).toFixed(1)} × popularity` : "");
+    const best = Vue.computed(
+      () => figures.value.find(([name]) => name.startsWith("recall@"))?.[0],
+    );
+    const headline = Vue.computed(() =>
+      figures.value.filter(([, value]) => value !== null).slice(0, 6),
+    );
+    const beside = ([name, value]) =>
+      baseline.value[name] > 0 && value != null
+        ? `${(value / baseline.value[name]).toFixed(1)} × popularity`
+        : "";
     const plots = Vue.computed(() => {
-      const short = figures.value.filter(([name, value]) => value !== null && value <= 1 && name.includes("@"));
+      const short = figures.value.filter(
+        ([name, value]) => value !== null && value <= 1 && name.includes("@"),
+      );
       const k = best.value?.split("@")[1];
       const made = [];
       const besidePopularity = (title, some, named = (name) => name) => {
         if (!some.length) return;
         const beside = some.map(([name]) => baseline.value[name]);
-        const series = [["this version", some.map(([, value]) => value), "accent"], ...(beside.some((each) => each != null) ? [["popularity", beside, "soft"]] : [])];
+        const series = [
+          ["this version", some.map(([, value]) => value), "accent"],
+          ...(beside.some((each) => each != null) ? [["popularity", beside, "soft"]] : []),
+        ];
         made.push({ title, names: some.map(([name]) => named(name)), series });
       };
-      besidePopularity("Recall by the length of the list", short.filter(([name]) => name.startsWith("recall@")));
-      besidePopularity(`Figures of lists of ${k}`, short.filter(([name]) => name.endsWith(`@${k}`) && !/^(recall|gini)@/.test(name)), (name) => words(name.split("@")[0]));
+      besidePopularity(
+        "Recall by the length of the list",
+        short.filter(([name]) => name.startsWith("recall@")),
+      );
+      besidePopularity(
+        `Figures of lists of ${k}`,
+        short.filter(([name]) => name.endsWith(`@${k}`) && !/^(recall|gini)@/.test(name)),
+        (name) => words(name.split("@")[0]),
+      );
       if (slices.value.length && best.value) {
         const take = (side) => slices.value.map(([, each]) => each[side]?.[best.value] ?? null);
-        made.push({ title: `${best.value} by slice`, names: slices.value.map(([name]) => words(name)), series: [["this version", take("metrics"), "accent"], ["popularity", take("baseline"), "soft"]] });
+        made.push({
+          title: `${best.value} by slice`,
+          names: slices.value.map(([name]) => words(name)),
+          series: [
+            ["this version", take("metrics"), "accent"],
+            ["popularity", take("baseline"), "soft"],
+          ],
+        });
       }
       if (channels.value.length) {
         const names = channels.value.map(([name]) => name);
-        made.push({ title: `Channels, recall@${state.metrics.channels.k}`, names, series: [["recall", channels.value.map(([, each]) => each.recall), "accent"], ["only this one finds", channels.value.map(([, each]) => each.marginal), "good"]] });
+        made.push({
+          title: `Channels, recall@${state.metrics.channels.k}`,
+          names,
+          series: [
+            ["recall", channels.value.map(([, each]) => each.recall), "accent"],
+            ["only this one finds", channels.value.map(([, each]) => each.marginal), "good"],
+          ],
+        });
       }
-      return made.map((each) => ({ ...each, option: () => bars(each.names, each.series.map(([name, data, tone]) => [name, data, color(tone)])) }));
+      return made.map((each) => ({
+        ...each,
+        option: () =>
+          bars(
+            each.names,
+            each.series.map(([name, data, tone]) => [name, data, color(tone)]),
+          ),
+      }));
     });
-    return { state, current, figures, baseline, counts, slices, findings, headline, beside, plots, shown, words, WHAT };
+    return {
+      state,
+      current,
+      figures,
+      baseline,
+      counts,
+      slices,
+      findings,
+      headline,
+      beside,
+      plots,
+      shown,
+      words,
+      WHAT,
+    };
   },
   template: `
     <div class="stack">

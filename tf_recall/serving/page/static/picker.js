@@ -5,7 +5,16 @@ import { keepTitle, of } from "./store.js";
 import icons from "./icons.js";
 
 export const Picker = {
-  props: { modelValue: null, label: String, hint: String, path: String, version: Object, free: Boolean, clears: Boolean, search: Boolean },
+  props: {
+    modelValue: null,
+    label: String,
+    hint: String,
+    path: String,
+    version: Object,
+    free: Boolean,
+    clears: Boolean,
+    search: Boolean,
+  },
   emits: ["update:modelValue", "pick"],
   setup(props, { emit }) {
     const state = Vue.reactive({ options: [], note: "", text: "" });
@@ -14,10 +23,13 @@ export const Picker = {
     const option = (each) => ({
       value: each.id,
       label: each.title ?? String(each.id),
-      note: each.title != null ? String(each.id) : each.events != null ? `${each.events} events` : "",
+      note:
+        each.title != null ? String(each.id) : each.events != null ? `${each.events} events` : "",
     });
     async function search(text) {
-      const found = await last((signal) => ask(props.path, { query: { ...of(props.version), q: text }, signal }));
+      const found = await last((signal) =>
+        ask(props.path, { query: { ...of(props.version), q: text }, signal }),
+      );
       found.found.forEach((each) => keepTitle(props.version, each.id, each.title));
       return { ...found, options: found.found.map(option) };
     }
@@ -28,8 +40,12 @@ export const Picker = {
           state.text = text;
           state.options = found.options;
           const more = found.total - found.found.length;
-          state.note = found.known === false ? "This export was written without its users: type an id, then Enter."
-            : more > 0 ? `and ${more.toLocaleString("en")} more: type to narrow` : "";
+          state.note =
+            found.known === false
+              ? "This export was written without its users: type an id, then Enter."
+              : more > 0
+                ? `and ${more.toLocaleString("en")} more: type to narrow`
+                : "";
         });
       } catch (error) {
         update(() => {
@@ -52,7 +68,11 @@ export const Picker = {
       const chosen = options.find((each) => String(each.value) === value) ?? options[0];
       if (chosen) done(chosen, "toggle");
     }
-    const shown = Vue.computed(() => (props.clears || props.modelValue == null || props.modelValue === "" ? null : { value: props.modelValue, label: String(props.modelValue) }));
+    const shown = Vue.computed(() =>
+      props.clears || props.modelValue == null || props.modelValue === ""
+        ? null
+        : { value: props.modelValue, label: String(props.modelValue) },
+    );
     return { field, state, filter, pick, typed, shown, icons };
   },
   template: `

@@ -15,14 +15,18 @@ export const History = {
       state.problem = "";
       if (store.user == null || store.user === "") return (state.found = null);
       try {
-        state.found = await last((signal) => ask("ui/api/user", { query: { ...of(props.version), id: store.user }, signal }));
+        state.found = await last((signal) =>
+          ask("ui/api/user", { query: { ...of(props.version), id: store.user }, signal }),
+        );
         state.found.events.forEach((each) => keepTitle(props.version, each.item_id, each.title));
       } catch (error) {
         state.found = null;
         state.problem = error.message;
       }
     }
-    Vue.watch(() => [store.user, props.version.model, props.version.version], load, { immediate: true });
+    Vue.watch(() => [store.user, props.version.model, props.version.version], load, {
+      immediate: true,
+    });
     const open = (each) => (store.item = { id: each.item_id, version: props.version });
     return { state, store, open, throughRows };
   },
@@ -51,19 +55,38 @@ export const Recommend = {
     const lists = Vue.computed(() => {
       const version = current.value;
       const channels = version.channels.filter((each) => each.recommends);
-      const whole = { key: "", title: version.channels.length ? "The merge" : "Recommendations", note: version.model, request: { ...request.value, explain: store.explain } };
+      const whole = {
+        key: "",
+        title: version.channels.length ? "The merge" : "Recommendations",
+        note: version.model,
+        request: { ...request.value, explain: store.explain },
+      };
       return [
         ...(version.recommends ? [whole] : []),
-        ...channels.map((each) => ({ key: each.name, title: each.name, note: "channel", request: ofChannel(each) })),
+        ...channels.map((each) => ({
+          key: each.name,
+          title: each.name,
+          note: "channel",
+          request: ofChannel(each),
+        })),
       ];
     });
     function ofChannel(channel) {
-      const context = Object.fromEntries(Object.entries(request.value.context).filter(([name]) => name in channel.context));
-      const given = { ...request.value, k: Math.min(request.value.k, channel.k), context, channel: channel.name, explain: store.explain };
+      const context = Object.fromEntries(
+        Object.entries(request.value.context).filter(([name]) => name in channel.context),
+      );
+      const given = {
+        ...request.value,
+        k: Math.min(request.value.k, channel.k),
+        context,
+        channel: channel.name,
+        explain: store.explain,
+      };
       if (!channel.history) delete given.history;
       return given;
     }
-    const takes = (given) => given.user_id != null || given.history?.length || Object.keys(given.context).length;
+    const takes = (given) =>
+      given.user_id != null || given.history?.length || Object.keys(given.context).length;
     return { store, current, request, lists, takes };
   },
   template: `

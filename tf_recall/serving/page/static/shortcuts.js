@@ -4,7 +4,8 @@ const isText = (node) => node?.closest?.("input, textarea, select, [contentedita
 
 export function listen() {
   addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isText(event.target)) return;
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isText(event.target))
+      return;
     const fields = [...document.querySelectorAll("[data-search] input, input[data-search]")];
     const field = fields.find((each) => each.offsetParent !== null);
     if (field) {

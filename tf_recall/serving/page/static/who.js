@@ -10,7 +10,8 @@ export const Who = {
   setup(props) {
     const context = Vue.computed(() => Object.entries(props.version.context));
     function add(option) {
-      if (option && !store.basket.some((each) => each.id === option.value)) store.basket.push({ id: option.value, title: option.label });
+      if (option && !store.basket.some((each) => each.id === option.value))
+        store.basket.push({ id: option.value, title: option.label });
     }
     const remove = (id) => (store.basket = store.basket.filter((each) => each.id !== id));
     const name = (each) => titleOf(props.version, each.id) ?? each.title ?? each.id;
@@ -59,15 +60,31 @@ export const Who = {
 export function wanted(version) {
   const context = Object.fromEntries(
     Object.entries(version.context)
-      .map(([name, kind]) => [name, kind === "number" ? Number(store.context[name]) : store.context[name]])
-      .filter(([name, value]) => store.context[name] != null && store.context[name] !== "" && !Number.isNaN(value)),
+      .map(([name, kind]) => [
+        name,
+        kind === "number" ? Number(store.context[name]) : store.context[name],
+      ])
+      .filter(
+        ([name, value]) =>
+          store.context[name] != null && store.context[name] !== "" && !Number.isNaN(value),
+      ),
   );
-  const shared = { k: Math.min(store.k, version.k), context, ...(version.seen ? { exclude_seen: store.seen } : {}) };
+  const shared = {
+    k: Math.min(store.k, version.k),
+    context,
+    ...(version.seen ? { exclude_seen: store.seen } : {}),
+  };
   if (store.mode === "basket") {
-    return store.basket.length && version.history ? { history: store.basket.map((each) => each.id), ...shared } : null;
+    return store.basket.length && version.history
+      ? { history: store.basket.map((each) => each.id), ...shared }
+      : null;
   }
   if (store.user == null || store.user === "") return Object.keys(context).length ? shared : null;
-  return { user_id: version.user_ids === "int64" ? number(store.user) : String(store.user), ...shared };
+  return {
+    user_id: version.user_ids === "int64" ? number(store.user) : String(store.user),
+    ...shared,
+  };
 }
 
-const number = (id) => (/^-?\d+$/.test(String(id)) ? (Number.isSafeInteger(Number(id)) ? Number(id) : BigInt(id)) : id);
+const number = (id) =>
+  /^-?\d+$/.test(String(id)) ? (Number.isSafeInteger(Number(id)) ? Number(id) : BigInt(id)) : id;
