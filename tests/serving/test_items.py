@@ -30,6 +30,7 @@ def test_columns_are_those_of_the_item(vocabulary):
         {},
         {"title": "Bar"},
     ]
+    assert known.about(["a"], ["n", "n"]) == [{"n": 1}]
     assert known.titles(["b", "c"]) == ["Bar", None]
     assert known.rows(["c", "?", "b"]).tolist() == [2, -1, 0]
 

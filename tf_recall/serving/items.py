@@ -97,6 +97,7 @@ class Items:
         Raises:
             ValueError: there is no such column.
         """
+        names = list(dict.fromkeys(names))
         self._check(names)
         rows = self.rows(ids) if len(ids) else np.zeros(0, int)
         lines = self._table.select(names).take(pa.array(rows, mask=rows < 0)).to_pylist()

@@ -1,25 +1,14 @@
 // A map of the items: the server sends the points of the window, and more of them as one zooms.
 
 import { ask, askBytes, latest } from "./ask.js";
-import { color, GROUPS, library, REST, STEPS } from "./charts.js";
+import { library } from "./charts.js";
 import { current, keepTitle, of, store } from "./store.js";
 import { Picker } from "./picker.js";
+import { frame, frameColors, plainText, ring, seriesOf, tones, unpack } from "./points.js";
 import icons from "./icons.js";
 
 const WAIT = 400; // milliseconds between looks at a map that is being drawn
 const CALM = 120; // after the last move of a window
-
-function unpack(buffer) {
-  const [n, total] = new Uint32Array(buffer, 0, 2);
-  return {
-    n,
-    total,
-    x: new Float32Array(buffer, 8, n),
-    y: new Float32Array(buffer, 8 + 4 * n, n),
-    row: new Uint32Array(buffer, 8 + 8 * n, n),
-    group: new Uint8Array(buffer, 8 + 12 * n, n),
-  };
-}
 
 export const ItemMap = {
   components: { Picker },
@@ -82,7 +71,7 @@ export const ItemMap = {
       chart = echarts.init(root.value);
       watcher = new ResizeObserver(() => chart.resize());
       watcher.observe(root.value);
-      chart.setOption(frame());
+      chart.setOption(frame(home, tip));
       chart.on("datazoom", () => {
         clearTimeout(timer);
         timer = setTimeout(fetchPoints, CALM);
@@ -92,31 +81,6 @@ export const ItemMap = {
         if (row != null) open(row);
       });
     }
-
-    const side = (min, max) => ({
-      type: "value",
-      min,
-      max,
-      axisLine: { show: false },
-      axisTick: { show: false },
-      axisLabel: { show: false },
-      splitLine: { lineStyle: { color: color("faint") } },
-    });
-    const zoom = (axis) => ({
-      type: "inside",
-      [axis]: 0,
-      filterMode: "none",
-      minSpan: 0.01,
-      throttle: 40,
-    });
-    const frame = () => ({
-      animation: false,
-      grid: { left: 0, right: 0, top: 0, bottom: 0 },
-      xAxis: side(home[0], home[1]),
-      yAxis: side(home[2], home[3]),
-      dataZoom: [zoom("xAxisIndex"), zoom("yAxisIndex")],
-      tooltip: { trigger: "item", renderMode: "richText", confine: true, formatter: tip },
-    });
 
     const rowOf = (event) => rows?.[event.seriesId]?.[event.dataIndex];
     function tip(event, ticket, callback) {
@@ -133,7 +97,7 @@ export const ItemMap = {
       keepTitle(current.value, found.id, found.title);
       const text = found.title != null ? `${found.title}\n${found.id}` : String(found.id);
       if (names.size > 5000) names.clear();
-      names.set(row, text.replaceAll("{", "(").replaceAll("}", ")"));
+      names.set(row, plainText(text));
       return names.get(row);
     }
     async function open(row) {
@@ -176,86 +140,12 @@ export const ItemMap = {
     }
     function paint() {
       if (!points || !chart) return;
-      const count = Math.max(1, state.labels.length);
-      const sizes = new Uint32Array(count);
-      for (const group of points.group) sizes[group]++;
-      const data = Array.from(sizes, (size) => new Float32Array(2 * size));
-      const own = Array.from(sizes, (size) => new Uint32Array(size));
-      const filled = new Uint32Array(count);
-      for (let at = 0; at < points.n; at++) {
-        const group = points.group[at];
-        const place = filled[group]++;
-        data[group][2 * place] = points.x[at];
-        data[group][2 * place + 1] = points.y[at];
-        own[group][place] = points.row[at];
-      }
-      rows = Object.fromEntries(own.map((each, group) => [`group ${group}`, each]));
-      const size = points.n > 8000 ? 3 : points.n > 2000 ? 4.5 : points.n > 300 ? 6.5 : 9;
-      const series = data
-        .map((each, group) => ({
-          id: `group ${group}`,
-          type: "scatter",
-          large: true,
-          largeThreshold: 0,
-          dimensions: ["x", "y"],
-          data: each,
-          symbolSize: size,
-          itemStyle: { color: tone(group), opacity: 0.75 },
-        }))
-        .filter((each) => each.data.length); // a large series draws no empty one
-      chart.setOption(
-        { ...frameColors(), series: [...series, marker()] },
-        { replaceMerge: ["series"] },
-      );
+      const made = seriesOf(points, tone.value);
+      rows = made.rows;
+      const series = [...made.series, ring(store.marked)];
+      chart.setOption({ ...frameColors(), series }, { replaceMerge: ["series"] });
     }
-    const frameColors = () => ({
-      tooltip: {
-        backgroundColor: color("card"),
-        borderColor: color("line"),
-        textStyle: {
-          color: color("text"),
-          fontFamily: getComputedStyle(document.body).fontFamily,
-          fontSize: 13,
-        },
-      },
-      xAxis: { splitLine: { lineStyle: { color: color("faint") } } },
-      yAxis: { splitLine: { lineStyle: { color: color("faint") } } },
-    });
-    function marker() {
-      const at = store.marked?.at;
-      return {
-        id: "marked",
-        type: "scatter",
-        z: 9,
-        symbolSize: 20,
-        data: at ? [{ value: at, name: String(store.marked.title) }] : [],
-        cursor: "default",
-        itemStyle: { color: "transparent", borderColor: color("bad"), borderWidth: 3 },
-        label: {
-          show: true,
-          position: "top",
-          distance: 8,
-          color: color("text"),
-          fontWeight: 600,
-          formatter: ({ name }) => name.replaceAll("{", "(").replaceAll("}", ")"),
-          textBorderColor: color("card"),
-          textBorderWidth: 3,
-          width: 260,
-          overflow: "truncate",
-        },
-      };
-    }
-    const rest = (group) =>
-      group === state.labels.length - 1 && ["others", "unknown"].includes(state.labels[group]);
-    const tone = (group) =>
-      rest(group)
-        ? REST
-        : state.ordered
-          ? STEPS[Math.round((group * (STEPS.length - 1)) / Math.max(1, steps.value - 1))]
-          : GROUPS[group % GROUPS.length];
-    const steps = Vue.computed(
-      () => state.labels.length - (state.labels.at(-1) === "unknown" ? 1 : 0),
-    );
+    const tone = Vue.computed(() => tones(state.labels, state.ordered));
 
     async function recolor() {
       try {
