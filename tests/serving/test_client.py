@@ -191,8 +191,9 @@ def test_a_deadline_counts_for_all_tries():
         assert caught.value.status == 504 and len(asked) == 1  # too late is not tried again
         assert 0 < float(asked[0]["X-Request-Timeout"]) <= 0.3
     with scripted(*[503] * 99) as (url, asked), Client(url, timeout=0.4, retries=99) as client:
-        with pytest.raises(ClientError, match="it is 503"):
+        with pytest.raises(ClientError) as caught:
             client.models()
+        assert caught.value.status in (503, 504)  # as the last try ended
         assert 1 <= len(asked) < 20
 
 

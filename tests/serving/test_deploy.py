@@ -45,6 +45,7 @@ def test_each_export_goes_where_it_can_be_served(made, tmp_path):
     assert found["stock"].server == "tensorflow-serving" and not found["stock"].extras
 
 
+@pytest.mark.slow
 def test_a_real_scann_export_is_known(make_service, tmp_path):
     pytest.importorskip("scann")
     from tf_recall.export.write import save
