@@ -61,7 +61,7 @@ def test_a_config_knows_the_run(world):
     model = compiled(prepared)
     steps = 4 * model.batches(*data(prepared), 256).steps_per_epoch
     rate = model.optimizer.get_config()["learning_rate"]["config"]
-    assert rate == {"peak": 0.2, "warm_up": 0.1, "lowest": 0.0, "steps": steps}
+    assert rate == {"peak": 0.2, "warm_up": 0.1, "lowest": 0.0, "steps": steps, "start": 0}
     given = config({"name": "warm_up_cosine", "peak": 0.2, "steps": 7})
     kept = compiled(Prepared.of(given, *world)).optimizer.get_config()["learning_rate"]["config"]
     assert kept["steps"] == 7

@@ -122,6 +122,14 @@ def test_another_model_is_refused_by_what_differs(logs, exported, tmp_path):
         train(config(logs / "both.csv", train={"start_from": str(tmp_path)}), tmp_path)
 
 
+def test_a_learning_rate_that_has_come_to_its_end_is_refused(logs, exported, tmp_path):
+    rate = {"name": "cosine_decay", "initial_learning_rate": 0.1, "decay_steps": 4}
+    settings = {"start_from": str(exported)}
+    settings["optimizer"] = {"name": "sparse_adagrad", "learning_rate": rate}
+    with pytest.raises(ValueError, match="before, the learning rate is 0: its schedule has come"):
+        train(config(logs / "both.csv", train=settings), tmp_path)
+
+
 def test_another_optimizer_begins_anew_and_says_so(logs, exported, tmp_path, caplog):
     settings = {"epochs": 1, "start_from": str(exported), "optimizer": "lazy_adam"}
     trained = train(config(logs / "first.csv", train=settings), tmp_path)

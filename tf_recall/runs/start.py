@@ -83,6 +83,9 @@ def compile_after(model: Retriever, config: Config, steps: int | None) -> None:
         model: as `Retriever.grown` gives it.
         config: of the run.
         steps: how many steps the run has, for a learning rate that follows it.
+
+    Raises:
+        ValueError: a schedule of the learning rate has come to its end, at 0.
     """
     before = model.optimizer if model.compiled and model.optimizer.built else None
     done = 0 if before is None else int(before.iterations.numpy())
@@ -93,6 +96,12 @@ def compile_after(model: Retriever, config: Config, steps: int | None) -> None:
     model.optimizer.build(model.trainable_variables)
     if type(model.optimizer) is type(before):
         carry_optimizer(model.optimizer, before, {})
+        if not float(model.optimizer.learning_rate) > 0:
+            raise ValueError(
+                f"after the {done} steps that it has done before, the learning rate is 0: its "
+                "schedule has come to its end; take one that ends above 0, or warm_up_cosine "
+                "without steps, which begins anew"
+            )
         return
     known = "no optimizer" if before is None else type(before).__name__
     log.warning(
