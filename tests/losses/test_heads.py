@@ -168,6 +168,25 @@ def test_the_export_tells_the_same_and_so_does_a_restored_model(service, model, 
         loaded.predict("likes", users, items)
 
 
+def test_heads_grow_with_their_model(model, split, catalog, service):
+    frame = pd.concat([split.train.frame, split.test.frame.assign(seconds=1.0)])
+    new = pd.DataFrame({"user_id": ["new"], "item_id": [1000], "timestamp": [2 * 10**9]})
+    items = pd.concat([split.train.items, pd.DataFrame({"item_id": [1000], "length": [60.0]})])
+    log = Interactions.from_frame(pd.concat([frame, new.assign(seconds=9.0)]), items=items)
+    bigger = catalog.grown(log)
+    grown = model.grown(log, bigger)
+    users, known = ["u1", "u2", "u3"], [3, 4, 5]
+    later = Service.build(grown, bigger)
+    for endpoint, name in (("watch_time", "watch_time"), ("finish_rate", "finish_rate")):
+        ours, theirs = (each.predict(endpoint, users, known)[name] for each in (service, later))
+        np.testing.assert_allclose(theirs, ours, rtol=1e-5)  # whatever the unit of the later days
+    lengths = grown.predicts[1].lengths.numpy()
+    assert lengths[bigger.items.encode([1000])[0]] == 60
+    batches = grown.batches(log, bigger, batch_size=256)
+    history = grown.fit(batches.dataset(), steps_per_epoch=5, epochs=1, verbose=0, shuffle=False)
+    assert np.isfinite(history.history["watch_time"]).all()
+
+
 def test_a_step_of_validation_has_no_heads(model, split, catalog):
     batches = model.batches(split.train, catalog, batch_size=64)
     told = model.evaluate(batches.dataset(), steps=2, verbose=0, return_dict=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tf_recall.data import tables
 from tf_recall.data.histories import Histories
-from tf_recall.data.ids import is_missing, kind_of, raw_ids
+from tf_recall.data.side_tables import checked_ids, checked_side, keys_of, opened, strings
 from tf_recall.data.times import spread, to_seconds
 from tf_recall.data.vocabulary import Vocabulary
 from tf_recall.data.weighting import Weighting
@@ -92,11 +92,11 @@ class Interactions:
                 f"There are no interactions: the table has columns {list(frame.columns)} and no "
                 "rows."
             )
-        user_id = _ids(frame, "user_id", "interactions")
-        item_id = _ids(frame, "item_id", "interactions")
-        items, users = (_opened(table, columns, missing) for table in (items, users))
-        users, user_id = _side_table(users, "users", "user_id", columns, user_id)
-        items, item_id = _side_table(items, "items", "item_id", columns, item_id)
+        user_id = checked_ids(frame, "user_id", "interactions")
+        item_id = checked_ids(frame, "item_id", "interactions")
+        items, users = (opened(table, columns, missing) for table in (items, users))
+        users, user_id = checked_side(users, "users", "user_id", columns, user_id)
+        items, item_id = checked_side(items, "items", "item_id", columns, item_id)
         checked = {"user_id": user_id, "item_id": item_id}
         order = None
         if "timestamp" in frame:
@@ -160,7 +160,7 @@ class Interactions:
                 the file.
         """
         columns = tables.checked_names(columns)
-        frame = tables.read_csv(path, _keys(columns), missing)
+        frame = tables.read_csv(path, keys_of(columns), missing)
         return cls._of_file(path, frame, columns, items, users, missing, time_unit)
 
     @classmethod
@@ -195,13 +195,13 @@ class Interactions:
         The suffixes are `.csv` and `.tsv`, also compressed, and `.parquet`.
         """
         columns = tables.checked_names(columns)
-        frame = tables.read(path, _keys(columns), missing)
+        frame = tables.read(path, keys_of(columns), missing)
         return cls._of_file(path, frame, columns, items, users, missing, time_unit)
 
     @classmethod
     def _of_file(cls, path, frame, columns, items, users, missing, time_unit):
         items, users = (
-            _opened(table, tables.checked_names(columns), missing) for table in (items, users)
+            opened(table, tables.checked_names(columns), missing) for table in (items, users)
         )
         try:
             return cls.from_frame(frame, columns, items, users, time_unit=time_unit)
@@ -330,103 +330,13 @@ class Interactions:
         for name in ("frame", "users" if key == "user_id" else "items", "impressions"):
             table = getattr(self, name)
             if table is not None:
-                changed[name] = table.assign(**{key: _strings(table[key])})
+                changed[name] = table.assign(**{key: strings(table[key])})
         return replace(self, **changed)
 
 
 def times_of(frame: pd.DataFrame) -> np.ndarray | None:
     """The times of interactions in seconds, `[n]`; None where they have no timestamp."""
     return frame["timestamp"].to_numpy() if "timestamp" in frame else None
-
-
-def _keys(columns: dict) -> set[str]:
-    return {"user_id", "item_id", *(columns.get(key, key) for key in ("user_id", "item_id"))}
-
-
-def _opened(table, columns: dict, missing):
-    """A side table; one that is a path is read."""
-    is_path = isinstance(table, (str, Path))
-    return tables.read(table, _keys(columns), missing) if is_path else table
-
-
-def _strings(ids) -> pd.Series:
-    return pd.Series(np.asarray(ids).astype(str).astype(object), dtype=object)
-
-
-def _ids(frame: pd.DataFrame, name: str, what: str) -> np.ndarray:
-    if name not in frame:
-        raise ValueError(
-            f"{what} has no column {name!r}, only {list(frame.columns)}: "
-            f"name the right one with columns={{{name!r}: '<its name>'}}."
-        )
-    missing = frame[name].isna()
-    if missing.any():  # then integers may have come as floats, which are no ids
-        other = [isinstance(each, (str, int)) and each in ("", -1) for each in frame[name]]
-        missing |= np.array(other)
-    else:
-        ids = raw_ids(frame[name], f"{name} of {what}")
-        missing = is_missing(ids)
-    rows = np.flatnonzero(missing)
-    if rows.size:
-        raise ValueError(
-            f"{rows.size} of {len(missing)} {name} in {what} are missing (null, NaN, '' or -1), "
-            f"the first in row {rows[0]}: drop those rows."
-        )
-    return ids
-
-
-def _side_table(table, what: str, key: str, columns: dict, ids: np.ndarray):
-    """The checked side table, and the interactions' ids in the dtype that both now share."""
-    if table is None:
-        return None, ids
-    table = tables.as_pandas(table, what)
-    if key not in table and columns.get(key) in table:
-        table = table.rename(columns={columns[key]: key})
-    own = _ids(table, key, what)
-    if kind_of(own) != kind_of(ids):
-        own = _strings(own).to_numpy()
-        ids = _strings(ids).to_numpy()
-    twice = np.flatnonzero(pd.Series(own, dtype=own.dtype).duplicated())
-    if twice.size:
-        raise ValueError(
-            f"{key} must differ in {what}, got '{own[twice[0]]}' twice (again in row {twice[0]})."
-        )
-    if not pd.Index(own, dtype=own.dtype).isin(ids).any():
-        raise ValueError(
-            f"{what} and the interactions share no {key}: "
-            f"{own[:3].tolist()} and so on in {what}, {ids[:3].tolist()} and so on in the "
-            "interactions."
-        )
-    return tables.of_columns({key: own} | {name: table[name] for name in table if name != key}), ids
-
-
-def side_table(
-    table: Any,
-    what: str,
-    key: str,
-    columns: dict,
-    ids: np.ndarray,
-    missing: Iterable[str] = (),
-) -> pd.DataFrame:
-    """A checked side table of a log that keeps its ids as they are.
-
-    Args:
-        table: a table, or the path of a file.
-        what: "users" or "items".
-        key: "user_id" or "item_id".
-        columns, missing: as `Interactions.from_frame`.
-        ids: the distinct ids of the log.
-
-    Raises:
-        ValueError: as `Interactions.from_frame`, or ids of another kind than the log's.
-    """
-    table, same = _side_table(_opened(table, columns, missing), what, key, columns, ids)
-    if kind_of(same) != kind_of(ids):
-        raise ValueError(
-            f"{key} holds {kind_of(ids)} ids in the interactions and others in {what}: write both "
-            "alike"
-        )
-    return table
 
 
 def _weights(column: pd.Series) -> np.ndarray:

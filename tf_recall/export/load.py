@@ -23,12 +23,13 @@ from tf_recall.index.scann import release_with
 from tf_recall.recommend.arrays import is_list
 from tf_recall.recommend.embedding import EmbeddingRecommender
 from tf_recall.recommend.neighbors import USERS, NeighborRecommender
+from tf_recall.recommend.service import BY_VECTOR
 from tf_recall.retrievers.keras_hooks import load_model
 
 if TYPE_CHECKING:
     import keras
 
-ENDPOINTS = {"serving_default", "similar_items", "embed_query", "embed_item", USERS}
+ENDPOINTS = {"serving_default", "similar_items", "embed_query", "embed_item", USERS, BY_VECTOR}
 FEW = 8  # answers whose texts are sooner made objects of Python than cut to k in TensorFlow
 
 

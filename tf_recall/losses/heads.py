@@ -183,6 +183,8 @@ class WatchTime(Head):
             raise ValueError(f"unit is a number above 0, got {unit!r}")
         self.unit = unit
 
+    carried = ("scale",)  # where the model grows: what has been learned is told in this unit
+
     def of_rows(self, z, rows, label):
         known = tf.math.is_finite(label)
         t = tf.where(known, label, 0) / self.scale

@@ -21,7 +21,7 @@ from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.distribution import gather, rank
-from tf_recall.retrievers.fitting import FittedModel
+from tf_recall.retrievers.fitting import ROWS, FittedModel
 from tf_recall.retrievers.growth import grown
 from tf_recall.retrievers.learnable import check_batches, check_catalog, tell_of_weights
 from tf_recall.retrievers.optimizers import SparseAdagrad
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from tf_recall.config import Train
 
 BLOCK = 8192  # items encoded at once
-ROWS = 1024  # of a batch, where nothing else is asked for
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -284,24 +283,6 @@ class Retriever(FittedModel):
         for extra in ("self_supervision", *(head.endpoint for head in self.predicts)):
             logs.pop(extra, None)  # they act in training alone
         return logs
-
-    def default_batch_size(self, train: Interactions) -> int:
-        """How many rows a batch has where `train.batch_size` is left out.
-
-        Args:
-            train: the training `Interactions`, where it follows from them.
-        """
-        return ROWS
-
-    def check_settings(self, settings: "Train") -> None:
-        """Refuses settings of a training that the model cannot heed.
-
-        Args:
-            settings: how to train.
-
-        Raises:
-            ValueError: there is one; the message names it.
-        """
 
     def train(
         self,

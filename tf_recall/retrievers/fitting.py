@@ -7,7 +7,7 @@ import inspect
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,6 +16,11 @@ import tensorflow as tf
 from tf_recall.retrievers.distribution import ReplicatedModel
 from tf_recall.retrievers.optimizers import prepare
 
+if TYPE_CHECKING:
+    from tf_recall.config import Train
+    from tf_recall.data.interactions import Interactions
+
+ROWS = 1024  # of a batch, where nothing else is asked for
 LABELS = {
     "y": "no labels: a batch holds the positives, and the sampler draws the negatives",
     "sample_weight": "its weights in the batch: give the interactions a column 'weight'",
@@ -54,6 +59,24 @@ class FittedModel(ReplicatedModel):
         self.epoch = self.add_weight(name="epoch", dtype="int32", **counter)
         # the optimizer's count of its updates is another one: it may skip or collect batches
         self.step = self.add_weight(name="step", dtype="int64", **counter)
+
+    def default_batch_size(self, train: "Interactions") -> int:
+        """How many rows a batch has where `train.batch_size` is left out.
+
+        Args:
+            train: the training `Interactions`, where it follows from them.
+        """
+        return ROWS
+
+    def check_settings(self, settings: "Train") -> None:
+        """Refuses settings of a training that the model cannot heed.
+
+        Args:
+            settings: how to train.
+
+        Raises:
+            ValueError: there is one; the message names it.
+        """
 
     def begin_after(self, model: "FittedModel") -> None:
         """Begins a training after that of another model, whose counters this one has."""

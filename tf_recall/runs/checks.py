@@ -12,7 +12,7 @@ from tf_recall.data.arguments import shown
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.evaluation.compare import MERGED
-from tf_recall.retrievers.base import ROWS
+from tf_recall.retrievers.fitting import ROWS
 from tf_recall.runs.daily import Update
 from tf_recall.runs.measure import cases_of, ranking_names
 

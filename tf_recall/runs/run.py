@@ -13,11 +13,7 @@ import numpy as np
 from tf_recall.config import MODELS, Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.evaluation.report import Report
-<<<<<<< HEAD
 from tf_recall.export import items, lineage
-=======
-from tf_recall.export import items
->>>>>>> page
 from tf_recall.export.load import load, restore
 from tf_recall.export.versions import clear, version_folder, versions
 from tf_recall.export.write import check_place, save
@@ -259,7 +255,6 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
     k_max = {} if config.k_max is None else {"k_max": config.k_max}
     service = Service.build(model, catalog, made, **k_max)
     metrics = json.loads((path / "metrics.json").read_text())
-<<<<<<< HEAD
     entries = lineage.derived(path, config.to_dict(), digest_of(path))
     table = path / items.FILE  # the catalog that was kept has none
 
@@ -268,19 +263,11 @@ def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:
         if table.is_file():
             shutil.copy2(table, folder)
 
-=======
-    table = path / items.FILE  # the catalog that was kept has none
-    kept = (lambda folder: shutil.copy2(table, folder)) if table.is_file() else None
->>>>>>> page
     return save(
         service,
         directory,
         config=config.to_dict(),
         metrics={**metrics, "index_recall": service.index.recall},
         model=model,
-<<<<<<< HEAD
         extra=beside,
-=======
-        extra=kept,
->>>>>>> page
     )

@@ -17,7 +17,8 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.stream_folder import Offset, StreamFolder
 from tf_recall.data.tables import flags
 from tf_recall.positives.user_item import UserItem, select, user_item
-from tf_recall.retrievers.base import ROWS, Retriever
+from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.fitting import ROWS
 from tf_recall.runs.callbacks import WEIGHTS, read_state, state_of
 from tf_recall.runs.claim import claimed
 

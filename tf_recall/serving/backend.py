@@ -58,13 +58,9 @@ class Backend:
         limits: of requests.
         metrics: are told of answers.
         pool: for what would hold up the event loop.
-<<<<<<< HEAD
         sources: what answers users beside the models.
         table: what is known of items, for exports that bring no table of their own.
         plan: the experiments that `/recommend` and `/similar` obey; None: there are none.
-=======
-        table: what is known of items, for exports that bring no table of their own.
->>>>>>> page
 
     Attributes:
         ready: whether it takes requests; False before models are loaded and once it stops.
@@ -76,13 +72,9 @@ class Backend:
         limits: Limits,
         metrics: Metrics,
         pool: ThreadPoolExecutor,
-<<<<<<< HEAD
         sources: Sources,
         table: pa.Table | None = None,
         plan: Plan | None = None,
-=======
-        table: pa.Table | None = None,
->>>>>>> page
     ):
         self.models, self.limits, self.metrics, self.pool = models, limits, metrics, pool
         self.sources, self.plan = sources, plan
@@ -158,24 +150,6 @@ class Backend:
         """What a function gives, called in a thread of another kind: no model waits for it."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, function, *arguments)
-<<<<<<< HEAD
-=======
-
-
-def endpoint_of(servable: Servable, name: str) -> Endpoint:
-    """An endpoint of a version by its signature name.
-
-    Raises:
-        Refusal: it has none of this name.
-    """
-    if name not in servable.endpoints:
-        known = ", ".join(sorted(servable.endpoints))
-        raise Refusal(
-            "INVALID_ARGUMENT",
-            f'Serving signature name: "{name}" not found in signature def; there are: {known}',
-        )
-    return servable.endpoints[name]
->>>>>>> page
 
 
 def _spec(servable, signature):

@@ -114,16 +114,11 @@ def serve(
             tls_key,
             Limits(timeout=timeout, batch=batch, queue=queue),
             poll,
-<<<<<<< HEAD
             redis,
             _by_model(stores),
             ui,
             items,
             experiments,
-=======
-            ui,
-            items,
->>>>>>> page
         )
     )
     log_as_json(log_level)

@@ -18,15 +18,11 @@ from tf_recall.serving.sources import Question
 Id = Annotated[StrictStr | StrictInt, Field(description="As in the training data: text or integer")]
 Ids = list[Id]
 ITEMS, REASONS, COLUMNS = 10, 3, 50
-<<<<<<< HEAD
 WHO = {  # one of them at least, and what it must be
     "user_id": {"not": {"type": "null"}},
     "history": {"type": "array", "minItems": 1},
     "context": {"minProperties": 1},
 }
-=======
-WHO = ("user_id", "history", "context")  # one of them at least
->>>>>>> page
 
 
 class Wanted(BaseModel):
@@ -84,7 +80,6 @@ class Found(BaseModel):
     ranks: dict[str, int] | None = Field(None, description="Its ranks in the channels that have it")
     why: list[dict[str, Any]] | None = Field(None, description="What speaks for it")
     columns: dict[str, Any] | None = Field(None, description="What the table of items tells of it")
-<<<<<<< HEAD
 
 
 class Arm(BaseModel):
@@ -94,8 +89,6 @@ class Arm(BaseModel):
     bucket: int
     experiment: str
     arm: str
-=======
->>>>>>> page
 
 
 class Answer(BaseModel):
@@ -256,7 +249,6 @@ async def _answer(backend, wanted, http, particular):
             reasons = functools.partial(particular.reasons, recommender, ids)
             for item, why in zip(items, await servable.batcher.run(reasons, timeout), strict=True):
                 item.why = why
-<<<<<<< HEAD
         note(http, source=source)
         if wanted.columns:
             await backend.away(_describe, backend, servable, items, wanted.columns)
@@ -297,11 +289,6 @@ def _decided(backend, wanted, asked):
     target = decision.target
     arms = [vars(each) for each in decision.assigned]
     return Asked(target.model, target.version), target.merge, arms
-=======
-        if wanted.columns:
-            await backend.away(_describe, backend, servable, items, wanted.columns)
-    return Answer(model=servable.name, version=servable.version, items=items, unknown=unknown)
->>>>>>> page
 
 
 def _describe(backend, servable, items, columns):

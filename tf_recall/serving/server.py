@@ -15,11 +15,8 @@ import grpc
 import uvicorn
 
 from tf_recall.data.tables import read
-<<<<<<< HEAD
 from tf_recall.experiments.file import read_plan
 from tf_recall.experiments.overview import missing, pinned_by
-=======
->>>>>>> page
 from tf_recall.export.items import KEY, table_of
 from tf_recall.serving.app import make_app
 from tf_recall.serving.backend import Backend
@@ -51,7 +48,6 @@ class Settings:
         certificate, private_key: files in PEM; both, and then REST and gRPC speak TLS.
         limits: of requests.
         poll: seconds from one look for new versions to the next.
-<<<<<<< HEAD
         redis: a Redis with users' lists and vectors.
         stores: addresses of live stores by the model that answers from them.
         ui: whether there is a page to look at models, at `/ui`.
@@ -59,11 +55,6 @@ class Settings:
             bring no table of items of their own.
         experiments: a plan, which users of `/recommend` and `/similar` are answered by; it is read
             once, at the start.
-=======
-        ui: whether there is a page to look at models, at `/ui`.
-        items: a CSV or Parquet file with `item_id` and columns such as a title, for exports that
-            bring no table of items of their own.
->>>>>>> page
 
     Raises:
         ValueError: a certificate without its key or the reverse; no port at all; a page without
@@ -80,16 +71,11 @@ class Settings:
     private_key: str | Path | None = None
     limits: Limits = field(default_factory=Limits)
     poll: float = 1.0
-<<<<<<< HEAD
     redis: str | None = None
     stores: dict[str, str] = field(default_factory=dict)
     ui: bool = False
     items: str | Path | None = None
     experiments: str | Path | None = None
-=======
-    ui: bool = False
-    items: str | Path | None = None
->>>>>>> page
 
     def __post_init__(self):
         if (self.certificate is None) != (self.private_key is None):
@@ -153,10 +139,6 @@ class Server:
         workers = max(4, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "model") as pool, contextlib.ExitStack() as ends:
             models = Models(self._repository, settings.limits, pool, metrics)
-<<<<<<< HEAD
-=======
-            backend = Backend(models, settings.limits, metrics, pool, _table(settings.items))
->>>>>>> page
             ends.callback(models.close)
             stores = {
                 name: LiveStore(address, settings.limits, pool, metrics.batches(f"{name}:store"))

@@ -83,9 +83,10 @@ def open_store(address: str, content: int | str | None = None) -> Store:
 
 
 def content_of(address: str) -> int | str | None:
-    """What tells the items at an address from those that `fill` put there before: a number, or the
-    collection's name; None where there are none. Items that a store gained or lost since are the
-    same content.
+    """What tells the items at an address from those that `fill` put there before.
+
+    A number, or the collection's name; None where there are none. Items that a store gained or lost
+    since are the same content.
 
     Raises: as `open_store`.
     """

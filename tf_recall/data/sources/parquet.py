@@ -16,8 +16,9 @@ from tf_recall.data import tables
 from tf_recall.data.atomic import atomic_folder
 from tf_recall.data.columns import parquet_files, read_blocks, write_columns
 from tf_recall.data.dictionaries import Codes, Distinct, open_categories, write_categories
-from tf_recall.data.interactions import Interactions, side_table
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column
+from tf_recall.data.side_tables import side_table
 from tf_recall.data.stored import COLUMNS, StoredInteractions
 
 log = logging.getLogger("tf_recall")
