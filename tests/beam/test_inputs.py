@@ -12,6 +12,7 @@ from tf_recall.features import Categorical, Id
 from tf_recall.graph.bipartite import AttributeEdges, UserEdges
 from tf_recall.models.graph_sage import GraphSAGE
 from tf_recall.models.graph_tr import GraphTR
+from tf_recall.models.light_gcn import LightGCN
 from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
 from tf_recall.towers.aggregators import Mean
@@ -61,6 +62,31 @@ def test_beam_computes_what_is_served(kind, tmp_path):
     assert done["finished"] and len(layers) == 3
     vectors = model.encoder.finish(model.encoder.readout(layers))[1:]
     np.testing.assert_allclose(vectors, model.embed_catalog(), atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_of_light_gcn_the_last_layer_is_what_is_served(normalize, tmp_path):
+    from tf_recall.beam.inputs import write_inputs
+    from tf_recall.beam.layerwise import layerwise
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(1, 40, 300), (1 + 59 * rng.random(300) ** 2).astype(int)
+    log = Interactions.from_columns(user_id=users, item_id=items)  # pairs come twice
+    catalog = Catalog.fit(log)
+    model = LightGCN(8, num_layers=3, normalize=normalize).adapt(log, catalog)
+    done = layerwise(
+        **write_inputs(model, tmp_path / "graph"), out=str(tmp_path / "out"), rows_per_shard=25
+    )
+    rows = {"user": np.arange(catalog.users.size, dtype=np.int32)}
+    wanted = {"user": model.embed_query(rows)[1:], "item": model.embed_catalog()}
+    for of_type, vectors in wanted.items():
+        folder = done["vectors"][of_type].removesuffix("*.parquet")
+        found = pq.read_table(folder).to_pandas().sort_values("row")
+        np.testing.assert_allclose(np.stack(found["vector"])[1:], vectors, atol=1e-5)
+        assert np.abs(vectors).max() > 0.05
+    with pytest.raises(ValueError, match="has no graph: adapt it"):
+        write_inputs(LightGCN(8), tmp_path / "other")
 
 
 def test_a_model_without_its_graph_is_refused(tmp_path):

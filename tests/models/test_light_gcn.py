@@ -75,7 +75,7 @@ def test_it_learns_who_goes_with_whom(service):
 
 def test_what_is_served_is_what_a_step_computes(trained):
     model, catalog = trained
-    users, items = (each.numpy() for each in model.propagation.vectors())
+    users, items, _ = (each.numpy() for each in model.propagation.over_all())
     np.testing.assert_allclose(model.embed_catalog(), unit(items[1:]), atol=1e-6)
     rows = tf.range(1, catalog.users.size)
     np.testing.assert_allclose(model.embed_query({"user": rows}), unit(users[1:]), atol=1e-6)
@@ -153,7 +153,7 @@ def test_a_saved_model_answers_without_its_graph_and_learns_on(trained, tmp_path
     model, catalog = trained
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    assert again.propagation.matrices is None
+    assert again.propagation.graph is None
     np.testing.assert_array_equal(again.embed_catalog(), model.embed_catalog())
     users = {"user": tf.range(catalog.users.size)}
     np.testing.assert_array_equal(again.embed_query(users), model.embed_query(users))
@@ -224,3 +224,84 @@ def test_xla_is_refused():
         Prepared.of(config)
     with pytest.raises(ValueError, match="jit_compile=True does not go with LightGCN.*leave it"):
         tr.LightGCN().compile(jit_compile=True)
+
+
+SAMPLED = {"propagation": tr.SampledNeighbors([5, 3]), "num_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def sampled():
+    return made(clusters(), **SAMPLED)
+
+
+def test_from_sampled_neighbors_it_learns_as_much():
+    keras.utils.set_random_seed(0)
+    split = tr.random(clusters(num=900), test=0.2)
+    cases = tr.cases_by_user(split.test, tr.Catalog.fit(split.train))
+    recall = []
+    for way in (tr.WholeGraph(), tr.SampledNeighbors([5, 3])):
+        model, catalog = made(split.train, 10, propagation=way, num_layers=2)
+        report = tr.evaluate(tr.Service.build(model, catalog), cases, catalog, (10,), lists=False)
+        recall.append(report.metrics["recall@10"])
+    assert recall[0] > 0.5  # by chance 0.17
+    assert recall[1] > 0.9 * recall[0]
+
+
+def test_what_sampling_serves_is_of_the_whole_graph(sampled, tmp_path):
+    model, catalog = sampled
+    whole = tr.LightGCN(dim=8, num_layers=2).adapt(clusters(), catalog)
+    for entity, table in whole.propagation.tables.items():
+        table.assign(model.propagation.tables[entity])
+    whole.refresh()
+    for tower in ("query_tower", "item_tower"):
+        ours, theirs = getattr(model, tower), getattr(whole, tower)
+        np.testing.assert_allclose(ours.stored, theirs.stored, atol=1e-5)
+    np.testing.assert_allclose(model.query_tower.sent, whole.query_tower.sent, atol=1e-5)
+    served = tr.load(tr.save(tr.Service.build(*sampled), tmp_path / "sampled", model=model))
+    ids, _ = served.recommend(["new", "u1"], k=10, history=[["i2", "i6"], []])
+    assert own(ids, [2, 1]) > 0.8
+
+
+def test_a_mapped_graph_trains_as_one_in_memory(sampled, tmp_path):
+    model, catalog = sampled
+    relations = []
+    for each in model.propagation.graph.relations:
+        each.graph.save(tmp_path / each.name)
+        relations.append(replace(each, graph=tr.Graph.load(tmp_path / each.name)))
+    keras.utils.set_random_seed(0)
+    mapped = tr.LightGCN(dim=8, **SAMPLED)
+    mapped.adapt(clusters(), catalog, tr.TypedGraph(relations, {"user": catalog.users}))
+    mapped.compile()
+    mapped.train(clusters(), catalog, Train(epochs=6))
+    np.testing.assert_allclose(mapped.embed_catalog(), model.embed_catalog(), atol=1e-5)
+    with pytest.raises(ValueError, match="the graph"):
+        graph = tr.TypedGraph(relations, {"user": catalog.items})
+        tr.LightGCN(dim=8, **SAMPLED).adapt(clusters(), catalog, graph)
+
+
+def test_a_sampled_model_is_saved_and_attached_and_learns_on(sampled, tmp_path):
+    model, catalog = sampled
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.propagation.way.fan_outs == [5, 3]
+    np.testing.assert_array_equal(again.embed_catalog(), model.embed_catalog())
+    again.train(clusters(), catalog, Train(epochs=7), initial_epoch=6)
+    assert np.abs(again.embed_catalog() - model.embed_catalog()).max() > 1e-4
+    more = pd.concat([clusters().frame, log_of([99, 99], [1, 5]).frame], ignore_index=True)
+    attached, larger = model.attached(Interactions(more), catalog)
+    ids, _ = tr.Service.build(attached, larger, k_max=20).recommend(["u99"], k=10)
+    assert own(ids, [1]) > 0.9
+
+
+def test_sampling_goes_with_xla_and_not_with_draws_of_the_step():
+    catalog = tr.Catalog.fit(clusters())
+    model = tr.LightGCN(dim=8, **SAMPLED).adapt(clusters(), catalog)
+    model.compile(jit_compile=True)
+    batches = model.batches(clusters(), catalog)
+    history = model.fit(batches.dataset(), steps_per_epoch=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    with pytest.raises(ValueError, match="draws items that are not known before the batch is"):
+        negatives = tr.SameGroup("color", num=2)
+        items = pd.DataFrame({"item_id": catalog.items.ids, "color": "red"})
+        log = Interactions(clusters().frame, items=items)
+        tr.LightGCN(negatives=negatives, **SAMPLED).adapt(log, tr.Catalog.fit(log))

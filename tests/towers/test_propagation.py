@@ -6,16 +6,20 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.graph.csr import Graph
+from tf_recall.graph.layerwise import layerwise
+from tf_recall.graph.typed import TypedGraph, both_ways
 from tf_recall.towers.propagation import Propagation
+from tf_recall.towers.whole_graph import WholeGraph
 
 USERS, ITEMS = 7, 6  # rows, the unknown one included
 
 
 def connected(num_layers, users, items, num_users=USERS, num_items=ITEMS, dim=4):
     keras.utils.set_random_seed(1)
-    propagation = Propagation(dim, num_layers)
+    propagation = Propagation(dim, num_layers, WholeGraph())
     propagation.build_from_config({"user": num_users, "item": num_items})
-    propagation.connect(Graph.from_edges(users, items, None, num_users, num_items))
+    graph = Graph.from_edges(users, items, None, num_users, num_items)
+    propagation.connect(TypedGraph(both_ways("user", "item", graph)))
     propagation.start()
     return propagation
 
@@ -37,6 +41,10 @@ def dense(propagation, users, items):
     return np.mean(powers, axis=0)
 
 
+def vectors_of(propagation):
+    return propagation.way.vectors(propagation)
+
+
 def start_of(propagation):
     return np.concatenate([propagation.tables[e].numpy() for e in ("user", "item")])
 
@@ -45,7 +53,7 @@ def test_two_users_and_two_items_by_hand():
     propagation = connected(1, [1, 1, 2], [1, 2, 1], 3, 3, dim=1)
     propagation.tables["user"].assign([[0], [1], [2]])
     propagation.tables["item"].assign([[0], [3], [5]])
-    users, items = propagation.vectors()
+    users, items = vectors_of(propagation)
     # u1: 3 / sqrt(2 * 2) + 5 / sqrt(2 * 1);  u2: 3 / sqrt(1 * 2); each with its own, halved
     np.testing.assert_allclose(users[1:, 0], [(1 + 5.035534) / 2, (2 + 2.121320) / 2], rtol=1e-6)
     # i1: 1 / sqrt(2 * 2) + 2 / sqrt(2 * 1);  i2: 1 / sqrt(1 * 2)
@@ -63,7 +71,7 @@ def test_vectors_and_gradients_are_those_of_the_dense_matrix(num_layers):
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            vectors = tf.concat(propagation.vectors(), axis=0)
+            vectors = tf.concat(vectors_of(propagation), axis=0)
             loss = tf.reduce_sum(vectors**2 * tf.constant(weights, tf.float32))
         return vectors, tape.gradient(loss, tables)
 
@@ -80,7 +88,7 @@ def test_a_gathered_gradient_is_propagated_too():
     edges = some_edges()
     propagation = connected(2, *edges)
     with tf.GradientTape() as tape:
-        users, _ = propagation.vectors()
+        users, _ = vectors_of(propagation)
         loss = tf.reduce_sum(tf.gather(users, [3, 3]))
     (of_items,) = tape.gradient(loss, [propagation.tables["item"].value])
     of_user = dense(propagation, *edges)[3, USERS:]
@@ -89,7 +97,7 @@ def test_a_gathered_gradient_is_propagated_too():
 
 def test_nodes_without_edges_are_zeros():
     propagation = connected(3, *some_edges())
-    users, items = propagation.vectors()
+    users, items = vectors_of(propagation)
     for alone in (users[0], users[6], items[0], items[5]):
         np.testing.assert_array_equal(alone, np.zeros(4))
     assert (np.abs(users[1:6]).max(axis=1) > 0).all()
@@ -99,8 +107,8 @@ def test_nodes_without_edges_are_zeros():
 def test_what_items_send_makes_up_a_users_vector(num_layers):
     users, items = some_edges()
     propagation = connected(num_layers, users, items)
-    sent = propagation.sent().numpy()
-    vectors = propagation.vectors()[0]
+    vectors, _, sent = propagation.over_all()
+    sent = sent.numpy()
     for user in range(1, 6):
         own = items[users == user]
         whole = propagation.tables["user"].numpy()[user] + sent[own].sum(axis=0) / len(own) ** 0.5
@@ -109,8 +117,32 @@ def test_what_items_send_makes_up_a_users_vector(num_layers):
 
 def test_neither_order_nor_repetition_of_edges_matters():
     users, items = some_edges()
-    one = connected(2, users, items).vectors()
+    one = vectors_of(connected(2, users, items))
     order = np.r_[np.random.default_rng(3).permutation(len(users)), 0, 0, 5]
-    other = connected(2, users[order], items[order]).vectors()
+    other = vectors_of(connected(2, users[order], items[order]))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_layer_by_layer_the_vectors_are_the_same(num_layers, normalize):
+    users, items = some_edges()
+    propagation = connected(num_layers, np.r_[users, 1], np.r_[items, 1])  # (1, 1) twice is once
+    layers = propagation.layers(normalize)
+    found = layerwise(propagation.all_nodes(), layers, propagation.graph, edges_at_once=4)
+    for of_type, wanted in zip(("user", "item"), vectors_of(propagation), strict=True):
+        if normalize:
+            lengths = np.linalg.norm(wanted, axis=1, keepdims=True)
+            wanted = wanted / np.where(lengths > 0, lengths, 1)
+        np.testing.assert_allclose(found[-1]["vectors"][of_type], wanted, atol=1e-6)
+
+
+def test_a_graph_of_other_nodes_is_refused():
+    propagation = connected(1, *some_edges())
+    more = Graph.from_edges([1], [1], None, USERS + 1, ITEMS)
+    with pytest.raises(ValueError, match="8 rows of type 'user', and the catalog 7"):
+        propagation.connect(TypedGraph(both_ways("user", "item", more)))
+    one_way = TypedGraph(propagation.graph.relations[:1])
+    with pytest.raises(ValueError, match="no relation 'item_user', it has"):
+        propagation.connect(one_way)

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 
 from tf_recall.beam.layers import save_layers
 from tf_recall.retrievers.graph import GraphRetriever
+from tf_recall.retrievers.propagation import PropagationRetriever
 
 BLOCK_EDGES = 2**22  # written at a time
 
 
-def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
+def write_inputs(model: GraphRetriever | PropagationRetriever, folder: str | Path) -> dict:
     """Writes a graph model's nodes, with their features' vectors, its edges and its convolutions.
 
         nodes/<type>.parquet      row, vector
@@ -21,11 +22,12 @@ def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
 
     From these `layerwise` computes the vectors of every layer; with readout, head and unit length,
     `model.encoder.finish(model.encoder.readout([nodes' vectors, layer 1's, ...]))`, they are the
-    served ones.
+    served ones. Those of `LightGCN`'s last layer are the served ones as they are: its nodes bring
+    along the sums of their layers.
 
     Args:
-        model: a graph model, such as `GraphSAGE` or `PinSage`, that has its graph: it was adapted
-            or attached in this process.
+        model: a graph model, such as `GraphSAGE`, `PinSage` or `LightGCN`, that has its graph: it
+            was adapted or attached in this process.
         folder: where to; made where it does not exist.
 
     Returns:
@@ -37,22 +39,19 @@ def write_inputs(model: GraphRetriever, folder: str | Path) -> dict:
     Example:
         >>> done = layerwise(**write_inputs(model, "graph"), out="vectors")
     """
-    if model.graph is None:
-        raise ValueError(
-            "the model has no graph: adapt it, or attach interactions to it, in this process"
-        )
+    made = model.by_layers()
     folder = Path(folder)
     for name in ("nodes", "edges"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     nodes, edges = {}, {}
-    for of_type in model.encoder.bases:
+    for of_type, vectors in made.vectors.items():
         nodes[of_type] = str(folder / "nodes" / f"{of_type}.parquet")
-        pq.write_table(_nodes(model.encoder.base_vectors(of_type)), nodes[of_type])
-    for relation in model.graph.relations:
+        pq.write_table(_nodes(vectors), nodes[of_type])
+    for relation in made.graph.relations:
         key = (*relation.ends, relation.name)
         edges[key] = str(folder / "edges" / f"{relation.name}.parquet")
         _write_edges(relation.graph, edges[key])
-    save_layers(model.encoder.convolutions, folder / "layers", model.encoder.combinations)
+    save_layers(made.layers, folder / "layers", made.combinations)
     return {"nodes": nodes, "edges": edges, "layers": str(folder / "layers")}
 
 

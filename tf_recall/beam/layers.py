@@ -11,6 +11,7 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 import tf_recall.towers.combinations  # noqa: F401  it and the convolutions, for Keras to know
+import tf_recall.towers.smoothing  # noqa: F401
 from tf_recall.beam.files import opened, read_json, write_json, written
 
 CONFIGS, WEIGHTS = "layers.json", "weights.npz"

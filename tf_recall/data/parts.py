@@ -113,6 +113,10 @@ REGISTRY = {
         "last": "tf_recall.towers.readouts:LastLayer",
         "mean": "tf_recall.towers.readouts:MeanOfLayers",
     },
+    "propagation": {
+        "whole": "tf_recall.towers.whole_graph:WholeGraph",
+        "sampled": "tf_recall.towers.sampled_neighbors:SampledNeighbors",
+    },
     "frequency": {
         "counts": "tf_recall.negatives:Counts",
         "streaming": "tf_recall.negatives:Streaming",
@@ -250,6 +254,7 @@ PARTS = {  # the arguments that are parts themselves, and their kinds
     "node_features": "feature",
     "combination": "combination",
     "readout": "readout",
+    "propagation": "propagation",
     "relations": "relation",
     "similarity": "similarity",
     "metric": "metric",

@@ -1,6 +1,7 @@
 """The vectors of all nodes of a graph from all their neighbors, one layer after the other."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +10,15 @@ from tqdm import tqdm
 from tf_recall.graph.typed import TypedGraph
 
 BLOCK_NODES = 2**16  # whose messages are computed at a time
+
+
+class ByLayers(NamedTuple):
+    """The arguments of `layerwise` that say what is computed."""
+
+    vectors: dict[str, np.ndarray]
+    layers: Sequence[dict]
+    graph: TypedGraph
+    combinations: Sequence[dict] | None = None
 
 
 def layerwise(

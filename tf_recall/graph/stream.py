@@ -34,7 +34,7 @@ class GraphBatches:
     and computing overlap.
 
     The edges between a row's query and its positive are left out of the batch's graph, in both
-    directions: a model that saw them would learn to copy its neighbors.
+    directions: a model whose matrices saw them would learn to copy its neighbors.
 
     Several replicas each get a share of the pairs, and the part of the graph that it needs, cut
     from what one device would get: a node has the same neighbors on all of them.
@@ -52,6 +52,7 @@ class GraphBatches:
             is one of features alone, as a new one is.
         num_replicas: how many compute a batch together; above 1 each array gets a first size more,
             of the replicas, `[R, B / R, ...]`.
+        without_positives: whether the edges to be predicted are left out.
 
     Raises:
         ValueError: the batch size is not a multiple of the replicas.
@@ -71,6 +72,7 @@ class GraphBatches:
         seed: int = 0,
         alone: float = 0.0,
         num_replicas: int = 1,
+        without_positives: bool = True,
     ):
         if pairs.batch_size % num_replicas:
             raise ValueError(
@@ -84,6 +86,7 @@ class GraphBatches:
         self._negatives = negatives
         self._alone = alone
         self._num_replicas = num_replicas
+        self._without_positives = without_positives
         self.seed = seed
         self.batch_size = pairs.batch_size
         self.steps_per_epoch = pairs.steps_per_epoch
@@ -106,13 +109,15 @@ class GraphBatches:
         ahead = self._ahead(step)
         layers = self._layers_of(step)
         ((query_type, query),) = batch["query"].items()
-        own = (query_type, "item"), query, batch["item"]["item"]
+        own = []
+        if self._without_positives:
+            own = [((query_type, "item"), query, batch["item"]["item"])]
         if len(shares) > 1:
             layers = [{key: Remembered(near) for key, near in layer.items()} for layer in layers]
-            expand(_seeds(batch, ahead), layers, self._over, rng, without=[own])  # draws for all
+            expand(_seeds(batch, ahead), layers, self._over, rng, without=own)  # draws for all
         for share in shares:
             seeds = _seeds(share, ahead)
-            share["subgraph"] = expand(seeds, layers, self._over, rng, without=[own])
+            share["subgraph"] = expand(seeds, layers, self._over, rng, without=own)
             share["subgraph"]["step"] = np.int64(step)
         return shares[0] if len(shares) == 1 else stacked(shares)
 

@@ -9,7 +9,8 @@ from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.propagation import PropagationRetriever
-from tf_recall.towers.propagation import Propagation
+from tf_recall.towers.propagation import Propagation, Way
+from tf_recall.towers.whole_graph import WholeGraph
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -20,12 +21,14 @@ class LightGCN(PropagationRetriever):
         vector[v] = mean of E[0][v], ..., E[K][v]
         score = vector[user] . vector[item]
 
-    E[0] is learned, and nothing else: no matrices, no activations. Each step propagates the vectors
-    of all nodes along all edges, each pair being one edge however often it occurs. That costs the
-    same whatever the batch, so batches are large: a hundredth of the interactions, at most 8,192,
-    unless `train.batch_size` says otherwise. A step costs about `num_layers * dim * edges`: some
-    seconds on two cores at ten million edges. For far larger graphs take `GraphSAGE`, which draws
-    neighbors.
+    E[0] is learned, and nothing else: no matrices, no activations. By default each step propagates
+    the vectors of all nodes along all edges, each pair being one edge however often it occurs. That
+    costs the same whatever the batch, so batches are large: a hundredth of the interactions, at
+    most 8,192, unless `train.batch_size` says otherwise. A step costs about `num_layers * dim *
+    edges`: some seconds on two cores at ten million edges. For far larger graphs, or graphs beyond
+    memory, there is `propagation=SampledNeighbors()`: a step propagates to its batch's nodes alone,
+    from a few neighbors that are drawn. `python -m tf_recall.beam.layerwise` computes the vectors
+    of any such model, from what `beam.inputs.write_inputs` writes.
 
     A request's `history` stands for a user's edges, in the export too, so that new users are
     served; those without one get what suits anybody. New items are found once they have edges,
@@ -46,10 +49,12 @@ class LightGCN(PropagationRetriever):
         positives: `UserItem()` by default.
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
+        propagation: `WholeGraph()` by default, or `SampledNeighbors()` for larger graphs.
 
     Raises:
-        ValueError: an argument is out of its range; from `compile`, XLA, which has no sparse
-            products.
+        ValueError: an argument is out of its range; from `compile` with `WholeGraph`, XLA, which
+            has no sparse products; at `adapt` with `SampledNeighbors`, negatives that are not known
+            before the step.
 
     Example:
         >>> model = LightGCN(dim=64).adapt(split.train, catalog)
@@ -85,12 +90,13 @@ class LightGCN(PropagationRetriever):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        propagation: Way | None = None,
         **kwargs,
     ) -> None:
         super().__init__(
             positives or UserItem(),
             negatives or InBatch(),
-            Propagation(dim, num_layers),
+            Propagation(dim, num_layers, propagation or WholeGraph()),
             loss or SampledSoftmax(),
             normalize,
             unknown_rate,

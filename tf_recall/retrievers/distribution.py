@@ -15,6 +15,23 @@ def num_replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def own_part(batch: dict) -> dict:
+    """This replica's part of a batch of `GraphBatches`: that of several has a first size more.
+
+    Raises:
+        ValueError: the batch was made for another number of replicas.
+    """
+    shape = batch["subgraph"]["step"].shape
+    if num_replicas() == 1 and shape.rank == 0:
+        return batch
+    if shape != [1]:
+        raise ValueError(
+            f"these batches are of {shape[0] if shape.rank else 1} replicas, not of "
+            f"{num_replicas()}: give fit the dataset() of this model's batches()"
+        )
+    return tf.nest.map_structure(lambda array: tf.squeeze(array, 0), batch)
+
+
 def rank() -> tf.Tensor:
     """The number of this replica, from 0: a scalar int32."""
     context = tf.distribute.get_replica_context()

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Share
 from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
+from tf_recall.graph.layerwise import ByLayers
 from tf_recall.graph.neighbors import UniformNeighbors
 from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.typed import TypedGraph
@@ -25,9 +26,9 @@ from tf_recall.negatives.base import Sampler
 from tf_recall.negatives.hard import HardSampler
 from tf_recall.positives.base import Positives
 from tf_recall.retrievers.base import Retriever
-from tf_recall.retrievers.distribution import num_replicas
+from tf_recall.retrievers.distribution import own_part
 from tf_recall.retrievers.keras_hooks import sublayers
-from tf_recall.retrievers.learnable import check_catalog, check_edges
+from tf_recall.retrievers.learnable import check_catalog, check_edges, check_graph, check_rows
 from tf_recall.retrievers.optimizers import AdagradAdam
 from tf_recall.retrievers.parts import deserialized, unbuilt
 from tf_recall.retrievers.vectors import Encoded
@@ -53,6 +54,16 @@ def uniform_neighbors(
     for num in reversed(fan_outs):
         layers.append({each.name: UniformNeighbors(each.graph, num) for each in graph.relations})
     return layers
+
+
+def ahead(negatives: Sampler) -> Callable[[int], list[np.ndarray]]:
+    """The function from a step to the rows of items that a sampler will draw from outside a batch.
+
+    Args:
+        negatives: the sampler, whose draws are known before the step.
+    """
+    drawn = tf.function(negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)])
+    return lambda step: [rows.numpy() for rows in drawn(tf.constant(step, tf.int64))]
 
 
 class GraphRetriever(Retriever):
@@ -139,9 +150,8 @@ class GraphRetriever(Retriever):
         Raises:
             ValueError: as `Retriever.adapt`; or the graph is of another catalog.
         """
-        for of_type, vocabulary in (graph.vocabularies if graph else {}).items():
-            if of_type in ("user", "item"):
-                check_same("the graph", {f"{of_type}s": vocabulary.digest}, catalog.identity)
+        if graph is not None:
+            check_rows(graph, catalog)
         counted = catalog.with_counts(self.positives.counts(train, catalog))
         check_catalog(self, counted)
         self._adapt_towers(train, counted)
@@ -176,12 +186,11 @@ class GraphRetriever(Retriever):
         if self.built and self.graph is None:  # of a model that was saved
             self.graph = self.make_graph(train, catalog)
         pairs = super().batches(train, catalog, batch_size, seed)
-        ahead = tf.function(self.negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)])
         return GraphBatches(
             pairs,
             self.neighbors(),
             self.encoder.over,
-            lambda step: [rows.numpy() for rows in ahead(tf.constant(step, tf.int64))],
+            ahead(self.negatives),
             self._rank_window(train, catalog, seed),
             seed,
             self.neighbor_dropout,
@@ -220,19 +229,7 @@ class GraphRetriever(Retriever):
         return negatives
 
     def call(self, batch: dict, training: bool = False) -> tf.Tensor:
-        return super().call(self._own(batch), training)
-
-    def _own(self, batch):
-        """This replica's part of a batch: that of several has a first size more."""
-        shape = batch["subgraph"]["step"].shape
-        if num_replicas() == 1 and shape.rank == 0:
-            return batch
-        if shape != [1]:
-            raise ValueError(
-                f"these batches are of {shape[0] if shape.rank else 1} replicas, not of "
-                f"{num_replicas()}: give fit the dataset() of this model's batches()"
-            )
-        return tf.nest.map_structure(lambda array: tf.squeeze(array, 0), batch)
+        return super().call(own_part(batch), training)
 
     def encode(self, batch: dict, training: bool) -> Encoded:
         subgraph = batch["subgraph"]
@@ -299,6 +296,16 @@ class GraphRetriever(Retriever):
 
     def default_optimizer(self):
         return AdagradAdam()  # tables and the convolutions' matrices learn at different rates
+
+    def by_layers(self) -> ByLayers:
+        """What `tf_recall.graph.layerwise` computes the vectors of every layer from.
+
+        Raises:
+            ValueError: the model has no graph, since it was loaded.
+        """
+        check_graph(self.graph)
+        vectors = {of_type: self.encoder.base_vectors(of_type) for of_type in self.encoder.bases}
+        return ByLayers(vectors, self.encoder.convolutions, self.graph, self.encoder.combinations)
 
     def refresh(self) -> None:
         """Computes every node's vectors from all of its neighbors; a saved model has them."""

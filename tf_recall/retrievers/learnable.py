@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.positives.base import TrainingBatches
@@ -84,4 +85,27 @@ def check_edges(graph: TypedGraph) -> None:
         raise ValueError(
             f"there is nothing to learn: the graph has no edges {kinds}; no two nodes follow one "
             "another, or all weights are 0"
+        )
+
+
+def check_rows(graph: TypedGraph, catalog: Catalog) -> None:
+    """Checks that the users and items of a graph are those of a catalog.
+
+    Raises:
+        ValueError: they are others.
+    """
+    for of_type, vocabulary in graph.vocabularies.items():
+        if of_type in ("user", "item"):
+            check_same("the graph", {f"{of_type}s": vocabulary.digest}, catalog.identity)
+
+
+def check_graph(graph: TypedGraph | None) -> None:
+    """Checks that a model over a graph has one.
+
+    Raises:
+        ValueError: it was loaded, and graphs are not saved.
+    """
+    if graph is None:
+        raise ValueError(
+            "the model has no graph: adapt it, or attach interactions to it, in this process"
         )

@@ -1,4 +1,4 @@
-"""The base of models that propagate all vectors along the edges of users and items at each step."""
+"""The base of models whose vectors are propagated along the edges of users and items."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -11,10 +11,15 @@ from tf_recall.data.draws import unit_of
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.graph.csr import Graph
+from tf_recall.graph.layerwise import ByLayers
+from tf_recall.graph.typed import TypedGraph, both_ways
 from tf_recall.losses.base import Loss
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.distribution import own_part
+from tf_recall.retrievers.graph import ahead
+from tf_recall.retrievers.learnable import check_edges, check_graph, check_rows
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.retrievers.parts import deserialized, unbuilt
 from tf_recall.retrievers.vectors import Encoded
@@ -24,16 +29,16 @@ from tf_recall.towers.propagation import Propagation
 if TYPE_CHECKING:
     from tf_recall.config import Train
 
-STEPS = 100  # of an epoch, about; each costs a pass over all edges
-ROWS = 64, 8192  # of a batch, the fewest and the most; a multiple of the fewest
+STEPS = 100  # of an epoch, about
+FEWEST = 64  # rows of a batch, which are a multiple of them
 NO_XLA = "sparse products are nothing that XLA compiles"
 
 
 class PropagationRetriever(Retriever):
-    """A `Retriever` of vectors that are propagated along all edges, anew in each step.
+    """A `Retriever` of vectors that are propagated along the graph's edges, anew in each step.
 
-    A step costs a pass over the graph whatever its batch, so batches are large: about a hundred an
-    epoch where none are asked for. The positives' own edges stay in the graph.
+    Batches are large, about a hundred an epoch where none are asked for. The positives' own edges
+    stay in the graph.
 
     After training, and whenever the catalog is embedded, `refresh` stores all vectors; serving then
     reads tables and needs no graph.
@@ -46,7 +51,8 @@ class PropagationRetriever(Retriever):
             what is liked by anybody.
 
     Raises:
-        ValueError: as `Retriever`; from `compile` and `check_settings`, XLA.
+        ValueError: as `Retriever`; from `compile` and `check_settings`, XLA, where steps are of the
+            whole graph.
     """
 
     towers: dict = {}
@@ -68,19 +74,34 @@ class PropagationRetriever(Retriever):
         self.normalize = normalize
         self.unknown_rate = unknown_rate
 
-    def adapt(self, train: Interactions, catalog: Catalog) -> Self:
-        self._begin(train, catalog)
+    def adapt(self, train: Interactions, catalog: Catalog, graph: TypedGraph | None = None) -> Self:
+        """As `Retriever.adapt`, and makes the graph of the training part.
+
+        Args:
+            train: the training `Interactions`.
+            catalog: `Catalog.fit(train)`.
+            graph: a `TypedGraph` of users and items instead, such as one of memory maps.
+
+        Raises:
+            ValueError: as `Retriever.adapt`; or the graph is of another catalog, or has no edges.
+        """
+        self._begin(train, catalog, graph)
         super().adapt(train, catalog)
+        self.propagation.way.check(self.negatives)
         self.propagation.start()
         return self
 
-    def _begin(self, train, catalog):
+    def _begin(self, train, catalog, graph=None):
         """Makes the vectors and the graph of a catalog."""
         if not self.propagation.built:
             sizes = {"user": catalog.users.size, "item": catalog.items.size}
             self.propagation.build_from_config(sizes)
             self.propagation.come_from(catalog)
-        self.propagation.connect(edges(train, catalog))
+        if graph is None:
+            graph = TypedGraph(both_ways("user", "item", edges(train, catalog)))
+        check_rows(graph, catalog)
+        check_edges(graph)
+        self.propagation.connect(graph)
 
     def build_from_config(self, config: dict) -> None:
         self.propagation.build_from_config(config["propagation"])
@@ -90,8 +111,8 @@ class PropagationRetriever(Retriever):
         return {"propagation": self.propagation.get_build_config()} if self.built else None
 
     def default_batch_size(self, train: Interactions) -> int:
-        fewest, most = ROWS
-        return int(np.clip(len(train.to_learn) // STEPS // fewest * fewest, fewest, most))
+        rows = len(train.to_learn) // STEPS // FEWEST * FEWEST
+        return int(np.clip(rows, FEWEST, self.propagation.way.most_rows))
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         return LazyAdam(0.01)
@@ -105,14 +126,16 @@ class PropagationRetriever(Retriever):
     ) -> TrainingBatches:
         """As `Retriever.batches`; without a `batch_size` about a hundred an epoch."""
         batch_size = batch_size or self.default_batch_size(train)
-        batches = super().batches(train, catalog, batch_size, seed)
-        if self.propagation.matrices is None:  # of a model that was saved
-            self.propagation.connect(edges(train, catalog))
-        return batches
+        pairs = super().batches(train, catalog, batch_size, seed)
+        if self.propagation.graph is None:  # of a model that was saved
+            self._begin(train, catalog)
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        propagation = self.propagation
+        return propagation.way.batches(propagation, pairs, ahead(self.negatives), seed, replicas)
 
     def compile(self, *args, jit_compile: str | bool = False, **kwargs) -> None:
-        """As `Retriever.compile`, without XLA."""
-        if jit_compile is True:
+        """As `Retriever.compile`; steps of the whole graph go without XLA."""
+        if jit_compile is True and not self.propagation.way.supports_xla:
             raise ValueError(
                 f"jit_compile=True does not go with {type(self).__name__}, whose {NO_XLA}: leave "
                 "it out"
@@ -120,35 +143,47 @@ class PropagationRetriever(Retriever):
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
     def check_settings(self, settings: "Train") -> None:
-        if settings.jit_compile:
+        if settings.jit_compile and not self.propagation.way.supports_xla:
             raise ValueError(
                 f"train.jit_compile is true, and {type(self).__name__}'s {NO_XLA}: leave "
                 "train.jit_compile out"
             )
 
+    def call(self, batch: dict, training: bool = False) -> tf.Tensor:
+        return super().call(own_part(batch) if "subgraph" in batch else batch, training)
+
     def encode(self, batch: dict, training: bool) -> Encoded:
         rows = batch["item"]["item"]
         self.check_replicas(rows)
-        users, items = self.propagation.vectors()
+        found = self.propagation.way.found(self.propagation, batch)
         asking = batch["query"]["user"]
         if training:
             drawn = unit_of(asking, [0, self.step.value])
             asking = tf.where(drawn >= self.unknown_rate, asking, 0)
-        query = self.query_tower.finished(tf.gather(users, asking))
+        query = self.query_tower.finished(found("user", asking))
 
         def embed(rows):
-            return self.item_tower.finished(tf.gather(items, rows))
+            return self.item_tower.finished(found("item", rows))
 
         return self._pairs(query, rows, embed, batch.get("weight"), self.step.value)
 
     def refresh(self) -> None:
         """Stores every user's and every item's vectors; a saved model has them."""
-        if self.propagation.matrices is None:
+        if self.propagation.graph is None:
             return
-        users, items = self.propagation.vectors()
-        sent = self.propagation.sent()
+        users, items, sent = self.propagation.over_all()
         self.query_tower.refresh(users, sent)
         self.item_tower.refresh(items, sent)
+
+    def by_layers(self) -> ByLayers:
+        """What `tf_recall.graph.layerwise` computes the served vectors from, its last layer's.
+
+        Raises:
+            ValueError: the model has no graph, since it was loaded.
+        """
+        check_graph(self.propagation.graph)
+        layers = self.propagation.layers(self.normalize)
+        return ByLayers(self.propagation.all_nodes(), layers, self.propagation.graph)
 
     def fit(self, *args, **kwargs) -> keras.callbacks.History:
         """As `Retriever.fit`, then `refresh`."""
@@ -198,7 +233,7 @@ class PropagationRetriever(Retriever):
         parts = super().parts()
         for made in ("query_tower", "item_tower", "self_supervision"):
             del parts[made]
-        return parts
+        return {**parts, "propagation": self.propagation.way}
 
     def get_config(self) -> dict:
         own = {"dim": self.propagation.dim, "num_layers": self.propagation.num_layers}
