@@ -79,7 +79,7 @@ def test_of_light_gcn_the_last_layer_is_what_is_served(normalize, tmp_path):
         **write_inputs(model, tmp_path / "graph"), out=str(tmp_path / "out"), rows_per_shard=25
     )
     rows = {"user": np.arange(catalog.users.size, dtype=np.int32)}
-    wanted = {"user": model.embed_query(rows)[1:], "item": model.embed_catalog()}
+    wanted = {"item": model.embed_catalog(), "user": model.embed_query(rows)[1:]}
     for of_type, vectors in wanted.items():
         folder = done["vectors"][of_type].removesuffix("*.parquet")
         found = pq.read_table(folder).to_pandas().sort_values("row")

@@ -1,6 +1,7 @@
 """LightGCN: what it serves, histories as edges, growth, resuming, and what is refused."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tf_recall as tr
 from tf_recall.config import Config, Train
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.splits import random
 from tf_recall.retrievers.propagation import edges
 from tf_recall.runs.model import fit
 from tf_recall.runs.prepared import Prepared
@@ -184,7 +186,10 @@ def test_batches_are_a_hundredth_of_the_log_unless_a_size_is_asked_for(trained):
     model, catalog = trained
     log = clusters()
     sizes = {600: 64, 20_000: 192, 800_000: 8000, 10_000_000: 8192}
-    assert all(model.default_batch_size(range(rows)) == size for rows, size in sizes.items())
+    logs = {rows: SimpleNamespace(to_learn=range(rows)) for rows in sizes}
+    assert all(model.default_batch_size(logs[rows]) == size for rows, size in sizes.items())
+    sampled = tr.LightGCN(propagation=tr.SampledNeighbors())
+    assert [sampled.default_batch_size(log) for log in logs.values()] == [64, 192, 1024, 1024]
     assert model.batches(log, catalog).batch_size == 64
     assert model.batches(log, catalog, 100).batch_size == 100
     assert tr.TwoTower().default_batch_size(log) == 1024
@@ -236,7 +241,7 @@ def sampled():
 
 def test_from_sampled_neighbors_it_learns_as_much():
     keras.utils.set_random_seed(0)
-    split = tr.random(clusters(num=900), test=0.2)
+    split = random(clusters(num=900), test=0.2)
     cases = tr.cases_by_user(split.test, tr.Catalog.fit(split.train))
     recall = []
     for way in (tr.WholeGraph(), tr.SampledNeighbors([5, 3])):
@@ -274,8 +279,9 @@ def test_a_mapped_graph_trains_as_one_in_memory(sampled, tmp_path):
     mapped.compile()
     mapped.train(clusters(), catalog, Train(epochs=6))
     np.testing.assert_allclose(mapped.embed_catalog(), model.embed_catalog(), atol=1e-5)
+    others = tr.Catalog.fit(log_of(np.arange(NUM_USERS) + 1, np.arange(NUM_USERS)))
     with pytest.raises(ValueError, match="the graph"):
-        graph = tr.TypedGraph(relations, {"user": catalog.items})
+        graph = tr.TypedGraph(relations, {"user": others.users})
         tr.LightGCN(dim=8, **SAMPLED).adapt(clusters(), catalog, graph)
 
 

@@ -1,4 +1,4 @@
-"""Whole graphs on several replicas: two end where one device does."""
+"""Propagation on several replicas: two end where one device does."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ for strategy in (tf.distribute.get_strategy(), two):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         catalog = tr.Catalog.fit(log)
-        model = tr.LightGCN(dim=8).adapt(log, catalog)
+        model = tr.LightGCN(dim=8, propagation=tr.{way}).adapt(log, catalog)
         start = model.embed_catalog()
         model.compile(keras.optimizers.SGD(1.0), jit_compile=False)
     model.train(log, catalog, Train(epochs=3, batch_size=64))
@@ -34,14 +34,14 @@ np.testing.assert_allclose(*ends, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_two_replicas_end_where_one_device_does():
+@pytest.mark.parametrize("way", ["WholeGraph()", "SampledNeighbors([3, 2])"])
+def test_two_replicas_end_where_one_device_does(way):
     env = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "1",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=200
-    )
+    program = [sys.executable, "-c", PROGRAM.replace("{way}", way)]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]

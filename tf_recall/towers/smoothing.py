@@ -51,7 +51,7 @@ class Smoothing(Convolution):
         self.built = True
 
     def messages(self, vectors):
-        return vectors[:, : self.size] / vectors[:, -1:]
+        return vectors[..., : self.size] / vectors[..., -1:]
 
     def pool(self, vectors, near, weights):
         return weighted_mean(near, weights)
