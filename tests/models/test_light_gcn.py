@@ -299,15 +299,19 @@ def test_a_sampled_model_is_saved_and_attached_and_learns_on(sampled, tmp_path):
     assert own(ids, [1]) > 0.9
 
 
-def test_sampling_goes_with_xla_and_not_with_draws_of_the_step():
+@pytest.mark.slow
+def test_sampling_goes_with_xla():
     catalog = tr.Catalog.fit(clusters())
     model = tr.LightGCN(dim=8, **SAMPLED).adapt(clusters(), catalog)
     model.compile(jit_compile=True)
     batches = model.batches(clusters(), catalog)
-    history = model.fit(batches.dataset(), steps_per_epoch=2, verbose=0)
+    history = model.fit(batches.dataset(), steps_per_epoch=2, verbose=0, shuffle=False)
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_negatives_that_are_drawn_in_the_step_are_refused():
+    negatives, log = tr.SameGroup("color", num=2), clusters()
+    items = pd.DataFrame({"item_id": tr.Catalog.fit(log).items.ids, "color": "red"})
+    log = Interactions(log.frame, items=items)
     with pytest.raises(ValueError, match="draws items that are not known before the batch is"):
-        negatives = tr.SameGroup("color", num=2)
-        items = pd.DataFrame({"item_id": catalog.items.ids, "color": "red"})
-        log = Interactions(clusters().frame, items=items)
         tr.LightGCN(negatives=negatives, **SAMPLED).adapt(log, tr.Catalog.fit(log))
