@@ -91,7 +91,7 @@ class PropagationRetriever(Retriever):
 
     def default_batch_size(self, train: Interactions) -> int:
         fewest, most = ROWS
-        return int(np.clip(len(train.to_learn) // STEPS // fewest * fewest, fewest, most))
+        return int(np.clip(len(train) // STEPS // fewest * fewest, fewest, most))
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         return LazyAdam(0.01)
