@@ -99,17 +99,18 @@ class Histories:
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def seen(self) -> Seen:
-        """Each user's distinct items, computed for some users after the others."""
-        counts, rows = [], []
+        """Each user's distinct items."""
+        counts, rows = zip(*self.seen_in_blocks(), strict=True)
+        return Seen(offsets_of(np.concatenate(counts)), np.concatenate(rows))
+
+    def seen_in_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """How many distinct items each user has, and their rows, of some users after the others."""
         for first, last in user_blocks(self.offsets):
-            users = np.repeat(
-                np.arange(1, last - first + 1), np.diff(self.offsets[first : last + 1])
-            )
+            lengths = np.diff(self.offsets[first : last + 1])
+            users = np.repeat(np.arange(1, last - first + 1), lengths)
             items = self.items[self.offsets[first] : self.offsets[last]]
             seen = Seen.fit(users, items, last - first + 1)
-            counts.append(np.diff(seen.offsets)[1:])
-            rows.append(seen.rows)
-        return Seen(offsets_of(np.concatenate(counts)), np.concatenate(rows))
+            yield np.diff(seen.offsets)[1:], seen.rows
 
     def last(self, num: int) -> np.ndarray:
         """Each user's last items: `[U, num]` int32, the oldest first, padded in front with 0."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.columns import open_columns, write_columns
-from tf_recall.data.histories import Histories, offsets_of, user_blocks
+from tf_recall.data.histories import Histories, Seen, offsets_of, user_blocks
 from tf_recall.data.ids import raw_ids
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
@@ -99,7 +99,7 @@ class StoredInteractions(Interactions):
         offsets = offsets_of(_counted(rows[0], users.size))
         name = f"histories.{users.digest[:16]}{items.digest[:16]}"
         written = self._written(name, lambda: _by_user(*rows, self.times, offsets))
-        return Histories(offsets, written["items"], written.get("times"))
+        return StoredHistories(offsets, written["items"], written.get("times"))
 
     def select(self, rows: Any) -> "StoredInteractions":
         rows = np.asarray(rows)
@@ -144,11 +144,34 @@ class StoredInteractions(Interactions):
 
     def _written(self, name: str, blocks: Callable[[], Iterable[dict]]) -> dict[str, Any]:
         """The columns that lie beside the log under a name; they are written where they lack."""
-        store = self.folder / name
-        if not store.exists():
-            with contextlib.suppress(FileExistsError):  # another process has written it meanwhile
-                write_columns(store, blocks())
-        return open_columns(store)
+        return _written(self.folder / name, blocks)
+
+
+class StoredHistories(Histories):
+    """Histories whose events lie on disk, and what users have seen beside them."""
+
+    def seen(self) -> Seen:
+        folder = Path(self.items.filename).parent
+        counts = []
+
+        def blocks():
+            for number, rows in self.seen_in_blocks():
+                counts.append(number)
+                yield {"rows": rows}
+
+        rows = _written(folder.with_name(f"{folder.name}.seen"), blocks)["rows"]
+        of_users = folder.with_name(f"{folder.name}.seen_counts")
+        known = counts or (number for number, _ in self.seen_in_blocks())
+        numbers = _written(of_users, lambda: ({"counts": each} for each in known))["counts"]
+        return Seen(offsets_of(numbers), rows)
+
+
+def _written(store: Path, blocks: Callable[[], Iterable[dict]]) -> dict[str, Any]:
+    """The columns of a store; they are written where it lacks."""
+    if not store.exists():
+        with contextlib.suppress(FileExistsError):  # another process has written it meanwhile
+            write_columns(store, blocks())
+    return open_columns(store)
 
 
 def _blocks(size: int) -> Iterator[slice]:

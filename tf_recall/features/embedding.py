@@ -89,6 +89,9 @@ class RowEmbedding(keras.layers.Layer):
             return table
         return tf.tensor_scatter_nd_update(table, [[0]], tf.zeros_like(table[:1]))
 
+    def save_own_variables(self, store: dict) -> None:
+        store["0"] = tf.convert_to_tensor(self.embeddings.value)  # Keras would copy it once more
+
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         ids = tf.convert_to_tensor(ids)
         if not ids.dtype.is_integer and self.num_rows > EXACT.get(ids.dtype, 0):

@@ -111,7 +111,7 @@ class PropagationRetriever(Retriever):
         return {"propagation": self.propagation.get_build_config()} if self.built else None
 
     def default_batch_size(self, train: Interactions) -> int:
-        rows = len(train.to_learn) // STEPS // FEWEST * FEWEST
+        rows = len(train) // STEPS // FEWEST * FEWEST
         return int(np.clip(rows, FEWEST, self.propagation.way.most_rows))
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:

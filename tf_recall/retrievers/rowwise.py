@@ -53,6 +53,10 @@ class RowwiseOptimizer(HookedOptimizer, keras.optimizers.Optimizer):
             self.check_options()
         super().apply(grads, trainable_variables)
 
+    def save_own_variables(self, store: dict) -> None:
+        for number, variable in enumerate(self.variables):  # Keras would copy each once more
+            store[str(number)] = tf.convert_to_tensor(variable.value)
+
     def check_options(self) -> None:
         """Raises a ValueError where an option would touch whole tables."""
         for option, why in _REFUSED.items():
