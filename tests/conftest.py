@@ -8,7 +8,26 @@ from pathlib import Path
 
 import pytest
 
+# The costliest of their kind, which run with the slow tests; others of the kind stand for them.
+GRAPHS = ("graph_tr", "multi_bi_sage", "graph_sage_i2i")
+SLOW = {
+    "test_the_same_seed_gives_the_same_model": {*GRAPHS, "mind", "sdm", "comirec", "pin_sage"},
+    "test_noise_cannot_be_learned_but_by_its_own_edges": {*GRAPHS},
+    "test_it_learns_or_is_refused_by_name": {
+        f"{model}-{positives}"
+        for model in ("graph_tr", "multi_bi_sage")
+        for positives in ("next_item", "walk_pairs", "user_item", "item_pairs")
+    },
+}
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        test, _, case = item.name.partition("[")
+        if case.removesuffix("]") in SLOW.get(test, ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What every model of the registry must do; it knows none of them by name."""
 
 import inspect
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -95,23 +96,51 @@ def test_a_keras_file_gives_the_same_vectors(trained):
     np.testing.assert_array_equal(again.embed_catalog(), trained.model.embed_catalog())
 
 
-def test_it_answers_the_same_in_a_process_that_does_not_know_the_package(trained, world):
-    path = save(trained.service, trained.folder / "saved")
-    code = f"""
-import sys, numpy as np, tensorflow as tf
-serve = tf.saved_model.load({str(path)!r}).signatures["serving_default"]
-inputs = dict(serve.structured_input_signature[1])
-given = {{name: tf.zeros([3] + [0] * (spec.shape.rank - 1), spec.dtype) if spec.dtype != tf.string
-         else tf.fill([3] + [0] * (spec.shape.rank - 1), "") for name, spec in inputs.items()}}
-given["user_id"] = tf.constant({world.users!r})
-assert "tf_recall" not in sys.modules
-answer = serve(**given)
-dtypes = {{k: "U" if v.dtype == tf.string else "f" for k, v in answer.items()}}
-np.savez({str(trained.folder / "answer.npz")!r}, **{{k: v.numpy().astype(dtypes[k])
-         for k, v in answer.items()}})
+# Answers a line for each export: TensorFlow is imported once
+STRANGER = """
+import json, sys, numpy as np, tensorflow as tf
+for line in sys.stdin:
+    path, users, out = json.loads(line)
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    inputs = dict(serve.structured_input_signature[1])
+    sizes = {name: [3] + [0] * (spec.shape.rank - 1) for name, spec in inputs.items()}
+    given = {name: tf.fill(sizes[name], "") if spec.dtype == tf.string
+             else tf.zeros(sizes[name], spec.dtype) for name, spec in inputs.items()}
+    given["user_id"] = tf.constant(users)
+    assert "tf_recall" not in sys.modules
+    answer = serve(**given)
+    dtypes = {k: "U" if v.dtype == tf.string else "f" for k, v in answer.items()}
+    np.savez(out, **{k: v.numpy().astype(dtypes[k]) for k, v in answer.items()})
+    print("answered", flush=True)
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    """`stranger(path, users, out)` asks an export in a process that does not know the package."""
+    log = tmp_path_factory.mktemp("stranger") / "log"
+    with open(log, "w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", STRANGER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+    def ask(path, users, out):
+        process.stdin.write(json.dumps([str(path), users, str(out)]) + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "answered\n", log.read_text()[-2000:]
+
+    yield ask
+    process.stdin.close()
+    process.wait(60)
+
+
+def test_it_answers_the_same_in_a_process_that_does_not_know_the_package(trained, world, stranger):
+    path = save(trained.service, trained.folder / "saved")
+    stranger(path, world.users, trained.folder / "answer.npz")
     answer = np.load(trained.folder / "answer.npz")
     given = {
         name: [""] * 3 if spec.dtype == "string" else [0.0] * 3
