@@ -25,13 +25,14 @@ const WhyLine = {
       each.id ??
       `being ${each.kind}`;
     const kind = (each) => (each.kind === "item" || each.id == null ? "" : `${each.kind} `);
-    const share = (each) => `${Math.round(100 * each.share)}\u00a0%`;
+    // of hundreds of reasons each is a small one, and the first is still the first
+    const share = (each) => (each.share < 0.02 ? "" : ` ${Math.round(100 * each.share)}\u00a0%`);
     return { name, kind, share };
   },
   template: `
     <span class="why"><template v-if="line.channel">{{ line.channel }}{{ line.rank ? " has it at " + line.rank : "" }}</template><template
       v-if="line.channel && line.reasons.length">, </template><template v-if="line.reasons.length">because of <template
-      v-for="(each, at) in line.reasons" :key="at"><template v-if="at">, </template>{{ kind(each) }}<b>{{ name(each) }}</b> {{ share(each) }}</template></template></span>`,
+      v-for="(each, at) in line.reasons" :key="at"><template v-if="at">, </template>{{ kind(each) }}<b>{{ name(each) }}</b>{{ share(each) }}</template></template></span>`,
 };
 
 export const ResultList = {
