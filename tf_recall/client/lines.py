@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 import httpx
 
-from tf_recall.client import rest, rpc
+import tf_recall.client.rest as rest
+import tf_recall.client.rpc as rpc
 
 LARGEST = 64 * 2**20  # bytes of a reply
 SERVING = "/tensorflow.serving"

@@ -107,7 +107,7 @@ class RecommenderEndpoint(Endpoint):
         self._recommender, self._key = recommender, key
 
     def answer(self, arrays: dict[str, np.ndarray], k: int | None) -> dict[str, np.ndarray]:
-        given = {name: _plain(array) for name, array in arrays.items()}
+        given = {name: decoded(array) for name, array in arrays.items()}
         for name in ("exclude", "allow", "history"):
             if name in given and not given[name].shape[1]:
                 del given[name]
@@ -115,9 +115,9 @@ class RecommenderEndpoint(Endpoint):
         if self._key == "item_id":
             request = self._recommender.request_for_items(ids, **given)
             items, score = self._recommender.answer_similar(request, k)
-            return {"item_id": _bytes(items), "score": score}
+            return {"item_id": encoded(items), "score": score}
         items, score, ranks = self._recommender.recommend_sources(ids, k, **given)
-        return {"item_id": _bytes(items), "score": score, "ranks": ranks}
+        return {"item_id": encoded(items), "score": score, "ranks": ranks}
 
 
 def graph_endpoints(signatures: Any, prefix: str = "") -> dict[str, Endpoint]:
@@ -154,9 +154,6 @@ def encoded(array: np.ndarray) -> np.ndarray:
     return made.reshape(array.shape)
 
 
-def _plain(array):
+def decoded(array: np.ndarray) -> np.ndarray:
+    """Bytes as text; other arrays as they are."""
     return raw_ids(array) if array.dtype == object and array.size else array
-
-
-def _bytes(items):
-    return encoded(items) if items.dtype == object else items

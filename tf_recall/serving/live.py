@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.errors import one_line
-from tf_recall.data.ids import MISSING, raw_ids
+from tf_recall.data.ids import MISSING
 from tf_recall.serving.batching import Batcher
-from tf_recall.serving.endpoint import Endpoint, encoded
+from tf_recall.serving.endpoint import Endpoint, decoded, encoded
 from tf_recall.serving.limits import Limits
 from tf_recall.stores.base import Store
 from tf_recall.stores.conditions import Where
@@ -52,12 +52,12 @@ class StoreEndpoint(Endpoint):
         k = K if k is None else k
         queries = arrays["embedding"].reshape(-1, self.store.dim)
         missing = MISSING[self.inputs["exclude"].dtype.name]
-        exclude = [row[row != missing] for row in _plain(arrays["exclude"])]
+        exclude = [row[row != missing] for row in decoded(arrays["exclude"])]
         each = [row for row in exclude for _ in range(self._interests)]
         items, score = self.store.search(queries, k, each, where)
         if self._interests > 1:
             items, score = _merged(items, score, self._interests, k)
-        return {"item_id": encoded(items) if items.dtype == object else items, "score": score}
+        return {"item_id": encoded(items), "score": score}
 
 
 class LiveStore:
@@ -133,10 +133,6 @@ class LiveStore:
             search = functools.partial(endpoint.answer, arrays, k, where)
             return await self._batcher.run(search, timeout)
         return await self._batcher.ask(endpoint, arrays, timeout, k)
-
-
-def _plain(ids: np.ndarray) -> np.ndarray:
-    return raw_ids(ids) if ids.dtype == object and ids.size else ids
 
 
 def _merged(items: np.ndarray, score: np.ndarray, count: int, k: int) -> tuple[Any, Any]:

@@ -264,15 +264,6 @@ async def _answer(backend, wanted, http, particular):
     )
 
 
-def _describe(backend, servable, items, columns):
-    try:
-        told = backend.items_of(servable).about([each.item_id for each in items], columns)
-    except ValueError as error:
-        raise refusal_of(error) from None
-    for item, each in zip(items, told, strict=True):
-        item.columns = each
-
-
 def _decided(backend, wanted, asked):
     """What is asked for as experiments have it, the merge, and the arms that say so.
 

@@ -190,8 +190,8 @@ class Sources:
     async def _by_vector(self, question, vector):
         servable = question.servable
         endpoint = endpoint_of(servable, BY_VECTOR)
-        others = {name: each for name, each in question.request.arrays.items()}
-        arrays = _encoded({name: others[name] for name in endpoint.inputs if name in others})
+        given = question.request.arrays
+        arrays = _encoded({name: given[name] for name in endpoint.inputs if name in given})
         arrays["embedding"] = vector
         return await servable.batcher.ask(endpoint, arrays, question.timeout, question.k)
 
