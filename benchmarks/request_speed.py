@@ -1,4 +1,4 @@
-"""A single request to each channel, in milliseconds: what a server waits for.
+"""A single request to each channel and each model of histories, in milliseconds.
 
     python benchmarks/request_speed.py [--quick]
 
@@ -8,6 +8,10 @@ channel knows them, and by a history of up to 50 items in the request; the first
 channel is loaded; one explanation; and, for comparison, milliseconds a user asked together. EASE
 runs on the 10,000 most popular items. CPU time, so that other processes count little, and beside it
 the time on the clock. `ratio` is 5 ms over the slower of user CF's two requests.
+
+The models are asked by a stranger's history of 50 items, for 100 items without those: the service
+with exact search, and its export, loaded by its signatures. They are not trained, which
+their time does not depend on.
 """
 
 import argparse
@@ -21,6 +25,16 @@ import tf_recall as tr
 from tf_recall.data.sources.synthetic import synthetic
 
 ASKED, K, LAST, ALLOWED_MS = 200, 100, 50, 5.0
+MODELS = [
+    tr.YouTubeDNN,
+    tr.SimpleX,
+    tr.Siamese,
+    tr.MIND,
+    tr.ComiRec,
+    tr.SDM,
+    tr.GRU4Rec,
+    tr.SASRec,
+]
 
 
 def milliseconds(ask, users):
@@ -72,6 +86,31 @@ def measure(channel, log, catalog):
     }
 
 
+def answer(build, log, catalog):
+    """The figures of one model of histories: its service, and its export by the signature."""
+    model = build().adapt(log, catalog)
+    service = tr.Service.build(model, catalog)
+    random = np.random.default_rng(0)
+    histories = [random.choice(catalog.items.ids, LAST).tolist() for _ in range(ASKED)]
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = tr.load(tr.save(service, folder, model=model))
+        found = {}
+        for name, recommender in ("service", service), ("export", loaded):
+
+            def ask(history, recommender=recommender):
+                return recommender.recommend([""], K, exclude_seen=True, history=[history])
+
+            ask(histories[0])
+            found[name], found[f"{name} on the clock"] = milliseconds(ask, histories)
+    return found
+
+
+def show(name, figures):
+    print(f"\n{name}", flush=True)
+    for what, value in figures.items():
+        print(f"    {what:<28}{value:>8.2f} ms", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -94,9 +133,10 @@ def main():
     for name, channel in channels.items():
         on = (fewer, tr.Catalog.fit(fewer)) if name == "EASE" else (log, catalog)
         found[name] = measure(channel, *on)
-        print(f"\n{name}", flush=True)
-        for what, value in found[name].items():
-            print(f"    {what:<28}{value:>8.2f} ms", flush=True)
+        show(name, found[name])
+    for model in MODELS:
+        found[model.__name__] = answer(model, log, catalog)
+        show(model.__name__, found[model.__name__])
     slower = max(found["user CF"][what] for what in ("request", "with a history"))
     finish(ratio=ALLOWED_MS / slower, milliseconds=found)
 
