@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_recall.data import splits
+from tf_recall.data.catalog import Catalog
 from tf_recall.data.held_out import latest
 from tf_recall.data.interactions import Interactions
+from tf_recall.positives.user_item import pasts
 
 
 def log(size=400, users=20, moments=60, seed=0):
@@ -99,6 +101,61 @@ def test_leave_last_out_by_hand():
     assert done.test.frame["item_id"].tolist() == [0, 5, 9]
     assert done.validation.frame["item_id"].tolist() == [3, 8]
     assert done.train.frame["item_id"].tolist() == [1, 2, 4, 6, 7]
+
+
+DAY = 86_400
+
+
+def dated(users=20, events=6, days=2):
+    """A log whose times are dates, each user's events in order of lines."""
+    user = np.tile(np.arange(users), events)
+    day = np.repeat(np.arange(events) * days // events, users)
+    return Interactions.from_columns(user, np.arange(len(user)), timestamp=day * DAY)
+
+
+def test_lines_of_one_date_are_in_order_where_the_last_line_is_held_out():
+    log = events([1, 1, 2, 1, 2, 2], [DAY] * 6)
+    split = splits.leave_last_out(log, validation=True)
+    assert split.train.frame["timestamp"].tolist() == [DAY, DAY]
+    assert split.validation.frame["timestamp"].tolist() == [DAY + 1, DAY + 1]
+    assert split.test.frame["timestamp"].tolist() == [DAY + 2, DAY + 2]
+    assert log.frame["timestamp"].tolist() == [DAY] * 6  # as it was
+
+
+def test_models_learn_what_follows_what_where_the_protocol_asks_it():
+    split = splits.leave_last_out(dated())
+    histories, past = pasts(split.train, Catalog.fit(split.train))
+    assert (past["cut"] - past["begin"] == np.repeat(np.arange(5), 20)).all()
+    assert len(histories.items) == 100
+
+
+def test_files_of_dates_are_in_order_of_lines_where_their_parts_meet_on_one():
+    whole = dated()
+    last = np.arange(len(whole)) >= 100
+    parts = splits.files(whole.select(~last), whole.select(last), validation=0.2)
+    together = pd.concat([parts.train.frame, parts.validation.frame, parts.test.frame])
+    for _, own in together.sort_values("item_id").groupby("user_id"):
+        assert (np.diff(own["timestamp"]) > 0).all()
+    later = whole.frame["timestamp"].to_numpy() > 0
+    parts = splits.files(whole.select(~later), whole.select(later))
+    assert set(parts.train.frame["timestamp"]) == {0}  # no user's parts meet on a date
+
+
+def test_what_happened_at_once_stays_simultaneous():
+    log = dated()
+    sessions = Interactions.from_frame(log.frame.assign(visit=log.frame["timestamp"]))
+    split = splits.leave_last_session_out(sessions, "visit")
+    assert set(split.train.frame["timestamp"]) == {0}
+    few = pd.concat([dated(50, days=6).frame, dated(2).frame.assign(user_id=[70, 71] * 6)])
+    split = splits.leave_last_out(Interactions.from_frame(few))  # two users of 52
+    assert (split.train.frame["timestamp"] % DAY == 0).all()
+
+
+def test_no_room_between_times_is_told(caplog):
+    near = Interactions.from_columns([1, 1, 1, 2, 2], range(5), timestamp=[1e-7, 0, 0, 0, 0])
+    split = splits.leave_last_out(near)
+    assert split.train.frame["timestamp"].tolist() == [0, 0, 0]
+    assert "no room" in caplog.text
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.held_out import as_the_test, last_of_each, latest
+from tf_recall.data.held_out import as_the_test, in_line_order, last_of_each, latest
 from tf_recall.data.impressions import before
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, Seed, Share, ShareAbove0
@@ -99,8 +99,9 @@ def leave_last_out(
     """Splits off each user's last event as the test, and with `validation` events before it.
 
     The usual protocol of sequence models. Of events at the same time the later line counts as the
-    later event. Every user keeps at least one event in train: users with one event have no test,
-    those with two no validation.
+    later event, for what models learn too: where times are coarse, such as dates, the parts have
+    them in order of lines (`Interactions.in_order`). Every user keeps at least one event in train:
+    users with one event have no test, those with two no validation.
 
     Args:
         interactions: with timestamps.
@@ -121,7 +122,7 @@ def leave_last_out(
     histories = users.iloc[order].groupby(users, sort=False)
     later = histories.cumcount().sort_index().to_numpy() > 0
     from_last = histories.cumcount(ascending=False).sort_index().to_numpy()
-    return _split_last(interactions, later, from_last, validation, seed, "events")
+    return _in_line_order(_split_last(interactions, later, from_last, validation, seed, "events"))
 
 
 def leave_last_session_out(
@@ -240,6 +241,10 @@ def files(
     The last is how public sets come that have no times. Of each user it takes the share, rounded up
     for some and down for others, and never the only event.
 
+    Where users' tests begin at the very time at which their train ends, such as on one date, it was
+    lines that told the parts apart, and what models learn is in order of lines too
+    (`Interactions.in_order`).
+
     Args:
         interactions: the train part; its side tables serve the other parts too.
         test: path of a CSV or Parquet file, or Interactions.
@@ -269,7 +274,14 @@ def files(
         return as_the_test(train, test, share, seed)
 
     reason = f"{validation} of each user's events is none, since a user keeps one"
-    return _validated(train, test, validation, hold, reason, read)
+    return _in_line_order(_validated(train, test, validation, hold, reason, read))
+
+
+def _in_line_order(split):
+    if split.validation is None:
+        return Split(*in_line_order(split.train, split.test))
+    train, validation, test = in_line_order(split.train, split.validation, split.test)
+    return Split(train, test, validation)
 
 
 def _times(interactions: Interactions, name: str) -> np.ndarray:
