@@ -59,6 +59,22 @@ def test_user_item_brings_the_same_pasts_and_first_events_too():
     ]
 
 
+def test_without_times_a_pair_brings_what_else_the_user_did():
+    undated = FRAME.drop(columns="timestamp")
+    assert rows_of(UserItem(), undated) == [
+        ("ann", "a", "bcd"),
+        ("ann", "a", "bcd"),
+        ("ann", "b", "cda"),
+        ("ann", "c", "bda"),
+        ("ann", "d", "bca"),
+        ("bob", "d", ""),
+        ("eve", "b", "c"),
+        ("eve", "c", "b"),
+    ]
+    in_order = {row[:2]: row[2] for row in rows_of(NextItem(), undated, 9)}
+    assert in_order["eve", "c"] == "b" and ("eve", "b") not in in_order
+
+
 def test_the_past_may_hold_what_does_not_count():
     """Only what was bought is a positive; what was merely looked at is history all the same."""
     frame = FRAME.assign(bought=[0, 0, 1, 0, 0, 1, 0, 1])

@@ -14,7 +14,8 @@ class NextItem(UserItem):
     row = (the last items before an event, the event's item)
 
     The history is cut strictly before the event: neither later events, nor events of the very same
-    time, nor the event's own item are in it. The query tower sets its length.
+    time, nor the event's own item are in it. Without timestamps lines are in order of time. The
+    query tower sets the history's length.
 
     Args:
         alpha, where: as `UserItem`.
@@ -46,6 +47,9 @@ class NextItem(UserItem):
             raise ValueError(f"min_history must be at least 0, not {min_history}")
         self.per_user = per_user
         self.min_history = min_history
+
+    def _pasts(self, train, catalog):
+        return pasts(train, catalog)
 
     def _chosen(self, train, catalog):
         lines, keep = super()._chosen(train, catalog)

@@ -23,7 +23,8 @@ NEIGHBORS = 1024  # of more rows, how many are read together
 class UserItem(Positives):
     """A user and each item interacted with (METHODS.md P1), popular ones less often (P5).
 
-    Where the query tower has a `History`, each row brings the items before its event (P6).
+    Where the query tower has a `History`, each row brings the items before its event (P6). In a log
+    without timestamps nobody knows which were before: each row brings the user's other items.
 
     Args:
         alpha: an item that is more than this share of the positives is kept with the probability
@@ -90,7 +91,7 @@ class UserItem(Positives):
         columns = _columns(train, catalog, needs)
         histories = None
         if needs.history:
-            histories, columns["past"] = pasts(train, catalog)
+            histories, columns["past"] = self._pasts(train, catalog)
         if lines is not None:
             columns = select(columns, lines)
         known = columns["item"]["item"] > 0
@@ -100,6 +101,15 @@ class UserItem(Positives):
             keep = None if keep is None else keep[known]
         check_learnable(columns)
         return columns, keep, histories
+
+    def _pasts(self, train, catalog):
+        """The histories, and where each line's begins and ends, its own item to be left out."""
+        histories, past = pasts(train, catalog)
+        if train.times is None:
+            users = train.rows("user", catalog.users)
+            there = (users > 0) & (train.rows("item", catalog.items) > 0)
+            past["cut"] = np.where(there, histories.offsets[users + 1], 0)
+        return histories, past
 
     def _chosen(self, train, catalog):
         """The lines that count, None for all, and with which probability, None for 1."""

@@ -107,8 +107,15 @@ def check_order(model: Retriever, train: Interactions) -> list[Finding]:
         model: a `Retriever`.
         train: what it learns from.
     """
-    if not isinstance(model.positives, NextItem) or "timestamp" not in train.frame:
+    if not isinstance(model.positives, NextItem):
         return []
+    if train.times is None:
+        message = (
+            f"{type(model).__name__} learns what follows what, and the log has no timestamps: its "
+            "lines count as in order of time. Where they are not, name a column of times "
+            "(data.columns.timestamp) or take a model that reads no order, such as simplex."
+        )
+        return [Finding("order_of_lines", message, "warning")]
     times = train.frame["timestamp"]
     if (times % DAY != 0).any():
         return []
