@@ -7,7 +7,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import Report
 from tf_recall.losses import BPR, Hinge, SampledSoftmax
 from tf_recall.losses.temperature import LearnedTemperature
-from tf_recall.models import FM, SASRec, SimpleX, TwoTower
+from tf_recall.models import FM, Item2Vec, SASRec, SimpleX, TwoTower
 from tf_recall.runs.advice import (
     check_beside_popularity,
     check_epochs,
@@ -106,4 +106,6 @@ def test_dates_hide_what_comes_next_unless_lines_are_in_order():
     assert check_order(SASRec(), baskets) == []  # of one instant
     (finding,) = check_order(SASRec(), Interactions.from_columns(["a", "a"], [1, 2]))
     assert finding.name == "order_of_lines" and "simplex" in finding.message
+    assert check_order(Item2Vec(), Interactions.from_columns(["a", "a"], [1, 2]))
+    assert check_order(Item2Vec(), log) == check_order(SimpleX(), log.in_order()) == []
     assert check_order(SimpleX(), Interactions.from_columns(["a", "a"], [1, 2])) == []

@@ -16,6 +16,7 @@ from tf_recall.evaluation import RankMetrics
 from tf_recall.evaluation.protocol import COLD_USER
 from tf_recall.evaluation.report import Report
 from tf_recall.positives import NextItem
+from tf_recall.positives.windows import Windows
 from tf_recall.recommend.base import Recommender
 from tf_recall.retrievers.base import Retriever
 from tf_recall.runs.doctor import UNKNOWN, Finding
@@ -107,15 +108,16 @@ def check_order(model: Retriever, train: Interactions) -> list[Finding]:
         model: a `Retriever`.
         train: what it learns from.
     """
-    if not isinstance(model.positives, NextItem):
-        return []
-    if train.times is None:
+    positives = model.positives
+    if train.times is None and isinstance(positives, (NextItem, Windows)):
         message = (
-            f"{type(model).__name__} learns what follows what, and the log has no timestamps: its "
-            "lines count as in order of time. Where they are not, name a column of times "
+            f"{type(model).__name__} learns what stands by what, and the log has no timestamps: "
+            "its lines count as in order of time. Where they are not, name a column of times "
             "(data.columns.timestamp) or take a model that reads no order, such as simplex."
         )
         return [Finding("order_of_lines", message, "warning")]
+    if train.times is None or not isinstance(positives, NextItem):
+        return []
     times = train.frame["timestamp"]
     if (times % DAY != 0).any():
         return []
