@@ -119,16 +119,33 @@ class Built(keras_hooks.BuiltModel, keras.Model):
         return x + self.bias
 
 
-def test_building_builds_the_optimizer_and_reads_no_batch():
+@pytest.mark.parametrize(
+    "strategy", [tf.distribute.get_strategy, lambda: tf.distribute.MirroredStrategy(["CPU:0"])]
+)
+def test_building_builds_the_optimizer_and_reads_no_batch(strategy):
     def unread():
         pytest.fail("a batch was read")
         yield
 
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+    with strategy().scope():
         model = Built()
         model.compile("adam")
     model._maybe_symbolic_build(iterator=unread())
     assert model.optimizer.built
+
+
+def test_the_first_step_is_traced_once():
+    traced = []
+
+    class Counted(Built):
+        def call(self, x):
+            traced.append(x)
+            return super().call(x)
+
+    model = Counted()
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=2, epochs=2, verbose=0)
+    assert len(traced) == 1
 
 
 def test_fit_asks_the_hook_to_build(monkeypatch):
