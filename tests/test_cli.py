@@ -226,19 +226,10 @@ def test_doctor_lists_what_it_found(trained, folder):
 
 @pytest.mark.parametrize("split", ["by_time", "leave_last_out", "random", "by_user"])
 def test_the_other_splits_by_config_alone(split, folder):
-    # fmt: skip
-    trained = run(
-        "train",
-        folder / "clicks.yaml",
-        "--set",
-        f"split={{name: {split}}}",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        f"name={split}",
-        "--out",
-        folder / "models",
-    )
+    changes = f"split={{name: {split}}}", "model=", "channels={popular: popularity}"
+    sets = [text for change in changes for text in ("--set", change)]
+    out = folder / f"models_{split}"
+    trained = run("train", folder / "clicks.yaml", *sets, "--out", out)
     assert trained["metrics"]["recall@20"] >= 0
 
 

@@ -21,7 +21,7 @@ from tf_recall.negatives import Mixture, Uniform
 from tf_recall.registry import REGISTRY
 from tf_recall.retrievers import keras_hooks
 
-ROADS = {
+ROADS = {  # those with the slow tests import in the same orders, by another name
     "the package first": "import tf_recall, keras; load = keras.models.load_model",
     "Keras first": "import keras, tf_recall; load = keras.models.load_model",
     "TensorFlow first": "import tensorflow, keras, tf_recall; load = keras.saving.load_model",
@@ -55,7 +55,12 @@ def saved(tmp_path_factory):
     return path, model.embed_catalog()
 
 
-@pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
+def road(name):
+    slow = [pytest.mark.slow] * (name in ("Keras first", "by the package"))
+    return pytest.param(ROADS[name], id=name, marks=slow)
+
+
+@pytest.mark.parametrize("road", map(road, ROADS))
 def test_a_model_file_loads_in_a_fresh_process(saved, tmp_path, road):
     path, vectors = saved
     command = [sys.executable, "-c", road + LOADED, str(path), str(tmp_path / "vectors.npy")]
