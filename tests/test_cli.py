@@ -1,3 +1,5 @@
+import functools
+import importlib
 import json
 import os
 import shutil
@@ -30,6 +32,17 @@ CONFIG = {
     "train": {"epochs": 2, "batch_size": 256},
     "evaluate": {"ks": [5, 20]},
 }
+
+
+load_module = importlib.import_module("tf_recall.export.load")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """An export is loaded once, however many commands ask it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load_module, "load", functools.cache(load_module.load))
+        yield
 
 
 def run(*arguments):

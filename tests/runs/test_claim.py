@@ -75,14 +75,27 @@ def test_a_number_that_another_process_has_by_now_holds_nothing(tmp_path):
         assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
 
 
+RACE = """
+import os, sys, time
+from tf_recall.runs.claim import claimed
+for _ in range(2):
+    if os.fork() == 0:
+        try:
+            with claimed(sys.argv[1], resume=True):
+                print("held", flush=True)
+                time.sleep(2)
+        except ValueError as error:
+            print(error, flush=True)
+        os._exit(0)
+os.wait(), os.wait()
+"""
+
+
 def test_of_two_that_come_at_once_one_holds_the_folder(tmp_path):
-    code = HOLD.replace("time.sleep(60)", "time.sleep(3)")
-    commands = [[sys.executable, "-c", code, str(tmp_path / "run")]] * 2
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for command in commands]
-    results = [process.communicate(timeout=60) for process in processes]
-    assert sorted(out for out, _ in results) == ["", "held\n"]
-    assert sum("in use by another run" in error for _, error in results) == 1
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run")]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    assert len(said) == 2 and said.count("held") == 1
+    assert sum("in use by another run" in line for line in said) == 1
 
 
 def test_a_lock_of_another_host_is_respected(tmp_path):
