@@ -27,7 +27,7 @@ SLOW = {
             "test_new_nodes_are_attached_and_found",
             "test_a_saved_model_answers_without_its_graph",
         ),
-        {"graph_tr", "pin_sage"},
+        {"graph_tr", "multi_bi_sage", "pin_sage"},
     ),
 }
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
