@@ -1,5 +1,6 @@
 """What every test shares: the real data, free ports, and a Redis."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -8,16 +9,26 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would wait
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 # The costliest of their kind, which run with the slow tests; others of the kind stand for them.
 GRAPHS = ("graph_tr", "multi_bi_sage", "graph_sage_i2i")
+LONG = (*GRAPHS, "pin_sage", "sasrec", "gru4rec", "mind", "comirec", "sdm")
+PAIRS = ("simplex", "fm", "siamese", "airbnb_u2i", "airbnb_i2i")
 SLOW = {
-    "test_the_same_seed_gives_the_same_model": {*GRAPHS, "mind", "sdm", "comirec", "pin_sage"},
+    "test_it_learns_what_was_planted": {*LONG},
+    "test_the_same_seed_gives_the_same_model": {*LONG, *PAIRS},
     "test_noise_cannot_be_learned_but_by_its_own_edges": {*GRAPHS},
-    "test_it_learns_or_is_refused_by_name": {
-        f"{model}-{positives}"
-        for model in ("graph_tr", "multi_bi_sage")
-        for positives in ("next_item", "walk_pairs", "user_item", "item_pairs")
-    },
+    **dict.fromkeys(
+        (
+            "test_it_learns_who_goes_with_whom",
+            "test_new_nodes_are_attached_and_found",
+            "test_a_saved_model_answers_without_its_graph",
+        ),
+        {"graph_tr", "multi_bi_sage", "pin_sage"},
+    ),
 }
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

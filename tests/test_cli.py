@@ -1,3 +1,5 @@
+import functools
+import importlib
 import json
 import os
 import shutil
@@ -30,6 +32,17 @@ CONFIG = {
     "train": {"epochs": 2, "batch_size": 256},
     "evaluate": {"ks": [5, 20]},
 }
+
+
+load_module = importlib.import_module("tf_recall.export.load")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """An export is loaded once, however many commands ask it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load_module, "load", functools.cache(load_module.load))
+        yield
 
 
 def run(*arguments):
@@ -226,19 +239,10 @@ def test_doctor_lists_what_it_found(trained, folder):
 
 @pytest.mark.parametrize("split", ["by_time", "leave_last_out", "random", "by_user"])
 def test_the_other_splits_by_config_alone(split, folder):
-    # fmt: skip
-    trained = run(
-        "train",
-        folder / "clicks.yaml",
-        "--set",
-        f"split={{name: {split}}}",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        f"name={split}",
-        "--out",
-        folder / "models",
-    )
+    changes = f"split={{name: {split}}}", "model=", "channels={popular: popularity}"
+    sets = [text for change in changes for text in ("--set", change)]
+    out = folder / f"models_{split}"
+    trained = run("train", folder / "clicks.yaml", *sets, "--out", out)
     assert trained["metrics"]["recall@20"] >= 0
 
 

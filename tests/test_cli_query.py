@@ -1,5 +1,7 @@
 """`tf-recall query` of an export whose ids hold commas: what is asked is what was typed."""
 
+import functools
+import importlib
 import json
 
 import numpy as np
@@ -17,6 +19,7 @@ from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
+load_module = importlib.import_module("tf_recall.export.load")
 ITEMS = ["salt, fine", " tea ", "rum", 'say "hi"', "gin", "ale"]
 
 
@@ -47,6 +50,14 @@ def export(folder, tower, vectors):
 def model(tmp_path_factory):
     vectors = np.random.default_rng(0).normal(size=(6, 3))
     return export(tmp_path_factory.mktemp("models"), FeatureTower, vectors)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """An export is loaded once, however many commands ask it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load_module, "load", functools.cache(load_module.load))
+        yield
 
 
 def run(*arguments):

@@ -200,13 +200,19 @@ def test_the_state_survives_a_save(negatives, make_model, batches, tmp_path):
         assert_same(drawn(model), drawn(other))
 
 
-OTHERS = list(itertools.product(POLICIES[1:], EACH))
+HALVES = list(itertools.product(POLICIES, EACH))
+# one sampler that holds others, and a loss of each form: a softmax, pairs, vectors, of a peer
+STAND_FOR_ALL = [("easy_hard", LOSS), *((SAMPLER, each) for each in (LOSS, "hinge", "nce_loss"))]
+STAND_FOR_ALL.append((SAMPLER, "retrieval_task"))
+STAND_FOR_ALL = [(POLICIES[0], each) for each in STAND_FOR_ALL]
 
 
 @pytest.mark.parametrize(
     "policy, negatives, loss",
-    [(POLICIES[0], *pair) for pair in EACH]
-    + [pytest.param(policy, *pair, marks=pytest.mark.slow) for policy, pair in OTHERS],
+    [
+        pytest.param(half, *pair, marks=[pytest.mark.slow] * ((half, pair) not in STAND_FOR_ALL))
+        for half, pair in HALVES
+    ],
 )
 def test_half_precision_trains(policy, negatives, loss, make_model, train):
     if not allowed(negatives, loss):

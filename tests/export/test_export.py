@@ -2,6 +2,7 @@
 service's own answers.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -128,8 +129,11 @@ def exported(service, exports):
     return dict(exports)[service]
 
 
+loaded = functools.cache(load)  # what only reads an export shares it
+
+
 def test_the_same_answers_after_a_reload(service, exported):
-    users, items, served = users_of(service.catalog), service.catalog.items.ids, load(exported)
+    users, items, served = users_of(service.catalog), service.catalog.items.ids, loaded(exported)
     again, answers = ask(served, users, items), ask(service, users, items)
     for name, values in answers.items():
         if values.dtype == np.float32:
@@ -154,7 +158,7 @@ def test_the_same_answers_after_a_reload(service, exported):
 
 
 def test_numbers_that_float32_cannot_hold_are_missing(service, exported):
-    users, items, served = users_of(service.catalog), service.catalog.items.ids, load(exported)
+    users, items, served = users_of(service.catalog), service.catalog.items.ids, loaded(exported)
     for asked in (service, served):
         plain, other = asked.recommend(users, k=25), asked.embed_item(items[:2])
         for number in (1e40, -1e40, np.inf, 1e308, 10**400):
@@ -169,7 +173,7 @@ def test_numbers_that_float32_cannot_hold_are_missing(service, exported):
 
 def test_a_text_is_one_however_it_is_encoded(service, exported):
     items = service.catalog.items.ids[:1]
-    for asked in (service, load(exported)):
+    for asked in (service, loaded(exported)):
         vectors = [
             asked.embed_item(items, title=title, genres=genres)
             for title, genres in (
@@ -248,7 +252,7 @@ def test_every_input_and_output_is_batch_first(service, exported):
         specs = {**function.structured_input_signature[1], **function.structured_outputs}
         assert {key: spec.shape[0] for key, spec in specs.items()} == dict.fromkeys(specs), name
     for name in ("serving_default", "similar_items"):
-        outputs = load(exported)._signatures[name].structured_outputs
+        outputs = loaded(exported)._signatures[name].structured_outputs
         shapes = {key: spec.shape.as_list() for key, spec in outputs.items()}
         assert shapes == {"item_id": [None, 50], "score": [None, 50]}
 
@@ -288,7 +292,7 @@ def test_vectors_that_were_computed_before_find_the_same_items(service, exported
     assert shape == [None, query.shape[1]]
     given = batch(specs, "user_id", {"user_id": users, **lists})
     tensors = {name: tf.constant(array, specs[name].dtype) for name, array in given.items()}
-    found = load(exported).signatures["items_by_vector"](embedding=tf.constant(query), **tensors)
+    found = loaded(exported).signatures["items_by_vector"](embedding=tf.constant(query), **tensors)
     item_id, score = service.recommend(users, k=50, timestamp=1.6e9, **lists)
     assert raw_ids(found["item_id"].numpy()).tolist() == item_id.tolist()
     np.testing.assert_allclose(found["score"], score, atol=1e-6)

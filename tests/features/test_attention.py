@@ -237,6 +237,7 @@ def test_the_mean_finds_none(worlds):
     assert found_first(over_clues(MeanPooling(), *features), worlds["last"], epochs=12) < 0.45
 
 
+@pytest.mark.slow
 def test_sdm_finds_it_too(worlds):
     keras.utils.set_random_seed(0)
     model = tr.SDM(

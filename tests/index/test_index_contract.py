@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -141,8 +140,44 @@ def test_static_k_gives_static_shapes(index):
     assert shapes == [[None, 5], [None, 5]]
 
 
+STRANGER = """
+import importlib.util, sys, numpy as np, tensorflow as tf
+if importlib.util.find_spec("scann"):
+    from scann.scann_ops.py import scann_ops
+for line in sys.stdin:
+    folder = line.strip()
+    module = tf.saved_model.load(folder + "/model")
+    queries = tf.constant(np.load(folder + "/queries.npy"))
+    for number in range(2):
+        scores, positions = getattr(module, f"search_{number}")(queries, 12)
+        np.savez(f"{folder}/{number}.npz", scores=scores, positions=positions)
+    assert "tf_recall" not in sys.modules
+    print("answered", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    """`stranger(folder)` asks the saved model of a folder in a process that does not know the
+    package: one for all, which imports TensorFlow once.
+    """
+    log = tmp_path_factory.mktemp("stranger") / "log"
+    command, pipe = [sys.executable, "-c", STRANGER], subprocess.PIPE
+    with open(log, "w") as errors:
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
+
+    def ask(folder):
+        process.stdin.write(f"{folder}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "answered\n", log.read_text()[-2000:]
+
+    yield ask
+    process.stdin.close()
+    process.wait(60)
+
+
 def test_a_saved_model_answers_the_same_in_a_process_without_tf_recall(
-    kind, index, vectors, queries, tmp_path
+    kind, index, vectors, queries, stranger, tmp_path
 ):
     """Two indexes in one SavedModel: a ScaNN searcher without a name of its own would answer for
     the other's.
@@ -154,24 +189,7 @@ def test_a_saved_model_answers_the_same_in_a_process_without_tf_recall(
         setattr(module, f"search_{number}", tf.function(each.search, input_signature=signature))
     tf.saved_model.save(module, str(tmp_path / "model"))
     np.save(tmp_path / "queries.npy", queries)
-    script = f"""
-        import importlib.util, sys, numpy as np, tensorflow as tf
-        if importlib.util.find_spec("scann"):
-            from scann.scann_ops.py import scann_ops
-        module = tf.saved_model.load({str(tmp_path / "model")!r})
-        queries = tf.constant(np.load({str(tmp_path / "queries.npy")!r}))
-        for number in range(2):
-            scores, positions = getattr(module, f"search_{{number}}")(queries, 12)
-            np.savez({str(tmp_path)!r} + f"/{{number}}.npz", scores=scores, positions=positions)
-        assert "tf_recall" not in sys.modules
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    stranger(tmp_path)
     for number, each in enumerate(module.indexes):
         answer = np.load(tmp_path / f"{number}.npz")
         check((answer["scores"], answer["positions"]), queries, (vectors, -2 * vectors)[number], 12)

@@ -182,7 +182,13 @@ TOWERS = {  # where they are not of features through an MLP
 TAKES = [name for name in REGISTRY["model"] if "self_supervision" in keywords(find("model", name))]
 
 
-@pytest.mark.parametrize("name", TAKES)
+QUICKLY = ("eges", "fm", "graph_sage", "item2vec")  # of each kind of tower one; the others are slow
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each not in QUICKLY)) for each in TAKES],
+)
 def test_every_model_with_an_item_tower_learns_by_it(name, world):
     items = {"features": FEATURES, "units": [8]}
     extra = {"num": 16, "weight": 0.3, "views": ["correlated_mask", "value_dropout"]}

@@ -21,7 +21,7 @@ from tf_recall.negatives import Mixture, Uniform
 from tf_recall.registry import REGISTRY
 from tf_recall.retrievers import keras_hooks
 
-ROADS = {
+ROADS = {  # those with the slow tests import in the same orders, by another name
     "the package first": "import tf_recall, keras; load = keras.models.load_model",
     "Keras first": "import keras, tf_recall; load = keras.models.load_model",
     "TensorFlow first": "import tensorflow, keras, tf_recall; load = keras.saving.load_model",
@@ -55,7 +55,12 @@ def saved(tmp_path_factory):
     return path, model.embed_catalog()
 
 
-@pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
+def road(name):
+    slow = [pytest.mark.slow] * (name in ("Keras first", "by the package"))
+    return pytest.param(ROADS[name], id=name, marks=slow)
+
+
+@pytest.mark.parametrize("road", map(road, ROADS))
 def test_a_model_file_loads_in_a_fresh_process(saved, tmp_path, road):
     path, vectors = saved
     command = [sys.executable, "-c", road + LOADED, str(path), str(tmp_path / "vectors.npy")]
@@ -119,16 +124,33 @@ class Built(keras_hooks.BuiltModel, keras.Model):
         return x + self.bias
 
 
-def test_building_builds_the_optimizer_and_reads_no_batch():
+@pytest.mark.parametrize(
+    "strategy", [tf.distribute.get_strategy, lambda: tf.distribute.MirroredStrategy(["CPU:0"])]
+)
+def test_building_builds_the_optimizer_and_reads_no_batch(strategy):
     def unread():
         pytest.fail("a batch was read")
         yield
 
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+    with strategy().scope():
         model = Built()
         model.compile("adam")
     model._maybe_symbolic_build(iterator=unread())
     assert model.optimizer.built
+
+
+def test_the_first_step_is_traced_once():
+    traced = []
+
+    class Counted(Built):
+        def call(self, x):
+            traced.append(x)
+            return super().call(x)
+
+    model = Counted()
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 1)), np.ones((4, 1)), batch_size=2, epochs=2, verbose=0)
+    assert len(traced) == 1
 
 
 def test_fit_asks_the_hook_to_build(monkeypatch):

@@ -1,8 +1,9 @@
 """A program that the tests run: what two replicas gather, and the weights that they train.
 
-python two_replicas.py local FOLDER     one device, then two replicas: one.npz and mirrored.npz
-python two_replicas.py worker FOLDER    one of the two workers in TF_CONFIG: worker0.npz or
+python two_replicas.py local FOLDER      one device, then two replicas: one.npz and mirrored.npz
+python two_replicas.py worker FOLDER     one of the two workers in TF_CONFIG: worker0.npz or
 worker1.npz
+python two_replicas.py probe FOLDER      the same, and it trains nothing
 """
 
 import sys
@@ -52,6 +53,7 @@ def graph_sage():
 
 
 MODELS = {"two_tower": two_tower, "graph_sage": graph_sage}
+TRAINED = {"local": MODELS, "worker": ["two_tower"], "probe": []}
 
 
 def towers():
@@ -127,7 +129,7 @@ def main(kind, folder):
         strategies = {f"worker{strategy.cluster_resolver.task_id}": strategy}
     for name, strategy in strategies.items():
         seen = {} if name == "one" else dict(probe(strategy))
-        for model in MODELS if kind == "local" else ["two_tower"]:
+        for model in TRAINED[kind]:
             seen |= {f"{model}/{key}": value for key, value in train(strategy, model).items()}
         np.savez(Path(folder) / f"{name}.npz", **seen)
 

@@ -1,5 +1,6 @@
 """A folder of checkpoints: one process holds it, whatever becomes of that process."""
 
+import contextlib
 import json
 import os
 import signal
@@ -27,43 +28,43 @@ with claimed(sys.argv[1], resume=True):
 """
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that holds the folder `run`."""
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+@contextlib.contextmanager
+def holding(folder):
+    """Another process that holds a folder."""
+    command = [sys.executable, "-c", HOLD, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
+        (folder / "3").mkdir()
         yield process
         process.kill()
 
 
-def test_a_second_process_is_refused_by_name_and_changes_nothing(tmp_path, holder):
-    (tmp_path / "run" / "3").mkdir()
-    refusal = f"in use by another run, process {holder.pid} on {socket.gethostname()}: .*name"
-    for resume in (False, True):
-        with pytest.raises(ValueError, match=refusal), claimed(tmp_path / "run", resume):
-            pytest.fail("both hold the folder")
-    assert (tmp_path / "run" / "3").is_dir()
+def test_a_second_process_is_refused_by_name_and_changes_nothing(tmp_path):
+    """Not even a paused one loses the folder; who wants another folder does not wait."""
+    with holding(tmp_path / "run") as holder:
+        refusal = f"in use by another run, process {holder.pid} on {socket.gethostname()}: .*name"
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=refusal), claimed(tmp_path / "run", resume):
+                pytest.fail("both hold the folder")
+        with claimed(tmp_path / "other"), claimed(tmp_path / "third"):
+            assert holder.poll() is None
+        holder.send_signal(signal.SIGSTOP)
+        with pytest.raises(ValueError, match=refusal):
+            claimed(tmp_path / "run").__enter__()
+        holder.send_signal(signal.SIGCONT)
+        assert holder.poll() is None
+        assert (tmp_path / "run" / "3").is_dir()
 
 
-def test_a_killed_process_holds_nothing(tmp_path, holder):
-    (tmp_path / "run" / "3").mkdir()
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
-    assert json.loads((tmp_path / "run" / LOCK).read_text())["pid"] == holder.pid  # left behind
-    with claimed(tmp_path / "run", resume=True):
-        assert json.loads((tmp_path / "run" / LOCK).read_text())["pid"] == os.getpid()
-        assert (tmp_path / "run" / "3").is_dir()  # to resume from
-
-
-def test_a_paused_process_holds_the_folder(tmp_path, holder):
-    (tmp_path / "run" / "3").mkdir()
-    holder.send_signal(signal.SIGSTOP)
-    with pytest.raises(ValueError, match=f"in use by another run, process {holder.pid}"):
-        claimed(tmp_path / "run").__enter__()
-    assert (tmp_path / "run" / "3").is_dir()
-    holder.send_signal(signal.SIGCONT)
-    assert holder.poll() is None
+def test_a_killed_process_holds_nothing(tmp_path):
+    with holding(tmp_path / "run") as holder:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        lock = tmp_path / "run" / LOCK
+        assert json.loads(lock.read_text())["pid"] == holder.pid  # left behind
+        with claimed(tmp_path / "run", resume=True):
+            assert json.loads(lock.read_text())["pid"] == os.getpid()
+            assert (tmp_path / "run" / "3").is_dir()  # to resume from
 
 
 def test_a_number_that_another_process_has_by_now_holds_nothing(tmp_path):
@@ -74,19 +75,27 @@ def test_a_number_that_another_process_has_by_now_holds_nothing(tmp_path):
         assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
 
 
-def test_runs_of_other_names_do_not_wait(tmp_path, holder):
-    with claimed(tmp_path / "other"), claimed(tmp_path / "third"):
-        assert holder.poll() is None
+RACE = """
+import os, sys, time
+from tf_recall.runs.claim import claimed
+for _ in range(2):
+    if os.fork() == 0:
+        try:
+            with claimed(sys.argv[1], resume=True):
+                print("held", flush=True)
+                time.sleep(2)
+        except ValueError as error:
+            print(error, flush=True)
+        os._exit(0)
+os.wait(), os.wait()
+"""
 
 
 def test_of_two_that_come_at_once_one_holds_the_folder(tmp_path):
-    code = HOLD.replace("time.sleep(60)", "time.sleep(3)")
-    commands = [[sys.executable, "-c", code, str(tmp_path / "run")]] * 2
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for command in commands]
-    results = [process.communicate(timeout=60) for process in processes]
-    assert sorted(out for out, _ in results) == ["", "held\n"]
-    assert sum("in use by another run" in error for _, error in results) == 1
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run")]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    assert len(said) == 2 and said.count("held") == 1
+    assert sum("in use by another run" in line for line in said) == 1
 
 
 def test_a_lock_of_another_host_is_respected(tmp_path):

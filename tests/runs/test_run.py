@@ -113,7 +113,11 @@ def stopped_after(epoch, error=KeyboardInterrupt):
     ("change", "more"),
     [
         ({"evaluate": {"ks": [3], "cases": "by_row", "exclude_seen": False}}, [1]),
-        ({"index": {"name": "ivf"}, "k_max": 20, "evaluate": {"ks": [5]}}, [1]),
+        pytest.param(
+            {"index": {"name": "ivf"}, "k_max": 20, "evaluate": {"ks": [5]}},
+            [1],
+            marks=pytest.mark.slow,
+        ),
         ({"train": {"epochs": 4, "batch_size": 64}}, [1, 2, 3]),
         ({"train": {"epochs": 1, "batch_size": 64}}, []),  # it is trained for that long already
     ],

@@ -39,7 +39,10 @@ def test_one_item_is_nothing_to_choose_from(config, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("num_items", "index"), [(2, None), (3, {"name": "ivf"})])
+@pytest.mark.parametrize(
+    ("num_items", "index"),
+    [(2, None), pytest.param(3, {"name": "ivf"}, marks=pytest.mark.slow)],
+)
 def test_two_or_three_items(config, tmp_path, num_items, index):
     settings = config(num_items, index=index)
     trained = train(settings, tmp_path / "out")

@@ -3,7 +3,6 @@
 - Custom objects need `from_config` alone: `LazyClass`.
 - Classes override `_maybe_symbolic_build`, `_clip_gradients` and `_apply_weight_decay`:
   `BuiltModel`, `HookedOptimizer`.
-- Models have `_distribute_strategy`, None where they were made in no scope: `BuiltModel`.
 - `_flatten_layers` lists layers: `sublayers`.
 - Optimizers have `_use_weight_decay`, `_get_variable_index`, `_accumulators`, `_momentums`,
   `_velocities`, `_velocity_hats`, `_trainable_variables`, `_learning_rate`: `decays`,
@@ -146,14 +145,14 @@ class BuiltModel:
     """A base to put before `keras.Model`: `fit` builds the optimizer, and leaves layers alone.
 
     Keras would call the model on a batch to build its layers; here they are all built before, but
-    for those that are patterns of others.
+    for those that are patterns of others. An optimizer that builds itself in the first step makes
+    TensorFlow trace that step twice.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        strategy, optimizer = self._distribute_strategy, self.optimizer
-        if strategy is not None and optimizer is not None and not optimizer.built:
-            with strategy.scope():
-                optimizer.build(self.trainable_variables)
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
 
 class HookedOptimizer:
