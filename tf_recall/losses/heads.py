@@ -37,6 +37,8 @@ class Head(keras.layers.Layer):
         ValueError: a weight that is not above 0.
     """
 
+    carried: tuple[str, ...] = ()  # its state that stays where the model grows
+
     def __init__(
         self,
         column: str,
@@ -77,6 +79,13 @@ class Head(keras.layers.Layer):
             raise ValueError(f"{self.column} must hold numbers of at least 0, got {got}")
         self.build_from_config({"dim": dim, "items": catalog.items.size})
         self._fit(train, catalog, values)
+
+    def learn_from(self, known: "Head") -> None:
+        """Takes what another head of its recipe has learned, and the unit of what it tells."""
+        for new, old in zip(self.trainable_variables, known.trainable_variables, strict=True):
+            new.assign(old)
+        for name in self.carried:
+            getattr(self, name).assign(getattr(known, name))
 
     def logit(self, query: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
         """z `[B]` of vectors `[B, D]`."""

@@ -114,15 +114,20 @@ class Retriever(FittedModel):
         self.temperature = loss.temperature  # tracked here: it may hold a weight
         self.self_supervision = self_supervision
         self.predicts = list(predicts or [])
+        check_heads(self)
         check_positives(self)
         check_loss(self)
         check_self_supervision(self)
-        check_heads(self)
 
     @property
     def unit_length(self) -> bool:
         """Whether training compares vectors of length 1."""
         return self.query_tower.normalize and self.item_tower.normalize
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of the log that its heads learn from."""
+        return tuple(dict.fromkeys(head.column for head in self.predicts))
 
     @property
     def serving(self) -> dict:
@@ -136,10 +141,7 @@ class Retriever(FittedModel):
 
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""
-        return self.query_tower.needs().also(
-            negatives=self.negatives.num_given,
-            labels=tuple(dict.fromkeys(head.column for head in self.predicts)),
-        )
+        return self.query_tower.needs().also(negatives=self.negatives.num_given, labels=self.labels)
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
         """Fits towers and sampling probabilities on the training part; call it once.
@@ -157,8 +159,7 @@ class Retriever(FittedModel):
         # an item of a history is trained, whether or not it is a positive
         self._adapt_towers(train, catalog if self.needs().history else counted)
         self._adapt_training(counted)
-        for head in self.predicts:
-            head.adapt(train, catalog, self.item_tower.dim)
+        self._adapt_heads(train, catalog)
         self.built = True
         return self
 
@@ -358,6 +359,13 @@ class Retriever(FittedModel):
         check_item_context(self.item_tower)
         if self.query_tower is not self.item_tower:
             self.query_tower.adapt(train, catalog)
+
+    def _adapt_heads(self, train, catalog, known=()):
+        """Fits the heads; what those of a model that has grown had learned stays."""
+        for head in self.predicts:
+            head.adapt(train, catalog, self.item_tower.dim)
+        for head, before in zip(self.predicts, known, strict=False):
+            head.learn_from(before)
 
     def _adapt_training(self, catalog):
         if self.self_supervision is not None:

@@ -125,7 +125,8 @@ class GraphRetriever(Retriever):
 
     def needs(self) -> Needs:
         negatives = 0 if self._windows() else self.negatives.num_given
-        return Needs(self.query_type, negatives=negatives, graph=self.graph)
+        given = {"negatives": negatives, "labels": self.labels}
+        return Needs(self.query_type, graph=self.graph, **given)
 
     def make_graph(self, train: Interactions, catalog: Catalog) -> TypedGraph:
         """Makes the graph whose neighbors the convolutions aggregate."""
@@ -156,6 +157,7 @@ class GraphRetriever(Retriever):
         check_catalog(self, counted)
         self._adapt_towers(train, counted)
         self._adapt_training(counted)
+        self._adapt_heads(train, catalog)
         self.negatives.ahead(0)  # raises where the draws are not known before the step
         self.graph = graph or self.make_graph(train, catalog)
         check_edges(self.graph)
@@ -285,6 +287,7 @@ class GraphRetriever(Retriever):
         model._adapt_training(catalog)
         model.graph = model.make_graph(interactions, catalog)
         model._build()
+        model._adapt_heads(interactions, catalog, self.predicts)
         for new, old in zip(model.trainable_variables, self.trainable_variables, strict=True):
             new.assign(old)
         model.refresh()

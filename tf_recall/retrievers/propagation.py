@@ -222,6 +222,7 @@ class PropagationRetriever(Retriever):
         model._begin(interactions, catalog)
         model._adapt_towers(interactions, catalog)
         model._adapt_training(catalog)
+        model._adapt_heads(interactions, catalog, self.predicts)
         model.built = True
         for entity, table in model.propagation.tables.items():
             old = self.propagation.tables[entity].value
