@@ -1,12 +1,14 @@
-"""Every model of the registry tells more of a user and an item by heads, or refuses them by name."""
+"""Every model of the registry tells more of a user and an item by heads, or refuses them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from tf_recall.config import Config, Train, find_config
+from tf_recall.config import Config, Train
+from tf_recall.data import notation
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time
@@ -14,15 +16,13 @@ from tf_recall.export.load import load, restore
 from tf_recall.export.write import save
 from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find, keywords, part
+from tf_recall.retrievers.parts import deserialized
 
-CONFIGS = {
-    config.model["name"]: config.model
-    for config in map(Config.load, find_config("two_tower_quickstart").parent.glob("*.yaml"))
-    if config.model
-}
+PARTS = notation.read((Path(__file__).parent / "parts.yaml").read_text(), "parts.yaml")
 SMALL = {"dim": 8, "fan_outs": [3], "num_layers": 1, "session": 3, "length": 5}
 HEAD = {"name": "watch_time", "column": "seconds", "units": [8]}
 COLUMNS = {"user_type": ["segment"], "item_type": ["genres"], "label": "seconds"}
+ALWAYS = ("simplex", "graph_sage")  # one with histories, one with a graph
 TAKES = [name for name in REGISTRY["model"] if "predicts" in keywords(find("model", name))]
 
 
@@ -47,7 +47,10 @@ def world():
     return split.train, Catalog.fit(split.train)
 
 
-@pytest.mark.parametrize("name", TAKES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=[] if each in ALWAYS else pytest.mark.slow) for each in TAKES],
+)
 def test_a_head_is_trained_and_exported(name, world, tmp_path):
     train, catalog = world
     keras.utils.set_random_seed(0)
@@ -64,14 +67,21 @@ def test_a_head_is_trained_and_exported(name, world, tmp_path):
     for again in (load(path), Service.build(*restore(path), k_max=20)):
         found = again.predict("watch_time", *asked)["watch_time"]
         np.testing.assert_allclose(found, told, rtol=1e-4)
+    if hasattr(model, "attached"):
+        larger = Service.build(*model.attached(train, catalog), k_max=20)
+        found = larger.predict("watch_time", *asked)["watch_time"]
+        np.testing.assert_allclose(found, told, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted({*REGISTRY["model"]} - {*TAKES}))
 def test_a_model_without_rows_of_a_user_and_an_item_refuses_heads_by_name(name):
-    head = part("head", HEAD)
-    own = {key: value for key, value in CONFIGS[name].items() if key not in ("name", "positives")}
-    kind = find("model", name)
-    with pytest.raises(ValueError, match=f"{kind.__name__} takes no predicts: .* take .*SimpleX"):
-        part("model", {"name": name, **own}).__class__(predicts=[head])
+    rows = PARTS["model"][name]
+    row = {"name": name, **(rows[0] if isinstance(rows, list) else rows)}
+    values = {"data": "synthetic", "split": "random", "model": row}
+    model = Config.from_dict(values).make_model()
+    given = {**deserialized(model.get_config()), "predicts": [part("head", HEAD)]}
+    says = f"{type(model).__name__} takes no predicts: .* take TwoTower, .*SimpleX"
+    with pytest.raises(ValueError, match=says):
+        type(model)(**given)
     with pytest.raises(ValueError, match="takes no 'predicts'"):
-        part("model", {"name": name, "predicts": [HEAD]})
+        part("model", {**row, "predicts": [HEAD]})

@@ -153,6 +153,21 @@ class Head(keras.layers.Layer):
         """Makes the weights of its own."""
 
 
+def labels_of(heads: Sequence[Head]) -> tuple[str, ...]:
+    """The columns of the log that heads learn from."""
+    return tuple(dict.fromkeys(head.column for head in heads))
+
+
+def adapt_heads(
+    heads: Sequence[Head], train: Interactions, catalog: Catalog, dim: int, known: Sequence = ()
+) -> None:
+    """Fits a model's heads, as `Head.adapt`; `known` are those of the one before it."""
+    for head in heads:
+        head.adapt(train, catalog, dim)
+    for head, before in zip(heads, known, strict=False):
+        head.learn_from(before)
+
+
 @keras.saving.register_keras_serializable("tf_recall")
 class WatchTime(Head):
     """How long a user would watch an item: trained as odds, served as `exp(z)` (METHODS.md Y5).

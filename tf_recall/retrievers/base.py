@@ -16,7 +16,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
-from tf_recall.losses.heads import Head
+from tf_recall.losses.heads import Head, adapt_heads, labels_of
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
@@ -125,11 +125,6 @@ class Retriever(FittedModel):
         return self.query_tower.normalize and self.item_tower.normalize
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The columns of the log that its heads learn from."""
-        return tuple(dict.fromkeys(head.column for head in self.predicts))
-
-    @property
     def serving(self) -> dict:
         """Further arguments of its service."""
         return {"heads": list(self.predicts)} if self.predicts else {}
@@ -141,7 +136,9 @@ class Retriever(FittedModel):
 
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""
-        return self.query_tower.needs().also(negatives=self.negatives.num_given, labels=self.labels)
+        return self.query_tower.needs().also(
+            negatives=self.negatives.num_given, labels=labels_of(self.predicts)
+        )
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
         """Fits towers and sampling probabilities on the training part; call it once.
@@ -159,7 +156,7 @@ class Retriever(FittedModel):
         # an item of a history is trained, whether or not it is a positive
         self._adapt_towers(train, catalog if self.needs().history else counted)
         self._adapt_training(counted)
-        self._adapt_heads(train, catalog)
+        adapt_heads(self.predicts, train, catalog, self.item_tower.dim)
         self.built = True
         return self
 
@@ -359,13 +356,6 @@ class Retriever(FittedModel):
         check_item_context(self.item_tower)
         if self.query_tower is not self.item_tower:
             self.query_tower.adapt(train, catalog)
-
-    def _adapt_heads(self, train, catalog, known=()):
-        """Fits the heads; what those of a model that has grown had learned stays."""
-        for head in self.predicts:
-            head.adapt(train, catalog, self.item_tower.dim)
-        for head, before in zip(self.predicts, known, strict=False):
-            head.learn_from(before)
 
     def _adapt_training(self, catalog):
         if self.self_supervision is not None:

@@ -49,14 +49,19 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
             f"train.patience is {settings.patience} and needs a validation part: "
             f"{with_validation(config)}, or leave train.patience out"
         )
-    batch_size = settings.batch_size or ROWS
+    check_batch_size(config, num_replicas)
+    _check_something_to_learn(split, catalog)
+    if split.validation is not None:
+        _check_unseen(config, split, catalog, "validation")
+
+
+def check_batch_size(config: Config, num_replicas: int) -> None:
+    """Whether a batch can be shared out among replicas."""
+    batch_size = config.train.batch_size or ROWS
     if batch_size % num_replicas:
         raise ValueError(
             f"train.batch_size must be a multiple of the replicas, {num_replicas}, not {batch_size}"
         )
-    _check_something_to_learn(split, catalog)
-    if split.validation is not None:
-        _check_unseen(config, split, catalog, "validation")
 
 
 def check_monitor(config: Config) -> None:
