@@ -294,15 +294,12 @@ for one, other in zip(found["one"], found["two"]):
 
 
 @pytest.mark.slow
-def test_two_devices_learn_what_one_does(logs, tmp_path):
-    values = Config.load(logs / "config.yaml").to_dict()
-    values["train"]["optimizer"] = "sparse_adagrad"
-    trained = train(Config.from_dict(values), tmp_path / "models").path.parent
+def test_two_devices_learn_what_one_does(trained, logs, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(trained, tmp_path / name)
     frame = pd.read_csv(logs / "next.csv")
-    frame.iloc[:-150].to_csv(tmp_path / "day.csv", index=False)
-    frame.iloc[-150:].to_csv(tmp_path / "users.csv", index=False)
+    frame.iloc[:-200].to_csv(tmp_path / "day.csv", index=False)
+    frame.iloc[-200:].to_csv(tmp_path / "users.csv", index=False)
     files = [str(tmp_path / name) for name in ("", "day.csv", "users.csv")]
     command = [sys.executable, "-c", textwrap.dedent(REPLICAS), *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
