@@ -10,6 +10,7 @@ import pytest
 
 from tf_recall.data import columns, histories, stored
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.growth import active
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.positions import Strings
 from tf_recall.data.sources.parquet import parquet
@@ -238,3 +239,10 @@ def test_columns_of_a_log_that_has_changed_go_when_nobody_reads_them(frame, tmp_
         assert still_there() == {read, elsewhere.folder, parquet(log).folder}
         reader.kill()
     assert still_there() == {elsewhere.folder, parquet(log).folder}
+
+
+def test_who_has_left_is_who_has_left_in_memory(both):
+    days = np.ptp(both[0].times) / 86_400 / 30
+    one, other = (active(log, days) for log in both)
+    assert_same(one, other)
+    assert len(one) < len(both[0]) and one.items["item_id"].tolist() == other.items.item_id.tolist()

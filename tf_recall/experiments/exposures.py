@@ -72,8 +72,8 @@ def with_outcomes(
     Example:
         >>> seen = pd.DataFrame({"user_id": ["a"], "time": [9], "experiment": "e", "arm": "x"})
         >>> did = pd.DataFrame({"user_id": ["a", "a"], "timestamp": [5, 12], "clicks": [3, 4]})
-        >>> with_outcomes(seen, "e", did, ["clicks"])["clicks"].sum()
-        4.0
+        >>> with_outcomes(seen, "e", did, ["clicks"])["clicks"].tolist()
+        [nan, nan, 4.0]
     """
     if name == HOLDOUT:
         raise ValueError(
