@@ -16,7 +16,7 @@ whole run, one epoch of batches of 1,024 and an evaluation of 2,000 users (`run_
 mapped files too, which the system takes back where others need them. The log needs about 12 bytes
 an event on disk, its columns 50.
 
-A run of 200 million events takes an hour on a quiet machine. `--trace FILE` gets a line every ten
+A run of 200 million events took an hour. `--trace FILE` gets a line every ten
 seconds, `seconds, steps, anon, rss, available`, in GiB; `--least GIB` ends a run that leaves the
 machine less than so much of its memory.
 """
