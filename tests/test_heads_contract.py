@@ -68,7 +68,9 @@ def test_a_head_is_trained_and_exported(name, world, tmp_path):
         found = again.predict("watch_time", *asked)["watch_time"]
         np.testing.assert_allclose(found, told, rtol=1e-4)
     if hasattr(model, "attached"):
-        larger = Service.build(*model.attached(train, catalog), k_max=20)
+        longer = train.frame.assign(seconds=9 * train.frame["seconds"])  # the unit stays
+        attached = model.attached(replace(train, frame=longer), catalog)
+        larger = Service.build(*attached, k_max=20)
         found = larger.predict("watch_time", *asked)["watch_time"]
         np.testing.assert_allclose(found, told, rtol=1e-4)
 
