@@ -15,10 +15,16 @@ whole run, one epoch of batches of 1,024 and an evaluation of 2,000 users (`run_
 `anon`, memory of the process's own, which is what must fit; and of `rss`, which counts the pages of
 mapped files too, which the system takes back where others need them. The log needs about 12 bytes
 an event on disk, its columns 50.
+
+A run of 200 million events took an hour. `--trace FILE` gets a line every ten
+seconds, `seconds, steps, anon, rss, available`, in GiB; `--least GIB` ends a run that leaves the
+machine less than so much of its memory.
 """
 
 import argparse
+import itertools
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -60,20 +66,40 @@ def write_log(folder: Path, events: int, strings: bool) -> None:
 
 
 class Peak(threading.Thread):
-    """Looks at the memory of this process ten times a second."""
+    """Looks at the memory of this process ten times a second; ends it where too little is left.
 
-    def __init__(self):
+    Args:
+        trace: a file that gets a line every ten seconds, or "".
+        least: GiB of the machine's memory that must be left.
+    """
+
+    def __init__(self, trace="", least=0.0):
         super().__init__(daemon=True)
-        self.anon = 0
+        self.anon, self.steps = 0, 0
+        self.trace, self.least = trace, least * GIB
 
     def run(self):
-        while True:
-            self.anon = max(self.anon, _status()["RssAnon"])
+        began = time.perf_counter()
+        for tick in itertools.count():
+            status, left = _status(), _status("/proc/meminfo")["MemAvailable"]
+            self.anon = max(self.anon, status["RssAnon"])
+            if self.trace and tick % 100 == 0:
+                sizes = [status["RssAnon"], status["VmRSS"], left]
+                figures = [f"{time.perf_counter() - began:.0f}", self.steps]
+                with open(self.trace, "a") as file:
+                    print(*figures, *(f"{size / GIB:.2f}" for size in sizes), sep="\t", file=file)
+            if left < self.least:
+                print(f"ended: {left / GIB:.2f} GiB of memory are left", file=sys.stderr)
+                os._exit(3)
             time.sleep(0.1)
 
+    def count(self, batch, logs=None):
+        """Notes how far an epoch is."""
+        self.steps = batch + 1
 
-def _status():
-    lines = Path("/proc/self/status").read_text().splitlines()
+
+def _status(path="/proc/self/status"):
+    lines = Path(path).read_text().splitlines()
     return {
         name: int(value.split()[0])
         for name, _, value in (line.partition(":") for line in lines)
@@ -81,12 +107,14 @@ def _status():
     }
 
 
-def child(kind: str, folder: str, out: str) -> None:
+def child(kind: str, folder: str, out: str, trace: str, least: float) -> None:
     """One run, whose figures are the last line."""
-    peak = Peak()
+    peak = Peak(trace, least)
     peak.start()
+    import keras
+
     from tf_recall.config import Config
-    from tf_recall.runs import run
+    from tf_recall.runs import model, run
     from tf_recall.runs.prepared import Prepared
 
     started = time.perf_counter()
@@ -111,7 +139,13 @@ def child(kind: str, folder: str, out: str) -> None:
         print("prepared", _status()["RssAnon"] / GIB, file=sys.stderr)
         return prepared
 
-    Prepared.of = timed
+    watching = model.watching
+
+    def counted(prepared):
+        callbacks, monitor = watching(prepared)
+        return [*callbacks, keras.callbacks.LambdaCallback(on_train_batch_end=peak.count)], monitor
+
+    Prepared.of, model.watching = timed, counted
     trained = run.train(config, out)
     figures = {
         "data_s": round(taken["data"]),
@@ -124,10 +158,11 @@ def child(kind: str, folder: str, out: str) -> None:
     print(json.dumps(figures))
 
 
-def measure(kind: str, folder: Path) -> dict:
+def measure(kind: str, folder: Path, trace: str, least: float) -> dict:
     """The figures of one run in a process of its own."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
         command = [sys.executable, __file__, "--child", kind, str(folder), out]
+        command += ["--trace", trace, "--least", str(least)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return {"failed": done.returncode}
@@ -141,10 +176,13 @@ def main() -> None:
     parser.add_argument("--strings", action="store_true", help="ids of text")
     parser.add_argument("--in-memory", type=float, default=10, help="up to so many millions")
     parser.add_argument("--folder", help="where logs are written and kept; a temporary one else")
+    parser.add_argument("--trace", default="", help="a file for the memory over time")
+    parser.add_argument("--least", type=float, default=0, help="GiB that must be left")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    watched = arguments.trace, arguments.least
     if arguments.child:
-        return child(*arguments.child)
+        return child(*arguments.child, *watched)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(arguments.folder or temporary)
         for millions in arguments.millions:
@@ -155,7 +193,8 @@ def main() -> None:
             for name in arguments.runs:
                 if name == "files" and millions > arguments.in_memory:
                     continue
-                figures = measure("files" if name == "files" else "parquet", folder)
+                kind = "files" if name == "files" else "parquet"
+                figures = measure(kind, folder, *watched)
                 print(json.dumps({"millions": millions, "run": name, **figures}), flush=True)
             shutil.rmtree(f"{folder}.columns", ignore_errors=True)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_recall.data import atomic
+from tf_recall.data import atomic, holds
 from tf_recall.data.atomic import (
     atomic_file,
     atomic_folder,
@@ -214,7 +214,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stay
 
 def test_a_folder_that_is_cleared_before_it_is_held_is_made_again(tmp_path, monkeypatch):
     """Another process may take a folder that was made this moment for one that was left."""
-    held, times = atomic._held, []
+    held, times = holds.alone, []
 
     def late(folder):
         times.append(folder)
@@ -222,11 +222,11 @@ def test_a_folder_that_is_cleared_before_it_is_held_is_made_again(tmp_path, monk
             folder.rmdir()
         return held(folder)
 
-    monkeypatch.setattr(atomic, "_held", late)
+    monkeypatch.setattr(holds, "alone", late)
     with atomic_folder(tmp_path / "name") as aside:
         (aside / "whole.txt").write_text("whole")
     assert len(times) == 3 and [each.name for each in tmp_path.iterdir()] == ["name"]
-    monkeypatch.setattr(atomic, "_held", lambda folder: folder.rmdir() or held(folder))
+    monkeypatch.setattr(holds, "alone", lambda folder: folder.rmdir() or held(folder))
     gone = pytest.raises(OSError, match="other processes remove every folder")
     with gone, atomic_folder(tmp_path / "never"):
         pass

@@ -1,12 +1,18 @@
 """A log on disk is the log in memory: its splits, vocabularies, rows and histories."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tf_recall.data import columns, histories, stored
 from tf_recall.data.catalog import Catalog
+from tf_recall.data.growth import active
 from tf_recall.data.interactions import Interactions
+from tf_recall.data.positions import Strings
 from tf_recall.data.sources.parquet import parquet
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.splits import by_time, by_user, leave_last_out, leave_last_session_out, random
@@ -171,3 +177,72 @@ def test_what_cannot_be_stored_is_refused(frame, both, tmp_path):
     pd.DataFrame({"item_id": [other]}).to_parquet(tmp_path / "kinds.parquet")
     with pytest.raises(ValueError, match="share no item_id|write both alike"):
         parquet(tmp_path / "log", items=tmp_path / "kinds.parquet")
+
+
+def test_a_catalog_grows_as_in_memory_and_ids_stay_codes(both, monkeypatch):
+    first = np.arange(len(both[0])) < 300
+    earlier, later = ([log.select(lines) for log in both] for lines in (first, ~first))
+    catalogs = [Catalog.fit(log) for log in earlier]
+    hashed, sizes = Strings._hash, []
+
+    def counted(self, ids):
+        sizes.append(len(ids))
+        return hashed(self, ids)
+
+    for keep in (True, False):
+        grown = catalogs[0].grown(later[0], keep)
+        with monkeypatch.context() as patch:
+            patch.setattr(Strings, "_hash", counted)
+            found = catalogs[1].grown(later[1], keep)
+        assert_same_catalog(grown, found)
+        assert grown.origin.sizes == found.origin.sizes
+        for entity, rows in grown.origin.rows.items():
+            assert (rows == found.origin.rows[entity]).all()
+    assert max(sizes, default=0) <= 61  # of distinct ids, not of lines
+
+
+READ = """
+import sys, time
+from tf_recall.data.sources.parquet import parquet
+log = parquet(sys.argv[1])
+print(log.folder, flush=True)
+time.sleep(60)
+"""
+
+
+def test_columns_of_a_log_that_has_changed_go_when_nobody_reads_them(frame, tmp_path):
+    log, other = tmp_path / "log", tmp_path / "other" / "log"
+    for folder in (log, other):
+        folder.mkdir(parents=True)
+        frame.to_parquet(folder / "0.parquet")
+    command = [sys.executable, "-c", READ, str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        read = Path(reader.stdout.readline().strip())
+        with_size, elsewhere = parquet(log, context=["size"]), parquet(other, work=read.parent)
+        part, history = with_size.select([1, 2]), Catalog.fit(with_size).histories
+        folders = {read, with_size.folder, elsewhere.folder}
+        del with_size
+        left = read.parent / f".{'a' * 32}.{'b' * 32}.part"
+        left.mkdir()  # by a process that was killed while it removed
+
+        def still_there():
+            frame.to_parquet(log / f"{len([*log.iterdir()])}.parquet")
+            folders.add(parquet(log).folder)
+            return {folder for folder in folders if folder.is_dir()}
+
+        assert len(still_there()) == 4 and not left.exists()  # that of the first state is read
+        assert len(history.seen().rows) and len(part) == 2
+        kept = part.folder.parents[1]
+        del part
+        assert kept in still_there()  # its histories are
+        del history
+        assert still_there() == {read, elsewhere.folder, parquet(log).folder}
+        reader.kill()
+    assert still_there() == {elsewhere.folder, parquet(log).folder}
+
+
+def test_who_has_left_is_who_has_left_in_memory(both):
+    days = np.ptp(both[0].times) / 86_400 / 30
+    one, other = (active(log, days) for log in both)
+    assert_same(one, other)
+    assert len(one) < len(both[0]) and one.items["item_id"].tolist() == other.items.item_id.tolist()

@@ -14,8 +14,8 @@ from tf_recall.export.load import load, restore
 from tf_recall.export.write import save
 from tf_recall.features import Id, Numeric
 from tf_recall.losses.heads import FinishRate, WatchTime
+from tf_recall.models.sasrec import SASRec
 from tf_recall.models.two_tower import TwoTower
-from tf_recall.models.youtube_dnn import YouTubeDNN
 from tf_recall.positives import UserItem
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
@@ -222,8 +222,10 @@ def test_what_does_not_go_together_is_refused(split, catalog):
         WatchTime("seconds", weight=0)
     with pytest.raises(ValueError, match="unit is a number above 0, got 0"):
         WatchTime("seconds", unit=0)
-    with pytest.raises(ValueError, match="YouTubeDNN takes no predicts; TwoTower does"):
-        YouTubeDNN(dim=4, predicts=[WatchTime("seconds")])
+    with pytest.raises(
+        ValueError, match="SASRec takes no predicts: a head learns from rows of a user"
+    ):
+        SASRec(dim=4, predicts=[WatchTime("seconds")])
     towers = [FeatureTower(side, [Id(4)]) for side in ("user", "item")]
     with pytest.raises(ValueError, match="learn from columns of the log, and Bare gives none"):
         TwoTower(*towers, positives=Bare(), predicts=[WatchTime("seconds")])

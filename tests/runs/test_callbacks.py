@@ -125,7 +125,7 @@ def test_the_best_epoch_comes_back_and_patience_ends_the_run(world, tmp_path, mo
 
 def test_a_half_written_checkpoint_is_not_resumed_from(world, tmp_path):
     model = run(config(epochs=1), world, tmp_path / "run")
-    (tmp_path / "run" / ".1.0123abcd.part").mkdir()
+    (tmp_path / "run" / f".1.{'0123abcd' * 4}.part").mkdir()
     (tmp_path / "run" / "2").mkdir()  # not a checkpoint
     assert Checkpoint(tmp_path / "run").restore(model) == 1
 

@@ -19,6 +19,7 @@ from tf_recall.runs.callbacks import STATE
 from tf_recall.runs.claim import LOCK, SETTINGS, begin, claimed, remove
 from tf_recall.runs.fingerprint import fingerprint
 
+HEX = "0123abcd" * 4
 HOLD = """
 import sys, time
 from tf_recall.runs.claim import claimed
@@ -120,10 +121,9 @@ def test_a_damaged_lock_is_taken_over(tmp_path, text):
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     for home in (tmp_path / "run", tmp_path / "run" / "towers"):
-        for name in ("3", ".4.0123abcd.part", ".run.yaml.0123abcd.part"):
+        for name in ("3", f".4.{HEX}.part", f".run.yaml.{HEX}.part"):
             (home / name).mkdir(parents=True)
-        (home / ".4.0123abcd.part" / "weights").write_text("half")
-        (home / ".5.0123abcd.part").write_text("a file")
+        (home / f".4.{HEX}.part" / "weights").write_text("half")
     (tmp_path / "run" / LOCK).write_text("")
     with claimed(tmp_path / "run", resume=True) as folder:
         left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

@@ -9,7 +9,9 @@ from tf_recall.data import columns, histories, stored
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.parquet import parquet
 from tf_recall.data.sources.synthetic import synthetic
+from tf_recall.evaluation import Cases, RankMetrics
 from tf_recall.recommend.rankings import Popularity
+from tf_recall.runs.callbacks import CatalogRecall
 from tf_recall.runs.measure import asked, measure
 from tf_recall.runs.model import fit, serve
 from tf_recall.runs.prepared import Prepared
@@ -93,12 +95,32 @@ def test_figures_of_blocks_of_users_are_those_of_all_at_once(folder, monkeypatch
     )
     split = config.make_split()
     channel = Popularity().fit(split.train, Catalog.fit(split.train))
+    catalog = channel.catalog
+
+    def after_an_epoch(blocked):
+        cases = CatalogRecall(split.validation, catalog).cases
+        assert isinstance(cases, Cases) != blocked
+        ranking = RankMetrics(channel, cases, catalog, [5, 20])
+        assert ranking.metrics() == ranking.metrics()
+        return ranking.metrics()
+
     whole = measure(channel, config.evaluate, split.test, split.validation).to_dict()
+    whole["epoch"] = after_an_epoch(blocked=False)
     monkeypatch.setattr("tf_recall.runs.measure.USERS", 1)
     blocks = measure(channel, config.evaluate, split.test, split.validation).to_dict()
+    blocks["epoch"] = after_an_epoch(blocked=True)
     assert whole["counts"] == blocks["counts"] and whole["counts"]["seen_cases"] > 0
     for of_whole, of_blocks in zip(figures(whole), figures(blocks), strict=True):
         assert of_whole == pytest.approx(of_blocks, rel=1e-12)
+
+
+def test_blocks_that_leave_nothing_to_find_are_refused(folder, monkeypatch):
+    log = parquet(folder / "log")
+    catalog = Catalog.fit(log)
+    monkeypatch.setattr("tf_recall.runs.measure.USERS", 30)
+    with pytest.raises(ValueError, match="every held-out item is in its user's training part"):
+        CatalogRecall(log, catalog)
+    assert len([*CatalogRecall(log, catalog, exclude_seen=False).cases]) == 3
 
 
 def figures(report):

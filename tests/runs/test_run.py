@@ -93,7 +93,7 @@ def test_a_finished_run_is_not_trained_anew_by_resuming(tmp_path, epochs, caplog
 def test_a_folder_without_a_checkpoint_is_nothing_to_resume(tmp_path, epochs, caplog):
     checkpoints = tmp_path / "model" / "checkpoints"
     with pytest.raises(KeyboardInterrupt), claimed(checkpoints):
-        (checkpoints / ".0.0123abcd.part").mkdir()  # killed in the first epoch
+        (checkpoints / f".0.{'0123abcd' * 4}.part").mkdir()  # killed in the first epoch
         raise KeyboardInterrupt
     train(config(train={"epochs": 1, "batch_size": 64}), tmp_path, resume=True)
     assert epochs == [0] and "nothing to resume" in caplog.text

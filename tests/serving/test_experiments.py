@@ -1,7 +1,9 @@
 """A server under a plan of experiments: who gets which version, and how it is told."""
 
+import contextlib
 import io
 import json
+import logging
 import shutil
 
 import httpx
@@ -9,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from tf_recall.cli import main
+from tf_recall.data.notation import read
 from tf_recall.experiments.file import plan_of
 from tf_recall.export.load import load
 from tf_recall.serving.logs import log_as_json
@@ -59,8 +62,6 @@ def http(folder, run_server):
 @pytest.fixture(scope="module")
 def users():
     """A user for each arm of `older`, one held out, and one in no arm."""
-    from tf_recall.data.notation import read
-
     plan = plan_of(read(PLAN, "the plan"))
     found = {}
     for at in range(1000):
@@ -140,6 +141,44 @@ def json_of(rows):
     return rows
 
 
+@contextlib.contextmanager
+def logged(monkeypatch):
+    """What a server logs in the block."""
+    stream, own = io.StringIO(), logging.getLogger("tf_recall")
+    root, level = logging.getLogger().handlers[:], own.level
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", stream)
+        log_as_json()
+        try:
+            yield stream
+        finally:
+            logging.getLogger().handlers[:] = root
+            own.setLevel(level)
+
+
+def test_a_log_is_analyzed_with_what_users_did(http, folder, tmp_path, monkeypatch):
+    """Users of `older` click twice as often, of the others half; who was never asked clicks too."""
+    plan = plan_of(read(PLAN, "the plan"))
+    arms = {f"u{at}": plan.arms_of("older", [f"u{at}"])[0] for at in range(80)}
+    with logged(monkeypatch) as stream:
+        for user in [*arms][:60]:
+            asked(http, user)
+    (tmp_path / "server.log").write_text(stream.getvalue())
+    clicks = {"control": 4, "older": 8, "channels": 2, "": 90}
+    rows = [f"{u},{clicks[arm] + at % 2}" for at, (u, arm) in enumerate(arms.items())]
+    (tmp_path / "did.csv").write_text("user_id,clicks\n" + "\n".join(rows))
+    given = [folder / "plan.yaml", tmp_path / "server.log", "--outcomes", tmp_path / "did.csv"]
+    more = ["--experiment", "older", "--metric", "clicks"]
+    command = ["experiments", "analyze", *map(str, given), *more]
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout.splitlines()[-1])
+    met = [arms[f"u{at}"] for at in range(60)]
+    assert report["users"] == {arm: met.count(arm) for arm in ("control", "older", "channels")}
+    lifts = {each["arm"]: each["lift"] for each in report["lifts"]}
+    assert 0.7 < lifts["older"] < 1.1 and -0.6 < lifts["channels"] < -0.3
+
+
 def test_the_log_and_the_metrics_tell_the_arm(http, users, monkeypatch):
     def count():
         text = http.get("/metrics").text
@@ -147,19 +186,10 @@ def test_the_log_and_the_metrics_tell_the_arm(http, users, monkeypatch):
         found = [line.split()[-1] for line in text.splitlines() if line.startswith(name)]
         return float(found[0]) if found else 0.0
 
-    import logging
-
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    before, root, own = count(), logging.getLogger().handlers[:], logging.getLogger("tf_recall")
-    level = own.level
-    log_as_json()
-    try:
+    before = count()
+    with logged(monkeypatch) as stream:
         asked(http, users["older"])
         asked(http, users["older"], version=2)
-    finally:
-        logging.getLogger().handlers[:] = root
-        own.setLevel(level)
     assert count() == before + 1
     lines = [json.loads(line) for line in stream.getvalue().splitlines() if "request" in line]
     lines = [each for each in lines if each.get("path") == "/recommend"]

@@ -265,3 +265,50 @@ def test_what_cannot_be_an_update_is_refused(served, logs, tmp_path):
     (tmp_path / "short.csv").write_text("user_id,item_id,timestamp\nu1,i1,5\n")
     with pytest.raises(ValueError, match="same time"):
         update(served, tmp_path / "short.csv")
+
+
+REPLICAS = """
+import sys
+from pathlib import Path
+import numpy as np, tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tf_recall.config import Config
+from tf_recall.export.load import restore
+from tf_recall.updates.update import update
+
+folder, day, users = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+found = {"one": [], "two": []}
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for name, strategy in {"one": tf.distribute.get_strategy(), "two": two}.items():
+    Config.make_strategy = lambda self, strategy=strategy: strategy
+    for log, incremental in ((day, False), (users, True)):
+        answer = update(folder / name, log, incremental, margin=0.9, coverage=0.0)
+        assert answer["published"], answer
+        model, _ = restore(answer["model"])
+        found[name] += [each.numpy() for each in model.variables]
+assert len(found["one"]) == len(found["two"])
+for one, other in zip(found["one"], found["two"]):
+    np.testing.assert_allclose(one, other, atol=1e-5)
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_learn_what_one_does(trained, logs, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(trained, tmp_path / name)
+    frame = pd.read_csv(logs / "next.csv")
+    frame.iloc[:-200].to_csv(tmp_path / "day.csv", index=False)
+    frame.iloc[-200:].to_csv(tmp_path / "users.csv", index=False)
+    files = [str(tmp_path / name) for name in ("", "day.csv", "users.csv")]
+    command = [sys.executable, "-c", textwrap.dedent(REPLICAS), *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_where_an_update_trains(served):
+    config = Config.load(served / "1" / "config.yaml")
+    train = {**config.to_dict()["train"], "strategy": "multi_worker"}
+    with pytest.raises(ValueError, match="one process, on one_device, mirrored or tpu"):
+        updating._strategy(Config.from_dict({**config.to_dict(), "train": train}))
+    assert updating._strategy(config).num_replicas_in_sync == 1

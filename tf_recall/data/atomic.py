@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from tf_recall.data import holds
+
 FAULTS = tuple(  # of a disk or of its rights; others say what is wrong by themselves
     getattr(errno, name)
     for name in (
@@ -82,12 +84,31 @@ def folder_aside(parent: str | Path, name: str) -> Iterator[Path]:
         yield _held_aside(parent, name, stack)
 
 
-def clear_asides(parent: str | Path, name: str) -> None:
-    """Removes the folders that killed processes left in `parent`; those that are written stay."""
-    for left in Path(parent).glob(f".{glob.escape(_short(name))}.{'[0-9a-f]' * 32}.part"):
+def clear_asides(parent: str | Path, name: str | None = None) -> None:
+    """Removes the folders that killed processes left in `parent`; those that are written stay.
+
+    Args:
+        parent: the folder.
+        name: what they were to be called; None: anything.
+    """
+    named = "*" if name is None else glob.escape(_short(name))
+    for left in Path(parent).glob(f".{named}.{'[0-9a-f]' * 32}.part"):
         # refused while its writer lives, and where the file system has no locks
-        with contextlib.suppress(OSError), _held(left):
+        with contextlib.suppress(OSError), holds.alone(left):
             shutil.rmtree(left)
+
+
+def remove_unheld(folder: Path) -> bool:
+    """Removes a folder that no `Hold` holds: it loses its name first, and so vanishes at once.
+
+    Returns:
+        Whether it is gone; where it is held, or cannot be removed, it stays.
+    """
+    with contextlib.suppress(OSError), holds.alone(folder):
+        aside = folder.with_name(_aside_of(folder.name))
+        folder.rename(aside)
+        shutil.rmtree(aside)
+    return not folder.exists()
 
 
 def rename_folder(aside: Path, path: Path) -> Path:
@@ -195,11 +216,11 @@ def _is_full(error):
 def _held_aside(parent, name, stack):
     """A new folder that is held, so that no other process takes it for a dead one's."""
     for _ in range(TRIES):
-        aside = parent / f".{_short(name)}.{uuid.uuid4().hex}.part"
+        aside = parent / _aside_of(name)
         aside.mkdir()
         stack.callback(shutil.rmtree, aside, ignore_errors=True)
         try:
-            stack.enter_context(_held(aside))
+            stack.enter_context(holds.alone(aside))
         except (BlockingIOError, FileNotFoundError):  # cleared before it was held
             continue
         except OSError:  # a file system without locks: nobody can clear it either
@@ -209,19 +230,8 @@ def _held_aside(parent, name, stack):
     raise OSError(f"{parent}: other processes remove every folder that is made there")
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Locks a folder; the operating system ends the lock with the process, `kill -9` included.
-
-    Raises:
-        BlockingIOError: another writer holds it.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
+def _aside_of(name):
+    return f".{_short(name)}.{uuid.uuid4().hex}.part"
 
 
 def _wait_for(handle, lock):

@@ -65,7 +65,7 @@ class Catalog:
     @classmethod
     def fit(cls, train: Interactions) -> "Catalog":
         """Fits everything on the training part; split first."""
-        return cls._of(train)
+        return cls._of(train, train.vocabulary("user"), train.vocabulary("item"))
 
     def grown(self, interactions: Interactions, keep: bool = True) -> "Catalog":
         """The catalog of more interactions: known rows stay, new users and items get further rows.
@@ -76,18 +76,16 @@ class Catalog:
             keep: whether users and items that the interactions and their side tables do not name
                 keep their rows; else these go, and later rows move up.
         """
-        known = [self.users, self.items]
-        if not keep:
-            tables = (interactions.users, interactions.items)
-            keys = ("user_id", "item_id")
-            known = [
-                _without_left(each, interactions.frame[key], table, key)
-                for each, key, table in zip(known, keys, tables, strict=True)
-            ]
-        catalog = self._of(interactions, *known)
+        sides = {"user": self.users, "item": self.items}
+        now = {entity: interactions.vocabulary(entity) for entity in sides}
+        for entity, known in sides.items():
+            if not keep:  # what neither the log nor a side table names
+                known = known.select(now[entity].rows_of(known) > 0)
+            now[entity] = known.extended(now[entity])
+        catalog = self._of(interactions, now["user"], now["item"])
         sides = {"user": (self.users, catalog.users), "item": (self.items, catalog.items)}
         rows = {
-            entity: np.concatenate([[0], before.encode(after.ids)]).astype(np.int64)
+            entity: before.rows_of(after).astype(np.int64)
             for entity, (before, after) in sides.items()
         }
         sizes = {entity: before.size for entity, (before, _) in sides.items()}
@@ -104,11 +102,9 @@ class Catalog:
         return Interactions(pd.DataFrame(columns))
 
     @classmethod
-    def _of(cls, interactions, known_users=None, known_items=None):
-        users, user_table = _side(interactions, "user", known_users)
-        items, item_table = _side(interactions, "item", known_items)
-        histories = interactions.histories(users, items)
-        return cls(users, items, user_table, item_table, histories)
+    def _of(cls, interactions, users, items):
+        tables = _aligned(interactions, "user", users), _aligned(interactions, "item", items)
+        return cls(users, items, *tables, interactions.histories(users, items))
 
     @functools.cached_property
     def seen(self) -> Seen:
@@ -164,8 +160,8 @@ class Catalog:
         (directory / SIZES).unlink(missing_ok=True)  # half an old and half a new one do not load
         self.users.save(directory / "users.tsv")
         self.items.save(directory / "items.tsv")
-        for name, array in vars(self.histories).items():
-            if array is not None:
+        for name in ("offsets", "items", "times"):
+            if (array := getattr(self.histories, name)) is not None:
                 np.save(directory / f"history_{name}.npy", array)
         with atomic_file(directory / SIZES) as aside:
             aside.write_text(json.dumps(self._sizes()))
@@ -245,28 +241,16 @@ def _check_there(directory, names):
         )
 
 
-def _without_left(vocabulary, ids, table, key):
-    """A vocabulary without the ids that neither a log nor a side table names."""
-    named = pd.unique(ids) if table is None else pd.unique(pd.concat([ids, table[key]]))
-    kept = pd.Index(vocabulary.ids).isin(named)
-    return Vocabulary(vocabulary.ids[kept], vocabulary.counts[1:][kept])
-
-
-def _side(
-    interactions: Interactions, entity: str, known: Vocabulary | None
-) -> tuple[Vocabulary, pd.DataFrame]:
+def _aligned(interactions: Interactions, entity: str, vocabulary: Vocabulary) -> pd.DataFrame:
+    """The side table of an entity by row."""
     table, key = interactions.table(entity), f"{entity}_id"
-    if known is None:
-        vocabulary = interactions.vocabulary(entity)
-    else:
-        vocabulary = known.grown(interactions.frame[key], () if table is None else table[key])
     if table is None:
-        return vocabulary, _blank(vocabulary)
+        return _blank(vocabulary)
     lines = np.full(vocabulary.size - 1, -1)
     lines[vocabulary.encode(table[key]) - 1] = np.arange(len(table))
     # no line is labeled -1: missing
     aligned = table.drop(columns=key).reset_index(drop=True).reindex(lines)
-    return vocabulary, aligned.reset_index(drop=True)
+    return aligned.reset_index(drop=True)
 
 
 def _blank(vocabulary: Vocabulary) -> pd.DataFrame:

@@ -140,47 +140,6 @@ class Interactions:
         )
 
     @classmethod
-    def from_csv(
-        cls,
-        path: str | Path,
-        columns: dict | None = None,
-        items: Any = None,
-        users: Any = None,
-        missing: Iterable[str] = (),
-        time_unit: str | None = None,
-    ) -> "Interactions":
-        """Interactions of a CSV file, compressed or not; arguments as `from_frame`.
-
-        It is tab separated where its name holds `.tsv`. Every line must have one field for each
-        column that the header names, and only an empty field is missing: "NA" is a word.
-
-        Raises:
-            OSError: no such file, or a folder.
-            ValueError: a file that cannot be read, or what `from_frame` refuses; the message names
-                the file.
-        """
-        columns = tables.checked_names(columns)
-        frame = tables.read_csv(path, keys_of(columns), missing)
-        return cls._of_file(path, frame, columns, items, users, missing, time_unit)
-
-    @classmethod
-    def from_parquet(
-        cls,
-        path: str | Path,
-        columns: dict | None = None,
-        items: Any = None,
-        users: Any = None,
-        missing: Iterable[str] = (),
-        time_unit: str | None = None,
-    ) -> "Interactions":
-        """Interactions of a Parquet file or a folder of them; arguments and errors as `from_csv`.
-
-        `missing` is for side tables that are CSV files.
-        """
-        frame = tables.read_parquet(path)
-        return cls._of_file(path, frame, columns, items, users, missing, time_unit)
-
-    @classmethod
     def from_file(
         cls,
         path: str | Path,
@@ -190,19 +149,43 @@ class Interactions:
         missing: Iterable[str] = (),
         time_unit: str | None = None,
     ) -> "Interactions":
-        """Interactions of a CSV or Parquet file, by its suffix; arguments and errors as `from_csv`.
+        """Interactions of a CSV or Parquet file, by its suffix; arguments as `from_frame`.
 
         The suffixes are `.csv` and `.tsv`, also compressed, and `.parquet`.
+
+        Raises:
+            OSError: no such file, or a folder.
+            ValueError: a file that cannot be read, or what `from_frame` refuses; the message names
+                the file.
         """
-        columns = tables.checked_names(columns)
-        frame = tables.read(path, keys_of(columns), missing)
-        return cls._of_file(path, frame, columns, items, users, missing, time_unit)
+        return cls._of_file(tables.read, path, columns, items, users, missing, time_unit)
 
     @classmethod
-    def _of_file(cls, path, frame, columns, items, users, missing, time_unit):
-        items, users = (
-            opened(table, tables.checked_names(columns), missing) for table in (items, users)
-        )
+    def from_csv(cls, path: str | Path, *args: Any, **kwargs: Any) -> "Interactions":
+        """Interactions of a CSV file, compressed or not; arguments and errors as `from_file`.
+
+        It is tab separated where its name holds `.tsv`. Every line must have one field for each
+        column that the header names, and only an empty field is missing: "NA" is a word.
+        """
+        return cls._of_file(tables.read_csv, path, *args, **kwargs)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path, *args: Any, **kwargs: Any) -> "Interactions":
+        """Interactions of a Parquet file or a folder of them; arguments and errors as `from_file`.
+
+        `missing` is for side tables that are CSV files.
+        """
+
+        def read(path, keys, missing):
+            return tables.read_parquet(path)  # it says itself which columns hold ids
+
+        return cls._of_file(read, path, *args, **kwargs)
+
+    @classmethod
+    def _of_file(cls, read, path, columns=None, items=None, users=None, missing=(), time_unit=None):
+        names = tables.checked_names(columns)
+        frame = read(path, keys_of(names), missing)
+        items, users = (opened(table, names, missing) for table in (items, users))
         try:
             return cls.from_frame(frame, columns, items, users, time_unit=time_unit)
         except (TypeError, ValueError) as error:

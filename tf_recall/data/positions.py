@@ -23,6 +23,14 @@ class Integers:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def select(self, kept: np.ndarray) -> "Integers":
+        """Those of some ids, by a mask `[n]`."""
+        return Integers(self.ids[kept])
+
+    def with_some(self, others: "Integers", kept: np.ndarray) -> "Integers":
+        """These, and then some of others, by a mask."""
+        return Integers(np.concatenate([self.ids, others.ids[kept]]))
+
     def at(self, positions: np.ndarray) -> np.ndarray:
         """The ids at positions, int64 of their shape."""
         return self.ids[positions]
@@ -47,17 +55,27 @@ class Strings:
     compared with the id given.
     """
 
-    def __init__(self, ids: np.ndarray):
-        self._texts = pa.array(ids, pa.large_string())
+    def __init__(self, ids: np.ndarray | pa.Array):
+        on_end = isinstance(ids, pa.Array)
+        self._texts = ids if on_end else pa.array(ids, pa.large_string())
         for number in itertools.count():
             self.key = f"{number:016d}"
-            self.hashes = pd.Index(self._hash(ids))
+            hashes = map(self._hash, self.blocks() if on_end else [ids])
+            self.hashes = pd.Index(np.concatenate([*hashes]))
             if self.hashes.is_unique:
                 break
-            _refuse_repeats(ids)
+            _refuse_repeats(np.asarray(ids))
 
     def __len__(self) -> int:
         return len(self._texts)
+
+    def select(self, kept: np.ndarray) -> "Strings":
+        """Those of some ids, by a mask `[n]`."""
+        return Strings(self._texts.filter(pa.array(kept)))
+
+    def with_some(self, others: "Strings", kept: np.ndarray) -> "Strings":
+        """These, and then some of others, by a mask."""
+        return Strings(pa.concat_arrays([self._texts, others._texts.filter(pa.array(kept))]))
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """The ids at positions, objects of their shape."""

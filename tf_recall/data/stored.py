@@ -13,6 +13,7 @@ import pandas as pd
 
 from tf_recall.data.columns import open_columns, write_columns
 from tf_recall.data.histories import Histories, Seen, offsets_of, user_blocks
+from tf_recall.data.holds import Hold
 from tf_recall.data.ids import raw_ids
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.vocabulary import Vocabulary
@@ -32,9 +33,11 @@ class StoredInteractions(Interactions):
 
     Args:
         folder: where its columns are; `StoredInteractions.open` reads them.
+        hold: keeps the folder from being removed.
     """
 
     folder: Path = field(kw_only=True)
+    hold: Hold | None = field(default=None, kw_only=True, repr=False)
 
     @classmethod
     def open(
@@ -43,6 +46,7 @@ class StoredInteractions(Interactions):
         categories: dict[str, pd.CategoricalDtype],
         items: pd.DataFrame | None = None,
         users: pd.DataFrame | None = None,
+        hold: Hold | None = None,
     ) -> "StoredInteractions":
         """Opens a folder of columns.
 
@@ -50,6 +54,7 @@ class StoredInteractions(Interactions):
             folder: has the column store `columns`.
             categories: of the columns that hold codes, `user_id` and `item_id` among them.
             items, users: side tables, or None.
+            hold: of the folder, or of one around it.
         """
         frame = {
             name: pd.Categorical.from_codes(column, dtype=categories[name])
@@ -57,7 +62,7 @@ class StoredInteractions(Interactions):
             else column
             for name, column in open_columns(folder / COLUMNS).items()
         }
-        return cls(pd.DataFrame(frame, copy=False), items, users, folder=folder)
+        return cls(pd.DataFrame(frame, copy=False), items, users, folder=folder, hold=hold)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -99,7 +104,7 @@ class StoredInteractions(Interactions):
         offsets = offsets_of(_counted(rows[0], users.size))
         name = f"histories.{users.digest[:16]}{items.digest[:16]}"
         written = self._written(name, lambda: _by_user(*rows, self.times, offsets))
-        return StoredHistories(offsets, written["items"], written.get("times"))
+        return StoredHistories(offsets, written["items"], written.get("times"), self.hold)
 
     def select(self, rows: Any) -> "StoredInteractions":
         rows = np.asarray(rows)
@@ -116,7 +121,8 @@ class StoredInteractions(Interactions):
 
         self._written(f"parts/{digest}/{COLUMNS}", blocks)
         folder = self.folder / "parts" / digest
-        return StoredInteractions.open(folder, self._categories, self.items, self.users)
+        tables = self.items, self.users
+        return StoredInteractions.open(folder, self._categories, *tables, self.hold)
 
     def in_order(self) -> Interactions:
         raise ValueError(
@@ -147,8 +153,16 @@ class StoredInteractions(Interactions):
         return _written(self.folder / name, blocks)
 
 
+@dataclass(frozen=True)
 class StoredHistories(Histories):
-    """Histories whose events lie on disk, and what users have seen beside them."""
+    """Histories whose events lie on disk, and what users have seen beside them.
+
+    Args:
+        offsets, items, times: as of `Histories`.
+        hold: keeps the folder from being removed.
+    """
+
+    hold: Hold | None = None
 
     def seen(self) -> Seen:
         folder = Path(self.items.filename).parent

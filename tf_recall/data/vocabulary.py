@@ -128,13 +128,51 @@ class Vocabulary:
         Known ids keep their rows, so that what a model learned by row stays valid. Arguments as
         `fit`.
         """
-        now = Vocabulary.fit(ids, extra)
-        rows = self.encode(now.ids)
+        return self.extended(Vocabulary.fit(ids, extra))
+
+    def extended(self, now: "Vocabulary") -> "Vocabulary":
+        """As `grown`, by the ids and counts of another vocabulary, in the order of its rows.
+
+        Args:
+            now: the other one.
+
+        Raises:
+            TypeError: one of them holds strings, and the other integers.
+        """
+        if self.size == 1:
+            return now
+        rows = self.rows_of(now)[1:]
         counts = np.zeros(self.size, np.int64)
         counts[rows[rows > 0]] = now.counts[1:][rows > 0]
         new = rows == 0
-        ids = np.concatenate([self.ids, now.ids[new]]) if self.size > 1 else now.ids
-        return Vocabulary(ids, np.concatenate([counts[1:], now.counts[1:][new]]))
+        counts = np.concatenate([counts[1:], now.counts[1:][new]])
+        return Vocabulary._of(self._positions.with_some(now._positions, new), counts)
+
+    def select(self, kept: np.ndarray) -> "Vocabulary":
+        """The vocabulary of some of its rows; later ones move up.
+
+        Args:
+            kept: bool `[size]`; that of row 0 does not matter.
+        """
+        return Vocabulary._of(self._positions.select(kept[1:]), self.counts[1:][kept[1:]])
+
+    @classmethod
+    def _of(cls, positions, counts):
+        """A vocabulary of ids that others have checked."""
+        vocabulary = cls.__new__(cls)
+        vocabulary.dtype = "int64" if isinstance(positions, Integers) else "string"
+        vocabulary._positions = positions
+        vocabulary._set_counts(counts, (len(positions),))
+        return vocabulary
+
+    def rows_of(self, other: "Vocabulary") -> np.ndarray:
+        """The rows here of another vocabulary's rows: int32 `[other.size]`; 0 for unknown ids.
+
+        Raises:
+            TypeError: one of them holds strings, and the other integers.
+        """
+        blocks = (self.encode(ids) for ids in other._positions.blocks())
+        return np.concatenate([np.zeros(1, np.int32), *blocks])
 
     @functools.cached_property
     def digest(self) -> str:

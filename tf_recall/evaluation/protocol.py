@@ -16,6 +16,7 @@ from tf_recall.recommend.rankings import Popularity
 
 Hits = tuple[np.ndarray, np.ndarray]  # pairs and their ranks, by case, then rank
 
+NONE: Hits = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 COLD_USER = 5  # a user with fewer training interactions is cold
 
 
@@ -106,7 +107,8 @@ class RankMetrics:
 
     Args:
         recommender, cases, catalog, ks, exclude_seen, batch_size: as for `evaluate`; what the
-            recommender answers may change, what it takes may not.
+            recommender answers may change, what it takes may not, and blocks of cases are gone
+            through each time.
 
     Raises:
         ValueError: as `evaluate`.
@@ -120,7 +122,7 @@ class RankMetrics:
     def __init__(
         self,
         recommender: Recommender,
-        cases: Cases,
+        cases: Cases | Iterable[Cases],
         catalog: Catalog,
         ks: Sequence[int] = (10, 20, 100),
         exclude_seen: bool = True,
@@ -128,28 +130,54 @@ class RankMetrics:
     ):
         self._cut = _cut(ks, catalog.num_items)
         self._ks = sorted(set(self._cut.values()))
-        self._cases = left_to_find(cases, catalog, exclude_seen)
-        name = type(recommender).__name__
-        self._asker = Asker(name, recommender, self._cases, catalog, self._ks[-1], exclude_seen)
-        self._batch_size = batch_size
+        self._recommender, self._catalog = recommender, catalog
+        self._exclude_seen, self._batch_size = exclude_seen, batch_size
+        self._in_memory = isinstance(cases, Cases)
+        if self._in_memory:
+            self._blocks = [_left(cases, catalog, exclude_seen)]
+            _check_left(len(cases), len(self._blocks[0]))
+        else:
+            self._blocks = cases
+            check_left(cases, catalog, exclude_seen)
 
     def metrics(self) -> dict[str, float]:
         """`{"recall@20": 0.21, ...}`, of the recommender as it is now."""
-        every = np.ones(len(self._cases.rows), bool)
-        hits = self._asker.ranked(self._batch_size)
-        figures = _ranking(self._cases, hits, every, self._cases.num_unknown, self._ks)
+        pairs, found = zip(*map(self._ranked, self._blocks), strict=True)
+        asked, hits = _one(pairs, found)
+        every = np.ones(len(asked.rows), bool)
+        figures = _ranking(asked, hits["model"], every, asked.num_unknown, self._ks)
         return _named(figures, self._cut)
 
+    def _ranked(self, asked):
+        """The pairs of a block of cases, and the hits."""
+        if not self._in_memory:
+            asked = _left(asked, self._catalog, self._exclude_seen)
+        if not len(asked):
+            return _pairs(asked), {"model": NONE}
+        name, given = type(self._recommender).__name__, (asked, self._catalog, self._ks[-1])
+        asker = Asker(name, self._recommender, *given, self._exclude_seen)
+        return _pairs(asked), {"model": asker.ranked(self._batch_size)}
 
-def left_to_find(cases: Cases, catalog: Catalog, exclude_seen: bool) -> Cases:
-    """The cases that are asked: with `exclude_seen`, without the items that users have seen.
+
+def any_left(cases: Cases | Iterable[Cases], catalog: Catalog, exclude_seen: bool) -> bool:
+    """Whether cases leave something to find; of blocks it makes no more than it must."""
+    blocks = [cases] if isinstance(cases, Cases) else cases
+    return any(len(_left(each, catalog, exclude_seen)) for each in blocks)
+
+
+def check_left(cases: Cases | Iterable[Cases], catalog: Catalog, exclude_seen: bool) -> None:
+    """Refuses cases that leave nothing to find.
 
     Raises:
-        ValueError: none is left.
+        ValueError: there are none, or with `exclude_seen` none is left.
     """
-    asked = cases.without_seen(catalog) if exclude_seen and len(cases) else cases
-    _check_left(len(cases), len(asked))
-    return asked
+    if not any_left(cases, catalog, exclude_seen):
+        _check_left(any_left(cases, catalog, exclude_seen=False), False)
+
+
+def _left(cases, catalog, exclude_seen):
+    """The cases that are asked: with `exclude_seen`, without the items that users have seen."""
+    return cases.without_seen(catalog) if exclude_seen and len(cases) else cases
 
 
 def _check_left(num_cases, num_left):
@@ -246,16 +274,19 @@ def _judged(
     """What is kept of cases that were asked: their pairs, and by model the hits and how often each
     item was recommended; the slices; and the numbers of cases and pairs with those that were seen.
     """
-    asked = cases.without_seen(catalog) if exclude_seen and len(cases) else cases
-    none = np.zeros(0, np.int64)
-    found, recommended = dict.fromkeys(models, (none, none)), dict.fromkeys(models, 0)
+    asked = _left(cases, catalog, exclude_seen)
+    found, recommended = dict.fromkeys(models, NONE), dict.fromkeys(models, 0)
     if len(asked):
         for name, model in models.items():
             asker = Asker(name, model, asked, catalog, k, exclude_seen)
             found[name], recommended[name] = ask(asker)
-    pairs = Cases(asked.num_unknown, {}, asked.offsets, asked.rows, asked.num_unknown)
-    parts = _slices(asked, catalog)
-    return pairs, found, recommended, parts, np.array([len(cases), len(cases.rows)])
+    counts = np.array([len(cases), len(cases.rows)])
+    return _pairs(asked), found, recommended, _slices(asked, catalog), counts
+
+
+def _pairs(asked):
+    """What is kept of cases that were asked."""
+    return Cases(asked.num_unknown, {}, asked.offsets, asked.rows, asked.num_unknown)
 
 
 def _joined(blocks: list[tuple]) -> tuple:
@@ -263,6 +294,20 @@ def _joined(blocks: list[tuple]) -> tuple:
     if len(blocks) == 1:
         return blocks[0]
     pairs, found, recommended, parts, counts = zip(*blocks, strict=True)
+    times = {name: sum(each[name] for each in recommended) for name in recommended[0]}
+    slices = {
+        name: tuple(
+            np.concatenate(both) for both in zip(*(each[name] for each in parts), strict=True)
+        )
+        for name in parts[0]
+    }
+    return *_one(pairs, found), times, slices, sum(counts)
+
+
+def _one(pairs: Sequence[Cases], found: Sequence[dict[str, Hits]]) -> tuple[Cases, dict]:
+    """The pairs of several blocks of cases and the hits by model, as of one."""
+    if len(pairs) == 1:
+        return pairs[0], found[0]
     before = np.cumsum([0, *(len(each.rows) for each in pairs)])
     num_unknown = np.concatenate([each.num_unknown for each in pairs])
     lengths = np.concatenate([np.diff(each.offsets) for each in pairs])
@@ -275,14 +320,7 @@ def _joined(blocks: list[tuple]) -> tuple:
         )
         for name in found[0]
     }
-    times = {name: sum(each[name] for each in recommended) for name in recommended[0]}
-    slices = {
-        name: tuple(
-            np.concatenate(both) for both in zip(*(each[name] for each in parts), strict=True)
-        )
-        for name in parts[0]
-    }
-    return asked, hits, times, slices, sum(counts)
+    return asked, hits
 
 
 def _counts(counts: np.ndarray, asked: Cases, num_items: int) -> dict[str, int | float]:

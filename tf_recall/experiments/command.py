@@ -50,6 +50,11 @@ def assign(file: str, users: Sequence[str], at: str | None) -> dict:
     metavar="COLUMN",
     help="A column, summed by user; or clicks/impressions, a ratio of two.",
 )
+@click.option(
+    "--outcomes",
+    metavar="TABLE",
+    help="What users did, with the metrics; LOG is then what a server logged, lines of JSON.",
+)
 @click.option("--covariate", metavar="COLUMN", help="The same of a user before it began (CUPED).")
 @click.option("--confidence", type=float, default=0.95, show_default=True, metavar="SHARE")
 def analyze(
@@ -57,16 +62,21 @@ def analyze(
     log: str,
     experiment: str | None,
     metrics: Sequence[str],
+    outcomes: str | None,
     covariate: str | None,
     confidence: float,
 ) -> dict:
     """Compare the arms of an experiment in FILE by LOG: lifts, their intervals, what is odd.
 
     LOG is CSV or Parquet with user_id, the metrics and, if it was logged, arm (and experiment); a
-    line for each exposure or event. Users are who is compared, not lines.
+    line for each exposure or event. Or, with --outcomes, it is the log of `tf-recall serve`, a file
+    or a folder of them: who was answered by which arm counts, with what TABLE, CSV or Parquet with
+    user_id, the metrics and maybe timestamp, says they did since. Users are who is compared, not
+    lines.
     """
     from tf_recall.data.tables import read
     from tf_recall.experiments import analysis
+    from tf_recall.experiments.exposures import read_exposures, with_outcomes
     from tf_recall.experiments.file import read_plan
 
     plan = read_plan(file)
@@ -75,7 +85,12 @@ def analyze(
         if len(names) > 1:
             raise ValueError(f"say which --experiment; there are: {', '.join(names)}")
         experiment = names[0]
-    table = read(log, {"user_id"})
+    if outcomes is None:
+        table = read(log, {"user_id"})
+    else:
+        columns = dict.fromkeys(part for metric in metrics for part in metric.split("/"))
+        did = read(outcomes, {"user_id"})
+        table = with_outcomes(read_exposures(log), experiment, did, list(columns))
     report = analysis.analyze(plan, experiment, table, metrics, covariate, confidence)
     click.echo(f"\n{report}\n")
     return report.to_dict()

@@ -37,6 +37,8 @@ class Head(keras.layers.Layer):
         ValueError: a weight that is not above 0.
     """
 
+    carried: tuple[str, ...] = ()  # its state that stays where the model grows
+
     def __init__(
         self,
         column: str,
@@ -77,6 +79,13 @@ class Head(keras.layers.Layer):
             raise ValueError(f"{self.column} must hold numbers of at least 0, got {got}")
         self.build_from_config({"dim": dim, "items": catalog.items.size})
         self._fit(train, catalog, values)
+
+    def learn_from(self, known: "Head") -> None:
+        """Takes what another head of its recipe has learned, and the unit of what it tells."""
+        for new, old in zip(self.trainable_variables, known.trainable_variables, strict=True):
+            new.assign(old)
+        for name in self.carried:
+            getattr(self, name).assign(getattr(known, name))
 
     def logit(self, query: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
         """z `[B]` of vectors `[B, D]`."""
@@ -142,6 +151,21 @@ class Head(keras.layers.Layer):
 
     def _make(self, config):
         """Makes the weights of its own."""
+
+
+def labels_of(heads: Sequence[Head]) -> tuple[str, ...]:
+    """The columns of the log that heads learn from."""
+    return tuple(dict.fromkeys(head.column for head in heads))
+
+
+def adapt_heads(
+    heads: Sequence[Head], train: Interactions, catalog: Catalog, dim: int, known: Sequence = ()
+) -> None:
+    """Fits a model's heads, as `Head.adapt`; `known` are those of the one before it."""
+    for head in heads:
+        head.adapt(train, catalog, dim)
+    for head, before in zip(heads, known, strict=False):
+        head.learn_from(before)
 
 
 @keras.saving.register_keras_serializable("tf_recall")

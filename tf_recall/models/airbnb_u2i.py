@@ -1,5 +1,7 @@
 """Airbnb's type embeddings: users and items by their attributes, so that new ones have vectors."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tf_recall.data.ranges import Filled, WholeFrom1
@@ -7,6 +9,7 @@ from tf_recall.features import Crossed
 from tf_recall.features.crossed import Rule
 from tf_recall.losses import NEG
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.negatives import Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
@@ -38,6 +41,7 @@ class AirbnbU2I(Retriever):
         negatives: `Uniform(num=64)` by default; `EasyHard(Uniform(num=64), Given(2), ratio=32)`
             learns from rejections too, which are in the log's column `negatives`.
         loss: `NEG()` by default.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Example:
         >>> user_type = ["country", {"column": "budget", "quantiles": 5}]
@@ -64,6 +68,7 @@ class AirbnbU2I(Retriever):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         query = FeatureTower("user", [Crossed(user_type, dim)], normalize=False)
@@ -74,6 +79,7 @@ class AirbnbU2I(Retriever):
             query,
             item,
             loss or NEG(),
+            predicts=predicts,
             **kwargs,
         )
         self.user_type = user_type

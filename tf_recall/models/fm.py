@@ -1,11 +1,14 @@
 """FM: a factorization machine whose score is the inner product of two vectors."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
@@ -42,6 +45,7 @@ class FM(Retriever):
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
         loss: a loss that compares items: `SampledSoftmax()` by default, `BPR()`.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Example:
         >>> users = FMQueryTower("user", [Id()], 32)
@@ -77,6 +81,7 @@ class FM(Retriever):
         loss: Loss | None = None,
         num_factors: WholeFrom1 | None = None,
         self_supervision: SelfSupervision | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         dim = size_of([query_tower, item_tower], num_factors and num_factors + 1)
@@ -90,6 +95,7 @@ class FM(Retriever):
             item_tower,
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
+            predicts=predicts,
             **kwargs,
         )
         self.num_factors = num_factors

@@ -9,6 +9,7 @@ from tf_recall.features import Id
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
@@ -49,6 +50,7 @@ class GraphSAGE(GraphRetriever):
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
             features alone learn to say who a node is.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Raises:
         ValueError: no fan-out, or one below 1.
@@ -98,6 +100,7 @@ class GraphSAGE(GraphRetriever):
         loss: Loss | None = None,
         self_supervision: SelfSupervision | None = None,
         neighbor_dropout: Share = 0.5,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
@@ -112,6 +115,7 @@ class GraphSAGE(GraphRetriever):
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
             neighbor_dropout=neighbor_dropout,
+            predicts=predicts,
             **kwargs,
         )
         self.dim = dim

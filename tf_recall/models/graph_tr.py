@@ -10,6 +10,7 @@ from tf_recall.features.base import Feature
 from tf_recall.graph.typed import TypedGraph, both_ways
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
@@ -57,6 +58,7 @@ class GraphTR(GraphRetriever):
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Raises:
         ValueError: no fan-out, or one below 1; an attribute that has no vocabulary; at `adapt`, one
@@ -97,6 +99,7 @@ class GraphTR(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         self_supervision: SelfSupervision | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         aggregator = aggregator or TransformerMean(dim)
@@ -121,6 +124,7 @@ class GraphTR(GraphRetriever):
             GraphEncoder(bases, layers, over, None, combination, readout),
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
+            predicts=predicts,
             **kwargs,
         )
         self.node_features = list(node_features)

@@ -1,10 +1,13 @@
 """LightGCN: a vector for each user and item, smoothed over the graph between them."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tf_recall.data.ranges import Share, WholeFrom1
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
@@ -50,6 +53,7 @@ class LightGCN(PropagationRetriever):
         negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
         propagation: `WholeGraph()` by default, or `SampledNeighbors()` for larger graphs.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Raises:
         ValueError: an argument is out of its range; from `compile` with `WholeGraph`, XLA, which
@@ -91,6 +95,7 @@ class LightGCN(PropagationRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         propagation: Way | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(
@@ -100,5 +105,6 @@ class LightGCN(PropagationRetriever):
             loss or SampledSoftmax(),
             normalize,
             unknown_rate,
+            predicts=predicts,
             **kwargs,
         )

@@ -1,5 +1,6 @@
 """Matrix completion: foretells the ratings that users would give, from those that they gave."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import keras
@@ -10,6 +11,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column, WholeFrom1
 from tf_recall.losses import SquaredError
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.negatives import InBatch
 from tf_recall.positives import Positives, UserItem
 from tf_recall.positives.base import TrainingBatches
@@ -43,6 +45,7 @@ class MatrixCompletion(Retriever):
             interactions have.
         positives: `UserItem()` by default.
         loss: `SquaredError()` by default.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Raises:
         ValueError: another loss; at `adapt`, the interactions have no such column, or all of it is
@@ -68,6 +71,7 @@ class MatrixCompletion(Retriever):
         label: Column | None = None,
         positives: Positives | None = None,
         loss: Loss | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         loss = loss or SquaredError()
@@ -77,7 +81,9 @@ class MatrixCompletion(Retriever):
                 f"{type(loss).__name__}: leave the loss out, or take TwoTower"
             )
         towers = RatingTower("user", dim), RatingTower("item", dim)
-        super().__init__(positives or UserItem(), InBatch(), *towers, loss, **kwargs)
+        super().__init__(
+            positives or UserItem(), InBatch(), *towers, loss, predicts=predicts, **kwargs
+        )
         self.dim = dim
         self.label = label
 
@@ -119,7 +125,8 @@ class MatrixCompletion(Retriever):
         return labels.astype(np.float32)
 
     def parts(self) -> dict:
-        return {"positives": self.positives, "loss": self.loss_fn}
+        given = super().parts()
+        return {name: given[name] for name in ("positives", "loss", "predicts")}
 
     def get_config(self) -> dict:
         return {**super().get_config(), "dim": self.dim, "label": self.label}

@@ -9,6 +9,7 @@ from tf_recall.data.ranges import Seed, Share, WholeFrom0, WholeFrom1
 from tf_recall.features import History, Id
 from tf_recall.features.base import Feature
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives
 from tf_recall.retrievers.next_item import NextItemRetriever
@@ -47,6 +48,7 @@ class SDM(NextItemRetriever):
         positives: `NextItem()` by default.
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
         loss: `SampledSoftmax()` by default.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Example:
         >>> model = SDM(dim=32, length=20).adapt(split.train, catalog)
@@ -84,6 +86,7 @@ class SDM(NextItemRetriever):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         items = FeatureTower("item", [Id(dim), *item_features], [dim] if item_features else [])
@@ -92,7 +95,8 @@ class SDM(NextItemRetriever):
         def users(features):
             return SDMTower("user", [history, *features], session, num_heads, dropout, seed)
 
-        super().__init__(users, items, features, positives, negatives, loss, **kwargs)
+        of_base = positives, negatives, loss
+        super().__init__(users, items, features, *of_base, predicts=predicts, **kwargs)
         self.dim = dim
         self.item_features = list(item_features)
         self.session = session

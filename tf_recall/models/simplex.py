@@ -1,5 +1,7 @@
 """SimpleX: an id and a history, cosines, and many negatives beyond a margin."""
 
+from collections.abc import Sequence
+
 import keras
 
 from tf_recall.data.histories import LENGTH
@@ -7,6 +9,7 @@ from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.features import History, Id
 from tf_recall.losses import CosineContrastive
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.negatives import Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
@@ -37,6 +40,7 @@ class SimpleX(Retriever):
         positives: `UserItem()` by default.
         negatives: `Uniform(1024)` by default.
         loss: `CosineContrastive()` by default.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Example:
         >>> model = SimpleX(dim=32, length=20).adapt(split.train, catalog)
@@ -68,6 +72,7 @@ class SimpleX(Retriever):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         items = FeatureTower("item", [Id(dim)])
@@ -78,6 +83,7 @@ class SimpleX(Retriever):
             BlendTower("user", [Id(dim), history], share, dropout, seed),
             items,
             loss or CosineContrastive(),
+            predicts=predicts,
             **kwargs,
         )
         self.dim = dim

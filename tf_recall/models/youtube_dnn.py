@@ -10,6 +10,7 @@ from tf_recall.features import History, Id
 from tf_recall.features.base import Feature
 from tf_recall.features.pooling import MeanPooling, Pooling
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import Head
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives
 from tf_recall.retrievers.next_item import NextItemRetriever
@@ -46,6 +47,7 @@ class YouTubeDNN(NextItemRetriever):
             user, as the paper does.
         negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
         loss: `SampledSoftmax()` by default.
+        predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Example:
         >>> model = YouTubeDNN(dim=32, length=20).adapt(split.train, catalog)
@@ -84,6 +86,7 @@ class YouTubeDNN(NextItemRetriever):
         positives: Positives | None = None,
         negatives: Sampler | None = None,
         loss: Loss | None = None,
+        predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         pooling = pooling or MeanPooling()
@@ -96,7 +99,8 @@ class YouTubeDNN(NextItemRetriever):
                 "user", [history, *features], units_of_all, dropout=dropout, seed=seed
             )
 
-        super().__init__(users, items, features, positives, negatives, loss, **kwargs)
+        of_base = positives, negatives, loss
+        super().__init__(users, items, features, *of_base, predicts=predicts, **kwargs)
         self.dim = dim
         self.units = list(units)
         self.length = length

@@ -16,7 +16,7 @@ from tf_recall.data.interactions import Interactions
 from tf_recall.features.embedding import each_once, static_shapes
 from tf_recall.features.needs import Needs
 from tf_recall.losses.base import Loss
-from tf_recall.losses.heads import Head
+from tf_recall.losses.heads import Head, adapt_heads, labels_of
 from tf_recall.losses.self_supervision import SelfSupervision
 from tf_recall.negatives.base import Batch, Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
@@ -114,10 +114,10 @@ class Retriever(FittedModel):
         self.temperature = loss.temperature  # tracked here: it may hold a weight
         self.self_supervision = self_supervision
         self.predicts = list(predicts or [])
+        check_heads(self)
         check_positives(self)
         check_loss(self)
         check_self_supervision(self)
-        check_heads(self)
 
     @property
     def unit_length(self) -> bool:
@@ -137,8 +137,7 @@ class Retriever(FittedModel):
     def needs(self) -> Needs:
         """What each row of a batch must bring; complete once the model is adapted."""
         return self.query_tower.needs().also(
-            negatives=self.negatives.num_given,
-            labels=tuple(dict.fromkeys(head.column for head in self.predicts)),
+            negatives=self.negatives.num_given, labels=labels_of(self.predicts)
         )
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
@@ -157,8 +156,7 @@ class Retriever(FittedModel):
         # an item of a history is trained, whether or not it is a positive
         self._adapt_towers(train, catalog if self.needs().history else counted)
         self._adapt_training(counted)
-        for head in self.predicts:
-            head.adapt(train, catalog, self.item_tower.dim)
+        adapt_heads(self.predicts, train, catalog, self.item_tower.dim)
         self.built = True
         return self
 

@@ -21,6 +21,7 @@ from tf_recall.graph.stream import GraphBatches
 from tf_recall.graph.typed import TypedGraph
 from tf_recall.graph.visits import important
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import adapt_heads, labels_of
 from tf_recall.negatives import RankWindow
 from tf_recall.negatives.base import Sampler
 from tf_recall.negatives.hard import HardSampler
@@ -125,7 +126,8 @@ class GraphRetriever(Retriever):
 
     def needs(self) -> Needs:
         negatives = 0 if self._windows() else self.negatives.num_given
-        return Needs(self.query_type, negatives=negatives, graph=self.graph)
+        given = {"negatives": negatives, "labels": labels_of(self.predicts)}
+        return Needs(self.query_type, graph=self.graph, **given)
 
     def make_graph(self, train: Interactions, catalog: Catalog) -> TypedGraph:
         """Makes the graph whose neighbors the convolutions aggregate."""
@@ -156,6 +158,7 @@ class GraphRetriever(Retriever):
         check_catalog(self, counted)
         self._adapt_towers(train, counted)
         self._adapt_training(counted)
+        adapt_heads(self.predicts, train, catalog, self.item_tower.dim)
         self.negatives.ahead(0)  # raises where the draws are not known before the step
         self.graph = graph or self.make_graph(train, catalog)
         check_edges(self.graph)
@@ -285,6 +288,8 @@ class GraphRetriever(Retriever):
         model._adapt_training(catalog)
         model.graph = model.make_graph(interactions, catalog)
         model._build()
+        dim = model.item_tower.dim
+        adapt_heads(model.predicts, interactions, catalog, dim, self.predicts)
         for new, old in zip(model.trainable_variables, self.trainable_variables, strict=True):
             new.assign(old)
         model.refresh()

@@ -68,7 +68,10 @@ def check_heads(model: keras.Model) -> None:
     if model.predicts and "predicts" not in keywords(type(model)):
         kinds = [find("model", name) for name in REGISTRY["model"]]
         fit = [kind.__name__ for kind in kinds if "predicts" in keywords(kind)]
-        raise ValueError(f"{type(model).__name__} takes no predicts; {', '.join(fit)} does")
+        raise ValueError(
+            f"{type(model).__name__} takes no predicts: a head learns from rows of a user and an "
+            f"item with columns of the log; take {', '.join(fit)}"
+        )
     names = [head.endpoint for head in model.predicts]
     taken = {"serving_default", "similar_items", "similar_users", "embed_query", "embed_item"}
     for name in names:

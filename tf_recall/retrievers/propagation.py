@@ -14,6 +14,7 @@ from tf_recall.graph.csr import Graph
 from tf_recall.graph.layerwise import ByLayers
 from tf_recall.graph.typed import TypedGraph, both_ways
 from tf_recall.losses.base import Loss
+from tf_recall.losses.heads import adapt_heads
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives.base import Positives, TrainingBatches
 from tf_recall.retrievers.base import Retriever
@@ -222,6 +223,8 @@ class PropagationRetriever(Retriever):
         model._begin(interactions, catalog)
         model._adapt_towers(interactions, catalog)
         model._adapt_training(catalog)
+        dim = model.item_tower.dim
+        adapt_heads(model.predicts, interactions, catalog, dim, self.predicts)
         model.built = True
         for entity, table in model.propagation.tables.items():
             old = self.propagation.tables[entity].value

@@ -15,10 +15,11 @@ from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.evaluation import RankMetrics, cases_by_user
 from tf_recall.evaluation.cases import Cases
-from tf_recall.evaluation.protocol import checked_ks, left_to_find
+from tf_recall.evaluation.protocol import check_left, checked_ks
 from tf_recall.index import Exact
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.distribution import is_chief
+from tf_recall.runs.measure import in_blocks
 
 WEIGHTS = "weights"
 SAVED = ".ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow calls what it has of a variable
@@ -39,7 +40,8 @@ class CatalogRecall(keras.callbacks.Callback):
         cases: makes cases of the held-out rows, `cases_by_user` or `cases_by_row`.
         exclude_seen: filter out the items of the user's training part.
 
-    These are the ranking metrics of `evaluate`; ranks are counted, so that no lists are made.
+    These are the ranking metrics of `evaluate`; ranks are counted, so that no lists are made. Of a
+    log on disk the cases are made anew after each epoch, for some users after the others.
 
     Raises:
         ValueError: the held-out rows make no cases, or with `exclude_seen` none is left; no k, or
@@ -62,8 +64,8 @@ class CatalogRecall(keras.callbacks.Callback):
         exclude_seen: bool = True,
     ):
         super().__init__()
-        self.cases = cases(validation, catalog)
-        left_to_find(self.cases, catalog, exclude_seen)
+        self.cases = in_blocks(validation, lambda block: cases(block, catalog))
+        check_left(self.cases, catalog, exclude_seen)
         self.catalog = catalog
         self.ks = checked_ks(ks)
         self.exclude_seen = exclude_seen

@@ -12,9 +12,10 @@ from tf_recall.data.arguments import shown
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.splits import Split
 from tf_recall.evaluation.compare import MERGED
+from tf_recall.evaluation.protocol import any_left
 from tf_recall.retrievers.fitting import ROWS
 from tf_recall.runs.daily import Update
-from tf_recall.runs.measure import cases_of, ranking_names
+from tf_recall.runs.measure import blocks_of, ranking_names
 
 
 def check_plain(config: Config) -> None:
@@ -48,14 +49,19 @@ def check_training(config: Config, split: Split, catalog: Catalog, num_replicas:
             f"train.patience is {settings.patience} and needs a validation part: "
             f"{with_validation(config)}, or leave train.patience out"
         )
-    batch_size = settings.batch_size or ROWS
+    check_batch_size(config, num_replicas)
+    _check_something_to_learn(split, catalog)
+    if split.validation is not None:
+        _check_unseen(config, split, catalog, "validation")
+
+
+def check_batch_size(config: Config, num_replicas: int) -> None:
+    """Whether a batch can be shared out among replicas."""
+    batch_size = config.train.batch_size or ROWS
     if batch_size % num_replicas:
         raise ValueError(
             f"train.batch_size must be a multiple of the replicas, {num_replicas}, not {batch_size}"
         )
-    _check_something_to_learn(split, catalog)
-    if split.validation is not None:
-        _check_unseen(config, split, catalog, "validation")
 
 
 def check_monitor(config: Config) -> None:
@@ -120,8 +126,8 @@ def _check_unseen(config, split, catalog, name):
         return
     searching = split.test is split.validation  # then the test part is not looked at
     earlier = split.validation if name == "test" and not searching else None
-    cases = cases_of(config.evaluate, getattr(split, name), catalog, earlier)
-    if not len(cases.without_seen(catalog)):
+    cases = blocks_of(config.evaluate, getattr(split, name), catalog, earlier)
+    if not any_left(cases, catalog, exclude_seen=True):
         raise ValueError(
             f"evaluate.exclude_seen filters out every pair of the {name} part, since all of them "
             "are in train, in the validation part, or just before: split otherwise, or set "

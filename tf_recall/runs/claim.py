@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from tf_recall.config import Config
-from tf_recall.data.atomic import atomic_file
+from tf_recall.data.atomic import atomic_file, clear_asides
 from tf_recall.runs.callbacks import saved_epochs
 
 log = logging.getLogger("tf_recall")
@@ -23,7 +23,6 @@ SETTINGS = "run.yaml"
 CONTENT = "the data's content"
 START = "the export that it goes on from"
 MEASURED = "evaluate"
-PART = ".part"  # how the names of what is still being written end
 # how long, where and how fast a run is trained: a resumed run may change these, but for its length
 # where the learning rate follows it
 FREE = ("epochs", "patience", "jit_compile", "strategy")
@@ -58,7 +57,8 @@ def claimed(folder: str | Path, resume: bool = False) -> Iterator[Path]:
         )
     lock = _locked(folder / LOCK)
     try:
-        _sweep(folder)
+        for home in (folder, *folder.glob("*/")):
+            clear_asides(home)
         if not resume:
             _empty(folder)
         yield folder
@@ -195,12 +195,6 @@ def _is_same(lock, path):
         return os.path.samestat(os.fstat(lock), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def _sweep(folder):
-    """Removes what was being written when a process was killed: nobody else writes here."""
-    for path in [*folder.glob(f".*{PART}"), *folder.glob(f"*/.*{PART}")]:
-        _remove(path)
 
 
 def _empty(folder):

@@ -1,6 +1,8 @@
 """How a run measures whatever recommends: the config's cases and list lengths."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -27,15 +29,50 @@ def cases_of(
     return CASES[settings.cases](asked(settings, part), catalog, earlier=earlier)
 
 
+@dataclass(frozen=True)
+class CaseBlocks:
+    """The cases of a held-out part, made anew for some users after the others.
+
+    Args:
+        part: the held-out interactions.
+        make: cases of some of them.
+    """
+
+    part: Interactions
+    make: Callable[[Interactions], Cases]
+
+    def __iter__(self) -> Iterator[Cases]:
+        return map(self.make, user_blocks(self.part))
+
+
+def in_blocks(part: Interactions, make: Callable[[Interactions], Cases]) -> Cases | CaseBlocks:
+    """The cases of a held-out part: at once, or where a log on disk has many users in blocks."""
+    if isinstance(part, StoredInteractions) and numbered(part.frame["user_id"])[1] > USERS:
+        return CaseBlocks(part, make)
+    return make(next(user_blocks(part)))
+
+
+def blocks_of(
+    settings: Evaluate, part: Interactions, catalog: Catalog, earlier: Interactions | None = None
+) -> Cases | Iterable[Cases]:
+    """As `cases_of`, in blocks of users where a log on disk has many; arguments as `measure`."""
+    make = CASES[settings.cases]
+    part = asked(settings, part)
+    return in_blocks(part, lambda block: make(block, catalog, earlier=earlier))
+
+
 def user_blocks(part: Interactions) -> Iterator[Interactions]:
     """A held-out part, or of a log on disk the events of some users after the others, in memory."""
     if not isinstance(part, StoredInteractions):
         yield part
         return
     numbers, num_users = numbered(part.frame["user_id"])
-    for first in range(0, num_users, USERS):
-        lines = np.flatnonzero((numbers >= first) & (numbers < first + USERS))
-        frame = part.frame.iloc[lines]
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=num_users))
+    firsts = range(0, num_users, USERS)
+    cuts = [0, *(ends[min(first + USERS, num_users) - 1] for first in firsts)]
+    for begin, end in pairwise(cuts):
+        frame = part.frame.iloc[np.sort(order[begin:end])]
         columns = {name: frame[name].to_numpy() for name in frame}
         yield Interactions(of_columns(columns), part.items, part.users)
 
@@ -86,11 +123,7 @@ def measure(
     Example:
         >>> report = measure(service, Evaluate(ks=(10,)), split.test, split.validation)
     """
-    part = asked(settings, part)
-    cases = (
-        CASES[settings.cases](block, recommender.catalog, earlier=earlier)
-        for block in user_blocks(part)
-    )
+    cases = blocks_of(settings, part, recommender.catalog, earlier)
     return evaluate(recommender, cases, recommender.catalog, settings.ks, settings.exclude_seen)
 
 

@@ -11,7 +11,7 @@ from tf_recall.index.base import Index
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.service import Service
 from tf_recall.retrievers.base import Retriever
-from tf_recall.runs.measure import asked
+from tf_recall.runs.measure import asked, user_blocks
 from tf_recall.runs.prepared import Prepared
 
 ASKED = 2  # held-out lines that are asked; all of them are parsed
@@ -67,16 +67,17 @@ def rehearse(recommender: Recommender, prepared: Prepared) -> None:
         part = getattr(split, name)
         if part is None:
             continue
-        frame = asked(settings, part).frame
-        given = [column for column in recommender.query_columns if column in frame]
-        context = {column: frame[column].to_numpy() for column in given}
-        users = frame["user_id"].to_numpy()
-        try:
-            recommender.request_for_users(users, **context)
+        for block in user_blocks(asked(settings, part)):
+            given = [column for column in recommender.query_columns if column in block.frame]
+            context = {column: block.frame[column].to_numpy() for column in given}
+            users = block.frame["user_id"].to_numpy()
             some = {column: values[:ASKED] for column, values in context.items()}
-            recommender.recommend_rows(users[:ASKED], k, exclude_seen=settings.exclude_seen, **some)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"the {name} part cannot be asked: {error}") from error
+            try:
+                recommender.request_for_users(users, **context)
+                asking = {"exclude_seen": settings.exclude_seen, **some}
+                recommender.recommend_rows(users[:ASKED], k, **asking)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"the {name} part cannot be asked: {error}") from error
 
 
 def check_writable(folder: str | Path) -> None:

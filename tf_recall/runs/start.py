@@ -5,6 +5,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import tensorflow as tf
+
 from tf_recall.config import Config
 from tf_recall.data.arguments import shown
 from tf_recall.data.catalog import Catalog
@@ -96,7 +98,8 @@ def compile_after(model: Retriever, config: Config, steps: int | None) -> None:
     model.optimizer.build(model.trainable_variables)
     if type(model.optimizer) is type(before):
         carry_optimizer(model.optimizer, before, {})
-        if not float(model.optimizer.learning_rate) > 0:
+        rate = tf.convert_to_tensor(model.optimizer.learning_rate)  # on several devices too
+        if not float(rate) > 0:
             raise ValueError(
                 f"after the {done} steps that it has done before, the learning rate is 0: its "
                 "schedule has come to its end; take one that ends above 0, or warm_up_cosine "

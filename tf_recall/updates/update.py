@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tf_recall.config import Config
 from tf_recall.data.atomic import atomic_file
@@ -26,6 +27,7 @@ from tf_recall.registry import keywords
 from tf_recall.retrievers.base import Retriever
 from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.runs.callbacks import Checkpoint
+from tf_recall.runs.checks import check_batch_size
 from tf_recall.runs.claim import claimed, remove
 from tf_recall.runs.daily import Update
 from tf_recall.runs.start import compile_after, config_of, digest_of, remaining
@@ -68,7 +70,8 @@ def update(
     latest share of them held out. On that share the candidate is compared with the current version
     (`gate.judge`). Where it passes, it learns the share too and is published; else nothing changes.
     A log that the current version or one before it has learned already is left alone: whoever is
-    not sure whether an update came to its end runs it again. One that was killed goes on.
+    not sure whether an update came to its end runs it again. One that was killed goes on. It trains
+    on the devices of the config's `train.strategy`.
 
     Args:
         model: `saved_models/<name>`.
@@ -94,6 +97,7 @@ def update(
     if current == directory:
         raise ValueError(f"{model} is a version: give the folder of all, {directory.parent}")
     config = config_of(current)
+    strategy = _strategy(config)  # before anything else uses TensorFlow
     chosen = Update.of({**(config.update or {}), **settings})
     files = logs.files_of(new_log)
     name = f"{logs.digest_of(files)} {digest_of(current)} {chosen} {incremental}"
@@ -106,7 +110,7 @@ def update(
         fresh = _checked(known, logs.read_log(config, files, items, users), incremental)
         _check_described(known, fresh)
         first, held = logs.split_off(fresh, chosen.validation)
-        run = _Run(config, chosen, incremental, folder)
+        run = _Run(config, strategy, chosen, incremental, folder)
         candidate = run.learn(known, first, "first")
         service = run.serve(candidate)
         asked = logs.unseen(held, logs.together(known.events, first))
@@ -147,27 +151,49 @@ class _Run:
     """How an update learns and serves."""
 
     config: Config
+    strategy: tf.distribute.Strategy
     settings: Update
     incremental: bool
     folder: Path
 
     def learn(self, known: Known, fresh: Interactions, part: str) -> Known:
         """A version that has learned further events; it goes on from its checkpoints."""
-        keras.utils.set_random_seed(self.config.train.seed)
         drop = None if self.incremental else self.settings.drop_after_days
         both = remaining(logs.together(known.events, fresh), drop)
         catalog = known.catalog.grown(both, keep=drop is None)
-        model = known.model.grown(both, catalog)
         train = replace(self.config.train, epochs=self.settings.epochs)
-        compile_after(model, replace(self.config, train=train), self._steps(model, both, catalog))
+        with self.strategy.scope():
+            model = self._grown(known, both, catalog, train)
         checkpoint = Checkpoint(self.folder / part)
         done = checkpoint.restore(model)
         if done < train.epochs:
+            how = self._shared(train, model, both, catalog)
             with self._frozen(model):
-                model.train(both, catalog, train, [checkpoint], done)
+                model.train(both, catalog, how, [checkpoint], done)
+        if self.strategy.num_replicas_in_sync > 1:
+            model = self._grown(known, both, catalog, train)  # it needs no replicas to answer
+            checkpoint.restore(model)
         if self.incremental:
             _check_same_items(known.model, model)
         return Known(model, catalog, replace(both, learned=None))
+
+    def _grown(self, known, both, catalog, train):
+        """A version's model over the grown catalog, compiled."""
+        keras.utils.set_random_seed(train.seed)
+        model = known.model.grown(both, catalog)
+        steps = None
+        if self.config.rate_follows_run:
+            steps = train.epochs * self._batches(model, both, catalog).steps_per_epoch
+        compile_after(model, replace(self.config, train=train), steps)
+        return model
+
+    def _shared(self, train, model, both, catalog):
+        """How to train, in batches that replicas can share out, however short the log is."""
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas == 1 or not model.by_gradients:
+            return train
+        size = self._batches(model, both, catalog).batch_size
+        return replace(train, batch_size=max(size - size % replicas, replicas))
 
     def serve(self, known: Known) -> Service:
         """The service of a version, with the config's index."""
@@ -175,18 +201,27 @@ class _Run:
         k_max = min(k_max, known.catalog.num_items)
         return Service.build(known.model, known.catalog, self.config.make_index(), k_max)
 
-    def _steps(self, model, both, catalog):
-        if not self.config.rate_follows_run:
-            return None
+    def _batches(self, model, both, catalog):
         settings = self.config.train
         size = settings.batch_size or model.default_batch_size(both)
-        batches = model.positives.batches(both, catalog, model.needs(), size, settings.seed)
-        return self.settings.epochs * batches.steps_per_epoch
+        return model.positives.batches(both, catalog, model.needs(), size, settings.seed)
 
     def _frozen(self, model):
         if not self.incremental:
             return contextlib.nullcontext()
         return only(model, user_tables(model))
+
+
+def _strategy(config):
+    """Where to train, as the model's config says."""
+    if config.train.strategy == "multi_worker":
+        raise ValueError(
+            "an update trains in one process, on one_device, mirrored or tpu, and train.strategy "
+            "of this model is multi_worker: train it in its processes, with --from"
+        )
+    strategy = config.make_strategy()
+    check_batch_size(config, strategy.num_replicas_in_sync)
+    return strategy
 
 
 def _checked(known, fresh, incremental):

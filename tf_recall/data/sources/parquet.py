@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tf_recall.data import tables
-from tf_recall.data.atomic import atomic_folder
+from tf_recall.data.atomic import atomic_folder, clear_asides, remove_unheld
 from tf_recall.data.columns import parquet_files, read_blocks, write_columns
 from tf_recall.data.dictionaries import Codes, Distinct, open_categories, write_categories
+from tf_recall.data.holds import Hold
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Column
 from tf_recall.data.side_tables import side_table
@@ -25,6 +26,7 @@ log = logging.getLogger("tf_recall")
 
 IDS = ("user_id", "item_id")
 LAYOUT = 1  # of the folder; another one is another folder
+NOTE = "log.json"  # in it: of which log, and of which files
 
 
 def parquet(
@@ -42,7 +44,8 @@ def parquet(
     The files are read twice: distinct ids and texts are counted, then all is written as columns of
     numbers. Training, splits and histories read those as memory maps. They stay in `work`, under a
     key of the files' names, sizes and times and of these arguments, so that a later run begins at
-    once; remove the folder to get its space back, about 50 bytes an event.
+    once; remove the folder to get its space back, about 50 bytes an event. Columns of files that
+    have changed since are removed, once no process reads them any more.
 
     Args:
         path: a Parquet file, or a folder of them, read in the order of their names; files and
@@ -65,13 +68,10 @@ def parquet(
         data: {name: parquet, path: clicks/, columns: {user_id: customer}, items: items.parquet}
     """
     path = Path(path)
-    folder = Path(work or path.with_name(f"{path.name}.columns"))
+    work = Path(work or path.with_name(f"{path.name}.columns"))
     how = {"columns": columns, "context": list(context), "time_unit": time_unit}
-    folder = folder / _key(path, how)
-    if not folder.exists():
-        log.info("%s becomes columns in %s", path, folder)
-        with contextlib.suppress(FileExistsError), atomic_folder(folder) as aside:
-            _encode(path, how, aside)  # unless another process has meanwhile
+    folder, hold = _held(path, work, how)
+    _remove_outdated(path, work)
     categories = {file.stem: open_categories(file) for file in folder.glob("*.arrow")}
     names = tables.checked_names(columns)
     keys = {"users": (users, "user_id"), "items": (items, "item_id")}
@@ -80,17 +80,47 @@ def parquet(
         for what, (table, key) in keys.items()
         if table is not None
     }
-    return StoredInteractions.open(folder, categories, **side)
+    return StoredInteractions.open(folder, categories, **side, hold=hold)
 
 
-def _key(path, how):
-    """The name of the folder of a log: the same files and arguments, the same name."""
-    files = [
+def _held(path, work, how):
+    """The folder of a log's columns, and what holds it; they are written where they lack."""
+    while True:
+        files = _files(path)
+        folder = work / _digest([LAYOUT, files, how])
+        if not folder.exists():
+            log.info("%s becomes columns in %s", path, folder)
+            note = {"path": str(path.resolve()), "files": _digest(files)}
+            with contextlib.suppress(FileExistsError), atomic_folder(folder) as aside:
+                (aside / NOTE).write_text(json.dumps(note))
+                _encode(path, how, aside)  # unless another process has meanwhile
+        with contextlib.suppress(FileNotFoundError):  # the log has changed, and it was removed
+            return folder, Hold(folder)
+
+
+def _remove_outdated(path, work):
+    """Removes the columns of files that a log no longer has, where no process holds them."""
+    clear_asides(work)
+    files = _digest(_files(path))
+    for note in work.glob(f"*/{NOTE}"):
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it meanwhile
+            written = json.loads(note.read_text())
+            ours = written["path"] == str(path.resolve())
+            if ours and written["files"] != files and remove_unheld(note.parent):
+                log.info("removed %s: the log has other files by now", note.parent)
+
+
+def _files(path):
+    """The names, sizes and times of a log's files."""
+    return [
         [str(file.relative_to(path.parent)), file.stat().st_size, file.stat().st_mtime_ns]
         for file in parquet_files(path)
     ]
-    content = json.dumps([LAYOUT, files, how], sort_keys=True)
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def _digest(content):
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _encode(path, how, folder):
