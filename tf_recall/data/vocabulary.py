@@ -14,6 +14,7 @@ from tf_recall.data.atomic import atomic_file
 from tf_recall.data.identity import digest_of_blocks
 from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
 from tf_recall.data.positions import BLOCK, Integers, Strings
+from tf_recall.data.resources import release_resources_with
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -264,6 +265,7 @@ class Vocabulary:
             table = tf.lookup.StaticHashTable(initializer, default_value=0)
         # as long as the table lives, it may be saved
         weakref.finalize(table, tf.io.gfile.remove, path).atexit = False
+        release_resources_with(table, [table.resource_handle])
         return table
 
     def lookup(self, ids: "tf.Tensor") -> "tf.Tensor":
