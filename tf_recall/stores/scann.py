@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tf_recall.data.npy import write_array
 from tf_recall.stores.approximate import ApproximateStore
 
 FEW = 20_000  # vectors from which on they are compressed
@@ -122,9 +123,9 @@ class LiveScaNN(ApproximateStore):
         return ids, kept
 
     def _write(self, folder):
-        np.save(folder / "vectors.npy", self._all_vectors())
+        write_array(folder / "vectors.npy", self._all_vectors())
         kind = np.int64 if self.id_type == "int64" else np.str_
-        np.save(folder / "ids.npy", np.array(self._held, kind))
+        write_array(folder / "ids.npy", np.array(self._held, kind))
 
     def _read(self, folder):
         ids = np.load(folder / "ids.npy", allow_pickle=False)
