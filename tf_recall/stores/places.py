@@ -1,6 +1,7 @@
 """Stores by their address: `faiss-hnsw:FOLDER`, `scann:FOLDER`, `milvus:items.db#films`."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,23 @@ def parsed(address: str) -> tuple[str, Path | str, str | None]:
         f"{', '.join(f'{each}:FOLDER' for each in FOLDERS)}, milvus:FILE.db#NAME, "
         "milvus:http://host:19530#NAME"
     )
+
+
+def by_model(pairs: Iterable[str]) -> dict[str, str]:
+    """`MODEL=ADDRESS` as addresses by model.
+
+    Raises:
+        ValueError: another form, or a model twice.
+    """
+    found = {}
+    for each in pairs:
+        model, equals, address = each.partition("=")
+        if not (model and equals and address):
+            raise ValueError(f"--store {each}: it must be MODEL=ADDRESS")
+        if model in found:
+            raise ValueError(f"--store names {model} twice: a model answers from one store")
+        found[model] = address
+    return found
 
 
 def _fill_milvus(uri, name, ids, vectors, columns, export):
