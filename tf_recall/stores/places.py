@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.manifest import read
 from tf_recall.data.names import check_name
+from tf_recall.export.versions import versions
 from tf_recall.stores.approximate import NOTE
 from tf_recall.stores.base import Store
 from tf_recall.stores.faiss import FaissFlat, FaissHNSW, FaissIVF
@@ -56,9 +56,9 @@ def fill(
     store = FOLDERS[kind](dim)
     store.export = export
     _upsert(store, ids, vectors, columns)
-    number = max(_numbers(place), default=0) + 1
+    number = max(_versions(place), default=0) + 1
     store.save(place / str(number))
-    for old in _numbers(place)[:-KEPT]:
+    for old in _versions(place)[:-KEPT]:
         shutil.rmtree(place / str(old))
     return store
 
@@ -77,7 +77,7 @@ def open_store(address: str, content: int | str | None = None) -> Store:
     kind, place, name = parsed(address)
     if kind == "milvus":
         return Milvus.open(str(place), name if content is None else content)
-    number = max(_numbers(place), default=None) if content is None else content
+    number = max(_versions(place), default=None) if content is None else content
     if number is None:
         raise FileNotFoundError(f"there is no store at {place}: fill one by tf-recall index push")
     return FOLDERS[kind].load(place / str(number))
@@ -94,7 +94,7 @@ def content_of(address: str) -> int | str | None:
     kind, place, name = parsed(address)
     if kind == "milvus":
         return Milvus.target(str(place), name)
-    return max(_numbers(place), default=None)
+    return max(_versions(place), default=None)
 
 
 def parsed(address: str) -> tuple[str, Path | str, str | None]:
@@ -150,10 +150,5 @@ def _upsert(store, ids, vectors, columns):
         store.upsert(ids[at], vectors[at], None if columns is None else columns.iloc[at])
 
 
-def _numbers(folder):
-    """The versions of a store that are whole, rising."""
-    found = []
-    for path in Path(folder).glob(f"[0-9]*/{NOTE}"):
-        if path.parent.name.isdecimal() and read(path.parent, NOTE):
-            found.append(int(path.parent.name))
-    return sorted(found)
+def _versions(folder):
+    return versions(folder, [NOTE])

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tf_recall.data.ids import dtype_of
 from tf_recall.data.npy import write_array
 from tf_recall.stores.approximate import ApproximateStore
 
@@ -114,7 +115,7 @@ class LiveScaNN(ApproximateStore):
         leaves = self._probed() if self._lists > 1 else None
         rescored = min(len(self._held), max(k, 100) * self.effort)
         found, scores = self._searcher.search_batched(queries, k, rescored, leaves)
-        kind = object if self.id_type == "string" else np.int64
+        kind = dtype_of(self.id_type)
         ids, kept = [], []
         for row, values in zip(found, scores, strict=True):
             there = np.isfinite(values)  # short answers are padded with NaN
