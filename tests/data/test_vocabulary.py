@@ -315,7 +315,7 @@ def test_a_table_is_no_file_on_disk_and_leaves_memory_with_the_vocabulary(tmp_pa
     vocabulary = Vocabulary.fit(["a", "b"])
     assert vocabulary.table() is vocabulary.table() and not list(tmp_path.iterdir())
     assert len(set(tf.io.gfile.glob("ram://vocabulary-*/*")) - before) == 1
-    handle = vocabulary.table().resource_handle
+    handle = tf.identity(vocabulary.table().resource_handle)  # another, which keeps nothing
     assert tf.raw_ops.LookupTableSizeV2(table_handle=handle) == 3  # and the unknown
     del vocabulary
     gc.collect()

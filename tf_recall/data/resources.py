@@ -3,7 +3,7 @@
 import collections
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -11,20 +11,22 @@ if TYPE_CHECKING:
 _UNUSED: "collections.deque[tf.Tensor]" = collections.deque()
 
 
-def release_resources_with(owner: Any, handles: "Iterable[tf.Tensor]") -> None:
-    """Frees resources, such as lookup tables, once `owner` is gone.
+def release_unused(handles: "Iterable[tf.Tensor]") -> None:
+    """Frees resources, such as lookup tables, once nothing holds their handles any more.
 
     Args:
-        owner: whose graphs use them, and nobody else's.
-        handles: of the resources.
+        handles: of the resources, which graphs that use them hold.
     """
-    weakref.finalize(owner, _release, list(handles)).atexit = False
-
-
-def _release(handles):
     import tensorflow as tf
 
-    _UNUSED.extend(handles)
+    for handle in handles:
+        weakref.finalize(handle, _release, tf.identity(handle)).atexit = False
+
+
+def _release(handle):
+    import tensorflow as tf
+
+    _UNUSED.append(handle)
     with tf.init_scope():  # it may be called while a function is traced
         # and while a graph is written, which leaves them to the next one
         while _UNUSED and tf.executing_eagerly():

@@ -14,7 +14,7 @@ from tf_recall.data.atomic import atomic_file
 from tf_recall.data.identity import digest_of_blocks
 from tf_recall.data.ids import MISSING, dtype_of, is_missing, kind_of, raw_ids
 from tf_recall.data.positions import BLOCK, Integers, Strings
-from tf_recall.data.resources import release_resources_with
+from tf_recall.data.resources import release_unused
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -264,7 +264,8 @@ class Vocabulary:
             table = tf.lookup.StaticHashTable(initializer, default_value=0)
         # as long as the table lives, it may be saved
         weakref.finalize(table, tf.io.gfile.remove, path).atexit = False
-        release_resources_with(table, [table.resource_handle])
+        with tf.init_scope():
+            release_unused([table.resource_handle])
         return table
 
     def lookup(self, ids: "tf.Tensor") -> "tf.Tensor":
