@@ -177,7 +177,7 @@ def main():
     growth = {}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        _, users = export(folder / "speed", items)
+        _, _, users = export(folder / "speed", items)
         figures = overload(folder / "speed", "exact", users, seconds)
         for what, value in figures.items():
             print(f"    {what:<32}{value:>10.2f}", flush=True)

@@ -10,6 +10,11 @@ channel, asyncio) and over REST (32 threads that keep their connections). In pro
 of the same export answers 32 of the same users at a time. All three run in turn, round after round,
 for a few seconds each; the figure is the median round. Clients run on the server's own cores.
 
+A live store answers `/recommend`, not TensorFlow Serving's endpoints: this is asked too, for 100
+items with everything that the page of people says, of every index and of a store of FAISS with the
+same vectors, which the server of the exact export is given (`--store`, HNSW by default; its
+recall@100 is that of users' vectors). Its "in process" is `embed_query` and the search of 32 users.
+
 Besides: p50 and p99 of the clients' requests; the median of a single client on the idle server less
 that of one user in process, which is what the server adds; seconds from the process' start to its
 first answer. And requests a second of LitServe with the same exports (`litserve_server.py` says why
@@ -19,6 +24,8 @@ search; `rest_ratio` REST's; `peer_ratio` our REST's over LitServe's.
 
 import argparse
 import asyncio
+import contextlib
+import functools
 import http.client
 import importlib.util
 import json
@@ -44,8 +51,10 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tutorial import finish
 
 import tf_recall as tr
+from tf_recall.export.versions import digest_of
 from tf_recall.features import Id
 from tf_recall.index import IVF, Exact, ScaNN
+from tf_recall.stores.places import fill
 
 USERS, CLIENTS, TUNED = 20_000, 32, 256
 JSON = {"content-type": "application/json"}
@@ -53,7 +62,7 @@ DTYPES = {"user_id": tf.string, "exclude": tf.string, "allow": tf.string, "exclu
 
 
 def export(folder, items):
-    """Writes the same vectors behind each index; gives the names."""
+    """Writes the same vectors behind each index; gives the names, the vectors and some users."""
     drawn = clustered(items + USERS + TUNED)
     vectors, users, tuned = np.split(drawn, [items, items + USERS])
     names = np.char.add("i", np.arange(items).astype(str)).astype(object)
@@ -77,7 +86,7 @@ def export(folder, items):
         index.build(vectors, queries=tuned)
         tr.save(tr.Service(query, item, index, catalog, k_max=K), folder / name)
         print(f"{name}: {index}", flush=True)
-    return list(indexes), catalog.users.ids[:: max(1, USERS // 1024)].tolist()
+    return list(indexes), vectors, catalog.users.ids[:: max(1, USERS // 1024)].tolist()
 
 
 def columns(users):
@@ -87,16 +96,18 @@ def columns(users):
     return {"user_id": users, "exclude": lists, "allow": lists, "exclude_seen": seen}
 
 
-def in_process(signature, users, seconds):
-    """Users a second by batches, after the same as by one at a time: its median in ms."""
-    batches = [
-        {name: tf.constant(value, DTYPES[name]) for name, value in columns(some).items()}
-        for some in (users[at : at + CLIENTS] for at in range(0, len(users) - CLIENTS, CLIENTS))
-    ]
+def tensors(users):
+    """The same as TensorFlow takes them."""
+    return {name: tf.constant(value, DTYPES[name]) for name, value in columns(users).items()}
+
+
+def in_process(call, users, seconds):
+    """Users a second, so many at a time as there are clients."""
+    starts = range(0, len(users) - CLIENTS, CLIENTS)
+    batches = [tensors(users[at : at + CLIENTS]) for at in starts]
     begun, asked = time.perf_counter(), 0
     while time.perf_counter() < begun + seconds:
-        answer = signature(**batches[asked % len(batches)])
-        _ = answer["item_id"].numpy(), answer["score"].numpy()
+        call(batches[asked % len(batches)])
         asked += 1
     return asked * CLIENTS / (time.perf_counter() - begun)
 
@@ -152,6 +163,13 @@ def by_rest(address, name, users, seconds):
     return posted(address, f"/v1/models/{name}:predict", bodies, seconds)
 
 
+def by_people(address, name, users, seconds):
+    """The same at `/recommend`."""
+    asked = {"model": name, "k": K, "exclude_seen": False}
+    bodies = [json.dumps({"user_id": user, **asked}) for user in users]
+    return posted(address, "/recommend", bodies, seconds)
+
+
 def posted(address, path, bodies, seconds):
     """The seconds of each request of so many threads at once."""
     times, until = [], time.perf_counter() + seconds
@@ -176,40 +194,82 @@ def posted(address, path, bodies, seconds):
     return times
 
 
-def measure(folder, name, users, rounds, seconds):
-    """The figures of one index."""
-    signature = tf.saved_model.load(str(folder / name / "1")).signatures["serving_default"]
-    command = [sys.executable, "-m", "tf_recall.cli", "serve", str(folder / name)]
-    options = ["--rest-port", "0", "--grpc-port", "0", "--log-level", "WARNING"]
+@contextlib.contextmanager
+def served(folder, name, *options):
+    """A server of one export in a process of its own: its addresses, and when it was begun."""
+    command = [sys.executable, "-m", "tf_recall.cli", "serve", str(folder / name), *options]
+    quiet = ["--rest-port", "0", "--grpc-port", "0", "--log-level", "WARNING"]
     begun = time.perf_counter()
-    server = subprocess.Popen([*command, *options], stdout=subprocess.PIPE)
+    server = subprocess.Popen([*command, *quiet], stdout=subprocess.PIPE)
     try:
-        addresses = json.loads(server.stdout.readline())
-        by_grpc(addresses["grpc"], name, users[:1], 0.001, clients=1)
-        figures = {"start to first answer, s": time.perf_counter() - begun}
-        rates, times = {"in process": [], "grpc": [], "rest": []}, {"grpc": [], "rest": []}
-        for _ in range(rounds):
-            rates["in process"].append(in_process(signature, users, seconds))
-            for way, ask in (("grpc", by_grpc), ("rest", by_rest)):
-                took = ask(addresses[way], name, users, seconds)
-                rates[way].append(len(took) / seconds)
-                times[way] += took
-        one = {user: columns([user]) for user in users[:100]}
-
-        def call(user):
-            given = {key: tf.constant(value, DTYPES[key]) for key, value in one[user].items()}
-            return signature(**given)["item_id"].numpy()
-
-        model = alone(call, users)
-        quiet = by_grpc(addresses["grpc"], name, users, 2, clients=1)
-        figures["one request, ms"] = 1000 * statistics.median(quiet)
-        figures["of them the server, ms"] = 1000 * statistics.median(quiet) - model
+        yield json.loads(server.stdout.readline()), begun
     finally:
         server.terminate()
         server.wait()
-    figures |= {f"{way}, a second": statistics.median(each) for way, each in rates.items()}
+
+
+def signatures(folder, name):
+    return tf.saved_model.load(str(folder / name / "1")).signatures
+
+
+def in_rounds(rounds, batch, users, ways, seconds):
+    """The figures of each way of asking, and of batches in process, in turn."""
+    rates, times = {"in process": []}, {}
+    for _ in range(rounds):
+        rates["in process"].append(in_process(batch, users, seconds))
+        for way, ask in ways.items():
+            took = ask(seconds)
+            rates.setdefault(way, []).append(len(took) / seconds)
+            times.setdefault(way, []).extend(took)
+    figures = {f"{way}, a second": statistics.median(each) for way, each in rates.items()}
     for way, took in times.items():
         figures |= {f"{way} p{at}, ms": 1000 * np.percentile(took, at) for at in (50, 99)}
+    return figures
+
+
+def measure(folder, name, users, rounds, seconds):
+    """The figures of one index."""
+    signature = signatures(folder, name)["serving_default"]
+
+    def call(some):
+        answer = signature(**some)
+        return answer["item_id"].numpy(), answer["score"].numpy()
+
+    with served(folder, name) as (addresses, begun):
+        by_grpc(addresses["grpc"], name, users[:1], 0.001, clients=1)
+        figures = {"start to first answer, s": time.perf_counter() - begun}
+        ways = {
+            "grpc": functools.partial(by_grpc, addresses["grpc"], name, users),
+            "rest": functools.partial(by_rest, addresses["rest"], name, users),
+            "recommend": functools.partial(by_people, addresses["rest"], name, users),
+        }
+        figures |= in_rounds(rounds, call, users, ways, seconds)
+        ones = {user: tensors([user]) for user in users[:100]}
+        model = alone(lambda user: call(ones[user]), users)
+        quiet = by_grpc(addresses["grpc"], name, users, 2, clients=1)
+        figures["one request, ms"] = 1000 * statistics.median(quiet)
+        figures["of them the server, ms"] = 1000 * statistics.median(quiet) - model
+    return figures
+
+
+def measure_store(folder, kind, vectors, users, rounds, seconds):
+    """The figures of a live store that the server of the exact export answers from."""
+    address, path = f"{kind}:{folder / kind}", folder / "exact" / "1"
+    begun = time.perf_counter()
+    ids = np.char.add("i", np.arange(len(vectors)).astype(str)).astype(object)
+    store = fill(address, ids, vectors, export=digest_of(path))
+    embed = signatures(folder, "exact")["embed_query"]
+    figures = {"store filled, s": time.perf_counter() - begun}
+    figures["recall@100"] = store.recall(embed(user_id=tf.constant(users[:TUNED]))["embedding"])
+
+    def call(some):
+        return store.search(embed(user_id=some["user_id"])["embedding"].numpy(), K)
+
+    with served(folder, "exact", "--store", f"exact={address}") as (addresses, begun):
+        ask = functools.partial(by_people, addresses["rest"], "exact", users)
+        ask(0.001)
+        figures["start to first answer, s"] = time.perf_counter() - begun
+        figures |= in_rounds(rounds, call, users, {"recommend": ask}, seconds)
     return figures
 
 
@@ -245,24 +305,37 @@ def peer(folder, name, users, rounds, seconds):
         server.wait()
 
 
+def show(name, figures):
+    print(f"\n{name}")
+    for what, value in figures.items():
+        print(f"    {what:<28}{value:>10.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="100,000 items instead of a million")
+    kinds = ["faiss-flat", "faiss-hnsw", "faiss-ivf"]
+    parser.add_argument("--store", default="faiss-hnsw", choices=kinds, help="the live store")
     options = parser.parse_args()
     items, rounds, seconds = (100_000, 3, 2) if options.quick else (1_000_000, 5, 4)
     found, peers = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        names, users = export(Path(folder), items)
+        folder = Path(folder)
+        names, vectors, users = export(folder, items)
         for name in names:
-            found[name] = measure(Path(folder), name, users, rounds, seconds)
+            found[name] = measure(folder, name, users, rounds, seconds)
             if name != "scann":
-                peers[name] = peer(Path(folder), name, users, rounds, seconds)
+                peers[name] = peer(folder, name, users, rounds, seconds)
                 found[name]["litserve, a second"] = peers[name] or float("nan")
-            print(f"\n{name}")
-            for what, value in found[name].items():
-                print(f"    {what:<28}{value:>10.2f}", flush=True)
+            show(name, found[name])
+        store = options.store
+        if importlib.util.find_spec("faiss") is None:
+            print("faiss is not installed: no store")
+        else:
+            found[store] = measure_store(folder, store, vectors, users, rounds, seconds)
+            show(store, found[store])
     exact = found["exact"]
     beside = peers["exact"]
     finish(

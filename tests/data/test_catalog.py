@@ -164,7 +164,7 @@ def test_a_catalog_that_was_written_over_in_part_does_not_load(folder, monkeypat
         raise OSError(f"No space left on device: {path}")
 
     catalog = Catalog.load(folder)
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr("tf_recall.data.catalog.write_array", full)
     with pytest.raises(OSError, match="No space left"):
         catalog.save(folder)
     with pytest.raises(FileNotFoundError, match="lacks catalog.json"):

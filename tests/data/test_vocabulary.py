@@ -315,9 +315,13 @@ def test_a_table_is_no_file_on_disk_and_leaves_memory_with_the_vocabulary(tmp_pa
     vocabulary = Vocabulary.fit(["a", "b"])
     assert vocabulary.table() is vocabulary.table() and not list(tmp_path.iterdir())
     assert len(set(tf.io.gfile.glob("ram://vocabulary-*/*")) - before) == 1
+    handle = tf.identity(vocabulary.table().resource_handle)  # another, which keeps nothing
+    assert tf.raw_ops.LookupTableSizeV2(table_handle=handle) == 3  # and the unknown
     del vocabulary
     gc.collect()
     assert set(tf.io.gfile.glob("ram://vocabulary-*/*")) <= before
+    with pytest.raises(tf.errors.NotFoundError):  # TensorFlow would keep it for good
+        tf.raw_ops.LookupTableSizeV2(table_handle=handle)
 
 
 def test_bytes_that_are_no_text_and_no_file_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 answered.
 """
 
+import gc
 import json
 import re
 from pathlib import Path
@@ -65,6 +66,35 @@ def test_what_is_missing_or_truncated_is_named(service, tmp_path):
         restore(folder)
     with pytest.raises(FileNotFoundError, match="no export at .*nowhere"):
         load(tmp_path / "nowhere")
+
+
+def size_of(table):
+    """How many ids a lookup table holds; None where it is gone, or is none."""
+    try:
+        return int(tf.raw_ops.LookupTableSizeV2(table_handle=table))
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError):
+        return None
+
+
+def test_tables_of_ids_leave_memory_with_what_was_loaded(service, tmp_path):
+    """TensorFlow would keep them for good: 50 bytes an id, with every version of a server."""
+    folder = save(service, tmp_path / "a")
+
+    def tables_of(loaded):
+        found = [each for f in loaded.signatures.values() for each in f.captured_inputs]
+        # others' handles: those of the graphs keep the tables
+        return [tf.identity(each) for each in found if size_of(each)]
+
+    stays, goes = load(folder), load(folder)
+    kept, gone = tables_of(stays), tables_of(goes)
+    assert {size_of(each) for each in kept} == {size_of(each) for each in gone} == {11, 3}
+    expected = stays.recommend(["u1", "u2"], k=3)[0].tolist()
+    del goes
+    gc.collect()
+    assert {size_of(each) for each in gone} == {None}
+    assert {size_of(each) for each in kept} == {11, 3}
+    assert stays.recommend(["u1", "u2"], k=3)[0].tolist() == expected
+    assert load(folder).recommend(["u1", "u2"], k=3)[0].tolist() == expected
 
 
 def server_side(request, inputs):

@@ -92,6 +92,25 @@ def test_what_a_killed_load_left_is_deleted_before_the_next(url, files, monkeypa
     check_whole(url, 3)
 
 
+def test_a_full_redis_is_one_line_and_the_old_lists_stay(url, files):
+    to_redis(files(1), url, "home")
+    new, client = files(2), connect(url)
+    before = client.config_get("maxmemory")["maxmemory"]
+    client.config_set("maxmemory", client.info("memory")["used_memory"] + 100_000)
+    try:
+        with pytest.raises(OSError, match=r"^Redis at redis://.*: .*maxmemory.*$") as told:
+            to_redis(new, url, "home")
+        assert "\n" not in str(told.value)
+        item_id, _ = RedisLists(url, "home").recommend(["u7", "u2999"], 1)
+        assert item_id.tolist() == [["1 a"], ["1 a"]]
+    finally:
+        client.config_set("maxmemory", before)
+    client.delete("home:loading")
+    check_whole(url, 1)
+    to_redis(new, url, "home")
+    check_whole(url, 2)
+
+
 @pytest.mark.parametrize("at", [1, 3, "published"])
 def test_of_two_loads_at_once_the_later_one_goes_on(url, files, monkeypatch, at):
     values, publish, calls, later = redis_load._values, redis_load._publish, [], files(2)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_recall.serving import batching
 from tf_recall.serving.batching import Batcher
 from tf_recall.serving.endpoint import Endpoint
 from tf_recall.serving.limits import Limits
@@ -96,6 +97,32 @@ def test_rows_of_a_request_stay_together_and_batches_are_bounded():
     answers, _ = asked(endpoint, requests, Limits(batch=8))
     assert answers[1:] == [[f"u{at}:a"] * 3 for at in range(1, 9)]
     assert [shape[0] for shape in endpoint.shapes] == [1, 6, 6, 6, 6]
+
+
+def test_clients_who_ask_again_do_not_fall_into_groups(monkeypatch):
+    """One comes first, three while it is answered: from then on all four are answered together."""
+    monkeypatch.setattr(batching, "LINGER", 10)
+    monkeypatch.setattr(batching, "SHARE", 1000)
+    monkeypatch.setattr(batching, "MOST", 1000)
+    endpoint = Echo()
+
+    async def client(batcher, user, count):
+        for _ in range(count):
+            await batcher.ask(endpoint, request(user), 20)
+            await asyncio.sleep(0.01)  # on its way
+
+    async def all_of_them():
+        with ThreadPoolExecutor(2) as pool:
+            batcher = Batcher(Limits(), pool, lambda *told: None)
+            first = asyncio.create_task(client(batcher, "u0", 4))
+            await asyncio.to_thread(endpoint.begun.wait, 10)
+            others = [asyncio.create_task(client(batcher, f"u{at}", 3)) for at in range(1, 4)]
+            await asyncio.sleep(0.1)
+            endpoint.go.set()
+            await asyncio.gather(first, *others)
+
+    asyncio.run(all_of_them())
+    assert [rows for rows, _ in endpoint.shapes] == [1, 4, 4, 4]
 
 
 def test_a_long_request_is_answered_in_blocks():

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -22,12 +23,25 @@ from tf_recall.deploy.files import deploy, written
 from tf_recall.deploy.placement import Placed, memory, placed
 from tf_recall.export import models_config
 from tf_recall.serving.repository import Entry, Repository
+from tf_recall.stores.places import fill
 
 
 @pytest.fixture(scope="module")
 def made(exports, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "deploy"
     return out, deploy(exports, out)
+
+
+@pytest.fixture(scope="module")
+def beside(exports, tmp_path_factory):
+    """The same with a live store of one model, and Redis."""
+    pytest.importorskip("faiss")
+    place = tmp_path_factory.mktemp("beside")
+    address = f"faiss-flat:{place / 'stores' / 'films'}"
+    fill(address, ["a", "b"], [[1.0, 0.0], [0.0, 1.0]])
+    out = place / "deploy"
+    made = deploy(exports, out, {"two_tower": address}, "redis://cache:6379/0")
+    return out, made, {"two_tower": address}
 
 
 def fake(folder, content):
@@ -58,11 +72,16 @@ def test_a_real_scann_export_is_known(make_service, tmp_path):
     assert found.server == "tf-recall" and found.extras == ("scann",)
 
 
-def test_manifests_are_those_of_kubernetes(made):
+def test_manifests_are_those_of_kubernetes(made, beside):
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
-    objects = list(yaml.safe_load_all((made[0] / "kubernetes.yaml").read_text()))
+    objects, others = (
+        list(yaml.safe_load_all((folder / "kubernetes.yaml").read_text()))
+        for folder in (made[0], beside[0])
+    )
     kinds = [each["kind"] for each in objects]
     assert kinds.count("Deployment") == kinds.count("Service") == kinds.count("ConfigMap") == 2
+    for each in others:
+        kubernetes_validate.validate(each, "1.33", strict=True)
     for version in ("1.29", "1.33"):
         for each in objects:
             kubernetes_validate.validate(each, version, strict=True)
@@ -72,12 +91,13 @@ def test_manifests_are_those_of_kubernetes(made):
         kubernetes_validate.validate(broken, "1.33", strict=True)
 
 
-def test_a_compose_file_is_one(made):
+def test_a_compose_file_is_one(made, beside):
     schemas = pytest.importorskip("check_jsonschema.builtin_schemas")
     jsonschema = pytest.importorskip("jsonschema")
     schema = schemas.get_builtin_schema("vendor.compose-spec")
     content = yaml.safe_load((made[0] / "compose.yaml").read_text())
     jsonschema.validate(content, schema)
+    jsonschema.validate(yaml.safe_load((beside[0] / "compose.yaml").read_text()), schema)
     content["services"]["tf-recall"]["readonly"] = True
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(content, schema)
@@ -101,6 +121,72 @@ def test_containers_are_locked_down_and_told_when_to_stop(made):
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
         drain = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
         assert pod["terminationGracePeriodSeconds"] > drain + 30  # the server's own grace
+
+
+def test_stores_and_redis_reach_their_server(beside, exports):
+    out, made, addresses = beside
+    assert set(made["models"].values()) == {"tf-recall"}
+    assert "live store" in made["why"]["two_tower"] and "Redis" in made["why"]["several"]
+    (service,) = yaml.safe_load((out / "compose.yaml").read_text())["services"].values()
+    told = "two_tower=faiss-flat:/stores/two_tower"
+    assert f"--store={told}" in service["command"]
+    name, *arguments = service["command"]
+    given = main.commands[name].make_context(name, arguments).params
+    assert given["stores"] == (told,)
+    mounted = {each["target"]: each["source"] for each in service["volumes"]}
+    kind, _, place = addresses["two_tower"].partition(":")
+    assert (out / mounted["/stores/two_tower"]).resolve() == Path(place).resolve()
+    assert service["environment"]["TF_RECALL_REDIS"] == "${TF_RECALL_REDIS:-redis://cache:6379/0}"
+    assert '[faiss,redis,serve]"' in (out / "tf-recall" / "Dockerfile").read_text()
+    objects = list(yaml.safe_load_all((out / "kubernetes.yaml").read_text()))
+    (pod,) = (each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment")
+    (container,) = pod["containers"]
+    assert f"--store={told}" in container["args"]
+    claims = {each["name"]: each.get("persistentVolumeClaim") for each in pod["volumes"]}
+    assert claims["stores"]["claimName"] == "tf-recall-stores"
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert mounts["stores"] == "/stores" and set(mounts) == set(claims)
+    keys = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in container["env"]}
+    assert keys == {"TF_RECALL_API_KEY": "key", "TF_RECALL_REDIS": "redis"}
+    readme = (out / "README.md").read_text()
+    assert "--from-literal=key=<key> --from-literal=redis=redis://cache:6379/0" in readme
+
+
+def test_passwords_are_in_no_file(exports, tmp_path):
+    deploy(exports, tmp_path, redis="redis://me:geheim@cache:6379/0")
+    for each in tmp_path.rglob("*"):
+        assert each.is_dir() or "geheim" not in each.read_text()
+    services = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    asked = services["tf-recall"]["environment"]["TF_RECALL_REDIS"]
+    assert asked == "${TF_RECALL_REDIS:?say where Redis is}"
+
+
+@pytest.mark.parametrize(
+    ("stores", "redis", "says"),
+    [
+        ({"films": "milvus:http://milvus:19530#films"}, None, "names 'films'; .* two_tower"),
+        ({"two_tower": "faiss-flat:nowhere"}, None, "no store at nowhere: fill one by"),
+        ({"two_tower": "milvus:items.db#films"}, None, "one process alone: deploy with a server"),
+        ({"two_tower": "milvus:http://localhost:1#films"}, None, "is the container itself"),
+        ({"two_tower": "pinecone:x"}, None, "is no address of a store"),
+        ({}, "redis://me:geheim@127.0.0.1:6379/0", r"redis://\*\*\*@127.* is the container itself"),
+        ({}, "cache:6379", "no address of Redis, such as redis://redis:6379/0"),
+    ],
+)
+def test_what_no_container_could_reach_is_refused(exports, tmp_path, stores, redis, says):
+    with pytest.raises((ValueError, FileNotFoundError), match=says) as told:
+        deploy(exports, tmp_path / "out", stores, redis)
+    assert "geheim" not in str(told.value) and not (tmp_path / "out").exists()
+
+
+def test_a_store_on_a_server_is_told_as_it_is(exports, tmp_path):
+    address = "milvus:http://milvus:19530#films"
+    deploy(exports, tmp_path, {"two_tower": address})
+    services = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    (service,) = services.values()
+    assert f"--store=two_tower={address}" in service["command"]
+    assert all("/stores" not in each["target"] for each in service["volumes"])
+    assert '[milvus,serve]"' in (tmp_path / "tf-recall" / "Dockerfile").read_text()
 
 
 def test_lists_hold_what_was_there(exports, tmp_path):

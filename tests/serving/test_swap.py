@@ -1,9 +1,11 @@
 """New versions under load: no request is lost, and none gets an answer of two versions."""
 
 import concurrent.futures
+import ctypes
 import shutil
 import threading
 import time
+from typing import ClassVar
 
 import grpc
 import httpx
@@ -11,7 +13,16 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.export.write import save
+from tf_recall.index import Exact
+from tf_recall.models.two_tower import TwoTower
+from tf_recall.recommend.service import Service
+from tf_recall.serving.limits import Limits
+from tf_recall.serving.metrics import Metrics
+from tf_recall.serving.models import Models
+from tf_recall.serving.repository import Repository
 
 VERSIONS = (1, 2)
 PAUSE = 0.005  # of a client between two requests
@@ -88,3 +99,49 @@ def test_versions_change_under_load(versions, run_server, columns, tmp_path):
             numbers = [version for version, _ in answers]
             changes = [1, *(b for a, b in zip(numbers, numbers[1:], strict=False) if a != b)]
             assert changes == [1, 2, 1]  # each change is one, for good
+
+
+HEAP = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
+
+
+class Heap(ctypes.Structure):
+    """What `mallinfo2` of the C library tells, in bytes."""
+
+    _fields_: ClassVar[list] = [(name, ctypes.c_size_t) for name in HEAP]
+
+
+def held_megabytes():
+    """What is allocated, without what the C library keeps for later."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        pytest.skip("the C library does not tell what is allocated")
+    library.mallinfo2.restype = Heap
+    heap = library.mallinfo2()
+    return (heap.uordblks + heap.hblkhd) / 2**20
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_versions(tmp_path):
+    """Each brings the ids of 100,000 items, which take 4 MB in a lookup table alone."""
+    log = Interactions.from_columns(
+        user_id=["u1", "u2"] * 50_000, item_id=[f"i{at}" for at in range(100_000)]
+    )
+    model = TwoTower(dim=8).adapt(log, Catalog.fit(log))
+    service = Service.build(model, Catalog.fit(log), index=Exact())
+    source, home = save(service, tmp_path / "aside" / "one"), tmp_path / "models"
+    (home / "one").mkdir(parents=True)
+    held = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        models = Models(Repository(home), Limits(), pool, Metrics())
+        for version in range(1, 13):
+            shutil.copytree(source, home / "one" / str(version))
+            models.refresh()
+            shutil.rmtree(home / "one" / str(version - 1), ignore_errors=True)
+            with models.lease("one") as servable:
+                assert servable.version == version
+            held.append(held_megabytes())
+        models.close()
+    assert held[-1] - held[3] < 10, held

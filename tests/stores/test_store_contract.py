@@ -1,5 +1,8 @@
 """Every store by one contract: against a dictionary, under threads, over a reload."""
 
+import errno
+import os
+import resource
 import threading
 
 import numpy as np
@@ -7,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tf_recall.stores import FaissFlat, FaissHNSW, FaissIVF, LiveScaNN, Milvus
+from tf_recall.stores.places import content_of, fill, open_store
 
 DIM = 8
 CLASSES = {"flat": FaissFlat, "hnsw": FaissHNSW, "ivf": FaissIVF, "scann": LiveScaNN}
@@ -174,6 +178,29 @@ def test_saved_and_loaded(kind, tmp_path):
     damaged.write_bytes(b"x")
     with pytest.raises((ValueError, FileNotFoundError)):
         CLASSES[kind].load(tmp_path / "store")
+
+
+@pytest.mark.parametrize("limit", [0, 100, 3000])
+@pytest.mark.parametrize("kind", ["faiss-flat", "faiss-hnsw", "scann"])
+def test_a_full_disk_is_one_line_and_the_store_before_stays(kind, tmp_path, limit):
+    pytest.importorskip("scann" if kind == "scann" else "faiss")
+    address, place = f"{kind}:{tmp_path / 'store'}", tmp_path / "store"
+    fill(address, np.arange(9), np.eye(9, DIM))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # writing more than this to one file fails; the index of 100 vectors has more
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            fill(address, np.arange(100), np.ones((100, DIM)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value) == (
+        f"{place / '2'} could not be written: {os.strerror(caught.value.errno)}; "
+        "nothing of it is left"
+    )
+    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
+    assert [each.name for each in place.iterdir()] == ["1"]
+    assert len(open_store(address)) == 9 and content_of(address) == 1
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf", "scann"])

@@ -12,7 +12,7 @@ from tf_recall.data.atomic import atomic_file
 from tf_recall.data.growth import Origin
 from tf_recall.data.histories import Histories, Seen
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.npy import read_array
+from tf_recall.data.npy import read_array, write_array
 from tf_recall.data.vocabulary import Vocabulary
 
 SIZES = "catalog.json"
@@ -162,7 +162,7 @@ class Catalog:
         self.items.save(directory / "items.tsv")
         for name in ("offsets", "items", "times"):
             if (array := getattr(self.histories, name)) is not None:
-                np.save(directory / f"history_{name}.npy", array)
+                write_array(directory / f"history_{name}.npy", array)
         with atomic_file(directory / SIZES) as aside:
             aside.write_text(json.dumps(self._sizes()))
 

@@ -88,3 +88,8 @@ def is_missing(ids: np.ndarray) -> np.ndarray:
 def kind_of(ids: np.ndarray) -> str:
     """The kind of ids of `raw_ids`: "int64" or "string"."""
     return "int64" if ids.dtype == np.int64 else "string"
+
+
+def dtype_of(kind: str) -> type:
+    """The NumPy dtype of ids of a kind: `np.int64`, or `object` for strings."""
+    return {"int64": np.int64, "string": object}[kind]

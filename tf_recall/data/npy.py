@@ -1,10 +1,27 @@
-"""Arrays in .npy files, read with a check."""
+"""Arrays in .npy files, written and read with a check."""
 
 from pathlib import Path
 
 import numpy as np
 
 from tf_recall.data.errors import one_line
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Writes an array, as `np.save` does, which hides that a disk is full where 4 kB are missing.
+
+    Args:
+        path: the file.
+        array: of numbers or of text, not of objects, of at least one dimension.
+
+    Raises:
+        OSError: the disk is full or refuses.
+    """
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.reshape(-1).view(np.uint8))
 
 
 def read_array(

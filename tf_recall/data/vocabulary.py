@@ -12,8 +12,9 @@ import pandas as pd
 
 from tf_recall.data.atomic import atomic_file
 from tf_recall.data.identity import digest_of_blocks
-from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
+from tf_recall.data.ids import MISSING, dtype_of, is_missing, kind_of, raw_ids
 from tf_recall.data.positions import BLOCK, Integers, Strings
+from tf_recall.data.resources import release_unused
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -220,8 +221,7 @@ class Vocabulary:
             raise ValueError(
                 f"Rows go from 0 to {self.size - 1}, got {rows.min()} to {rows.max()}."
             )
-        dtype = object if self.dtype == "string" else np.int64
-        ids = np.full(rows.shape, MISSING[self.dtype], dtype=dtype)
+        ids = np.full(rows.shape, MISSING[self.dtype], dtype_of(self.dtype))
         known = rows > 0
         ids[known] = self._positions.at(rows[known] - 1)
         return ids
@@ -302,6 +302,8 @@ class Vocabulary:
             table = tf.lookup.StaticHashTable(initializer, default_value=0)
         # as long as the table lives, it may be saved
         weakref.finalize(table, tf.io.gfile.remove, path).atexit = False
+        with tf.init_scope():
+            release_unused([table.resource_handle])
         return table
 
     def lookup(self, ids: "tf.Tensor") -> "tf.Tensor":

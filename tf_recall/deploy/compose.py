@@ -3,7 +3,7 @@
 from typing import Any
 
 from tf_recall.deploy.placement import MOUNTED, OWN
-from tf_recall.deploy.servers import CONFIG, GRACE, GRPC, KEY, REST, USER, Server
+from tf_recall.deploy.servers import CONFIG, GRACE, GRPC, REST, USER, Server, Variable
 
 
 def compose(servers: list[Server], folder: str) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def _service(server: Server, folder: str, at: int) -> dict[str, Any]:
     made: dict[str, Any] = {"image": server.image}
     if server.name == OWN:
         made["build"] = f"./{server.name}"
-        made["environment"] = {KEY: f"${{{KEY}:?say which key requests must bring}}"}
+    if server.variables:
+        made["environment"] = {each.name: _taken(each) for each in server.variables}
     made |= {
         "entrypoint": server.command[:1],
         "command": server.command[1:],
@@ -34,6 +35,7 @@ def _service(server: Server, folder: str, at: int) -> dict[str, Any]:
         "volumes": [
             _mounted(folder, MOUNTED),
             _mounted(f"./{server.name}", CONFIG),
+            *(_mounted(each.source, each.mounted) for each in server.stores),
         ],
         "user": f"{USER}:{USER}",
         "read_only": True,
@@ -53,6 +55,13 @@ def _service(server: Server, folder: str, at: int) -> dict[str, Any]:
         "deploy": {"resources": {"limits": {"cpus": "4", "memory": f"{server.memory}M"}}},
     }
     return made
+
+
+def _taken(variable: Variable) -> str:
+    """The value that a variable has where the file is read."""
+    if variable.default is None:
+        return f"${{{variable.name}:?{variable.why}}}"
+    return f"${{{variable.name}:-{variable.default.replace('$', '$$')}}}"
 
 
 def _mounted(source: str, target: str) -> dict[str, Any]:

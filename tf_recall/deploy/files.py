@@ -1,5 +1,6 @@
 """The files of a deployment: made of what the exports are, and written where nothing is lost."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from google.protobuf import text_format
 
 from tf_recall import __version__
 from tf_recall.data.atomic import atomic_file, translated_disk_errors
+from tf_recall.deploy.beside import check_redis, stores_of
 from tf_recall.deploy.compose import compose
-from tf_recall.deploy.kubernetes import SECRET, manifests
+from tf_recall.deploy.kubernetes import SECRET, STORES_CLAIM, manifests
 from tf_recall.deploy.placement import OWN, STOCK, Placed, models_config, placed
-from tf_recall.deploy.servers import KEY, USER, own, stock
+from tf_recall.deploy.servers import USER, own, stock
 
 MARK = "Written by tf-recall deploy: what is changed here is lost when it runs again."
-MADE = {STOCK: stock, OWN: own}
 BATCHING = """max_batch_size { value: 64 }
 batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 64 }
@@ -32,7 +33,12 @@ ENTRYPOINT ["tf-recall"]
 """
 
 
-def deploy(folder: str | Path, out: str | Path) -> dict[str, Any]:
+def deploy(
+    folder: str | Path,
+    out: str | Path,
+    stores: dict[str, str] | None = None,
+    redis: str | None = None,
+) -> dict[str, Any]:
     """Writes what runs the exports of a folder in containers.
 
         README.md                                   which export goes where and why; what to type
@@ -44,17 +50,24 @@ def deploy(folder: str | Path, out: str | Path) -> dict[str, Any]:
     Args:
         folder: `saved_models`.
         out: where; files of an earlier run are replaced, others are left alone.
+        stores: addresses of live stores by the model that answers from them; folders are mounted.
+        redis: the address of a Redis with users' lists and vectors. One with a password is written
+            to no file.
 
     Returns:
         `{"out": folder, "files": names, "models": {name: server}, "why": {name: reason}}`.
 
     Raises:
         FileExistsError: a file of such a name is not one of an earlier run.
-        FileNotFoundError, ValueError: as `placed`.
+        FileNotFoundError, ValueError: as `placed`; no store at an address; an address that no
+            container could reach.
         OSError: `out` cannot be written to.
     """
-    models, out = placed(folder), Path(out)
-    contents = written(models, os.path.relpath(Path(folder).absolute(), out.absolute()))
+    out = Path(out)
+    if redis is not None:
+        check_redis(redis)
+    models = placed(folder, stores_of(stores or {}, out), redis is not None)
+    contents = written(models, os.path.relpath(Path(folder).absolute(), out.absolute()), redis)
     for name in contents:
         _check_ours(out / name)
     for name, content in contents.items():
@@ -71,16 +84,18 @@ def deploy(folder: str | Path, out: str | Path) -> dict[str, Any]:
     }
 
 
-def written(models: list[Placed], folder: str) -> dict[str, str]:
+def written(models: list[Placed], folder: str, redis: str | None = None) -> dict[str, str]:
     """The contents of the files by name.
 
     Args:
         models: of the deployment.
         folder: that holds them, as seen from the files.
+        redis: as for `deploy`.
     """
-    of = {name: [each for each in models if each.server == name] for name in MADE}
+    of = {name: [each for each in models if each.server == name] for name in (STOCK, OWN)}
     of = {name: some for name, some in of.items() if some}
-    servers = [MADE[name](some) for name, some in of.items()]
+    made = {STOCK: stock, OWN: functools.partial(own, redis=redis)}
+    servers = [made[name](some) for name, some in of.items()]
     contents = {name: _own_files(name, some) for name, some in of.items()}
     mounted = {
         server.name: {name: contents[server.name][name] for name in server.files}
@@ -91,7 +106,7 @@ def written(models: list[Placed], folder: str) -> dict[str, str]:
     made = {
         "compose.yaml": _marked(_yaml([compose(servers, folder)])),
         "kubernetes.yaml": _marked(_yaml(objects)),
-        "README.md": _readme(models, of),
+        "README.md": _readme(models, servers),
     }
     for server, files in contents.items():
         made |= {f"{server}/{name}": content for name, content in files.items()}
@@ -128,31 +143,36 @@ def _yaml(documents):
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
-def _readme(models, of):
+def _readme(models, servers):
+    own_ones = [each for each in servers if each.name == OWN]
+    variables = [each for server in own_ones for each in server.variables]
+    needed = " ".join(f"{each.name}={each.value}" for each in variables if each.default is None)
     lines = [f"<!-- {MARK} -->", "# Which export goes where", ""]
     lines += ["| model | server | why |", "| --- | --- | --- |"]
     lines += [f"| `{each.entry.name}` | {each.server} | {each.why} |" for each in models]
     lines += ["", "## On one machine", ""]
-    if OWN in of:
+    if own_ones:
         lines += [
             "The image of `tf-recall serve` is built of the package's wheel: in its checkout",
             f"`pip wheel --no-deps -w <here>/{OWN} .`, then",
             "",
-            f"    {KEY}=<a key> docker compose up --build",
+            f"    {needed} docker compose up --build",
         ]
     else:
         lines += ["    docker compose up"]
     lines += ["", "REST is on 8501, gRPC on 8500, of this machine alone; a second server has 8511"]
     lines += ["and 8510.", "", "## On Kubernetes", ""]
-    if OWN in of:
-        lines += [
-            f"    kubectl create secret generic {SECRET} --from-literal=key=<a key>",
-        ]
+    if own_ones:
+        literals = " ".join(f"--from-literal={each.key}={each.value}" for each in variables)
+        lines += [f"    kubectl create secret generic {SECRET} {literals}"]
     lines += ["    kubectl apply -f kubernetes.yaml", ""]
     lines += [
         "The claim `tf-recall-models` must hold the exports, `<name>/<version>`; new versions"
     ]
     lines += ["are copied there under a hidden name and renamed when they are whole."]
+    if stores := [store.model for server in own_ones for store in server.stores]:
+        lines += ["", f"The claim `{STORES_CLAIM}` must hold the stores, each in a folder of its"]
+        lines += [f"model's name ({', '.join(stores)}), as `tf-recall index push` fills it."]
     return "\n".join(lines) + "\n"
 
 

@@ -2,24 +2,27 @@
 
 from typing import Any
 
+from tf_recall.deploy.beside import MOUNTED as STORES
 from tf_recall.deploy.placement import MOUNTED
-from tf_recall.deploy.servers import CONFIG, DRAIN, GRACE, GRPC, KEY, REST, USER, Server
+from tf_recall.deploy.servers import CONFIG, DRAIN, GRACE, GRPC, REST, USER, Server
 
-CLAIM = "tf-recall-models"
+CLAIM, STORES_CLAIM = "tf-recall-models", "tf-recall-stores"
 SECRET = "tf-recall-key"
 
 
 def manifests(
     servers: list[Server], contents: dict[str, dict[str, str]], size: int
 ) -> list[dict[str, Any]]:
-    """The objects: the volume of models, and of each server its settings, pods and address.
+    """The objects: the volumes, and of each server its settings, pods and address.
 
     Args:
         servers: to run.
         contents: of their files, by server and name.
         size: bytes of all exports.
     """
-    made = [_claim(size)]
+    made = [_claim(CLAIM, size)]
+    if held := sum(store.size for server in servers for store in server.stores):
+        made.append(_claim(STORES_CLAIM, held))
     for server in servers:
         config = _object("v1", "ConfigMap", server.name, data=contents[server.name])
         made += [config, _deployment(server), _service(server), _budget(server)]
@@ -36,17 +39,18 @@ def _selected(name):
     return {"app.kubernetes.io/name": name}
 
 
-def _claim(size):
+def _claim(name, size):
     gigabytes = max(1, -(-3 * size // 2**30))  # versions come and go
     spec = {
         "accessModes": ["ReadWriteMany"],
         "resources": {"requests": {"storage": f"{gigabytes}Gi"}},
     }
-    return _object("v1", "PersistentVolumeClaim", CLAIM, spec=spec)
+    return _object("v1", "PersistentVolumeClaim", name, spec=spec)
 
 
 def _deployment(server):
     labels = {**_selected(server.name), "app.kubernetes.io/part-of": "tf-recall"}
+    claims = {"models": CLAIM, **({"stores": STORES_CLAIM} if server.stores else {})}
     pod = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": GRACE,
@@ -59,7 +63,10 @@ def _deployment(server):
         },
         "containers": [_container(server)],
         "volumes": [
-            {"name": "models", "persistentVolumeClaim": {"claimName": CLAIM, "readOnly": True}},
+            *(
+                {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+                for name, claim in claims.items()
+            ),
             {"name": "config", "configMap": {"name": server.name}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
@@ -107,9 +114,16 @@ def _container(server):
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
-    if server.has_key:
-        source = {"secretKeyRef": {"name": SECRET, "key": "key"}}
-        made["env"] = [{"name": KEY, "valueFrom": source}]
+    if server.stores:
+        made["volumeMounts"].append({"name": "stores", "mountPath": STORES, "readOnly": True})
+    if server.variables:
+        made["env"] = [
+            {
+                "name": each.name,
+                "valueFrom": {"secretKeyRef": {"name": SECRET, "key": each.key}},
+            }
+            for each in server.variables
+        ]
     return made
 
 

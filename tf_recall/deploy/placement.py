@@ -1,10 +1,11 @@
 """Which server an export needs, and how large it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from tf_recall.deploy.beside import Store
 from tf_recall.export.versions import CHANNELS
 from tf_recall.serving.repository import Entry, Repository
 
@@ -23,6 +24,7 @@ class Placed:
         why: in words.
         size: bytes of its newest version.
         extras: of the package, which its server needs.
+        store: the live store that it answers from, where there is one.
     """
 
     entry: Entry
@@ -30,17 +32,28 @@ class Placed:
     why: str
     size: int
     extras: tuple[str, ...] = ()
+    store: Store | None = None
 
 
-def placed(folder: str | Path) -> list[Placed]:
+def placed(
+    folder: str | Path, stores: dict[str, Store] | None = None, redis: bool = False
+) -> list[Placed]:
     """The models of a folder, each with the server that can serve it.
 
-    Stock TensorFlow Serving is chosen where an export holds stock operations alone.
+    Stock TensorFlow Serving is chosen where an export holds stock operations alone, and answers
+    from itself alone.
+
+    Args:
+        folder: `saved_models`.
+        stores: live stores by model.
+        redis: whether users' lists and vectors are in Redis.
 
     Raises:
         FileNotFoundError: there is no such folder, or no export in it.
-        ValueError: a model that is elsewhere, whose folder no container would have.
+        ValueError: a model that is elsewhere, whose folder no container would have; a store of a
+            model that there is not.
     """
+    stores = stores or {}
     repository = Repository(folder)
     entries = repository.entries()
     if not entries or all(not entry.candidates() for entry in entries.values()):
@@ -53,8 +66,24 @@ def placed(folder: str | Path) -> list[Placed]:
                 "that holds <name>/<version>, which containers get as a whole"
             )
         if versions := entry.candidates():
-            found.append(_placed(entry, entry.folder / str(versions[0])))
+            made = _placed(entry, entry.folder / str(versions[0]))
+            found.append(_with_beside(made, stores.get(entry.name), redis))
+    names = [each.entry.name for each in found]
+    if foreign := sorted(set(stores) - set(names)):
+        raise ValueError(f"--store names {foreign[0]!r}; {folder} holds {', '.join(names)}")
     return found
+
+
+def _with_beside(made, store, redis):
+    """The same model where it answers from a store, or from Redis, too."""
+    if store is not None:
+        extras = {*made.extras, store.extra, *(["redis"] if redis else [])}
+        why = "it answers from a live store, which stock TensorFlow Serving does not"
+        return replace(made, server=OWN, why=why, extras=tuple(sorted(extras)), store=store)
+    if redis:
+        why = "lists and vectors in Redis, which stock TensorFlow Serving does not read"
+        return replace(made, server=OWN, why=why, extras=(*made.extras, "redis"))
+    return made
 
 
 def _placed(entry, path):
@@ -96,4 +125,5 @@ def memory(models: list[Placed]) -> int:
     """Megabytes that a server may take: two versions of each at a swap, and what it is itself."""
     largest = max(each.size for each in models)
     held = sum(each.size * (each.entry.latest or 1) for each in models) + largest
+    held += sum(each.store.size for each in models if each.store)
     return 1024 + -(-2 * held // 2**20 // 256) * 256

@@ -1,10 +1,11 @@
 """The servers in containers: image, arguments, ports, and how to tell that one answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from urllib.parse import quote
 
 from tf_recall import __version__
+from tf_recall.deploy.beside import Store, shown
 from tf_recall.deploy.placement import MOUNTED, OWN, STOCK, Placed, memory
 
 CONFIG = "/config"  # where lists and settings are mounted
@@ -12,7 +13,32 @@ GRPC, REST = 8500, 8501
 USER = 65532  # nobody in particular, and not root
 GRACE = 60  # seconds from the wish to stop to the end
 DRAIN = 10  # seconds of it until nobody sends requests any more
-KEY = "TF_RECALL_API_KEY"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a server's environment that is no file's business.
+
+    Args:
+        name: as the server reads it.
+        key: under which a secret of Kubernetes has it.
+        why: what to say where it is not set.
+        default: its value then; None: there is none.
+    """
+
+    name: str
+    key: str
+    why: str
+    default: str | None = None
+
+    @property
+    def value(self) -> str:
+        """What to type: the default, or what stands for it."""
+        return self.default or f"<{self.key}>"
+
+
+KEY = Variable("TF_RECALL_API_KEY", "key", "say which key requests must bring")
+REDIS = Variable("TF_RECALL_REDIS", "redis", "say where Redis is")
 
 
 @dataclass(frozen=True)
@@ -28,7 +54,8 @@ class Server:
             process lives; None: that the port is open.
         check: a command inside of the container that succeeds when it is ready.
         memory: megabytes that it may take.
-        has_key: whether it asks for an API key.
+        variables: of its environment.
+        stores: the live stores whose folders it must have.
     """
 
     name: str
@@ -39,7 +66,8 @@ class Server:
     alive: str | None
     check: list[str]
     memory: int
-    has_key: bool
+    variables: tuple[Variable, ...] = ()
+    stores: tuple[Store, ...] = ()
 
 
 def stock(models: list[Placed]) -> Server:
@@ -65,12 +93,17 @@ def stock(models: list[Placed]) -> Server:
         None,
         ["bash", "-c", f"{asks}head -1 <&3 | grep -q ' 200 '"],
         memory(models),
-        False,
     )
 
 
-def own(models: list[Placed]) -> Server:
-    """`tf-recall serve`, in the image that the Dockerfile makes."""
+def own(models: list[Placed], redis: str | None = None) -> Server:
+    """`tf-recall serve`, in the image that the Dockerfile makes.
+
+    Args:
+        models: that it serves.
+        redis: the address of a Redis that it reads.
+    """
+    stores = [each.store for each in models if each.store]
     asks = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{REST}/readyz', timeout=5)"
     return Server(
         OWN,
@@ -83,11 +116,13 @@ def own(models: list[Placed]) -> Server:
             "--host=0.0.0.0",
             f"--rest-port={REST}",
             f"--grpc-port={GRPC}",
+            *(f"--store={each.model}={each.address}" for each in stores),
         ],
         ["models.config"],
         "/readyz",
         "/healthz",
         ["python", "-c", asks],
         memory(models) + 1024,  # Python and TensorFlow
-        True,
+        (KEY,) if redis is None else (KEY, replace(REDIS, default=shown(redis))),
+        tuple(each for each in stores if each.source),
     )

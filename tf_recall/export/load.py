@@ -17,6 +17,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.errors import one_line
 from tf_recall.data.identity import check_same, digest
 from tf_recall.data.ids import raw_ids
+from tf_recall.data.resources import release_unused
 from tf_recall.export.channels import read_channels
 from tf_recall.export.versions import CHANNELS, check_manifest, digest_of, version_folder
 from tf_recall.index.scann import release_with
@@ -247,6 +248,7 @@ def _loaded(path):
             ) from error
     with _one_line(path), _without_patterns(path) as readable:
         model = tf.saved_model.load(str(readable))
+        _release_tables_of(model)
         if scann:
             _release_searchers_with(model)
         kind = LoadedNeighbors if USERS in model.signatures else LoadedService
@@ -258,6 +260,16 @@ def _nodes(graph):
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def
+
+
+def _release_tables_of(model):
+    """TensorFlow would keep the tables of a load, which rows are looked up in, for good."""
+    tables = {}
+    for signature in model.signatures.values():
+        variables = {id(each.handle) for each in signature.variables}
+        captured = [each for each in signature.captured_inputs if each.dtype == tf.resource]
+        tables |= {id(each): each for each in captured if id(each) not in variables}
+    release_unused(tables.values())
 
 
 def _release_searchers_with(model):

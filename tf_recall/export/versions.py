@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tf_recall.data import manifest, notation
@@ -108,9 +108,14 @@ def write_manifest(folder: Path) -> None:
     manifest.write(folder, MANIFEST)
 
 
-def versions(directory: str | Path) -> list[int]:
-    """The versions in `<directory>/<version>/`, of a model or of several channels, rising."""
-    names = {path.parent.name for mark in MARKS for path in Path(directory).glob(f"*/{mark}")}
+def versions(directory: str | Path, marks: Iterable[str] = MARKS) -> list[int]:
+    """The versions in `<directory>/<version>/`, rising.
+
+    Args:
+        directory: of a model, or of several channels.
+        marks: files one of which a version's folder holds.
+    """
+    names = {path.parent.name for mark in marks for path in Path(directory).glob(f"*/{mark}")}
     return sorted(number for name in names if str(number := _number(name)) == name)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
-from tf_recall.data.ids import MISSING
+from tf_recall.data.ids import MISSING, dtype_of
 from tf_recall.recommend.base import Recommender
 
 
@@ -105,6 +105,6 @@ class PrecomputedLists(Recommender):
 
 def empty_lists(form: Form, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Items and scores `[count, k]` of padding alone."""
-    dtype = object if form.column_type == "string" else np.int64
-    items = np.full((count, k), MISSING[form.column_type], dtype)
+    kind = form.column_type
+    items = np.full((count, k), MISSING[kind], dtype_of(kind))
     return items, np.full((count, k), -np.inf, np.float32)

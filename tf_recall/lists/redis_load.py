@@ -96,7 +96,7 @@ def load(
             _publish(client, name, version, about, _left(ends, ttl))
         except BaseException:
             with contextlib.suppress(Exception):  # what is left then, the next load deletes
-                _sweep(client, name, url, given_up=version)
+                _give_up(client, name, version, url)
             raise
         _sweep(client, name, url)
     return count
@@ -125,22 +125,31 @@ def _check_turn(loading, version, name):
         )
 
 
-def _sweep(client, name, url, given_up=None):
-    """Deletes the keys of versions that are neither current nor being loaded, and of one that is
-    given up.
-    """
+def _sweep(client, name, url):
+    """Deletes the keys of versions that are neither current nor being loaded."""
     with client.pipeline() as pipe:  # all three at one moment
         pipe.smembers(f"{name}:versions").get(f"{name}:current").get(f"{name}:loading")
         versions, pointer, loading = pipe.execute()
-    known, loading = current(pointer, name, url), loading and loading.decode()
-    kept = {known and known[0], loading if loading != given_up else None}
-    for version in {each.decode() for each in versions} - kept:
-        cursor = None
-        while cursor != 0:
-            cursor, keys = client.scan(cursor or 0, f"{name}:{version}:*", KEYS)
-            if keys:
-                client.unlink(*keys)
-        client.srem(f"{name}:versions", version)
+    known = current(pointer, name, url)
+    for version in {each.decode() for each in versions}:
+        if version not in (known and known[0], loading and loading.decode()):
+            _delete(client, name, version)
+
+
+def _give_up(client, name, version, url):
+    """Deletes the keys of a load that failed, without MULTI, which a Redis that is full refuses."""
+    known = current(client.get(f"{name}:current"), name, url)
+    if known is None or known[0] != version:
+        _delete(client, name, version)
+
+
+def _delete(client, name, version):
+    cursor = None
+    while cursor != 0:
+        cursor, keys = client.scan(cursor or 0, f"{name}:{version}:*", KEYS)
+        if keys:
+            client.unlink(*keys)
+    client.srem(f"{name}:versions", version)
 
 
 def _left(ends, ttl):

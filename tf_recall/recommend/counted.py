@@ -13,7 +13,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.errors import one_line
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.npy import read_array
+from tf_recall.data.npy import read_array, write_array
 from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.filters import flat
 
@@ -51,7 +51,7 @@ class CountedChannel(Recommender):
             if sparse.issparse(array):
                 sparse.save_npz(directory / f"{name}.npz", array, compressed=False)
             else:
-                np.save(directory / f"{name}.npy", array, allow_pickle=False)
+                write_array(directory / f"{name}.npy", array)
 
     def load(self, directory: str | Path, catalog: Catalog, mmap: bool = False) -> "CountedChannel":
         """Reads what `save` wrote, in place of `fit`; returns the channel itself.

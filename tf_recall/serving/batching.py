@@ -14,14 +14,15 @@ from tf_recall.serving.endpoint import Endpoint
 from tf_recall.serving.limits import Limits
 from tf_recall.serving.refusal import Refusal, refusal_of
 
-LINGER = 0.005  # seconds that a batch waits for others at most,
-SHARE = 0.1  # and of the time that the batch before took
+LINGER, SHARE = 0.005, 0.1  # seconds, and of the time that the batch before took: until the next
+MOST = 0.5  # of that time: until the last
 
 
 @dataclass(eq=False)
 class Job:
-    """A request that waits: what is called, and who waits for it."""
+    """A request that waits: what it can be joined with, what is called, and who waits for it."""
 
+    key: Any
     call: Callable[[], Any]
     endpoint: Endpoint | None
     arrays: dict[str, np.ndarray]
@@ -35,10 +36,12 @@ class Batcher:
     """Calls one version, with all requests that have come meanwhile.
 
     A request is answered at once where the version is idle. While it answers others wait and then
-    go together: those of one endpoint whose lists are, filled up, equally wide. Right after a joint
-    answer it waits a moment for the same clients to ask again: a tenth of what the answer took, at
-    most 5 ms. A batch's rows do not touch each other; where a joint call fails each request is
-    answered alone, so that a bad one spoils no other. It is used from one event loop.
+    go together: those of one endpoint whose lists are, filled up, equally wide. Where several ask
+    at a time it waits, after an answer, for the same clients to ask again, or they would fall into
+    groups that are answered in turn: as long as one comes within a tenth of what the answer took,
+    at most 5 ms, after the other, and half of what it took in all. A batch's rows do not touch each
+    other; where a joint call fails each request is answered alone, so that a bad one spoils no
+    other. It is used from one event loop.
 
     Args:
         limits: of rows in a batch and in the queue.
@@ -53,7 +56,7 @@ class Batcher:
         self._rows = 0
         self._worker: asyncio.Task | None = None
         self._came = asyncio.Event()
-        self._joined, self._took = 1, 0.0  # of the call before
+        self._clients, self._took = 1, 0.0  # that the call before found, and its seconds
 
     @property
     def waiting(self) -> int:
@@ -97,12 +100,11 @@ class Batcher:
                 "RESOURCE_EXHAUSTED", f"{self._rows} rows wait already: the server is overloaded"
             )
         loop = asyncio.get_running_loop()
-        job = Job(call, endpoint, arrays, k, rows, loop.time() + timeout, loop.create_future())
+        job = Job(key, call, endpoint, arrays, k, rows, loop.time() + timeout, loop.create_future())
         self._groups.setdefault(key, deque()).append(job)
         self._jobs += 1
         self._rows += rows
-        if self._jobs >= self._joined:
-            self._came.set()
+        self._came.set()
         if self._worker is None:
             self._worker = loop.create_task(self._work())
         try:
@@ -124,7 +126,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         answers = await loop.run_in_executor(self._pool, _answers, jobs, self._limits.batch)
-        self._joined, self._took = len(jobs), loop.time() - begun
+        waiting = len(self._groups.get(jobs[0].key, ()))
+        self._clients, self._took = len(jobs) + waiting, loop.time() - begun
         self._observe(len(jobs), sum(job.rows for job in jobs), self._took)
         for job, answer in zip(jobs, answers, strict=True):
             if job.answer.done():  # nobody waits any more
@@ -136,14 +139,15 @@ class Batcher:
         await asyncio.sleep(0)  # lets those who were answered ask again
 
     async def _linger(self):
-        if self._joined <= 1 or self._jobs >= self._joined:
-            return
-        self._came.clear()
-        try:
-            async with asyncio.timeout(min(LINGER, SHARE * self._took)):
-                await self._came.wait()
-        except TimeoutError:
-            pass
+        loop = asyncio.get_running_loop()
+        end = loop.time() + MOST * self._took
+        while self._jobs < self._clients and self._rows < self._limits.batch:
+            self._came.clear()
+            try:
+                async with asyncio.timeout(min(LINGER, SHARE * self._took, end - loop.time())):
+                    await self._came.wait()
+            except TimeoutError:
+                return
 
     def _take(self, now):
         """The oldest requests that can be joined, without those that nobody waits for."""

@@ -98,6 +98,7 @@ def serve(
         from tf_recall.serving.limits import Limits
         from tf_recall.serving.logs import log_as_json
         from tf_recall.serving.server import Server, Settings, event_loop
+        from tf_recall.stores.places import by_model
     except ImportError as error:
         raise ImportError(
             f"serving needs {error.name}, which is not installed: pip install 'tf_recall[serve]'"
@@ -115,7 +116,7 @@ def serve(
             Limits(timeout=timeout, batch=batch, queue=queue),
             poll,
             redis,
-            _by_model(stores),
+            by_model(stores),
             ui,
             items,
             experiments,
@@ -134,16 +135,3 @@ def serve(
     with asyncio.Runner(loop_factory=event_loop()) as runner:
         runner.run(server.run(ready))
     return {"stopped": True}
-
-
-def _by_model(stores):
-    """`MODEL=ADDRESS` as addresses by model."""
-    found = {}
-    for each in stores:
-        model, equals, address = each.partition("=")
-        if not (model and equals and address):
-            raise ValueError(f"--store {each}: it must be MODEL=ADDRESS")
-        if model in found:
-            raise ValueError(f"--store names {model} twice: a model answers from one store")
-        found[model] = address
-    return found

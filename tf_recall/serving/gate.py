@@ -101,11 +101,9 @@ class Gate:
                 body = await self._read(headers, receive)
         except TooLong:
             most = self._backend.limits.body
-            reply = error_reply(413, f"the request has more than {most} bytes")
-            reply.headers["Connection"] = "close"  # what is left of it is not read
-            return await reply(scope, receive, send)
+            return await _last(413, f"the request has more than {most} bytes")(scope, receive, send)
         except TimeoutError:
-            return await error_reply(408, "the request came in too slowly")(scope, receive, send)
+            return await _last(408, "the request came in too slowly")(scope, receive, send)
         if body is None:
             return None
         given = False
@@ -153,3 +151,10 @@ class Gate:
                 **noted,
             },
         )
+
+
+def _last(status, message):
+    """An error whose connection ends: what is left of the request is not read."""
+    reply = error_reply(status, message)
+    reply.headers["Connection"] = "close"
+    return reply

@@ -16,7 +16,8 @@ class Limits:
         queue: rows that wait for a version; beyond it requests are refused.
         connections: requests and connections at a time, for each of REST and gRPC.
         timeout: seconds until a request is given up, where the client does not say.
-        reading: seconds in which a request must have come in.
+        reading: seconds in which a request must have come in, and in which a client that is silent
+            is let go.
         stopping: seconds that requests have to end when the server stops.
 
     Raises:

@@ -127,10 +127,19 @@ def make_grpc(backend: Backend, key: str | None = None) -> grpc.aio.Server:
     limits = backend.limits
     # gRPC cancels calls that it cannot hand over at once, which tells clients nothing: we refuse
     pending = {"max_pending_requests": WAITING, "max_pending_requests_hard_limit": WAITING}
+    silent = round(
+        1000 * limits.reading
+    )  # so long a client may say nothing, asked whether it lives
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limits.body),
             ("grpc.so_reuseport", 0),
+            ("grpc.server_handshake_timeout_ms", silent),
+            ("grpc.keepalive_time_ms", silent),
+            ("grpc.keepalive_timeout_ms", silent),
+            ("grpc.http2.ping_timeout_ms", silent),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
             *((f"grpc.server.{name}", value) for name, value in pending.items()),
         ]
     )

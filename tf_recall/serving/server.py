@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from tf_recall.experiments.overview import missing, pinned_by
 from tf_recall.export.items import KEY, table_of
 from tf_recall.serving.app import make_app
 from tf_recall.serving.backend import Backend
+from tf_recall.serving.connections import Connection
 from tf_recall.serving.limits import Limits
 from tf_recall.serving.live import LiveStore
 from tf_recall.serving.metrics import Metrics
@@ -197,6 +199,7 @@ class Server:
             ) from error
         config = uvicorn.Config(
             make_app(backend, settings.key, settings.ui),
+            http=functools.partial(Connection, seconds=limits.reading),
             log_config=None,
             access_log=False,
             server_header=False,

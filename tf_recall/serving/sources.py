@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_recall.data.ids import MISSING
+from tf_recall.data.ids import MISSING, dtype_of
 from tf_recall.lists.base import Form
 from tf_recall.lists.redis_vectors import SUFFIX, vector_of
 from tf_recall.recommend.request import Request
@@ -152,7 +152,7 @@ class Sources:
         if len(kept) < question.k and len(values[form.column]) == form.k:
             return self._passed_over(question, "list", "too_short")
         kept = kept[: question.k]
-        items = np.array([[values[form.column][at] for at in kept]], _dtype(form.column_type))
+        items = np.array([[values[form.column][at] for at in kept]], dtype_of(form.column_type))
         score = np.array([[values["score"][at] for at in kept]], np.float32)
         return {"item_id": encoded(items), "score": score}
 
@@ -213,13 +213,9 @@ def _left_out(question):
         lists.append(recommender.catalog.items.decode(seen))
         lists += [request.arrays["history"][0]] if "history" in request.arrays else []
     kind = recommender.id_types["item_id"]
-    ids = np.concatenate([np.zeros(0, _dtype(kind)), *lists])
+    ids = np.concatenate([np.zeros(0, dtype_of(kind)), *lists])
     return ids[ids != MISSING[kind]]
 
 
 def _encoded(arrays):
     return {name: encoded(array) for name, array in arrays.items()}
-
-
-def _dtype(kind):
-    return object if kind == "string" else np.int64

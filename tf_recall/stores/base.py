@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.ids import MISSING, is_missing, kind_of, raw_ids
+from tf_recall.data.ids import MISSING, dtype_of, is_missing, kind_of, raw_ids
 from tf_recall.stores.conditions import Where
 
 SCALARS = (str, int, float, bool, np.number, np.bool_)
@@ -177,8 +177,7 @@ class Store:
     def _padded(self, ids, scores, k):
         """Rows of any length as two arrays `[B, k]`."""
         kind = self.id_type or "string"
-        dtype = object if kind == "string" else np.int64
-        all_ids = np.full((len(ids), k), MISSING[kind], dtype)
+        all_ids = np.full((len(ids), k), MISSING[kind], dtype_of(kind))
         all_scores = np.full((len(ids), k), -np.inf, np.float32)
         for line, (row, values) in enumerate(zip(ids, scores, strict=True)):
             num = min(k, len(row))

@@ -108,7 +108,8 @@ class FaissStore(ApproximateStore):
         return self._rebuilt(np.flatnonzero(self._entries.live))
 
     def _write(self, folder):
-        self._faiss.write_index(self._index, str(folder / "index.faiss"))
+        with open(folder / "index.faiss", "wb") as file:  # FAISS itself hides that a disk is full
+            self._faiss.write_index(self._index, self._faiss.PyCallbackIOWriter(file.write))
         table = self._entries.table.assign(id=self._entries.ids, live=self._entries.live)
         table.to_parquet(folder / "entries.parquet")
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tf_recall.data.ids import kind_of
+from tf_recall.data.ids import dtype_of, kind_of
 from tf_recall.data.names import check_name
 from tf_recall.stores.base import Store
 from tf_recall.stores.conditions import expression
@@ -173,7 +173,7 @@ class Milvus(Store):
             filter=expression(where),
             consistency_level="Strong",
         )
-        kind = object if self.id_type == "string" else np.int64
+        kind = dtype_of(self.id_type)
         ids = [np.array([hit["id"] for hit in hits], kind) for hits in answers]
         scores = [np.array([hit["distance"] for hit in hits], np.float32) for hits in answers]
         return ids, scores

@@ -1,13 +1,14 @@
 """Stores by their address: `faiss-hnsw:FOLDER`, `scann:FOLDER`, `milvus:items.db#films`."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.manifest import read
 from tf_recall.data.names import check_name
+from tf_recall.export.versions import versions
 from tf_recall.stores.approximate import NOTE
 from tf_recall.stores.base import Store
 from tf_recall.stores.faiss import FaissFlat, FaissHNSW, FaissIVF
@@ -55,9 +56,9 @@ def fill(
     store = FOLDERS[kind](dim)
     store.export = export
     _upsert(store, ids, vectors, columns)
-    number = max(_numbers(place), default=0) + 1
+    number = max(_versions(place), default=0) + 1
     store.save(place / str(number))
-    for old in _numbers(place)[:-KEPT]:
+    for old in _versions(place)[:-KEPT]:
         shutil.rmtree(place / str(old))
     return store
 
@@ -76,7 +77,7 @@ def open_store(address: str, content: int | str | None = None) -> Store:
     kind, place, name = parsed(address)
     if kind == "milvus":
         return Milvus.open(str(place), name if content is None else content)
-    number = max(_numbers(place), default=None) if content is None else content
+    number = max(_versions(place), default=None) if content is None else content
     if number is None:
         raise FileNotFoundError(f"there is no store at {place}: fill one by tf-recall index push")
     return FOLDERS[kind].load(place / str(number))
@@ -93,7 +94,7 @@ def content_of(address: str) -> int | str | None:
     kind, place, name = parsed(address)
     if kind == "milvus":
         return Milvus.target(str(place), name)
-    return max(_numbers(place), default=None)
+    return max(_versions(place), default=None)
 
 
 def parsed(address: str) -> tuple[str, Path | str, str | None]:
@@ -116,6 +117,23 @@ def parsed(address: str) -> tuple[str, Path | str, str | None]:
     )
 
 
+def by_model(pairs: Iterable[str]) -> dict[str, str]:
+    """`MODEL=ADDRESS` as addresses by model.
+
+    Raises:
+        ValueError: another form, or a model twice.
+    """
+    found = {}
+    for each in pairs:
+        model, equals, address = each.partition("=")
+        if not (model and equals and address):
+            raise ValueError(f"--store {each}: it must be MODEL=ADDRESS")
+        if model in found:
+            raise ValueError(f"--store names {model} twice: a model answers from one store")
+        found[model] = address
+    return found
+
+
 def _fill_milvus(uri, name, ids, vectors, columns, export):
     opened = Milvus.collections(uri, name)
     number = max(opened, default=0) + 1
@@ -132,10 +150,5 @@ def _upsert(store, ids, vectors, columns):
         store.upsert(ids[at], vectors[at], None if columns is None else columns.iloc[at])
 
 
-def _numbers(folder):
-    """The versions of a store that are whole, rising."""
-    found = []
-    for path in Path(folder).glob(f"[0-9]*/{NOTE}"):
-        if path.parent.name.isdecimal() and read(path.parent, NOTE):
-            found.append(int(path.parent.name))
-    return sorted(found)
+def _versions(folder):
+    return versions(folder, [NOTE])

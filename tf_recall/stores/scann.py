@@ -4,6 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from tf_recall.data.ids import dtype_of
+from tf_recall.data.npy import write_array
 from tf_recall.stores.approximate import ApproximateStore
 
 FEW = 20_000  # vectors from which on they are compressed
@@ -113,7 +115,7 @@ class LiveScaNN(ApproximateStore):
         leaves = self._probed() if self._lists > 1 else None
         rescored = min(len(self._held), max(k, 100) * self.effort)
         found, scores = self._searcher.search_batched(queries, k, rescored, leaves)
-        kind = object if self.id_type == "string" else np.int64
+        kind = dtype_of(self.id_type)
         ids, kept = [], []
         for row, values in zip(found, scores, strict=True):
             there = np.isfinite(values)  # short answers are padded with NaN
@@ -122,9 +124,9 @@ class LiveScaNN(ApproximateStore):
         return ids, kept
 
     def _write(self, folder):
-        np.save(folder / "vectors.npy", self._all_vectors())
+        write_array(folder / "vectors.npy", self._all_vectors())
         kind = np.int64 if self.id_type == "int64" else np.str_
-        np.save(folder / "ids.npy", np.array(self._held, kind))
+        write_array(folder / "ids.npy", np.array(self._held, kind))
 
     def _read(self, folder):
         ids = np.load(folder / "ids.npy", allow_pickle=False)
