@@ -1,6 +1,8 @@
-"""What every test shares: the real data, free ports, and a Redis."""
+"""What every test shares: the real data, a small disk, free ports, and a Redis."""
 
+import contextlib
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -47,6 +49,22 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real data is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_disk():
+    """`with small_disk(limit)`: nobody can write more than so many bytes to one file."""
+
+    @contextlib.contextmanager
+    def limited(limit):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -302,16 +301,11 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_full_disk_is_one_line_whoever_writes(tmp_path, writer):
+def test_a_full_disk_is_one_line_whoever_writes(tmp_path, writer, small_disk):
     path = tmp_path / "model.npy"
     path.write_text("old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    try:
-        with pytest.raises(OSError) as caught, atomic_file(path) as aside:
-            WRITERS[writer](aside)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with small_disk(50_000), pytest.raises(OSError) as caught, atomic_file(path) as aside:
+        WRITERS[writer](aside)
     # NumPy says only that it wrote less than it should
     code = errno.ENOSPC if writer == "npy" else errno.EFBIG
     told = f"{path} could not be written: {os.strerror(code)}; what was there stays"

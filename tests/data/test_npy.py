@@ -1,7 +1,5 @@
 """Arrays in .npy files: what NumPy reads, and nothing that is cut short without a word."""
 
-import resource
-
 import numpy as np
 import pytest
 
@@ -26,12 +24,7 @@ def test_numpy_reads_it(array, tmp_path):
 
 
 @pytest.mark.parametrize("missing", [1, 100, 3000])
-def test_a_full_disk_is_told(missing, tmp_path):
+def test_a_full_disk_is_told(missing, tmp_path, small_disk):
     array = np.zeros(1000, np.float32)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (128 + array.nbytes - missing, before[1]))
-    try:
-        with pytest.raises(OSError):
-            write_array(tmp_path / "a.npy", array)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with small_disk(128 + array.nbytes - missing), pytest.raises(OSError):
+        write_array(tmp_path / "a.npy", array)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -264,19 +263,15 @@ def test_an_interrupted_export_leaves_nothing(small, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("limit", [0, 100, 1500, 10_000, 100_000])
 @pytest.mark.parametrize("what", ["model", "channels"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(small, several, model, tmp_path, limit, what):
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    small, several, model, tmp_path, limit, what, small_disk
+):
     """Whoever meets it: TensorFlow, Keras's archive, HDF5 in it, NumPy, or this package."""
     earlier = publish(tmp_path / "a", None, note())
     recommender = small if what == "model" else several
     models = model if what == "model" else {"towers": model}
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # writing more than this to one file fails
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        with pytest.raises(OSError) as caught:
-            save(recommender, tmp_path / "a", model=models)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with small_disk(limit), pytest.raises(OSError) as caught:
+        save(recommender, tmp_path / "a", model=models)
     assert str(caught.value) == (
         f"{tmp_path / 'a'} could not be written: {os.strerror(caught.value.errno)}; "
         "nothing of this version is left, earlier ones stay"

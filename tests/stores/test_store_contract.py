@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import threading
 
 import numpy as np
@@ -182,18 +181,12 @@ def test_saved_and_loaded(kind, tmp_path):
 
 @pytest.mark.parametrize("limit", [0, 100, 3000])
 @pytest.mark.parametrize("kind", ["faiss-flat", "faiss-hnsw", "scann"])
-def test_a_full_disk_is_one_line_and_the_store_before_stays(kind, tmp_path, limit):
+def test_a_full_disk_is_one_line_and_the_store_before_stays(kind, tmp_path, limit, small_disk):
     pytest.importorskip("scann" if kind == "scann" else "faiss")
     address, place = f"{kind}:{tmp_path / 'store'}", tmp_path / "store"
     fill(address, np.arange(9), np.eye(9, DIM))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # writing more than this to one file fails; the index of 100 vectors has more
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        with pytest.raises(OSError) as caught:
-            fill(address, np.arange(100), np.ones((100, DIM)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with small_disk(limit), pytest.raises(OSError) as caught:  # the index of 100 vectors has more
+        fill(address, np.arange(100), np.ones((100, DIM)))
     assert str(caught.value) == (
         f"{place / '2'} could not be written: {os.strerror(caught.value.errno)}; "
         "nothing of it is left"
