@@ -85,7 +85,10 @@ def in_line_order(train: Interactions, *held: Interactions) -> list[Interactions
     parts = [train, *held]
     frames = [part.frame for part in parts]
     dated = all("timestamp" in frame for frame in frames)
-    if not (dated and any(_told_by_lines(train.frame, frame) for frame in frames[1:])):
+    if not dated:
+        return parts
+    ends = _ends(train.frame)
+    if not any(_told_by_lines(ends, frame) for frame in frames[1:]):
         return parts
     frames = [frame[["user_id", "item_id", "timestamp"]] for frame in frames]
     try:
@@ -93,24 +96,28 @@ def in_line_order(train: Interactions, *held: Interactions) -> list[Interactions
     except ValueError as error:
         log.warning("Events of one time stay simultaneous, though lines order them: %s", error)
         return parts
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    each = zip(parts, np.split(times, ends), strict=True)
+    cuts = np.cumsum([len(part) for part in parts])[:-1]
+    each = zip(parts, np.split(times, cuts), strict=True)
     return [replace(part, frame=part.frame.assign(timestamp=own)) for part, own in each]
 
 
-def _told_by_lines(train, held):
-    ends, begins = _meeting(train, held)
+def _told_by_lines(ends, held):
+    ends, begins = _meeting(ends, held)
     return bool((ends <= begins).all()) and (ends == begins).sum() > COARSE * len(ends)
 
 
 def _follows(train, test):
     """Whether no user who is in both has an event of test before one of train."""
-    ends, begins = _meeting(train, test)
+    ends, begins = _meeting(_ends(train), test)
     return len(ends) > 0 and bool((ends <= begins).all())
 
 
-def _meeting(train, test):
+def _ends(train):
+    """The last time in train of each user."""
+    return train.groupby("user_id")["timestamp"].max()
+
+
+def _meeting(ends, test):
     """The last time in train and the first in test of each user who is in both."""
-    ends = train.groupby("user_id")["timestamp"].max()
     begins = test.groupby("user_id")["timestamp"].min()
     return ends.align(begins, join="inner")

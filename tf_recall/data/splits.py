@@ -278,10 +278,9 @@ def files(
 
 
 def _in_line_order(split):
-    if split.validation is None:
-        return Split(*in_line_order(split.train, split.test))
-    train, validation, test = in_line_order(split.train, split.validation, split.test)
-    return Split(train, test, validation)
+    held = [part for part in (split.validation, split.test) if part is not None]
+    train, *held = in_line_order(split.train, *held)
+    return split if train is split.train else Split(train, held[-1], *held[:-1])
 
 
 def _times(interactions: Interactions, name: str) -> np.ndarray:

@@ -127,9 +127,8 @@ def make_grpc(backend: Backend, key: str | None = None) -> grpc.aio.Server:
     limits = backend.limits
     # gRPC cancels calls that it cannot hand over at once, which tells clients nothing: we refuse
     pending = {"max_pending_requests": WAITING, "max_pending_requests_hard_limit": WAITING}
-    silent = round(
-        1000 * limits.reading
-    )  # so long a client may say nothing, asked whether it lives
+    # so long a client may say nothing, asked whether it lives
+    silent = round(1000 * limits.reading)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limits.body),
