@@ -124,7 +124,7 @@ def child(kind: str, folder: str, out: str, trace: str, least: float) -> None:
             "data": {"name": kind, name: folder},
             "split": {"name": "by_time", "test": 0.05, "validation": 0.05},
             "model": {"name": "two_tower", "dim": 32},
-            "train": {"epochs": 1, "batch_size": 1024},
+            "train": {"epochs": 1, "batch_size": 1024, "refit": False},
             "evaluate": {"users": 2000},
             "index": "exact",
             "name": "larger",

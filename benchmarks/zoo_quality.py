@@ -36,7 +36,7 @@ import tf_recall as tr
 from tf_recall.config import Config
 from tf_recall.recommend.base import Recommender
 from tf_recall.runs.channels import run_channels
-from tf_recall.runs.model import compiled, fit, serve
+from tf_recall.runs.model import run_model
 from tf_recall.runs.prepared import Prepared
 
 RESULTS = Path("benchmark_results/zoo_quality.jsonl")
@@ -110,23 +110,20 @@ class Case:
         prepared = Prepared.of(config, self.parts, self.catalog)
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            if config.channels is None:
-                model = fit(prepared, folder, model=compiled(prepared))
-                recommender, models = serve(prepared, model), {config.name: model}
-            else:
-                recommender, models = run_channels(prepared, Path(folder))
-                if len(config.channels) == 1:
-                    (recommender,) = recommender.channels.values()
+            run = run_model if config.channels is None else run_channels
+            learned, recommender, models = run(prepared, Path(folder))
+            if config.channels is not None and len(config.channels) == 1:
+                (recommender,) = recommender.channels.values()
         seconds = time.perf_counter() - begun
-        return {**self.measure(recommender), "seconds": seconds, "mb": size(recommender, models)}
+        figures = self.measure(recommender, learned.split.validation)
+        return {**figures, "seconds": seconds, "mb": size(recommender, models)}
 
-    def measure(self, recommender):
-        if self.rolling:
-            cases = tr.cases_by_row(self.parts.test, self.catalog, earlier=self.parts.validation)
-        else:
-            cases = tr.cases_by_user(self.parts.test, self.catalog, earlier=self.parts.validation)
-        metrics = tr.evaluate(recommender, cases, self.catalog, ks=(20, 100)).metrics
-        users = self.catalog.users.ids[:ASKED]
+    def measure(self, recommender, earlier=None):
+        cases_of = tr.cases_by_row if self.rolling else tr.cases_by_user
+        catalog = recommender.catalog
+        cases = cases_of(self.parts.test, catalog, earlier=earlier)
+        metrics = tr.evaluate(recommender, cases, catalog, ks=(20, 100)).metrics
+        users = catalog.users.ids[:ASKED]
         recommender.recommend(users[:1], k=20)
         begun = time.perf_counter()
         for user in users:
@@ -135,7 +132,7 @@ class Case:
         return {**{name: metrics[name] for name in FIGURES}, "ms": 1000 * wait}
 
     def implicit(self, seed):
-        """implicit's ALS: its regularization and weight are the best of a grid by validation."""
+        """implicit's ALS, its settings the best of a grid by validation; it learns both parts."""
         begun = time.perf_counter()
         grid = [(dim, reg, alpha) for dim in (64, 128) for reg in (1, 10, 50) for alpha in (1, 10)]
         validation = tr.cases_by_user(self.parts.validation, self.catalog)
@@ -144,6 +141,8 @@ class Case:
             key=lambda als: tr.evaluate(als, validation, self.catalog, (20,)).metrics["recall@20"],
         )
         seconds = (time.perf_counter() - begun) / len(grid)
+        both = self.parts.together().train
+        best = ALS(both, tr.Catalog.fit(both), *best.settings.values(), seed)
         return {**self.measure(best), "seconds": seconds, "mb": best.mb, "chosen": best.settings}
 
 

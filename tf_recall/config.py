@@ -42,6 +42,9 @@ class Train:
             stopping decides, higher is better: `recall@20`.
         patience: epochs without a better `monitor` after which training stops; "never": it goes
             through all epochs. None: 5 where there is a validation part.
+        refit: with a validation part, train again on the training and the validation part together,
+            for as many epochs as were best: what is exported, and measured on the test part, has
+            learned both. Channels are counted again too. False: what the training part has taught.
         seed: of the initial weights and of the order of the batches.
         jit_compile: compile the training step with XLA.
         precision: the Keras dtype policy that layers compute in: float32, mixed_bfloat16,
@@ -66,6 +69,7 @@ class Train:
     optimizer: Part | None = None
     monitor: str = "recall@20"
     patience: WholeFrom1 | Literal["never"] | None = None
+    refit: bool = True
     seed: Seed = 0
     jit_compile: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

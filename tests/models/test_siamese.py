@@ -198,7 +198,7 @@ def test_a_channel_beside_others_and_in_an_export(split, tmp_path):
     }
     config = Config.from_dict(values)
     prepared = Prepared.of(config, Split(split.train, split.test, None))
-    multi, models = run_channels(prepared, tmp_path / "checkpoints")
+    _, multi, models = run_channels(prepared, tmp_path / "checkpoints")
     assert isinstance(multi.channels["alike"], NeighborService)
     path = tr.save(multi, tmp_path / "both", model=models)
     served = tr.load(path)

@@ -88,7 +88,7 @@ def test_a_part_may_lack_a_column_or_hold_new_words(split, tmp_path):
     lacking = replace(part, frame=part.frame.drop(columns="device"))
     for test in (lacking, replace(part, frame=part.frame.assign(device="new"))):
         prepared = Prepared.of(config(model=model(WORDS)), replace(split, test=test))
-        service, _ = run_model(prepared, tmp_path / str(len(os.listdir(tmp_path))))
+        _, service, _ = run_model(prepared, tmp_path / str(len(os.listdir(tmp_path))))
         assert service.recommend_rows(["u1"], 5)[0].all()
 
 
@@ -145,7 +145,7 @@ def test_lists_are_counted_before_what_takes_long(split, tmp_path, monkeypatch):
         fit = lambda self, *data, plain=kind.fit: (counted.append(type(self)), plain(self, *data))  # noqa: E731
         monkeypatch.setattr(kind, "fit", fit)
     settings = config(channels={"items": "item_cf", "popular": "popularity"})
-    multi, _ = run_channels(Prepared.of(settings, split), tmp_path)
+    _, multi, _ = run_channels(Prepared.of(settings, split), tmp_path)
     assert counted == [Popularity, ItemCF] and multi.sources == ("items", "popular")
 
 

@@ -240,6 +240,30 @@ class Interactions:
         frame = self.frame.iloc[rows].reset_index(drop=True)
         return replace(self, frame=frame, learned=learned)
 
+    def interleaved(self, other: "Interactions", taken: np.ndarray | None = None) -> "Interactions":
+        """The rows of both, with the columns and the side tables of these.
+
+        Args:
+            other: further interactions; they have all columns of these.
+            taken: bool `[n]`, which rows of the result are the other's; None: the last.
+
+        Example:
+            >>> ids = Interactions.from_columns(["a", "b", "c"], [7, 8, 9])
+            >>> held = np.array([False, True, False])
+            >>> ids.select(~held).interleaved(ids.select(held), held).frame["item_id"].tolist()
+            [7, 8, 9]
+        """
+        frames = [self.frame, other.frame[list(self.frame)]]
+        learned = None
+        if self.learned is not None or other.learned is not None:
+            masks = [np.ones(len(each), bool) for each in (self, other)]
+            given = zip((self.learned, other.learned), masks, strict=True)
+            learned = np.concatenate([mask if own is None else own for own, mask in given])
+        both = replace(self, frame=pd.concat(frames, ignore_index=True), learned=learned)
+        if taken is None:
+            return both
+        return both.select(np.where(taken, len(self) + np.cumsum(taken), np.cumsum(~taken)) - 1)
+
     @property
     def to_learn(self) -> "Interactions":
         """The rows that are positives to learn from; all, where `learned` is None."""

@@ -15,7 +15,7 @@ split is `files`, which has `columns` for all of its files.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Split:
         train: what models learn from.
         test: what reports measure.
         validation: what early stopping and tuning may use, or None.
+        taken: bool `[n]`, which rows of the train side are the validation part; None: it was no
+            part of it, but comes from elsewhere.
 
     Of impressions train keeps what was shown before anything that is held out, and the other parts
     nothing.
@@ -49,10 +51,14 @@ class Split:
     train: Interactions
     test: Interactions
     validation: Interactions | None = None
+    taken: np.ndarray | None = None
+    shown: pd.DataFrame | None = field(default=None, repr=False)  # the impressions, all of them
 
     def __post_init__(self):
         if self.train.impressions is None:
             return
+        if self.shown is None:
+            object.__setattr__(self, "shown", self.train.impressions)
         held = [each for each in (self.test, self.validation) if each is not None]
         frames = [each.frame for each in held]
         shown = before(self.train.impressions, self.train.frame, frames)
@@ -61,6 +67,27 @@ class Split:
             if part is not None:
                 object.__setattr__(self, name, replace(part, impressions=None))
         object.__setattr__(self, "train", replace(self.train, impressions=shown))
+
+    @property
+    def lacking(self) -> list[str]:
+        """The columns of the training part that the validation part lacks."""
+        return [name for name in self.train.frame if name not in self.validation.frame]
+
+    def together(self) -> "Split":
+        """The split whose training part is the training and the validation part.
+
+        Raises:
+            ValueError: the validation part lacks columns, or is none.
+
+        Example:
+            >>> len(split.together().train) == len(split.train) + len(split.validation)
+            True
+        """
+        if self.validation is None or self.lacking:
+            lacking = "there is none" if self.validation is None else f"it lacks {self.lacking}"
+            raise ValueError(f"training needs a whole validation part to learn it too: {lacking}")
+        both = self.train.interleaved(self.validation, self.taken)
+        return Split(replace(both, impressions=self.shown), self.test)
 
 
 def by_time(
@@ -280,7 +307,9 @@ def files(
 def _in_line_order(split):
     held = [part for part in (split.validation, split.test) if part is not None]
     train, *held = in_line_order(split.train, *held)
-    return split if train is split.train else Split(train, held[-1], *held[:-1])
+    if train is split.train:
+        return split
+    return replace(split, train=train, test=held[-1], validation=held[0] if held[1:] else None)
 
 
 def _times(interactions: Interactions, name: str) -> np.ndarray:
@@ -355,7 +384,7 @@ def _validated(
         return Split(train, test)
     held = hold(train, validation)
     _check_filled({"train": ~held, "validation": held}, reason)
-    return Split(train.select(~held), test, train.select(held))
+    return Split(train.select(~held), test, train.select(held), held)
 
 
 def _alike(*parts: Interactions) -> list[Interactions]:

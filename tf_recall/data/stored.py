@@ -124,6 +124,22 @@ class StoredInteractions(Interactions):
         tables = self.items, self.users
         return StoredInteractions.open(folder, self._categories, *tables, self.hold)
 
+    def interleaved(
+        self, other: Interactions, taken: np.ndarray | None = None
+    ) -> "StoredInteractions":
+        """The log that both were selected from, which lies there still; arguments as in memory.
+
+        Raises:
+            ValueError: they are not the two parts of one log.
+        """
+        whole = self.folder.parent.parent
+        if taken is not None and (whole / COLUMNS).exists():
+            tables = self.items, self.users
+            log = StoredInteractions.open(whole, self._categories, *tables, self.hold)
+            if len(log) == len(self) + len(other) == len(taken):
+                return log
+        raise ValueError("a log on disk is put together of the two parts that it was split into")
+
     def in_order(self) -> Interactions:
         raise ValueError(
             "in_order changes timestamps, and those of a log on disk stay as they are: write the "

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tf_recall.channels.multi import MultiChannel
@@ -20,8 +20,9 @@ from tf_recall.retrievers.distribution import is_chief
 from tf_recall.runs.advice import as_findings
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import cases_of, measure
-from tf_recall.runs.model import compiled, fit, serve
-from tf_recall.runs.prepared import Prepared
+from tf_recall.runs.model import compiled, retrained, serve, trained
+from tf_recall.runs.prepared import Prepared, TrainedChannel
+from tf_recall.runs.refit import on_both, refits
 from tf_recall.runs.rehearsal import rehearse, untrained
 
 log = logging.getLogger("tf_recall")
@@ -49,8 +50,11 @@ class MultiReport:
 
 def run_channels(
     prepared: Prepared, checkpoints: Path, tensorboard: str | Path | None = None
-) -> tuple[MultiChannel, dict[str, Retriever]]:
+) -> tuple[Prepared, MultiChannel, dict[str, Retriever]]:
     """Fits each channel and merges them.
+
+    With `train.refit` all are fitted again on the training and the validation part; the merge keeps
+    what it has learned from the validation part, which was new to the channels then.
 
     Args:
         prepared: a prepared config with `channels`.
@@ -58,17 +62,10 @@ def run_channels(
         tensorboard: a folder for TensorBoard's logs, or None; in it each trained channel has one.
 
     Returns:
-        The channels as one, and the trained models by channel.
+        What the channels have learned from, they as one, and the trained models by channel.
     """
     split, catalog = prepared.split, prepared.catalog
-    channels = dict(prepared.channels)
-    counted = {name: channels[name] for name in channels if name not in prepared.trained}
-    # what takes longer comes later, so that what is wrong with any shows first: lists, other
-    # counts, and models, each of which is compiled before any is trained
-    for name in sorted(counted, key=lambda name: not isinstance(counted[name], Ranking)):
-        log.info("%s: %s", name, type(counted[name]).__name__)
-        with _named(name):
-            counted[name].fit(split.train, catalog)
+    channels = _counted(prepared)
     models = {}
     for name, alone in prepared.trained.items():
         with _named(name):
@@ -77,10 +74,11 @@ def run_channels(
     if is_chief(prepared.strategy):
         for name, alone in prepared.trained.items():
             begin(checkpoints / name, alone.config, alone.fingerprint)
+    epochs = {}
     for name, alone in prepared.trained.items():
         log.info("%s: %s", name, type(models[name]).__name__)
         logs = tensorboard and Path(tensorboard) / name
-        models[name] = fit(alone, checkpoints / name, logs, models[name])
+        models[name], epochs[name] = trained(alone, checkpoints / name, logs, models[name])
         channels[name] = serve(alone, models[name])
         prepared.findings.extend(alone.findings)
     multi = MultiChannel(channels, catalog, prepared.merge, prepared.config.depth)
@@ -89,7 +87,35 @@ def run_channels(
         cases = cases_of(settings, split.validation, catalog)
         multi.fit(cases, settings.ks, settings.exclude_seen)
         log.info("merge by %s, weights %s", multi.merge.by, multi.merge.weights)
-    return multi, models
+    if not refits(prepared):
+        return prepared, multi, models
+    merge = multi.merge
+    del multi, channels, models
+    split, catalog = on_both(prepared)
+    again = prepared.on(split, catalog)
+    channels, models = _counted(again), {}
+    for name, alone in prepared.trained.items():
+        alone = alone.on(split, catalog, epochs[name])
+        logs = tensorboard and Path(tensorboard) / name
+        models[name] = retrained(alone, checkpoints / name, logs)
+        channels[name] = serve(alone, models[name])
+    again = replace(again, merge=merge, findings=prepared.findings)
+    return again, MultiChannel(channels, catalog, merge, prepared.config.depth), models
+
+
+def _counted(prepared):
+    """The channels, of which those that are counted are fitted.
+
+    What takes longer comes later, so that what is wrong with any shows first: lists, other counts,
+    and models, each of which is compiled before any is trained.
+    """
+    channels = dict(prepared.channels)
+    counted = [name for name in channels if not isinstance(channels[name], TrainedChannel)]
+    for name in sorted(counted, key=lambda name: not isinstance(channels[name], Ranking)):
+        log.info("%s: %s", name, type(channels[name]).__name__)
+        with _named(name):
+            channels[name].fit(prepared.split.train, prepared.catalog)
+    return channels
 
 
 def measure_channels(
@@ -128,9 +154,10 @@ def _rehearse(prepared, channels, models):
     """Tries what each model learns from, and what the merge is asked, before any is trained."""
     for name, alone in prepared.trained.items():
         settings, train = alone.config.train, alone.split.train
-        batch_size = settings.batch_size or models[name].default_batch_size(train)
-        with _named(name):
-            models[name].batches(train, alone.catalog, batch_size, settings.seed)
+        if models[name].by_gradients:
+            batch_size = settings.batch_size or models[name].default_batch_size(train)
+            with _named(name):
+                models[name].batches(train, alone.catalog, batch_size, settings.seed)
     services = {name: untrained(alone, models[name]) for name, alone in prepared.trained.items()}
     whole = {name: services.get(name, channel) for name, channel in channels.items()}
     rehearse(MultiChannel(whole, prepared.catalog, prepared.merge, prepared.config.depth), prepared)

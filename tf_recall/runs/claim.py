@@ -25,7 +25,7 @@ START = "the export that it goes on from"
 MEASURED = "evaluate"
 # how long, where and how fast a run is trained: a resumed run may change these, but for its length
 # where the learning rate follows it
-FREE = ("epochs", "patience", "jit_compile", "strategy")
+FREE = ("epochs", "patience", "refit", "jit_compile", "strategy")
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def claimed(folder: str | Path, resume: bool = False) -> Iterator[Path]:
         )
     lock = _locked(folder / LOCK)
     try:
-        for home in (folder, *folder.glob("*/")):
+        for home in (folder, *folder.glob("*/"), *folder.glob("*/*/")):
             clear_asides(home)
         if not resume:
             _empty(folder)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -25,6 +26,8 @@ from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import CASES, asked
 from tf_recall.runs.prepared import Prepared
+from tf_recall.runs.refit import enough, on_both, refits
+from tf_recall.runs.refit import folder_of as refit_folder
 from tf_recall.runs.rehearsal import rehearse, untrained
 from tf_recall.runs.start import compile_after
 
@@ -33,21 +36,43 @@ log = logging.getLogger("tf_recall")
 
 def run_model(
     prepared: Prepared, checkpoints: Path, tensorboard: str | Path | None = None
-) -> tuple[Service, dict[str, Retriever]]:
+) -> tuple[Prepared, Service, dict[str, Retriever]]:
     """Trains the model and builds its service; arguments as of `fit`.
 
+    With `train.refit` it is trained again on the training and the validation part, for as many
+    epochs as were best.
+
     Returns:
-        The service, and the trained model by its name.
+        What the model has learned from, the service, and the trained model by its name.
     """
+    settings = prepared.config
     model = compiled(prepared)
     rehearse(untrained(prepared, model), prepared)
-    model = fit(prepared, checkpoints, tensorboard, model)
+    model, epochs = trained(prepared, checkpoints, tensorboard, model)
     service = serve(prepared, model)
-    settings = prepared.config
     prepared.note(
         check_beside_counted(service, prepared.split, settings.evaluate, settings.train.monitor)
     )
-    return service, {settings.name: model}
+    if refits(prepared):
+        del model, service
+        split, catalog = on_both(prepared)
+        again = prepared.on(split, catalog, epochs)
+        model = retrained(again, checkpoints, tensorboard)
+        prepared, service = replace(again, findings=prepared.findings), serve(again, model)
+    return prepared, service, {settings.name: model}
+
+
+def retrained(
+    prepared: Prepared, checkpoints: Path, tensorboard: str | Path | None = None
+) -> Retriever:
+    """Trains again on both parts, for `prepared.epochs`; arguments as of `fit`."""
+    log.info(
+        "training again on the training and the validation part, %d epochs "
+        "(train.refit: false keeps what the training part alone has taught)",
+        prepared.epochs,
+    )
+    logs = tensorboard and refit_folder(tensorboard)
+    return fit(prepared, refit_folder(checkpoints), logs)
 
 
 def fit(
@@ -58,7 +83,8 @@ def fit(
 ) -> Retriever:
     """Trains the model; goes on from the last checkpoint, where there is one.
 
-    With a validation part the best epoch comes back, else the last.
+    With a validation part the best epoch comes back, else the last. The validation part is not
+    learned, whatever `train.refit` says: that is for `run_model`.
 
     Args:
         prepared: a prepared config with a `model`.
@@ -78,14 +104,26 @@ def fit(
         >>> prepared = Prepared.of(Config.load("two_tower_quickstart", ["train.epochs=2"]))
         >>> model = fit(prepared, "checkpoints")
     """
+    return trained(prepared, checkpoints, tensorboard, model)[0]
+
+
+def trained(
+    prepared: Prepared,
+    checkpoints: str | Path,
+    tensorboard: str | Path | None = None,
+    model: Retriever | None = None,
+) -> tuple[Retriever, int]:
+    """As `fit`, and for how many epochs a model of both parts is to be trained."""
     config, strategy = prepared.config, prepared.strategy
+    again, epochs = prepared.epochs is not None, prepared.epochs or config.train.epochs
     model = model or compiled(prepared)
-    prepared.note(before_training(model, prepared.split.train))
+    if not again:
+        prepared.note(before_training(model, prepared.split.train))
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint, prepared.start and prepared.start.digest)
     wait_for_all(strategy)
     callbacks, monitor = watching(prepared)
-    if model.by_gradients:
+    if model.by_gradients and not again:
         callbacks.append(LossWatch(prepared.note))
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
@@ -93,12 +131,13 @@ def fit(
     done = checkpoint.restore(model)
     if done:
         log.info("resuming after epoch %d", done)
-    if done > config.train.epochs:
-        log.warning("it has been trained for longer than train.epochs, %d", config.train.epochs)
-    if done < config.train.epochs and not checkpoint.finished:
+    if done > epochs:
+        log.warning("it has been trained for longer than train.epochs, %d", epochs)
+    if done < epochs and not checkpoint.finished:
         callbacks.append(checkpoint)
+        how = replace(config.train, epochs=epochs)
         with _disk_errors(tensorboard):
-            model.train(prepared.split.train, prepared.catalog, config.train, callbacks, done)
+            model.train(prepared.split.train, prepared.catalog, how, callbacks, done)
     wait_for_all(strategy)
     if monitor is not None and prepared.start is None:  # else few epochs are meant to be enough
         values = [logs[monitor] for logs in checkpoint.history]
@@ -106,7 +145,7 @@ def fit(
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
     checkpoint.restore_best(model)
-    return model
+    return model, enough(model, prepared.split, checkpoint.best + 1, len(checkpoint.history))
 
 
 def compiled(prepared: Prepared) -> Retriever:

@@ -41,6 +41,8 @@ class Prepared:
         merge: what merges the channels' lists.
         start: the export that training goes on from, or None.
         findings: what the run found that spoils figures, so far.
+        whole: the split with users and items that `train.drop_after_days` drops.
+        epochs: how many to train for; None: `train.epochs`.
 
     Example:
         >>> prepared = Prepared.of(Config.load("two_tower_quickstart"))
@@ -59,6 +61,8 @@ class Prepared:
     merge: Merge | None = None
     start: Start | None = None
     findings: list[doctor.Finding] = field(default_factory=list)
+    whole: Split | None = None
+    epochs: int | None = None
 
     @classmethod
     def of(
@@ -86,7 +90,7 @@ class Prepared:
         strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
         parts = _parts(config)  # before the data, which may take long to read
         start = Start.of(config)
-        split = split or _read(config)
+        whole = split = split or _read(config)
         if start is not None:
             drop = config.train.drop_after_days
             split = replace(split, train=remaining(split.train, drop))
@@ -94,7 +98,7 @@ class Prepared:
         catalog = catalog or Catalog.fit(split.train)
         k_max = _k_max(config, catalog.num_items)
         checks.check_test(config, split, catalog)
-        prepared = cls(config, strategy, split, catalog, k_max, start=start, **parts)
+        prepared = cls(config, strategy, split, catalog, k_max, start=start, whole=whole, **parts)
         if config.channels is None:
             checks.check_k_max(config, k_max, catalog.num_items)
             checks.check_training(config, split, catalog, strategy.num_replicas_in_sync)
@@ -114,6 +118,17 @@ class Prepared:
         if self.split.validation is None or asked == "never":
             return None
         return PATIENCE if asked is None else asked
+
+    def on(self, split: Split, catalog: Catalog, epochs: int | None = None) -> "Prepared":
+        """The same run on other data, which are not checked again; its findings are others.
+
+        Args:
+            split: the data, split.
+            catalog: that of their training part.
+            epochs: how many to train for; None: `train.epochs`.
+        """
+        parts, given = _parts(self.config), {"split": split, "whole": split, "catalog": catalog}
+        return replace(self, **parts, **given, trained={}, findings=[], epochs=epochs)
 
     def note(self, findings: Sequence[doctor.Finding]) -> None:
         """Keeps what the run found, and says it."""

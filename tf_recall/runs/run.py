@@ -111,7 +111,7 @@ def train(
         _going_on(checkpoints),
     ):
         wait_for_all(prepared.strategy)
-        service, models = run(prepared, checkpoints, tensorboard)
+        prepared, service, models = run(prepared, checkpoints, tensorboard)
         split = prepared.split
         report = report_on(service, config.evaluate, split.test, split.validation)
         prepared.note(check_beside_popularity(getattr(report, "merged", report)))
@@ -171,7 +171,7 @@ def evaluate(config: Config, path: str | Path) -> Report | MultiReport:
     """
     recommender = _loaded(path)
     split = config.make_split()
-    _check_same_data(path, recommender.catalog, split)
+    split = _as_learned(path, recommender.catalog, split)
     report_on = measure_channels if recommender.sources else measure
     return report_on(recommender, config.evaluate, split.test, split.validation)
 
@@ -197,7 +197,7 @@ def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Find
         findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
         findings += before_training(model, split.train)
     if recommender:
-        _check_same_data(path, recommender.catalog, split)
+        _as_learned(path, recommender.catalog, split)
         findings += doctor.check_answers(recommender, catalog) + found
     return findings
 
@@ -210,8 +210,11 @@ def _loaded(path):
     return recommender
 
 
-def _check_same_data(path, catalog, split):
-    """Refuses data of which an export knows nothing; says where they are not its own."""
+def _as_learned(path, catalog, split):
+    """The split as an export has learned it, its validation part among the training part or not.
+
+    Refuses data of which the export knows nothing, and says where they are not its own.
+    """
     frame = split.test.frame
     try:
         known = [catalog.users.encode(frame["user_id"]), catalog.items.encode(frame["item_id"])]
@@ -222,10 +225,21 @@ def _check_same_data(path, catalog, split):
             f"{path} was trained on other data than the config's: it knows no user and no item of "
             "the test part"
         )
-    train = Catalog.fit(split.train)
-    same = np.array_equal(train.histories.items, catalog.histories.items)
-    if train.identity != catalog.identity or not same:
-        log.warning("%s was trained on other data than the train part of this config", path)
+    if _is_of(catalog, split.train):
+        return split
+    if split.validation is not None and not split.lacking:
+        together = split.together()
+        if _is_of(catalog, together.train):
+            return together
+    log.warning("%s was trained on other data than the train part of this config", path)
+    return split
+
+
+def _is_of(catalog, train):
+    """Whether a catalog is that of a training part."""
+    fitted = Catalog.fit(train)
+    same = np.array_equal(fitted.histories.items, catalog.histories.items)
+    return same and fitted.identity == catalog.identity
 
 
 def reindex(path: str | Path, index: dict, out: str | Path = MODELS) -> Path:

@@ -88,7 +88,8 @@ def measured(config: Config, material: Material, after: Callable[[int, float], N
     Raises:
         ValueError: the config does not go with the data, or the loss is no finite number.
     """
-    prepared = Prepared.of(config, material.split, material.catalog)
+    alone = replace(config, train=replace(config.train, refit=False))
+    prepared = Prepared.of(alone, material.split, material.catalog)
     if config.channels is not None:
         return Figure(_of_channels(prepared))
     try:
@@ -139,7 +140,7 @@ class _Watch(keras.callbacks.Callback):
 def _of_channels(prepared):
     settings, monitor = prepared.config.evaluate, prepared.config.train.monitor
     with tempfile.TemporaryDirectory() as checkpoints:
-        multi, _ = run_channels(prepared, Path(checkpoints))
+        _, multi, _ = run_channels(prepared, Path(checkpoints))
     cases = cases_of(settings, prepared.split.validation, multi.catalog)
     ks = [int(monitor.partition("@")[2])]
     return RankMetrics(multi, cases, multi.catalog, ks, settings.exclude_seen).metrics()[monitor]
