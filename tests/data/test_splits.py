@@ -57,6 +57,10 @@ def test_every_row_is_on_one_side_in_its_order_and_twice_the_same(split):
     given = log()
     done, again = split(given), split(given)
     sides = [done.train, done.test] + ([done.validation] if done.validation else [])
+    if done.validation:
+        both = done.together()
+        assert rows(both.train) == sorted(rows(done.train) + rows(done.validation))
+        assert rows(both.test) == rows(done.test) and both.validation is None
     assert sorted(row for side in sides for row in rows(side)) == list(range(len(given)))
     assert all(rows(side) == sorted(rows(side)) and side.users is given.users for side in sides)
     assert rows(done.test) == rows(again.test) and rows(done.train) == rows(again.train)

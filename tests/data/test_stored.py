@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,9 @@ def test_parts_and_their_catalog_are_those_in_memory(both, name):
     one, other = (SPLITS[name](log) for log in both)
     for part in ("train", "validation", "test"):
         assert_same(getattr(one, part), getattr(other, part))
+    assert_same(one.together().train, other.together().train)
+    apart = replace(other, taken=None)  # the parts one after the other
+    assert_same(replace(one, taken=None).together().train, apart.together().train)
     catalogs = Catalog.fit(one.train), Catalog.fit(other.train)
     assert_same_catalog(*catalogs)
     for entity in ("user", "item"):

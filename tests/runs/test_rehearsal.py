@@ -146,7 +146,7 @@ def test_lists_are_counted_before_what_takes_long(split, tmp_path, monkeypatch):
         monkeypatch.setattr(kind, "fit", fit)
     settings = config(channels={"items": "item_cf", "popular": "popularity"})
     _, multi, _ = run_channels(Prepared.of(settings, split), tmp_path)
-    assert counted == [Popularity, ItemCF] and multi.sources == ("items", "popular")
+    assert counted == 2 * [Popularity, ItemCF] and multi.sources == ("items", "popular")
 
 
 def test_the_rehearsal_changes_no_weight(split):

@@ -127,18 +127,21 @@ class StoredInteractions(Interactions):
     def interleaved(
         self, other: Interactions, taken: np.ndarray | None = None
     ) -> "StoredInteractions":
-        """The log that both were selected from, which lies there still; arguments as in memory.
+        """As in memory, of another part of the same log; what both were selected from lies there.
 
         Raises:
-            ValueError: they are not the two parts of one log.
+            ValueError: the other is no part of this log.
         """
-        whole = self.folder.parent.parent
-        if taken is not None and (whole / COLUMNS).exists():
-            tables = self.items, self.users
-            log = StoredInteractions.open(whole, self._categories, *tables, self.hold)
-            if len(log) == len(self) + len(other) == len(taken):
-                return log
-        raise ValueError("a log on disk is put together of the two parts that it was split into")
+        if not isinstance(other, StoredInteractions) or other._categories != self._categories:
+            raise ValueError("a log on disk goes together with parts of itself alone")
+        folder = self.folder.parent.parent
+        if taken is None:
+            name = f"{self.digest} {other.digest}".encode()
+            digest = hashlib.blake2b(name, digest_size=16).hexdigest()
+            folder = self.folder / "parts" / digest
+            self._written(f"parts/{digest}/{COLUMNS}", lambda: _after_one_another(self, other))
+        tables = self.items, self.users
+        return StoredInteractions.open(folder, self._categories, *tables, self.hold)
 
     def in_order(self) -> Interactions:
         raise ValueError(
@@ -202,6 +205,13 @@ def _written(store: Path, blocks: Callable[[], Iterable[dict]]) -> dict[str, Any
         with contextlib.suppress(FileExistsError):  # another process has written it meanwhile
             write_columns(store, blocks())
     return open_columns(store)
+
+
+def _after_one_another(*parts):
+    """The columns of some parts, in blocks."""
+    for part in parts:
+        for block in _blocks(len(part)):
+            yield {name: part._column(name)[block] for name in part.frame}
 
 
 def _blocks(size: int) -> Iterator[slice]:

@@ -139,13 +139,13 @@ def trained(
         with _disk_errors(tensorboard):
             model.train(prepared.split.train, prepared.catalog, how, callbacks, done)
     wait_for_all(strategy)
-    if monitor is not None and prepared.start is None:  # else few epochs are meant to be enough
-        values = [logs[monitor] for logs in checkpoint.history]
+    values = [] if monitor is None else [logs[monitor] for logs in checkpoint.history]
+    if values and prepared.start is None:  # else few epochs are meant to be enough
         prepared.note(check_epochs(values, config.train.epochs, model.by_gradients))
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
     checkpoint.restore_best(model)
-    return model, enough(model, prepared.split, checkpoint.best + 1, len(checkpoint.history))
+    return model, enough(model, prepared.split, values) if values else epochs
 
 
 def compiled(prepared: Prepared) -> Retriever:

@@ -128,7 +128,9 @@ class Prepared:
             epochs: how many to train for; None: `train.epochs`.
         """
         parts, given = _parts(self.config), {"split": split, "whole": split, "catalog": catalog}
-        return replace(self, **parts, **given, trained={}, findings=[], epochs=epochs)
+        k_max = _k_max(self.config, catalog.num_items)
+        new = {"k_max": k_max, "trained": {}, "findings": [], "epochs": epochs}
+        return replace(self, **parts, **given, **new)
 
     def note(self, findings: Sequence[doctor.Finding]) -> None:
         """Keeps what the run found, and says it."""

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tf_recall.runs.start import remaining
 
 log = logging.getLogger("tf_recall")
 
-MOST = 0.5
+MOST = 0.5  # share of users
 FOLDER = "refit"  # of its checkpoints, in those of the run
 
 
@@ -46,23 +47,26 @@ def on_both(prepared: Prepared) -> tuple[Split, Catalog]:
     return split, start.grown_catalog(split.train, drop)
 
 
-def enough(model: Retriever, split: Split, best: int, through: int) -> int:
+def enough(model: Retriever, split: Split, values: Sequence[float]) -> int:
     """For how many epochs a model of both parts is trained.
 
-    As many as were best; but where most users of the validation part were strangers, what was best
-    for them, to whom a model of ids says the same as to everybody, is too little for users whom it
-    will know: all that were gone through.
+    As many as were best. All that were gone through where the best says nothing: where nothing was
+    found after any; and where most users of the validation part were strangers to a model of ids,
+    which says the same to all of them: users whom it will know take longer.
 
     Args:
         model: as it was trained on the training part.
         split: the data.
-        best, through: numbers of epochs.
+        values: the metric on the validation part after each epoch, higher is better.
     """
-    if split.validation is None or model.needs().history:
-        return best
-    users = split.validation.frame["user_id"].drop_duplicates()
-    strangers = ~users.isin(split.train.frame["user_id"].unique())
-    return through if strangers.mean() > MOST else best
+    if not max(values):
+        return len(values)
+    if not model.needs().history:
+        users = split.validation.frame["user_id"].drop_duplicates()
+        strangers = ~users.isin(split.train.frame["user_id"].unique())
+        if strangers.mean() > MOST:
+            return len(values)
+    return values.index(max(values)) + 1
 
 
 def folder_of(folder: str | Path) -> Path:
