@@ -102,8 +102,8 @@ def test_what_the_validation_part_alone_knows_is_found(tmp_path):
     settings = config(
         data={"name": "files", "interactions": str(paths["train"])},
         split={"name": "files", "test": str(paths["test"]), "validation": str(paths["validation"])},
-        train={"epochs": 8, "batch_size": 64, "patience": "never"},
-        evaluate={"ks": [5]},
+        model={"name": "als", "dim": 16},
+        train={"epochs": 5},
     )
     recalls = {}
     for refit in (True, False):
