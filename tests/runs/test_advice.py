@@ -13,6 +13,7 @@ from tf_recall.runs.advice import (
     check_epochs,
     check_order,
     check_temperature,
+    check_validation,
 )
 from tf_recall.runs.run import diagnose, train
 
@@ -54,6 +55,17 @@ def test_the_best_epoch_tells_whether_training_ended_in_time():
     assert check_epochs([0.1, 0.3, 0.2], epochs=3) == []
     assert check_epochs([0.1, 0.2, 0.3], epochs=9) == []  # interrupted, not at its end
     assert check_epochs([0.3], epochs=1) == []  # one epoch tells nothing
+
+
+def test_nothing_tells_when_to_end_without_a_validation_part():
+    def found(split="random", **train):
+        config = Config.from_dict({**VALUES, "split": split, "train": train})
+        return check_validation(config, config.make_split())
+
+    (finding,) = found({"name": "random", "test": 0.3})
+    assert finding.name == "no_validation"
+    assert "`split: {name: random, test: 0.3, validation: 0.1}`" in finding.message
+    assert found(epochs=4) == found({"name": "random", "validation": 0.1}) == []
 
 
 def test_less_than_popularity_is_told_of_with_what_is_unknown():

@@ -59,6 +59,15 @@ def test_where_nothing_is_new_it_equals_one_longer_run(logs, exported, tmp_path)
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
+def test_with_a_validation_part_it_goes_on_from_the_same_start_on_both(logs, exported, tmp_path):
+    held = {"name": "by_time", "test": 0.1, "validation": 0.2}
+    start = {"epochs": 1, "start_from": str(exported), "drop_after_days": 10_000}
+    both = train(config(logs / "both.csv", split=held, train=start), tmp_path / "held")
+    plain = train(config(logs / "both.csv", train=start), tmp_path / "plain")
+    for one, other in zip(state(both.path), state(plain.path), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_it_learns_who_is_new_and_says_where_it_comes_from(logs, exported, tmp_path):
     name = str(exported.parent)
     config(logs / "both.csv").save(tmp_path / "clicks.yaml")

@@ -9,7 +9,7 @@ import keras
 
 from tf_recall.channels.graph_filter import GraphFilter
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.config import Evaluate
+from tf_recall.config import Config, Evaluate, Train
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.splits import Split
 from tf_recall.evaluation import RankMetrics
@@ -19,6 +19,7 @@ from tf_recall.positives import NextItem
 from tf_recall.positives.windows import Windows
 from tf_recall.recommend.base import Recommender
 from tf_recall.retrievers.base import Retriever
+from tf_recall.runs.checks import with_validation
 from tf_recall.runs.doctor import UNKNOWN, Finding
 from tf_recall.runs.measure import cases_of
 
@@ -55,6 +56,25 @@ def before_training(model: Retriever, train: Interactions) -> list[Finding]:
         train: what it learns from.
     """
     return check_temperature(model) + check_exposure(model) + check_order(model, train)
+
+
+def check_validation(config: Config, split: Split) -> list[Finding]:
+    """Checks whether anything tells when training is to end, where the config does not.
+
+    Args:
+        config: of one model.
+        split: its data.
+    """
+    settings = config.train
+    told = split.validation is not None or settings.start_from is not None
+    if told or settings.epochs != Train().epochs:
+        return []
+    message = (
+        f"without a validation part training has {settings.epochs} epochs, and for some data the "
+        f"best number is 3: {with_validation(config)}; it chooses the number and is learned at "
+        "last. Or set train.epochs."
+    )
+    return [Finding("no_validation", message, "warning")]
 
 
 def check_temperature(model: Retriever) -> list[Finding]:

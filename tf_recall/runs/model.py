@@ -21,6 +21,7 @@ from tf_recall.runs.advice import (
     before_training,
     check_beside_counted,
     check_epochs,
+    check_validation,
 )
 from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
@@ -119,6 +120,7 @@ def trained(
     model = model or compiled(prepared)
     if not again:
         prepared.note(before_training(model, prepared.split.train))
+        prepared.note(check_validation(config, prepared.split))
     if is_chief(strategy):
         begin(checkpoints, config, prepared.fingerprint, prepared.start and prepared.start.digest)
     wait_for_all(strategy)

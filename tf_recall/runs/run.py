@@ -26,6 +26,7 @@ from tf_recall.runs.advice import (
     as_findings,
     before_training,
     check_beside_popularity,
+    check_validation,
     findings_of,
 )
 from tf_recall.runs.callbacks import saved_epochs
@@ -195,7 +196,7 @@ def diagnose(config: Config, path: str | Path | None = None) -> list[doctor.Find
     if config.model is not None:
         model = config.make_model().adapt(split.train, catalog)
         findings += doctor.check_numerics(doctor.numerics(model, split, catalog))
-        findings += before_training(model, split.train)
+        findings += before_training(model, split.train) + check_validation(config, split)
     if recommender:
         _as_learned(path, recommender.catalog, split)
         findings += doctor.check_answers(recommender, catalog) + found
