@@ -26,7 +26,7 @@ from tutorial import finish
 
 import tf_recall as tr
 from tf_recall.config import Config, Train
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.runs.model import compiled, fit, serve
 from tf_recall.runs.prepared import Prepared
 

@@ -19,7 +19,7 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.data.sources.tfrecord import write_tfrecord
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.export.describe import described
 from tf_recall.features import Id
 from tf_recall.registry import REGISTRY, find, keywords, make

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tf_recall.data.interactions import Interactions
-    from tf_recall.data.splits import Split
+    from tf_recall.data.split import Split
 
 HERE = Path(__file__).parent
 MODELS = "saved_models"  # the model repository, where none is named

@@ -6,7 +6,8 @@ import pytest
 
 from tf_recall.config import Config
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.splits import Split, by_time, by_user, leave_last_out, random
+from tf_recall.data.split import Split
+from tf_recall.data.splits import by_time, by_user, leave_last_out, random
 from tf_recall.data.weighting import Logarithmic, Saturating
 
 

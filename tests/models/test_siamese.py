@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tf_recall as tr
 from tf_recall.config import Config
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.index import IVF, Exact
 from tf_recall.recommend.neighbors import NeighborService
 from tf_recall.runs.channels import run_channels

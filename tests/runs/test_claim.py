@@ -14,7 +14,7 @@ import pytest
 
 from tf_recall.config import Config
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.runs.callbacks import STATE
 from tf_recall.runs.claim import LOCK, SETTINGS, begin, claimed, remove
 from tf_recall.runs.fingerprint import fingerprint

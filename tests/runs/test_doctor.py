@@ -6,7 +6,8 @@ import pytest
 
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.data.splits import Split, by_time, leave_last_out, random
+from tf_recall.data.split import Split
+from tf_recall.data.splits import by_time, leave_last_out, random
 from tf_recall.runs.doctor import Finding, check_items, check_lists, check_numerics, check_split
 
 

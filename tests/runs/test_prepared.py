@@ -9,7 +9,8 @@ import pytest
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.config import Config
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.splits import Split, by_time
+from tf_recall.data.split import Split
+from tf_recall.data.splits import by_time
 from tf_recall.retrievers.base import Retriever
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.run import train

@@ -8,7 +8,8 @@ from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.data.splits import Split, by_time, random
+from tf_recall.data.split import Split
+from tf_recall.data.splits import by_time, random
 from tf_recall.export.load import restore
 from tf_recall.models import ALS, TwoTower
 from tf_recall.retrievers.base import Retriever

@@ -9,7 +9,8 @@ import pytest
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.config import Config
 from tf_recall.data.sources.synthetic import synthetic
-from tf_recall.data.splits import Split, by_time
+from tf_recall.data.split import Split
+from tf_recall.data.splits import by_time
 from tf_recall.index import Exact
 from tf_recall.recommend.rankings import Popularity
 from tf_recall.retrievers.base import Retriever

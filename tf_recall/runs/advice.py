@@ -11,7 +11,7 @@ from tf_recall.channels.graph_filter import GraphFilter
 from tf_recall.channels.item_cf import ItemCF
 from tf_recall.config import Config, Evaluate, Train
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.evaluation import RankMetrics
 from tf_recall.evaluation.protocol import COLD_USER
 from tf_recall.evaluation.report import Report

@@ -10,7 +10,7 @@ from tf_recall.channels.rank_fusion import MarginalRank
 from tf_recall.config import Config
 from tf_recall.data.arguments import shown
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.evaluation.compare import MERGED
 from tf_recall.evaluation.protocol import any_left
 from tf_recall.retrievers.fitting import ROWS

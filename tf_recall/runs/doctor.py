@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.positives import user_item
 from tf_recall.recommend.base import Recommender
 from tf_recall.retrievers.base import Retriever

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.data.stored import StoredInteractions
 
 

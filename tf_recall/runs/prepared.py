@@ -11,7 +11,7 @@ from tf_recall.channels.merge import Merge
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ranges import Part
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.index.base import Index
 from tf_recall.recommend.service import Service
 from tf_recall.registry import REGISTRY, find, keywords

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.retrievers.base import Retriever
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.start import remaining

@@ -8,7 +8,7 @@ import numpy as np
 
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.export.describe import described
 from tf_recall.registry import PARTS, REGISTRY, as_mapping, find, keywords, part
 from tf_recall.retrievers.base import Retriever

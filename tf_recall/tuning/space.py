@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tf_recall.config import Config
 from tf_recall.data.arguments import meant, shown
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.tuning.complete import complete
 from tf_recall.tuning.dimension import Dimension
 from tf_recall.tuning.domain import Choices

@@ -13,7 +13,7 @@ import keras
 
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.splits import Split
+from tf_recall.data.split import Split
 from tf_recall.evaluation import RankMetrics
 from tf_recall.runs.channels import run_channels
 from tf_recall.runs.checks import check_monitor, with_validation
