@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 WORKERS = 2  # threads that make batches
-PAUSE = 0.0005  # seconds
+PAUSE = 0.0005  # seconds that a thread leaves to the loop which has just taken a batch
 
 
 class Pairs(Protocol):
@@ -140,8 +140,8 @@ class GraphBatches:
         """An endless dataset of batches whose first element is the batch of step `start`."""
 
         def later(step):
-            # A thread begins when a batch was taken. A loop in Python needs the lock at that moment
-            # to call its step, after which it needs none.
+            # A thread begins when a batch is taken. At that moment a loop in Python needs Python's
+            # lock, to call its step, and would wait until the thread is done.
             time.sleep(PAUSE)
             return self.at(step)
 
