@@ -234,9 +234,18 @@ def test_equal_random_numbers_give_equal_batches_also_in_threads_and_after_other
             "user": np.unique(rng.integers(1, 3000, 200)),
             "item": np.unique(rng.integers(1, 2000, 200)),
         }
-        return expand(seeds, layers, BOTH_WAYS, rng)
+        users = np.flatnonzero(graphs["user"].degrees)  # those that are there and all others
+        own = users, graphs["user"].targets[graphs["user"].offsets[users]]
+        found = expand(seeds, layers, BOTH_WAYS, rng, [(("user", "item"), *own)])
+        pairs = {("user", *pair) for pair in zip(*own, strict=True)}
+        assert not pairs & (edges_of(found, BOTH_WAYS, "1") | edges_of(found, BOTH_WAYS, "2"))
+        return found
 
-    alone = [batch(seed) for seed in range(8)]
+    def alone_in_a_thread(seed):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(batch, seed).result()
+
+    alone = [alone_in_a_thread(seed) for seed in range(8)]
     assert not same(alone[0], alone[1])
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(batch, [*range(8)] * 5))

@@ -23,10 +23,19 @@ from tf_recall.models.graph_sage_i2i import GraphSAGEI2I
 from tf_recall.models.graph_tr import GraphTR
 from tf_recall.models.multi_bi_sage import MultiBiSage
 from tf_recall.models.pin_sage import PinSage
-from tf_recall.negatives import EasyHard, InBatch, Mixture, RankWindow, SameGroup, Uniform
+from tf_recall.negatives import (
+    EasyHard,
+    InBatch,
+    Mixture,
+    Popularity,
+    RankWindow,
+    SameGroup,
+    Uniform,
+)
 from tf_recall.negatives.base import Batch
 from tf_recall.positives import WalkPairs
 from tf_recall.recommend.service import Service
+from tf_recall.retrievers.graph import ahead
 from tf_recall.retrievers.keras_hooks import sublayers
 from tf_recall.retrievers.optimizers import LazyAdam
 from tf_recall.towers.convolutions import Residual
@@ -311,6 +320,16 @@ def test_what_a_sampler_will_draw_is_in_the_batch(negatives):
             int(row) for candidates in negatives.draw(drawing) for row in np.ravel(candidates.ids)
         }
         assert rows <= seeds and len(rows) > 3
+
+
+def test_draws_for_many_steps_at_once_are_those_of_each_step():
+    negatives = Mixture([InBatch(), Uniform(16), Popularity(8)])
+    negatives.adapt(np.arange(50))
+    drawn = ahead(negatives)
+    for step in (40, 0, 15, 16, 33, 15):
+        for one, other in zip(drawn(step), negatives.ahead(step), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert ahead(InBatch())(7) == []
 
 
 def stream_batch(batch, embed):

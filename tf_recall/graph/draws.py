@@ -43,13 +43,18 @@ class Draws:
     def __call__(self, nodes: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
         """`num` neighbors of each node: int32 `[n, num]`, 0 for a node without edges."""
         node = self._nodes.take(nodes)
-        begin = node["begin"][:, None]
-        chosen = rng.random((len(nodes), num)) * node["degree"][:, None]
+        chosen = rng.random((len(nodes), num))
+        chosen *= node["degree"][:, None]
         slot = chosen.astype(np.int64)
         if self._weighted:
-            edge = self._edges.take(begin + slot)
-            return np.where(chosen - slot < edge["keep"], edge["target"], edge["other"])
-        reached = self._edges.take(begin + slot) if len(self._edges) else np.zeros_like(slot)
+            chosen -= slot
+        slot += node["begin"][:, None]
+        if self._weighted:
+            edge = self._edges.take(slot)
+            return np.where(chosen < edge["keep"], edge["target"], edge["other"])
+        if not len(self._edges):
+            return np.zeros(slot.shape, np.int32)
+        reached = self._edges.take(slot)
         reached[node["degree"] == 0] = 0
         return reached  # [n, num]
 

@@ -64,31 +64,27 @@ def expand(
     _check(seeds, layers, over)
     types = sorted({*(each for ends in over.values() for each in ends), *seeds})
     nodes = {of_type: _Nodes(of_type) for of_type in types}
-    try:
-        for of_type, rows in seeds.items():
-            nodes[of_type].add(rows)
-        drawn = {}
-        for k in range(len(layers), 0, -1):
-            needed = {of_type: nodes[of_type].rows for of_type in types}
-            drawn[str(k)] = {}
-            for relation, neighbors in layers[k - 1].items():
-                of_type, near_type = over[relation]
-                ids, weights = neighbors(needed[of_type], rng)
-                for own, other in _pairs((of_type, near_type), without):
-                    _mask(ids, weights, nodes[of_type].positions(own), other)
-                position = nodes[near_type].number(ids)
-                drawn[str(k)][relation] = {
-                    "position": _padded(position, 0),
-                    "weight": _padded(weights, 0),
-                }
-        return {
-            "seeds": {of_type: _padded(rows, NO_SEED) for of_type, rows in seeds.items()},
-            "rows": {of_type: _padded(nodes[of_type].rows, 0) for of_type in types},
-            "layers": drawn,
-        }
-    finally:
-        for each in nodes.values():
-            each.forget()
+    for of_type, rows in seeds.items():
+        nodes[of_type].add(rows)
+    drawn = {}
+    for k in range(len(layers), 0, -1):
+        needed = {of_type: nodes[of_type].rows for of_type in types}
+        drawn[str(k)] = {}
+        for relation, neighbors in layers[k - 1].items():
+            of_type, near_type = over[relation]
+            ids, weights = neighbors(needed[of_type], rng)
+            for own, other in _pairs((of_type, near_type), without):
+                _mask(ids, weights, nodes[of_type].positions(own), other)
+            position = nodes[near_type].number(ids)
+            drawn[str(k)][relation] = {
+                "position": _padded(position, 0),
+                "weight": _padded(weights, 0),
+            }
+    return {
+        "seeds": {of_type: _padded(rows, NO_SEED) for of_type, rows in seeds.items()},
+        "rows": {of_type: _padded(nodes[of_type].rows, 0) for of_type in types},
+        "layers": drawn,
+    }
 
 
 def padded(num: int) -> int:
@@ -105,54 +101,64 @@ def padded(num: int) -> int:
 class _Nodes:
     """Nodes of one type, numbered from 0 as they come.
 
-    A node's position is looked up in an array with an entry for each row of the type, -1 for nodes
-    that are not there. Each thread keeps one from call to call, and a call resets what it wrote:
-    its work is that of the nodes it touches. Row 0 always has position 0: it pads, and among rising
-    seeds it comes first.
+    A row's place is looked up in an array with an entry for each row of the type. Each thread keeps
+    one from call to call and never clears it: only entries that were just written are read, or such
+    as `rows` confirms. So the work is that of the nodes it touches, in few passes over an array
+    that no cache holds.
     """
 
     def __init__(self, of_type):
         self.rows = np.zeros(0, np.int32)
         self._of_type = of_type
-        self._position = _scratch(of_type, 1)
+        self._place = _scratch(of_type, 1)
+        self._placed = 0  # how many of `rows` have their entry, position + 1
 
     def add(self, rows):
         """Appends rows that are different and not there yet."""
         self._reach(rows)
-        self._position[rows] = np.arange(len(self.rows), len(self.rows) + len(rows), dtype=np.int32)
         self.rows = np.concatenate([self.rows, rows])
 
     def number(self, ids):
-        """The positions of `ids`; those that are not there yet are added."""
+        """The positions of `ids`, 0 of row 0; those that are not there yet are added."""
         self._reach(ids)
-        ids = ids.astype(np.intp)
-        new = ids[self._position.take(ids) < 0]
-        order = np.arange(len(new), dtype=np.int32)
-        self._position[new] = order
-        # of equal ids one was written last: it stands for all
-        self.add(new[self._position.take(new) == order].astype(np.int32))
-        return self._position.take(ids)
+        each, num = ids.ravel().astype(np.intp), len(self.rows)
+        entry = np.arange(num + 1, num + 1 + len(each), dtype=np.int32)
+        self._place[each] = entry
+        self._write(0)
+        self._place[0] = 0
+        entries = self._place.take(each)
+        new = entries == entry  # of equal ids one was written last: it stands for all
+        position = np.zeros(num + 1 + len(each), np.int32)  # of each entry
+        position[1 : num + 1] = np.arange(num)
+        np.cumsum(new, out=position[num + 1 :])
+        position[num + 1 :] += num - 1
+        self.add(each.compress(new).astype(np.int32))
+        return position.take(entries).reshape(ids.shape)
 
     def positions(self, rows):
         """The positions of `rows`, -1 of those that are not there and of row 0."""
         self._reach(rows)
-        return np.where(rows > 0, self._position.take(rows), -1)
+        self._write(self._placed)
+        position = self._place.take(rows) - 1
+        there = (rows > 0) & (position >= 0) & (position < len(self.rows))
+        there[there] = self.rows[position[there]] == rows[there]
+        return np.where(there, position, -1)
 
-    def forget(self):
-        """Resets the array of positions."""
-        self._position[self.rows] = -1
-        self._position[0] = 0
+    def _write(self, first):
+        """Writes the entries of `rows` from `first` on."""
+        self._placed = len(self.rows)
+        self._place[self.rows[first:]] = np.arange(first + 1, self._placed + 1, dtype=np.int32)
 
     def _reach(self, rows):
-        if rows.size and rows.max() >= len(self._position):
-            self._position = _scratch(self._of_type, int(rows.max()) + 1)
+        if rows.size and rows.max() >= len(self._place):
+            self._place = _scratch(self._of_type, int(rows.max()) + 1)
 
 
 def _scratch(of_type, size):
-    """This thread's array of positions of a type's rows, at least `size` long."""
+    """This thread's array of places of a type's rows, at least `size` long."""
     kept = SCRATCH.__dict__.get(of_type, np.zeros(1, np.int32))
     if len(kept) < size:
-        kept = np.concatenate([kept, np.full(max(size, 2 * len(kept)) - len(kept), -1, np.int32)])
+        kept = np.concatenate([kept, np.zeros(max(size, 2 * len(kept)) - len(kept), np.int32)])
     SCRATCH.__dict__[of_type] = kept
     return kept
 
@@ -177,8 +183,9 @@ def _mask(ids, weights, positions, others):
 
 
 def _padded(array, value):
-    wide = np.full((padded(len(array)), *array.shape[1:]), value, array.dtype)
+    wide = np.empty((padded(len(array)), *array.shape[1:]), array.dtype)
     wide[: len(array)] = array
+    wide[len(array) :] = value
     return wide
 
 

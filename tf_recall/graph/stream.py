@@ -1,5 +1,6 @@
 """Batches of positives with the part of the graph that they need, made while the model trains."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 WORKERS = 2  # threads that make batches
+PAUSE = 0.0005  # seconds that a thread leaves to the loop which has just taken a batch
 
 
 class Pairs(Protocol):
@@ -136,8 +138,15 @@ class GraphBatches:
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
         """An endless dataset of batches whose first element is the batch of step `start`."""
+
+        def later(step):
+            # A thread begins when a batch is taken. At that moment a loop in Python needs Python's
+            # lock, to call its step, and would wait until the thread is done.
+            time.sleep(PAUSE)
+            return self.at(step)
+
         axis = 1 if self._num_replicas > 1 else 0
-        return stepwise(self.at, start, WORKERS, free=("subgraph",), axis=axis)
+        return stepwise(later, start, WORKERS, free=("subgraph",), axis=axis)
 
 
 def _seeds(batch, ahead):

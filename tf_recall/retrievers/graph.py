@@ -39,6 +39,7 @@ from tf_recall.towers.history import HistoryTower
 
 logger = logging.getLogger("tf_recall")
 
+DRAWN_STEPS = 16  # whose negatives are drawn together
 VISITS = {"num_walks": 200, "length": 5, "restart": 0.3}  # walks that rank a window's items
 
 
@@ -60,11 +61,25 @@ def uniform_neighbors(
 def ahead(negatives: Sampler) -> Callable[[int], list[np.ndarray]]:
     """The function from a step to the rows of items that a sampler will draw from outside a batch.
 
+    A call of TensorFlow costs more than what it draws for a step, so one draws for many.
+
     Args:
         negatives: the sampler, whose draws are known before the step.
     """
-    drawn = tf.function(negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)])
-    return lambda step: [rows.numpy() for rows in drawn(tf.constant(step, tf.int64))]
+    kinds = [tf.TensorSpec(rows.shape, rows.dtype) for rows in negatives.ahead(0)]
+    if not kinds:
+        return lambda step: []
+
+    @tf.function(input_signature=[tf.TensorSpec([DRAWN_STEPS], tf.int64)])
+    def drawn(steps):
+        return tf.map_fn(negatives.ahead, steps, fn_output_signature=kinds)
+
+    @functools.lru_cache(2)  # threads may be at the end of one block and the beginning of another
+    def block(number):
+        steps = tf.range(number * DRAWN_STEPS, (number + 1) * DRAWN_STEPS, dtype=tf.int64)
+        return [rows.numpy() for rows in drawn(steps)]
+
+    return lambda step: [rows[step % DRAWN_STEPS] for rows in block(step // DRAWN_STEPS)]
 
 
 class GraphRetriever(Retriever):
