@@ -63,7 +63,9 @@ def ahead(negatives: Sampler) -> Callable[[int], list[np.ndarray]]:
     Args:
         negatives: the sampler, whose draws are known before the step.
     """
-    drawn = tf.function(negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)])
+    drawn = tf.function(
+        negatives.ahead, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False
+    )
     return lambda step: [rows.numpy() for rows in drawn(tf.constant(step, tf.int64))]
 
 
