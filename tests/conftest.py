@@ -26,6 +26,9 @@ SLOW = {
     "test_it_learns_what_was_planted": {*LONG, *SHOWN},
     "test_the_same_seed_gives_the_same_model": {*LONG, *PAIRS},
     "test_noise_cannot_be_learned_but_by_its_own_edges": {*GRAPHS, "pin_sage"},
+    # the contract asks an export of every model; with SASRec and ComiRec they share all else
+    "test_every_index_and_a_loaded_export_answer_the_same": {"GRU4Rec-Exact"},
+    "test_a_loaded_export_answers_and_explains_the_same": {"MIND-Exact"},
     **dict.fromkeys(
         (
             "test_it_learns_who_goes_with_whom",
