@@ -64,11 +64,12 @@ def rated(planted):
     return replace(planted.interactions, frame=frame.assign(user_rating=rating.round()))
 
 
-# Models that take long to learn: by default they are trained for an epoch, which is enough for all
-# but `test_it_learns_what_was_planted`; that they learn is shown in tests of their own.
+# Models that take long to learn, or of which their own tests show that they do: by default they are
+# trained for an epoch, which is enough for all but `test_it_learns_what_was_planted`.
 LONG = {
     *("graph_tr", "multi_bi_sage", "graph_sage_i2i", "pin_sage"),
     *("sasrec", "gru4rec", "mind", "comirec", "sdm"),
+    *("fm", "siamese", "airbnb_u2i", "airbnb_i2i", "eges", "graph_sage", "youtube_dnn"),
 }
 EPOCHS = 8
 

@@ -118,9 +118,10 @@ def run(request):
         operation, index = name.split(":")
         return Output(tf["GraphOperationByName"](graph, operation.encode()), int(index))
 
-    fetches = request["fetches"]
-    outputs, answers = (Output * len(fetches))(*[output(name) for name in fetches]), []
-    for feeds in request["runs"]:
+    answers = []
+    for asked in request["runs"]:
+        feeds, fetches = asked["feeds"], asked["fetches"]
+        outputs = (Output * len(fetches))(*[output(name) for name in fetches])
         inputs = (Output * len(feeds))(*[output(feed["tensor"]) for feed in feeds])
         values = (c_void_p * len(feeds))(
             *[tf.tensor(feed["dtype"], feed["shape"], feed["values"]) for feed in feeds]

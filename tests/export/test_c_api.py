@@ -55,31 +55,28 @@ def make(index, number=False, seed=0):
     return Service(query, item, index.build(embedded), catalog, k_max=20)
 
 
-def ask(service, folder, path, endpoint="serving_default", libraries=()):
-    """Answers by name to each of an endpoint's `requests`, from a process that is not this one; or
+def run_of(service, endpoint, signature, given):
+    """A request as what to feed to a session, and what to fetch."""
+    key = "user_id" if "user_id" in given else "item_id"
+    arrays = batch(service.inputs[endpoint], key, given)
+    tensors = [(info, arrays[name]) for name, info in signature.inputs.items()]
+    feeds = [
+        {"tensor": i.name, "dtype": i.dtype, "shape": a.shape, "values": a.tolist()}
+        for i, a in tensors
+    ]
+    return {"feeds": feeds, "fetches": [info.name for info in signature.outputs.values()]}
+
+
+def ask(service, folder, path, endpoints=("serving_default",), libraries=()):
+    """Answers by name to each of the endpoints' `requests`, from a process that is not this one; or
     its error.
     """
     model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    signature, runs = model.meta_graphs[0].signature_def[endpoint], []
-    for given in requests(service)[endpoint]:
-        arrays = batch(
-            service.inputs[endpoint], "user_id" if "user_id" in given else "item_id", given
-        )
-        tensors = [(info, arrays[name]) for name, info in signature.inputs.items()]
-        feed = [
-            {"tensor": i.name, "dtype": i.dtype, "shape": a.shape, "values": a.tolist()}
-            for i, a in tensors
-        ]
-        runs.append(feed)
-    fetches = {name: info.name for name, info in signature.outputs.items()}
+    signatures = model.meta_graphs[0].signature_def
+    asked = [(name, given) for name in endpoints for given in requests(service)[name]]
+    runs = [run_of(service, name, signatures[name], given) for name, given in asked]
     libraries = [str(library) for library in libraries]
-    request = {
-        "export": str(folder),
-        "libraries": libraries,
-        "runs": runs,
-        "fetches": list(fetches.values()),
-    }
-    path.write_text(json.dumps(request))
+    path.write_text(json.dumps({"export": str(folder), "libraries": libraries, "runs": runs}))
     command = [sys.executable, str(Path(__file__).with_name("c_api.py")), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -87,16 +84,16 @@ def ask(service, folder, path, endpoint="serving_default", libraries=()):
     if "error" in answer:
         return answer["error"]
     return [
-        {name: np.array(run[tensor]) for name, tensor in fetches.items()}
-        for run in answer["outputs"]
+        {name: np.array(run[info.name]) for name, info in signatures[endpoint].outputs.items()}
+        for (endpoint, _), run in zip(asked, answer["outputs"], strict=True)
     ]
 
 
-def check(service, answers, endpoint="serving_default"):
-    for given, answer in zip(requests(service)[endpoint], answers, strict=True):
-        item_id, score = {"serving_default": service.recommend, "similar_items": service.similar}[
-            endpoint
-        ](k=20, **given)
+def check(service, answers, endpoints=("serving_default",)):
+    asked = [(name, given) for name in endpoints for given in requests(service)[name]]
+    answer_of = {"serving_default": service.recommend, "similar_items": service.similar}
+    for (endpoint, given), answer in zip(asked, answers, strict=True):
+        item_id, score = answer_of[endpoint](k=20, **given)
         np.testing.assert_array_equal(answer["item_id"], item_id)
         np.testing.assert_allclose(answer["score"], score, atol=1e-6)
 
@@ -126,8 +123,8 @@ def requests(service):
 def test_a_stock_export_answers_as_the_service_did(index, number, tmp_path):
     service = make(index(), number)
     folder = save(service, tmp_path / "portable")
-    for endpoint in ("serving_default", "similar_items"):
-        check(service, ask(service, folder, tmp_path / "request.json", endpoint), endpoint)
+    endpoints = ("serving_default", "similar_items")
+    check(service, ask(service, folder, tmp_path / "request.json", endpoints), endpoints)
 
 
 @pytest.fixture(scope="module")

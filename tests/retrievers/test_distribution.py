@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_recall.retrievers.distribution import gather, num_replicas, rank
 
+ONE_PROCESS = ("local", "graph")  # kinds of the program that have both replicas in one
 PROGRAM, TIMEOUT = Path(__file__).with_name("two_replicas.py"), 400
 
 
@@ -42,9 +43,9 @@ def ends(tmp_path_factory, free_ports):
         cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
         processes = {}
         for kind in kinds:
-            for index in range(1 if kind == "local" else 2):
+            for index in range(1 if kind in ONE_PROCESS else 2):
                 task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                given = {} if kind == "local" else {"TF_CONFIG": json.dumps(task)}
+                given = {} if kind in ONE_PROCESS else {"TF_CONFIG": json.dumps(task)}
                 log = folder / f"{kind}{index}.log"
                 processes[log.stem] = start(log, {**env, **given}, kind, folder)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -103,14 +104,16 @@ def test_replicas_know_how_many_they_are(ends):
     "name, model",
     [
         ("mirrored", "two_tower"),
-        ("mirrored", "graph_sage"),
+        # by default `test_propagation` trains over a graph on two replicas
+        pytest.param("mirrored", "graph_sage", marks=pytest.mark.slow),
         pytest.param("worker0", "two_tower", marks=pytest.mark.slow),
         pytest.param("worker1", "two_tower", marks=pytest.mark.slow),
     ],
 )
 def test_training_ends_where_one_device_ends(ends, name, model):
-    one = ends("local", "probe")["one"]
-    other = (ends("worker") if name.startswith("worker") else ends("local", "probe"))[name]
+    local = ends("graph") if model == "graph_sage" else ends("local", "probe")
+    one = local["one"]
+    other = (ends("worker") if name.startswith("worker") else local)[name]
     for key in (key for key in one if key.startswith(model)):
         np.testing.assert_allclose(other[key], one[key], rtol=1e-5, atol=1e-5, err_msg=key)
     assert one[f"{model}/evaluated"] < one[f"{model}/loss"][-1] < one[f"{model}/loss"][0]

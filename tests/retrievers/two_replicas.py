@@ -1,6 +1,7 @@
 """A program that the tests run: what two replicas gather, and the weights that they train.
 
 python two_replicas.py local FOLDER      one device, then two replicas: one.npz and mirrored.npz
+python two_replicas.py graph FOLDER      the same of a model over a graph
 python two_replicas.py worker FOLDER     one of the two workers in TF_CONFIG: worker0.npz or
 worker1.npz
 python two_replicas.py probe FOLDER      the same, and it trains nothing
@@ -53,7 +54,8 @@ def graph_sage():
 
 
 MODELS = {"two_tower": two_tower, "graph_sage": graph_sage}
-TRAINED = {"local": MODELS, "worker": ["two_tower"], "probe": []}
+TRAINED = {"local": ["two_tower"], "graph": ["graph_sage"], "worker": ["two_tower"], "probe": []}
+ONE_PROCESS = ("local", "graph")
 
 
 def towers():
@@ -115,7 +117,7 @@ def probe(strategy):
 
 
 def main(kind, folder):
-    if kind == "local":
+    if kind in ONE_PROCESS:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2

@@ -28,6 +28,7 @@ VALUES = {
     "train": {"epochs": 2, "batch_size": 64},
     "evaluate": {"ks": [5, 100]},
 }
+BY_ROW = {"ks": [3], "cases": "by_row", "exclude_seen": False}
 CHANNELS = {"items": "item_cf", "towers": {"name": "trained", "model": MODEL}}
 
 
@@ -49,6 +50,12 @@ def epochs(monkeypatch):
     return seen
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that has come to its end."""
+    return train(config(), tmp_path_factory.mktemp("finished"))
+
+
 def test_a_list_length_beyond_the_catalog_keeps_its_name(tmp_path):
     trained = train(config(train={"epochs": 1, "batch_size": 64}), tmp_path)
     assert set(trained.report.metrics) == set(trained.report.baseline)
@@ -60,7 +67,9 @@ def test_a_list_length_beyond_the_catalog_keeps_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("sections", [{}, {"model": None, "channels": CHANNELS}])
-def test_a_failed_export_does_not_cost_the_training(tmp_path, epochs, monkeypatch, sections):
+def test_a_failed_export_does_not_cost_the_training(
+    tmp_path, finished, epochs, monkeypatch, sections
+):
     settings = config(**sections)
     with monkeypatch.context() as patch:
         patch.setattr(Exact, "_store", lambda *args: 1 / 0)
@@ -72,7 +81,7 @@ def test_a_failed_export_does_not_cost_the_training(tmp_path, epochs, monkeypatc
     again = train(corrected, tmp_path, resume=True)
     assert epochs == trained_epochs and set(again.report.to_dict()["metrics"]) >= {"recall@3"}
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["1"]
-    whole = train(settings, tmp_path / "whole").service
+    whole = (train(settings, tmp_path / "whole") if sections else finished).service
     answers = again.service.recommend(["u1"], 9), whole.recommend(["u1"], 9)
     for one, other in zip(*answers, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -112,13 +121,15 @@ def stopped_after(epoch, error=KeyboardInterrupt):
 @pytest.mark.parametrize(
     ("change", "more"),
     [
-        ({"evaluate": {"ks": [3], "cases": "by_row", "exclude_seen": False}}, [1]),
+        (
+            {"evaluate": BY_ROW, "train": {"epochs": 4, "batch_size": 64}},
+            [1, 2, 3],
+        ),
         pytest.param(
             {"index": {"name": "ivf"}, "k_max": 20, "evaluate": {"ks": [5]}},
             [1],
             marks=pytest.mark.slow,
         ),
-        ({"train": {"epochs": 4, "batch_size": 64}}, [1, 2, 3]),
         ({"train": {"epochs": 1, "batch_size": 64}}, []),  # it is trained for that long already
     ],
 )
@@ -186,24 +197,22 @@ def test_an_export_gets_another_index(tmp_path, monkeypatch):
         reindex(first.path, {"name": "ivf", "lists": 2}, tmp_path)
 
 
-def test_the_doctor_looks_at_data_features_and_answers(tmp_path, monkeypatch):
+def test_the_doctor_looks_at_data_features_and_answers(finished, monkeypatch):
     assert all(finding.severity != "error" for finding in diagnose(config()))
-    trained = train(config(), tmp_path)
-    names = [finding.name for finding in diagnose(config(), trained.path)]
+    names = [finding.name for finding in diagnose(config(), finished.path)]
     assert "identical_lists" not in names
     rows = np.tile(np.arange(1, 21), (60, 1))
-    same = SameForAll(rows, trained.service.catalog)
+    same = SameForAll(rows, finished.service.catalog)
     monkeypatch.setattr(run, "load", lambda path: same)
-    assert "identical_lists" in [finding.name for finding in diagnose(config(), trained.path)]
+    assert "identical_lists" in [finding.name for finding in diagnose(config(), finished.path)]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(finished, tmp_path_factory):
     """The exports of a model, and of several channels."""
     folder = tmp_path_factory.mktemp("exports")
-    one = train(config(), folder).path
     counted = {"items": "item_cf", "popular": "popularity"}
-    return one, train(config(model=None, channels=counted, name="several"), folder).path
+    return finished.path, train(config(model=None, channels=counted, name="several"), folder).path
 
 
 def test_evaluation_of_data_that_an_export_does_not_know(exported, monkeypatch, caplog):

@@ -42,14 +42,14 @@ def rest_of(connection):
 
 @pytest.fixture
 def load(server):
-    """Clients that ask without pause, and the statuses of their answers."""
+    """Clients that ask again and again, and the statuses of their answers."""
     stop, seen = threading.Event(), []
 
     request = {"model": "two_tower", "user_id": "u1"}
 
     def ask():
         with httpx.Client(base_url=server.rest, timeout=30) as client:
-            while not stop.is_set():
+            while not stop.wait(0.02):
                 seen.append(client.post("/recommend", json=request).status_code)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:

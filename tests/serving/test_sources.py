@@ -20,8 +20,19 @@ from tf_recall.stores.places import open_store
 USERS = ["u1", "u2"]
 
 
+def client_of(server):
+    """A client without encryption: to read all certificates of the machine takes longest."""
+    return httpx.Client(base_url=server.rest, timeout=30, verify=False)
+
+
+@pytest.fixture(scope="module")
+def export(exports):
+    """The one model that is asked here."""
+    return exports / "two_tower"
+
+
 def ask(server, **wanted):
-    with httpx.Client(base_url=server.rest, timeout=30) as client:
+    with client_of(server) as client:
         answer = client.post("/recommend", json={"model": "two_tower", **wanted})
         return answer.status_code, answer.json()
 
@@ -32,7 +43,7 @@ def items(answer):
 
 def count(server, name, **labels):
     """A counter of the server, 0 where it was never counted."""
-    with httpx.Client(base_url=server.rest, timeout=30) as client:
+    with client_of(server) as client:
         text = client.get("/metrics").text
     for line in text.splitlines():
         if line.startswith(f"tf_recall_{name}_total{{") and all(
@@ -49,11 +60,11 @@ def patient(monkeypatch):
 
 
 @pytest.fixture
-def backwards(exports, tmp_path):
+def backwards(export, tmp_path):
     """`backwards(exclude_seen)`: a file of lists of the export, each of which is turned round, so
     that one sees where an answer is from.
     """
-    served = load(exports / "two_tower")
+    served = load(export)
 
     class Backwards:
         identity, export, sources = served.identity, served.export, ()
@@ -72,13 +83,13 @@ def backwards(exports, tmp_path):
     return write
 
 
-def test_a_list_answers_whoever_brings_nothing_but_an_id(run_server, exports, url, backwards):
+def test_a_list_answers_whoever_brings_nothing_but_an_id(run_server, export, url, backwards):
     to_redis(backwards(users=["u1"]), url, "two_tower")
-    with run_server(exports, redis=url) as server:
+    with run_server(export, redis=url) as server:
         plain = {"user_id": "u1", "exclude_seen": False}
         listed = ask(server, **plain, k=3)
         assert listed[1]["source"] == "list"
-        best = load(exports / "two_tower").recommend(["u1"], 4)[0][0].tolist()
+        best = load(export).recommend(["u1"], 4)[0][0].tolist()
         assert items(listed) == best[::-1][:3]
         assert items(ask(server, **plain, k=3, exclude=[best[2], "nothing"])) == [
             best[3],
@@ -101,7 +112,7 @@ def test_a_list_answers_whoever_brings_nothing_but_an_id(run_server, exports, ur
 
 
 def test_a_list_of_another_version_is_passed_over(
-    run_server, exports, url, backwards, tmp_path, make_service
+    run_server, export, url, backwards, tmp_path, make_service
 ):
     to_redis(backwards(), url, "two_tower")
     model, service = make_service()
@@ -111,8 +122,8 @@ def test_a_list_of_another_version_is_passed_over(
         assert count(server, "fallbacks", source="list", reason="other_version") == 1
 
 
-def test_a_vector_answers_as_the_user_whose_it_is(run_server, exports, url):
-    served = load(exports / "two_tower")
+def test_a_vector_answers_as_the_user_whose_it_is(run_server, export, url):
+    served = load(export)
 
     class Swapped(type(served)):
         """Gives each of the two users the other's vector, so that one sees whose it is."""
@@ -124,7 +135,7 @@ def test_a_vector_answers_as_the_user_whose_it_is(run_server, exports, url):
             return served.embed_query([USERS[1 - USERS.index(each)] for each in ids])
 
     vectors_to_redis(Swapped(), USERS, url, "two_tower")
-    with run_server(exports, redis=url) as server:
+    with run_server(export, redis=url) as server:
         answer = ask(server, user_id="u1", exclude_seen=False)
         assert answer[1]["source"] == "vector"
         assert items(answer) == served.recommend(["u2"], 6)[0][0].tolist()
@@ -137,16 +148,16 @@ def test_a_vector_answers_as_the_user_whose_it_is(run_server, exports, url):
         assert answer[1]["source"] == "model"
 
 
-def test_an_absent_redis_costs_nothing_but_its_answers(run_server, exports, free_ports):
+def test_an_absent_redis_costs_nothing_but_its_answers(run_server, export, free_ports):
     (port,) = free_ports(1)
-    with run_server(exports, redis=f"redis://127.0.0.1:{port}/0") as server:
+    with run_server(export, redis=f"redis://127.0.0.1:{port}/0") as server:
         for _ in range(3):
             status, answer = ask(server, user_id="u1")
             assert (status, answer["source"]) == (200, "model")
         assert count(server, "fallbacks", source="vector", reason="unreachable") == 3
 
 
-def test_a_redis_that_comes_back_answers_again(run_server, exports, url, backwards, monkeypatch):
+def test_a_redis_that_comes_back_answers_again(run_server, export, url, backwards, monkeypatch):
     monkeypatch.setattr(redis_values, "PATIENCE", 0.3)
     to_redis(backwards(k=6), url, "two_tower")
     plain = {"user_id": "u1", "exclude_seen": False}
@@ -157,7 +168,7 @@ def test_a_redis_that_comes_back_answers_again(run_server, exports, url, backwar
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    with run_server(exports, redis=url) as server:
+    with run_server(export, redis=url) as server:
         wait_for("list")
         connect(url).execute_command("CLIENT", "PAUSE", "3000", "ALL")
         assert ask(server, **plain)[1]["source"] == "model"
@@ -167,7 +178,7 @@ def test_a_redis_that_comes_back_answers_again(run_server, exports, url, backwar
 
 
 @pytest.fixture
-def store(exports, tmp_path):
+def store(export, tmp_path):
     """The address of a store of the export's items, each with whether its number is even."""
     pytest.importorskip("faiss")
     address = f"faiss-flat:{tmp_path / 'store'}"
@@ -175,13 +186,13 @@ def store(exports, tmp_path):
     pd.DataFrame({"item_id": ids, "even": [at % 2 == 0 for at in range(10)]}).to_csv(
         tmp_path / "items.csv", index=False
     )
-    pushing.push(exports / "two_tower", address, tmp_path / "items.csv")
+    pushing.push(export, address, tmp_path / "items.csv")
     return address
 
 
-def test_a_store_answers_as_the_model_and_is_narrowed(run_server, exports, store):
-    served = load(exports / "two_tower")
-    with run_server(exports, stores={"two_tower": store}) as server:
+def test_a_store_answers_as_the_model_and_is_narrowed(run_server, export, store):
+    served = load(export)
+    with run_server(export, stores={"two_tower": store}) as server:
         for given in ({}, {"exclude_seen": False, "exclude": ["i3"]}, {"context": {"age": 44}}):
             answer = ask(server, user_id="u1", **given)
             lists = {"exclude_seen": True, **given}
@@ -200,7 +211,7 @@ def test_a_store_answers_as_the_model_and_is_narrowed(run_server, exports, store
         assert ask(server, user_id="u1", channel="popular", where={"even": True})[0] == 400
 
 
-def test_what_is_pushed_and_what_is_gone(run_server, exports, store, tmp_path, make_service):
+def test_what_is_pushed_and_what_is_gone(run_server, export, store, tmp_path, make_service):
     place = tmp_path / "models" / "two_tower"
     model, service = make_service()
     first = save(service, place, model=model)
@@ -236,13 +247,13 @@ def test_without_a_store_where_is_refused(http):
     assert answer.status_code == 400 and "answers from none" in answer.json()["error"]
 
 
-def test_what_cannot_be_is_said_before_it_serves(run_server, exports, store, tmp_path):
+def test_what_cannot_be_is_said_before_it_serves(run_server, export, store, tmp_path):
     for stores, says in (
         ({"two_tower": f"faiss-flat:{tmp_path / 'nowhere'}"}, "there is no store"),
         ({"other": store}, "'other', which is not served"),
     ):
         raises = pytest.raises((ValueError, FileNotFoundError), match=says)
-        with raises, run_server(exports, stores=stores):
+        with raises, run_server(export, stores=stores):
             pass
-    with pytest.raises(ValueError, match="no address of"), run_server(exports, redis="localhost"):
+    with pytest.raises(ValueError, match="no address of"), run_server(export, redis="localhost"):
         pass

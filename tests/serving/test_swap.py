@@ -25,7 +25,7 @@ from tf_recall.serving.models import Models
 from tf_recall.serving.repository import Repository
 
 VERSIONS = (1, 2)
-PAUSE = 0.005  # of a client between two requests
+PAUSE = 0.02  # of a client between two requests
 
 
 @pytest.fixture(scope="module")

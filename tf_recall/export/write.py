@@ -213,7 +213,7 @@ def _signatures(service):
     else:
         functions[BY_VECTOR] = lambda **inputs: raw(*service.items_by_vector(inputs, service.k_max))
     return {
-        name: tf.function(function).get_concrete_function(**service.inputs[name])
+        name: tf.function(function, autograph=False).get_concrete_function(**service.inputs[name])
         for name, function in functions.items()
     }
 

@@ -68,7 +68,7 @@ class RowEmbedding(keras.layers.Layer):
         self.origin = None
         shape = (self.num_rows, self.dim)
         # one graph of all steps keeps one table in memory, where each step by itself makes another
-        start = tf.function(self._start)
+        start = tf.function(self._start, autograph=False)
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=start)
 
     def come_from(self, origin: np.ndarray | None) -> None:

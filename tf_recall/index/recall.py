@@ -42,7 +42,9 @@ class Truth:
 
     def measure(self, index: Index) -> float:
         """The recall@100 of an index that has stored its vectors; logs it, and its recall@10."""
-        search = tf.function(lambda queries: index.find(queries, tf.constant(self.depth), None)[0])
+        search = tf.function(
+            lambda queries: index.find(queries, tf.constant(self.depth), None)[0], autograph=False
+        )
         scores = search(self.queries).numpy()
         shallow = self.recall(scores, min(10, self.depth))
         recall = self.recall(scores, self.depth)

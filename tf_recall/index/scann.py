@@ -116,7 +116,7 @@ class ScaNN(Index):
     def _plain(self, truth: Truth) -> tuple[int, int]:
         """What a search for up to 100 without exclusions visits and rescores."""
 
-        @tf.function
+        @tf.function(autograph=False)
         def search(probes, rescored):
             return self._candidates(truth.queries, tf.constant(truth.depth), probes, rescored)[0]
 
@@ -137,7 +137,7 @@ class ScaNN(Index):
             return table
         queries = queries[:DEEP_QUERIES]
         ranking = Ranking(vectors, queries)
-        search = tf.function(lambda *sizes: self._candidates(queries, *sizes)[0])
+        search = tf.function(lambda *sizes: self._candidates(queries, *sizes)[0], autograph=False)
         for at in np.ndindex(len(SPARES), len(DEPTHS)):
             ranks = ranking.ranks(SPARES, DEPTHS, at)
             if at == (0, 0) or ranks is None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
 
 BY_VECTOR = "items_by_vector"  # the endpoint
+# nothing here branches in Python on a tensor, and to look for that costs more than to trace
+graph_of = functools.partial(tf.function, autograph=False)
 
 
 class Service(EmbeddingRecommender):
@@ -99,17 +101,15 @@ class Service(EmbeddingRecommender):
         self.seen_rows = tf.Variable(catalog.seen.rows, trainable=False, shape=[None])
         inputs = self.inputs
         k = tf.TensorSpec([], tf.int32)
-        self.answer = tf.function(self._answer, [inputs["serving_default"], k])
-        self.similar_items = tf.function(self._similar_items, [inputs["similar_items"], k])
-        self.query_vectors = tf.function(self._query_vectors, [inputs["embed_query"]])
-        self.query_interests = tf.function(self._query_interests, [inputs["embed_query"]])
-        self.item_vectors = tf.function(self._item_vectors, [inputs["embed_item"]])
+        self.answer = graph_of(self._answer, [inputs["serving_default"], k])
+        self.similar_items = graph_of(self._similar_items, [inputs["similar_items"], k])
+        self.query_vectors = graph_of(self._query_vectors, [inputs["embed_query"]])
+        self.query_interests = graph_of(self._query_interests, [inputs["embed_query"]])
+        self.item_vectors = graph_of(self._item_vectors, [inputs["embed_item"]])
         if BY_VECTOR in inputs:
-            self.items_by_vector = tf.function(self._items_by_vector, [inputs[BY_VECTOR], k])
+            self.items_by_vector = graph_of(self._items_by_vector, [inputs[BY_VECTOR], k])
         self.predicted = {
-            head.endpoint: tf.function(
-                functools.partial(self._of_head, head), [inputs[head.endpoint]]
-            )
+            head.endpoint: graph_of(functools.partial(self._of_head, head), [inputs[head.endpoint]])
             for head in heads
         }
 

@@ -387,6 +387,6 @@ class Retriever(FittedModel):
         key = self.item_tower.entity
         return each_once(lambda rows: self.item_tower({key: rows}, training=training), rows)
 
-    @tf.function(reduce_retracing=True, input_signature=[tf.TensorSpec([None], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
     def _embed_rows(self, rows):
         return self.embed_item({self.item_tower.entity: rows})

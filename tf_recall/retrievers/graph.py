@@ -70,7 +70,7 @@ def ahead(negatives: Sampler) -> Callable[[int], list[np.ndarray]]:
     if not kinds:
         return lambda step: []
 
-    @tf.function(input_signature=[tf.TensorSpec([DRAWN_STEPS], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([DRAWN_STEPS], tf.int64)], autograph=False)
     def drawn(steps):
         return tf.map_fn(negatives.ahead, steps, fn_output_signature=kinds)
 
