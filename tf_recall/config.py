@@ -44,8 +44,8 @@ class Train:
             through all epochs. None: 5 where there is a validation part.
         refit: with a validation part, train again on the training and the validation part together,
             for as many epochs as were best: what is exported, and measured on the test part, has
-            learned both. Channels are counted again too. It takes about as long again, and of a log in
-            memory another copy. False: what the training part has taught.
+            learned both. Channels are counted again too. It takes about as long again, and a second
+            copy of a log in memory. False: what the training part has taught.
         seed: of the initial weights and of the order of the batches.
         jit_compile: compile the training step with XLA.
         precision: the Keras dtype policy that layers compute in: float32, mixed_bfloat16,
