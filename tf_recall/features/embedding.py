@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.tracing import traced
+
 _STATIC = contextvars.ContextVar("static", default=False)  # whether XLA asks for known shapes
 
 EXACT = {tf.float32: 2**24, tf.float64: 2**53}  # up to here a float is exactly one row
@@ -68,7 +70,7 @@ class RowEmbedding(keras.layers.Layer):
         self.origin = None
         shape = (self.num_rows, self.dim)
         # one graph of all steps keeps one table in memory, where each step by itself makes another
-        start = tf.function(self._start, autograph=False)
+        start = traced(self._start)
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=start)
 
     def come_from(self, origin: np.ndarray | None) -> None:

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.tracing import traced
 from tf_recall.index.base import Index
 from tf_recall.index.exact import Exact
 
@@ -42,9 +43,7 @@ class Truth:
 
     def measure(self, index: Index) -> float:
         """The recall@100 of an index that has stored its vectors; logs it, and its recall@10."""
-        search = tf.function(
-            lambda queries: index.find(queries, tf.constant(self.depth), None)[0], autograph=False
-        )
+        search = traced(lambda queries: index.find(queries, tf.constant(self.depth), None)[0])
         scores = search(self.queries).numpy()
         shallow = self.recall(scores, min(10, self.depth))
         recall = self.recall(scores, self.depth)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_recall.data.ranges import ShareTo1, WholeFrom1
+from tf_recall.data.tracing import traced
 from tf_recall.index.base import Index, checked_settings
 from tf_recall.index.depths import Ranking, looked_up, surely
 from tf_recall.index.recall import DEPTH, Truth
@@ -116,9 +117,10 @@ class ScaNN(Index):
     def _plain(self, truth: Truth) -> tuple[int, int]:
         """What a search for up to 100 without exclusions visits and rescores."""
 
-        @tf.function(autograph=False)
-        def search(probes, rescored):
+        def found(probes, rescored):
             return self._candidates(truth.queries, tf.constant(truth.depth), probes, rescored)[0]
+
+        search = traced(found)
 
         def recall(sizes):
             return truth.recall(search(*map(tf.constant, sizes)), truth.depth)
@@ -137,7 +139,7 @@ class ScaNN(Index):
             return table
         queries = queries[:DEEP_QUERIES]
         ranking = Ranking(vectors, queries)
-        search = tf.function(lambda *sizes: self._candidates(queries, *sizes)[0], autograph=False)
+        search = traced(lambda *sizes: self._candidates(queries, *sizes)[0])
         for at in np.ndindex(len(SPARES), len(DEPTHS)):
             ranks = ranking.ranks(SPARES, DEPTHS, at)
             if at == (0, 0) or ranks is None:

@@ -7,12 +7,13 @@ import tensorflow as tf
 
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.ids import MISSING
+from tf_recall.data.tracing import traced
 from tf_recall.index.base import Index
 from tf_recall.recommend.arrays import batch
 from tf_recall.recommend.embedding import EmbeddingRecommender
 from tf_recall.recommend.explanations import largest_shares
 from tf_recall.recommend.request import check_k
-from tf_recall.recommend.service import Service, graph_of
+from tf_recall.recommend.service import Service
 
 USERS = "similar_users"  # the endpoint
 
@@ -116,7 +117,7 @@ class NeighborService(NeighborRecommender, Service):
         self.offsets = tf.Variable(histories.offsets, trainable=False)
         self.items = tf.Variable(histories.items, trainable=False, shape=[None])
         super().__init__(query_tower, item_tower, index, catalog, k_max)
-        self.nearest_users = graph_of(self._nearest_users, [self.inputs[USERS]])
+        self.nearest_users = traced(self._nearest_users, [self.inputs[USERS]])
 
     def _users(self, arrays):
         rows, score = self.nearest_users(arrays)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.identity import check_same
 from tf_recall.data.ids import MISSING
+from tf_recall.data.tracing import traced
 from tf_recall.index import Exact, default_index
 from tf_recall.index.base import Index
 from tf_recall.recommend.arrays import batch
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import keras
 
 BY_VECTOR = "items_by_vector"  # the endpoint
-# nothing here branches in Python on a tensor, and to look for that costs more than to trace
-graph_of = functools.partial(tf.function, autograph=False)
 
 
 class Service(EmbeddingRecommender):
@@ -101,15 +100,15 @@ class Service(EmbeddingRecommender):
         self.seen_rows = tf.Variable(catalog.seen.rows, trainable=False, shape=[None])
         inputs = self.inputs
         k = tf.TensorSpec([], tf.int32)
-        self.answer = graph_of(self._answer, [inputs["serving_default"], k])
-        self.similar_items = graph_of(self._similar_items, [inputs["similar_items"], k])
-        self.query_vectors = graph_of(self._query_vectors, [inputs["embed_query"]])
-        self.query_interests = graph_of(self._query_interests, [inputs["embed_query"]])
-        self.item_vectors = graph_of(self._item_vectors, [inputs["embed_item"]])
+        self.answer = traced(self._answer, [inputs["serving_default"], k])
+        self.similar_items = traced(self._similar_items, [inputs["similar_items"], k])
+        self.query_vectors = traced(self._query_vectors, [inputs["embed_query"]])
+        self.query_interests = traced(self._query_interests, [inputs["embed_query"]])
+        self.item_vectors = traced(self._item_vectors, [inputs["embed_item"]])
         if BY_VECTOR in inputs:
-            self.items_by_vector = graph_of(self._items_by_vector, [inputs[BY_VECTOR], k])
+            self.items_by_vector = traced(self._items_by_vector, [inputs[BY_VECTOR], k])
         self.predicted = {
-            head.endpoint: graph_of(functools.partial(self._of_head, head), [inputs[head.endpoint]])
+            head.endpoint: traced(functools.partial(self._of_head, head), [inputs[head.endpoint]])
             for head in heads
         }
 

@@ -13,6 +13,7 @@ from tf_recall.data.histories import LENGTH
 from tf_recall.data.identity import check_same
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Share
+from tf_recall.data.tracing import traced
 from tf_recall.features.needs import Needs
 from tf_recall.graph.csr import Graph
 from tf_recall.graph.layerwise import ByLayers
@@ -70,9 +71,10 @@ def ahead(negatives: Sampler) -> Callable[[int], list[np.ndarray]]:
     if not kinds:
         return lambda step: []
 
-    @tf.function(input_signature=[tf.TensorSpec([DRAWN_STEPS], tf.int64)], autograph=False)
-    def drawn(steps):
+    def draw(steps):
         return tf.map_fn(negatives.ahead, steps, fn_output_signature=kinds)
+
+    drawn = traced(draw, [tf.TensorSpec([DRAWN_STEPS], tf.int64)])
 
     @functools.lru_cache(2)  # threads may be at the end of one block and the beginning of another
     def block(number):
