@@ -1,9 +1,12 @@
 """A run that learns the validation part at last: exactly a run of both parts, resumed exactly."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from tf_recall.channels.ease import EASE
 from tf_recall.config import Config
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
@@ -22,7 +25,7 @@ VALUES = {
     "data": {"name": "synthetic", "num_users": 60, "num_items": 50, "num_interactions": 900},
     "split": {"name": "by_time", "test": 0.1, "validation": 0.2},
     "model": {"name": "two_tower", "dim": 4},
-    "train": {"epochs": 3, "batch_size": 64},
+    "train": {"epochs": 2, "batch_size": 64},
     "evaluate": {"ks": [5]},
 }
 
@@ -39,18 +42,32 @@ def split():
     return by_time(log(), 0.1, 0.2)
 
 
-@pytest.fixture
-def trainings(monkeypatch):
+@contextlib.contextmanager
+def recorded():
     """The number of interactions and of epochs of each training."""
     seen, plain = [], Retriever.train
 
-    def recorded(self, interactions, *args, **kwargs):
+    def train(self, interactions, *args, **kwargs):
         history = plain(self, interactions, *args, **kwargs)
         seen.append((len(interactions), len(history.epoch)))
         return history
 
-    monkeypatch.setattr(Retriever, "train", recorded)
-    return seen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Retriever, "train", train)
+        yield seen
+
+
+@pytest.fixture
+def trainings():
+    with recorded() as seen:
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run to its end, and its trainings."""
+    with recorded() as seen:
+        return train(config(), tmp_path_factory.mktemp("models")), seen
 
 
 def values_of(path):
@@ -63,15 +80,12 @@ def assert_same_values(one, other):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_it_is_a_run_of_both_parts_for_the_best_number_of_epochs(tmp_path, trainings, caplog):
-    caplog.set_level("INFO", "tf_recall")
-    done = train(config(), tmp_path / "both")
-    (alone, _), (both, best) = trainings
+def test_it_is_a_run_of_both_parts_for_the_best_number_of_epochs(finished, tmp_path):
+    done, ((alone, _), (both, best)) = finished
     parts = split()
     assert (alone, both) == (len(parts.train), len(parts.train) + len(parts.validation))
-    assert f"on the training and the validation part, {best} epochs" in caplog.text
-    plain = config(split={"name": "by_time", "test": 0.1}, train={"epochs": best, "batch_size": 64})
-    by_hand = train(plain, tmp_path / "plain")
+    plain = {"epochs": best, "batch_size": 64}
+    by_hand = train(config(split={"name": "by_time", "test": 0.1}, train=plain), tmp_path)
     assert_same_values(done.path, by_hand.path)
     assert done.report.metrics == by_hand.report.metrics
     assert evaluate(config(), done.path).metrics == done.report.metrics
@@ -114,9 +128,11 @@ def test_what_the_validation_part_alone_knows_is_found(tmp_path):
     assert recalls[True]["recall@5"] == 1 and recalls[False]["recall@5"] == 0
 
 
-@pytest.mark.parametrize("stop", [1, 4])
-def test_an_interrupted_run_goes_on_exactly(tmp_path, trainings, monkeypatch, stop):
-    """It stops in the first training, or in the second."""
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.slow), 3])
+def test_an_interrupted_run_goes_on_exactly(finished, tmp_path, trainings, caplog, stop):
+    """It stops in the first training, or after the first epoch of the second."""
+    caplog.set_level("INFO", "tf_recall")
+    whole, ((_, _), (_, best)) = finished
     begun = []
 
     def stopped(self, at, logs=None):
@@ -124,42 +140,34 @@ def test_an_interrupted_run_goes_on_exactly(tmp_path, trainings, monkeypatch, st
         if len(begun) == stop + 1:
             raise KeyboardInterrupt
 
-    settings = config(train={**VALUES["train"], "patience": "never"})
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_begin", stopped)
         with pytest.raises(KeyboardInterrupt, match="go on with --resume"):
-            train(settings, tmp_path / "stopped")
+            train(config(), tmp_path)
     del trainings[:]
-    resumed = train(settings, tmp_path / "stopped", resume=True)
-    resumed_trainings = list(trainings)
-    whole = train(settings, tmp_path / "whole")
+    resumed = train(config(), tmp_path, resume=True)
     assert_same_values(resumed.path, whole.path)
     assert resumed.report.to_dict() == whole.report.to_dict()
-    assert len(resumed_trainings) == (2 if stop < 3 else 1)
+    assert len(trainings) == (2 if stop < 2 else 1)
+    assert f"on the training and the validation part, {best} epochs" in caplog.text
 
 
-def test_channels_are_counted_and_trained_again_and_the_merge_stays(tmp_path, trainings):
-    towers = {"name": "trained", "model": VALUES["model"], "train": VALUES["train"]}
-    several = config(
-        model=None,
-        channels={"items": "ease", "towers": towers, "solved": {"name": "trained", "model": "als"}},
-        merge="marginal_rank",
-    )
-    done = train(several, tmp_path)
-    both = split().together()
-    assert done.service.catalog.identity == Catalog.fit(both.train).identity
-    alone = train(config(model=None, channels={"items": "ease"}), tmp_path / "alone")
-    alike = [each.channels["items"].similar(["i1"], 5) for each in (done.service, alone.service)]
+def test_channels_are_counted_and_trained_again_and_the_merge_stays(tmp_path):
+    channels = {"items": "ease", "solved": {"name": "trained", "model": "als"}}
+    settings = config(model=None, channels=channels, merge="marginal_rank")
+    done = train(settings, tmp_path)
+    catalog = Catalog.fit(split().together().train)
+    assert done.service.catalog.identity == catalog.identity
+    alone = EASE().fit(split().together().train, catalog)
+    alike = [each.similar(["i1"], 5) for each in (done.service.channels["items"], alone)]
     for one, other in zip(*alike, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert [number for number, _ in trainings] == [len(split().train), len(both.train)]
-    assert done.service.merge.weights and set(done.service.merge.weights) == {*several.channels}
-    report = evaluate(several, done.path)
-    assert report.merged.metrics == done.report.merged.metrics
+    assert set(done.service.merge.weights) == {*channels}
+    assert evaluate(settings, done.path).merged.metrics == done.report.merged.metrics
 
 
 def test_a_search_learns_no_validation_part(tmp_path, trainings):
-    tune(config(train={**VALUES["train"], "epochs": 1}), 2, out=tmp_path)
+    tune(config(train={**VALUES["train"], "epochs": 1}), 1, out=tmp_path)
     assert {number for number, _ in trainings} == {len(split().train)}
 
 

@@ -59,6 +59,7 @@ def test_where_nothing_is_new_it_equals_one_longer_run(logs, exported, tmp_path)
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_with_a_validation_part_it_goes_on_from_the_same_start_on_both(logs, exported, tmp_path):
     held = {"name": "by_time", "test": 0.1, "validation": 0.2}
     start = {"epochs": 1, "start_from": str(exported), "drop_after_days": 10_000}
