@@ -91,6 +91,7 @@ def untrained(monkeypatch):
         (channels(trained={"train": {"epoch": 1}}), "channels.towers: train has no 'epoch'"),
         (channels(k_max=5), "channels.towers: k_max is 5, and evaluate.ks up to 5"),
         (channels(trained={"train": {"strategy": "multi_worker"}}), "one process trains"),
+        (channels(trained={"train": {"refit": False}}), "refit counts for all channels"),
     ],
 )
 def test_a_mistake_in_the_config(given, message, tmp_path):

@@ -211,6 +211,10 @@ class TrainedChannel:
             raise ValueError(
                 "train.start_from goes on from an export in a config of one model, not of channels"
             )
+        if whole.train.refit and not alone.train.refit:
+            raise ValueError(
+                "train.refit counts for all channels: write train: {refit: false} beside channels"
+            )
         if alone.train.strategy == "multi_worker":
             raise ValueError(
                 "train.strategy multi_worker trains a config of one model; one process trains "
