@@ -1,6 +1,5 @@
 """A run of several channels: counted or trained, merged, measured and exported."""
 
-import contextlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from tf_recall.runs.advice import as_findings
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import cases_of, measure
 from tf_recall.runs.model import compiled, retrained, serve, trained
-from tf_recall.runs.prepared import Prepared, TrainedChannel
+from tf_recall.runs.prepared import Prepared, TrainedChannel, named
 from tf_recall.runs.refit import on_both, refits
 from tf_recall.runs.rehearsal import rehearse, untrained
 
@@ -68,7 +67,7 @@ def run_channels(
     channels = _counted(prepared)
     models = {}
     for name, alone in prepared.trained.items():
-        with _named(name):
+        with named(name):
             models[name] = compiled(alone)
     _rehearse(prepared, channels, models)
     if is_chief(prepared.strategy):
@@ -113,7 +112,7 @@ def _counted(prepared):
     counted = [name for name in channels if not isinstance(channels[name], TrainedChannel)]
     for name in sorted(counted, key=lambda name: not isinstance(channels[name], Ranking)):
         log.info("%s: %s", name, type(channels[name]).__name__)
-        with _named(name):
+        with named(name):
             channels[name].fit(prepared.split.train, prepared.catalog)
     return channels
 
@@ -156,20 +155,11 @@ def _rehearse(prepared, channels, models):
         settings, train = alone.config.train, alone.split.train
         if models[name].by_gradients:
             batch_size = settings.batch_size or models[name].default_batch_size(train)
-            with _named(name):
+            with named(name):
                 models[name].batches(train, alone.catalog, batch_size, settings.seed)
     services = {name: untrained(alone, models[name]) for name, alone in prepared.trained.items()}
     whole = {name: services.get(name, channel) for name, channel in channels.items()}
     rehearse(MultiChannel(whole, prepared.catalog, prepared.merge, prepared.config.depth), prepared)
-
-
-@contextlib.contextmanager
-def _named(name):
-    """Names the channel in errors."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"channels.{name}: {error}") from error
 
 
 def _compared(multi, settings, part, earlier=None):

@@ -1,8 +1,9 @@
 """A config, opened once: what can be known to be wrong with it is refused before training."""
 
+import contextlib
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import tensorflow as tf
@@ -142,11 +143,9 @@ class Prepared:
         trained = {}
         for name, channel in self.channels.items():
             if isinstance(channel, TrainedChannel):
-                try:
+                with named(name):
                     config = channel.settings(self.config, name)
                     trained[name] = Prepared.of(config, self.split, self.catalog)
-                except ValueError as error:
-                    raise ValueError(f"channels.{name}: {error}") from error
         return trained
 
 
@@ -263,12 +262,26 @@ class U2U2I(TrainedChannel):
         return alone
 
 
+@contextlib.contextmanager
+def named(channel: str) -> Iterator[None]:
+    """Within, errors name the channel."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"channels.{channel}: {error}") from error
+
+
 def _parts(config):
     """The parts that need no data. The model and its optimizer are made for their errors alone:
     training makes them anew, after the seed is set.
     """
     if config.channels is not None:
-        return {"channels": config.make_channels(), "merge": config.make_merge()}
+        parts = {"channels": config.make_channels(), "merge": config.make_merge()}
+        for name, channel in parts["channels"].items():
+            if isinstance(channel, TrainedChannel):
+                with named(name):
+                    _parts(channel.settings(config, name))
+        return parts
     config.make_model().check_settings(config.train)
     config.make_optimizer()
     return {"index": config.make_index()}
