@@ -77,14 +77,18 @@ EACH = [(name, LOSS) for name in REGISTRY["negatives"]] + [
     (SAMPLER, name) for name in REGISTRY["loss"]
 ]
 EACH = list(dict.fromkeys(EACH))
-PAIRS = [
-    pair for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"]) if pair not in EACH
-]
-ALL = [*EACH, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS)]
 # two samplers that hold others, and a loss of each form: a softmax, pairs, vectors, of a peer
 FORMS = [("mixture", LOSS), ("easy_hard", LOSS)]
 FORMS += [(SAMPLER, each) for each in (LOSS, "hinge", "nce_loss", "retrieval_task")]
 POLICIES = ["mixed_bfloat16", "bfloat16", "mixed_float16"]
+
+
+def pairs_of(pairs):
+    """All pairs; those that are not given are slow tests."""
+    return [
+        pytest.param(*pair, marks=[] if pair in pairs else pytest.mark.slow)
+        for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"])
+    ]
 
 
 def make_part(kind, name):
@@ -174,7 +178,7 @@ def allowed(negatives, loss):
     return True
 
 
-@pytest.mark.parametrize("negatives, loss", ALL)
+@pytest.mark.parametrize("negatives, loss", pairs_of(EACH))
 def test_it_learns(negatives, loss, make_model, train):
     if not allowed(negatives, loss):
         with pytest.raises(ValueError):
@@ -184,14 +188,6 @@ def test_it_learns(negatives, loss, make_model, train):
     means = train(model, EPOCH, 4)
     assert np.isfinite(means).all() and min(means) >= 0
     assert means[-1] < 0.97 * means[0]
-
-
-def pairs_of(pairs):
-    """All pairs; those that are not given are slow tests."""
-    return [
-        pytest.param(*pair, marks=[] if pair in pairs else pytest.mark.slow)
-        for pair in itertools.product(REGISTRY["negatives"], REGISTRY["loss"])
-    ]
 
 
 @pytest.mark.parametrize("negatives, loss", pairs_of(FORMS))

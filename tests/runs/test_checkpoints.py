@@ -1,6 +1,5 @@
 """Checkpoints that are damaged or meet a full disk: one line, and what is kept."""
 
-import contextlib
 import json
 import resource
 import shutil
@@ -135,39 +134,28 @@ def test_a_checkpoint_of_another_model(world, saved, tower, optimizer):
     one_line(error)
 
 
-@contextlib.contextmanager
-def no_room(size):
-    """Files grow to some size and no further: what a full disk looks like to a writer."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("size", [0, 100, 2000])
-def test_a_disk_that_fills_up(world, tmp_path, size):
+def test_a_disk_that_fills_up(world, tmp_path, size, small_disk):
     checkpoint = Checkpoint(tmp_path / "run")
     checkpoint.set_model(made(world))
-    with no_room(size), pytest.raises(OSError, match="none is whole: free space") as error:
+    with small_disk(size), pytest.raises(OSError, match="none is whole: free space") as error:
         checkpoint.on_epoch_end(0, LOGS)
     assert list((tmp_path / "run").iterdir()) == []
     checkpoint.history.clear()
     checkpoint.on_epoch_end(0, LOGS)
-    with no_room(size), pytest.raises(OSError, match="is that of epoch 1: free space") as error:
+    with small_disk(size), pytest.raises(OSError, match="is that of epoch 1: free space") as error:
         checkpoint.on_epoch_end(1, LOGS)
     assert f"{tmp_path / 'run' / '1'} could not be written: " in one_line(error)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["0"]
     assert Checkpoint(tmp_path / "run").restore(made(world)) == 1
 
 
-def test_a_run_goes_on_when_there_is_room(world, tmp_path, monkeypatch):
+def test_a_run_goes_on_when_there_is_room(world, tmp_path, monkeypatch, small_disk):
     settings = Config.from_dict({**VALUES, "train": {"epochs": 3, "batch_size": 64}})
     save = Checkpoint._save
 
     def full(self, epoch):
-        with no_room(1000 if epoch == 1 else resource.RLIM_INFINITY):
+        with small_disk(1000 if epoch == 1 else resource.RLIM_INFINITY):
             save(self, epoch)
 
     with monkeypatch.context() as patch:
@@ -180,12 +168,12 @@ def test_a_run_goes_on_when_there_is_room(world, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_tensorboard_meets_a_full_disk(world, tmp_path, monkeypatch):
+def test_tensorboard_meets_a_full_disk(world, tmp_path, monkeypatch, small_disk):
     settings = Config.from_dict({**VALUES, "train": {"epochs": 2, "batch_size": 64}})
     begin = keras.callbacks.TensorBoard.on_epoch_end
 
     def full(self, *arguments):
-        with no_room(0):
+        with small_disk(0):
             begin(self, *arguments)
             self._val_writer.flush()
 

@@ -254,11 +254,12 @@ class Interactions:
             [7, 8, 9]
         """
         frames = [self.frame, other.frame[list(self.frame)]]
-        learned = None
-        if self.learned is not None or other.learned is not None:
-            masks = [np.ones(len(each), bool) for each in (self, other)]
-            given = zip((self.learned, other.learned), masks, strict=True)
-            learned = np.concatenate([mask if own is None else own for own, mask in given])
+        masks = [
+            np.ones(len(each), bool) if each.learned is None else each.learned
+            for each in (self, other)
+        ]
+        learned = np.concatenate(masks)
+        learned = None if learned.all() else learned
         both = replace(self, frame=pd.concat(frames, ignore_index=True), learned=learned)
         if taken is None:
             return both

@@ -34,8 +34,8 @@ class Split:
     shown: pd.DataFrame | None = field(default=None, repr=False)  # the impressions, all of them
 
     def __post_init__(self):
-        held = self.validation
-        if held is None or self.taken is None or len(self.taken) != len(self.train) + len(held):
+        size = len(self.train) + len(self.validation or ())
+        if self.taken is not None and len(self.taken) != size:
             object.__setattr__(self, "taken", None)  # the parts are others than those it tells of
         if self.train.impressions is None:
             return

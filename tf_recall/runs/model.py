@@ -27,8 +27,7 @@ from tf_recall.runs.callbacks import CatalogRecall, Checkpoint
 from tf_recall.runs.claim import begin
 from tf_recall.runs.measure import CASES, asked
 from tf_recall.runs.prepared import Prepared
-from tf_recall.runs.refit import enough, on_both, refits
-from tf_recall.runs.refit import folder_of as refit_folder
+from tf_recall.runs.refit import enough, on_both, refit_folder, refits
 from tf_recall.runs.rehearsal import rehearse, untrained
 from tf_recall.runs.start import compile_after
 

@@ -89,7 +89,7 @@ class Prepared:
         """
         checks.check_plain(config)
         strategy = strategy or config.make_strategy()  # before anything else uses TensorFlow
-        parts = _parts(config)  # before the data, which may take long to read
+        parts = _checked_parts(config)  # before the data, which may take long to read
         start = Start.of(config)
         whole = split = split or _read(config)
         if start is not None:
@@ -272,19 +272,25 @@ def named(channel: str) -> Iterator[None]:
 
 
 def _parts(config):
-    """The parts that need no data. The model and its optimizer are made for their errors alone:
-    training makes them anew, after the seed is set.
+    """The parts that need no data."""
+    if config.channels is None:
+        return {"index": config.make_index()}
+    return {"channels": config.make_channels(), "merge": config.make_merge()}
+
+
+def _checked_parts(config):
+    """The same. The models and their optimizers are made for their errors alone: training makes
+    them anew, after the seed is set.
     """
-    if config.channels is not None:
-        parts = {"channels": config.make_channels(), "merge": config.make_merge()}
-        for name, channel in parts["channels"].items():
-            if isinstance(channel, TrainedChannel):
-                with named(name):
-                    _parts(channel.settings(config, name))
-        return parts
-    config.make_model().check_settings(config.train)
-    config.make_optimizer()
-    return {"index": config.make_index()}
+    if config.channels is None:
+        config.make_model().check_settings(config.train)
+        config.make_optimizer()
+    parts = _parts(config)
+    for name, channel in parts.get("channels", {}).items():
+        if isinstance(channel, TrainedChannel):
+            with named(name):
+                _checked_parts(channel.settings(config, name))
+    return parts
 
 
 def _read(config):

@@ -69,6 +69,6 @@ def enough(model: Retriever, split: Split, values: Sequence[float]) -> int:
     return values.index(max(values)) + 1
 
 
-def folder_of(folder: str | Path) -> Path:
+def refit_folder(folder: str | Path) -> Path:
     """Where training again keeps what a run keeps in a folder."""
     return Path(folder) / FOLDER
