@@ -50,6 +50,7 @@ _HOMES = {
     "UncorrectedSoftmax": "losses",
     "FinishRate": "losses.heads",
     "GRU4Rec": "models.gru4rec",
+    "Gated": "towers.convolutions",
     "Given": "negatives",
     "Graph": "graph.csr",
     "GraphFilter": "channels.graph_filter",

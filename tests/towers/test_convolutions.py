@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tf_recall.towers.aggregators import Aggregator, Attention, Concat, MaxPool, Mean
-from tf_recall.towers.convolutions import PinSageConvolution, Residual, SAGEConvolution
+from tf_recall.towers.convolutions import Gated, PinSageConvolution, Residual, SAGEConvolution
+from tf_recall.towers.graph import residual
 from tf_recall.towers.transformer import TransformerMean, groups
 
 D, NEAR, K, DIM = 5, 3, 6, 4
@@ -201,6 +202,21 @@ def test_a_residual_keeps_a_node_s_own_vector_by_hand():
     # mean 7: [7, -7] + [1, 4] = [8, -3], by the gate [4, -6]
     np.testing.assert_allclose(layer(own, near, weights), [[5, -4]])
     assert layer.additive and not Residual(SAGEConvolution(2, MaxPool(2))).additive
+
+
+def test_the_own_vector_counts_once_whatever_the_relations():
+    """The first relation of a type brings it; the others have gates alone, by hand."""
+    over = {"bought": ("user", "item"), "seen": ("user", "item"), "buyers": ("item", "user")}
+    (layer,) = residual([{name: SAGEConvolution(2, Mean(), None) for name in over}], over)
+    kinds = {name: type(each) for name, each in layer.items()}
+    assert kinds == {"bought": Residual, "seen": Gated, "buyers": Residual}
+    own, near = np.array([[1, 2]], np.float32), np.array([[[4.0], [8]]], np.float32)
+    weights = np.array([[1, 3]], np.float32)
+    seen = layer["seen"]
+    np.testing.assert_array_equal(seen(own, near, weights), [[0, 0]])
+    seen.convolution.set_weights([np.array([[1, -1]]), np.array([[1, 0], [0, 2]])])
+    seen.gate.assign([0.5, 2])
+    np.testing.assert_allclose(seen(own, near, weights), [[4, -6]])
 
 
 def test_the_order_of_neighbors_makes_no_difference(layer):

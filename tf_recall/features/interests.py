@@ -220,7 +220,7 @@ class CapsuleRouting(InterestPooling):
 
 def squash(vectors: tf.Tensor) -> tf.Tensor:
     """Vectors `[..., D]` of the same direction, shorter than 1: |z|^2 / (1 + |z|^2) z / |z|."""
-    square = tf.reduce_sum(vectors**2, axis=-1, keepdims=True)
+    square = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
     return vectors * tf.sqrt(square + 1e-12) / (1 + square)
 
 

@@ -107,7 +107,7 @@ class GraphSAGE(GraphRetriever):
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
         over = {"user_item": ("user", "item"), "item_user": ("item", "user")}
-        layers = residual(sage_layers(dim, fan_outs, aggregator, over))
+        layers = residual(sage_layers(dim, fan_outs, aggregator, over), over)
         super().__init__(
             positives or UserItem(),
             negatives or InBatch(),

@@ -86,7 +86,7 @@ class GraphSAGEI2I(GraphRetriever):
         aggregator = aggregator or Mean()
         sessions = sessions or ByUser()
         over = {"item_item": ("item", "item")}
-        layers = residual(sage_layers(dim, fan_outs, aggregator, over))
+        layers = residual(sage_layers(dim, fan_outs, aggregator, over), over)
         super().__init__(
             positives or ItemPairs(sessions),
             negatives or InBatch(),

@@ -12,14 +12,14 @@ from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
 from tf_recall.losses.heads import Head
 from tf_recall.losses.self_supervision import SelfSupervision
-from tf_recall.negatives import InBatch, Mixture, Uniform
+from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.graph import GraphRetriever, uniform_neighbors
 from tf_recall.towers.aggregators import Aggregator
 from tf_recall.towers.combinations import Combination, FMCombination
 from tf_recall.towers.features import FeatureTower
-from tf_recall.towers.graph import GraphEncoder, sage_layers
+from tf_recall.towers.graph import GraphEncoder, residual, sage_layers
 from tf_recall.towers.readouts import LastLayer, Readout
 from tf_recall.towers.transformer import TransformerMean
 from tf_recall.towers.values import ValueTower
@@ -29,7 +29,7 @@ from tf_recall.towers.values import ValueTower
 class GraphTR(GraphRetriever):
     """Convolutions over one graph of several types of nodes, type by type (METHODS.md M16).
 
-    H_t = W_t mean(Transformer([h ; the neighbors of type t])) + B_t h
+    H_t = g_t (W_t mean(Transformer([h ; the neighbors of type t])) + B_t h), of one t and h besides
     next h = sum_t H_t + sum over pairs of types of H_s * H_t
 
     The neighbors of an item are the users who interacted with it and, for each of `node_features`,
@@ -38,8 +38,8 @@ class GraphTR(GraphRetriever):
     `history`; a new item from its features, or with edges of its own after `attached`.
 
     Positives: a user and each item interacted with (P1); or `WalkPairs()` (P4).
-    Negatives: the other rows' items and items drawn uniformly, mixed (N5).
-    Towers: features, then for each fan-out the convolutions, to unit length.
+    Negatives: the other rows' items (N4).
+    Towers: features, to which for each fan-out the convolutions add, to unit length.
     Loss: softmax over the negatives (L7) with temperature and log q.
 
     Args:
@@ -55,7 +55,7 @@ class GraphTR(GraphRetriever):
         combination: combines the types, `FMCombination()` by default.
         readout: `LastLayer()` by default, or `MeanOfLayers()`.
         positives: `UserItem()` by default.
-        negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
+        negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
@@ -74,7 +74,8 @@ class GraphTR(GraphRetriever):
         Recommendation", section 4.
     Departs from the paper: users and items are what is matched, not tags; each type's aggregate
         goes through matrices of its own beside the node's own vector, and counts by itself besides
-        in pairs; scores are corrected by log q.
+        in pairs; each layer adds to a node's own vector, by gates g that start at 0; scores are
+        corrected by log q.
     """
 
     tunable = {
@@ -90,7 +91,7 @@ class GraphTR(GraphRetriever):
         query_tower: FeatureTower | None = None,
         item_tower: FeatureTower | None = None,
         node_features: Sequence[Feature] = (),
-        dim: WholeFrom1 = 64,
+        dim: WholeFrom1 = 128,
         fan_outs: Sequence[WholeFrom1] = (10,),
         aggregator: Aggregator | None = None,
         combination: Combination | None = None,
@@ -114,13 +115,13 @@ class GraphTR(GraphRetriever):
             bases[tower.entity] = tower
             over[f"item_{tower.entity}"] = ("item", tower.entity)
             over[f"{tower.entity}_item"] = (tower.entity, "item")
-        layers = sage_layers(dim, fan_outs, aggregator, over)
+        layers = residual(sage_layers(dim, fan_outs, aggregator, over), over)
         # no vector of a value is asked for
         matched = [name for name, (of_type, _) in over.items() if of_type in ("user", "item")]
         layers[-1] = {name: layers[-1][name] for name in matched}
         super().__init__(
             positives or UserItem(),
-            negatives or Mixture([InBatch(), Uniform(1024)]),
+            negatives or InBatch(),
             GraphEncoder(bases, layers, over, None, combination, readout),
             loss or SampledSoftmax(),
             self_supervision=self_supervision,

@@ -14,7 +14,7 @@ from tf_recall.graph.visits import important
 from tf_recall.losses import SampledSoftmax
 from tf_recall.losses.base import Loss
 from tf_recall.losses.self_supervision import SelfSupervision
-from tf_recall.negatives import InBatch, Mixture, Uniform
+from tf_recall.negatives import InBatch
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import ItemPairs, Positives
 from tf_recall.retrievers.graph import GraphRetriever
@@ -34,8 +34,8 @@ class MultiBiSage(GraphRetriever):
     then has a vector by each relation; a transformer reads them as a sequence. Items are queries
     and candidates alike. A user is the mean of the items they interacted with.
 
-    Positives: two items that a user interacted with one after the other (P2).
-    Negatives: the other rows' items and items drawn uniformly, mixed (N5).
+    Positives: two items that a user interacted with, at most five apart (P2).
+    Negatives: the other rows' items (N4).
     Towers: features, a stack of convolutions for each relation, a transformer, two dense layers, to
         unit length.
     Loss: softmax over the negatives (L7) with temperature and log q.
@@ -53,8 +53,8 @@ class MultiBiSage(GraphRetriever):
         num_walks: how many walks start at each item.
         length: how many items a walk visits.
         restart: the probability with which each step returns to the start of the walk.
-        positives: `ItemPairs()` over each user's sequence by default.
-        negatives: `Mixture([InBatch(), Uniform(1024)])` by default.
+        positives: `ItemPairs(window=5)` over each user's sequence by default.
+        negatives: `InBatch()` by default.
         loss: `SampledSoftmax()` by default.
         history_length: how many of a user's latest items make their vector.
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
@@ -120,8 +120,8 @@ class MultiBiSage(GraphRetriever):
         over = {name: ("item", "item") for name in names}
         bases = {"item": item_tower or FeatureTower("item", [Id(dim)])}
         super().__init__(
-            positives or ItemPairs(),
-            negatives or Mixture([InBatch(), Uniform(1024)]),
+            positives or ItemPairs(window=5),
+            negatives or InBatch(),
             GraphEncoder(bases, layers, over, head, patterns),
             loss or SampledSoftmax(),
             history_length,

@@ -28,7 +28,7 @@ class PinSage(GraphRetriever):
     training. Items are queries and candidates alike. A user is the mean of the items they
     interacted with.
 
-    Positives: two items that a user interacted with one after the other (P2).
+    Positives: two items that a user interacted with, at most five apart (P2).
     Negatives: the other rows' items (N4); or, as in the paper, items drawn uniformly (N1), and from
         the second epoch on some items that walks visit, but not most often (N6).
     Towers: features, a convolution for each layer, two dense layers, to unit length.
@@ -44,7 +44,7 @@ class PinSage(GraphRetriever):
         num_walks: how many walks start at each item.
         length: how many items a walk visits.
         restart: the probability with which each step returns to the start of the walk.
-        positives: `ItemPairs()` over each user's sequence by default.
+        positives: `ItemPairs(window=5)` over each user's sequence by default.
         negatives: `InBatch()` by default; the paper's are `EasyHard(Uniform(500),
             Curriculum(RankWindow(num=5)), ratio=100)`.
         loss: `SampledSoftmax()` by default, by which it finds more; the paper's is `Hinge(0.1)`.
@@ -101,7 +101,7 @@ class PinSage(GraphRetriever):
             [keras.layers.Dense(units, "relu"), keras.layers.Dense(dim, use_bias=False)]
         )
         super().__init__(
-            positives or ItemPairs(),
+            positives or ItemPairs(window=5),
             negatives or InBatch(),
             GraphEncoder({"item": item_tower}, layers, {"item_item": ("item", "item")}, head),
             loss or SampledSoftmax(),

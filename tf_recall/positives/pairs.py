@@ -39,7 +39,7 @@ class ItemPairs(Positives):
 
     query = "item"
 
-    tunable = {"window": [1, 5]}
+    tunable = {"window": [1, 20, "log"]}
 
     def __init__(self, sessions: Recipe | None = None, window: WholeTo1000 = 1) -> None:
         check_whole(window=window)

@@ -74,7 +74,7 @@ class FMCombination(Combination):
 
     def call(self, vectors: tf.Tensor) -> tf.Tensor:
         total = tf.reduce_sum(vectors, axis=1)
-        return total + (total**2 - tf.reduce_sum(vectors**2, axis=1)) / 2
+        return total + (tf.square(total) - tf.reduce_sum(tf.square(vectors), axis=1)) / 2
 
 
 @keras.saving.register_keras_serializable("tf_recall")

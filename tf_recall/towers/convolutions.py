@@ -11,7 +11,7 @@ SHORT = 1e-12  # squared lengths up to here count as 0
 def unit_length(vectors: tf.Tensor) -> tf.Tensor:
     """Vectors `[..., D]` at length 1, float32; zeros stay zeros, with a finite gradient."""
     vectors = tf.cast(vectors, tf.float32)
-    squares = tf.reduce_sum(vectors**2, axis=-1, keepdims=True)
+    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)  # the gradient of ** is slow
     return vectors * tf.math.rsqrt(tf.where(squares > SHORT, squares, 1.0))
 
 
@@ -268,7 +268,36 @@ class Wrapped(Convolution):
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class Residual(Wrapped):
+class Gated(Wrapped):
+    """A convolution behind a gate that starts at 0.
+
+    h_v = g * convolution(h_v, neighbors of v)
+
+    g has a number for each of `dim`. Where a node type has several relations, one adds to the
+    node's own vector, `Residual`, and the others are so: the own vector counts once.
+
+    Args:
+        convolution: what is behind the gate.
+
+    Call: as `Convolution`.
+
+    Paper: Bachlechner et al. 2021, "ReZero is All You Need: Fast Convergence at Large Depth",
+        section 3.
+    """
+
+    def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
+        if not self.convolution.built:
+            self.convolution.build(vectors_shape, near_shape)
+        self.gate = self.add_weight(name="gate", shape=(self.dim,), initializer="zeros")
+        self.built = True
+
+    def update(self, vectors: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
+        new = self.convolution.update(vectors, pooled)  # [n, dim]
+        return tf.cast(self.gate, new.dtype) * new
+
+
+@keras.saving.register_keras_serializable("tf_recall")
+class Residual(Gated):
     """A convolution that adds to a node's own vector, by a gate that starts at 0.
 
     h_v = S h_v + g * convolution(h_v, neighbors of v)
@@ -292,18 +321,15 @@ class Residual(Wrapped):
     """
 
     def build(self, vectors_shape: tuple, near_shape: tuple) -> None:
-        if not self.convolution.built:
-            self.convolution.build(vectors_shape, near_shape)
-        self.gate = self.add_weight(name="gate", shape=(self.dim,), initializer="zeros")
         self.own = None
         if vectors_shape[-1] != self.dim:
             self.own = keras.layers.Dense(
                 self.dim, use_bias=False, dtype=self.dtype_policy, name="S"
             )
             self.own.build((None, vectors_shape[-1]))
-        self.built = True
+        super().build(vectors_shape, near_shape)
 
-    def update(self, vectors, pooled):
-        new = self.convolution.update(vectors, pooled)  # [n, dim]
+    def update(self, vectors: tf.Tensor, pooled: tf.Tensor) -> tf.Tensor:
+        new = super().update(vectors, pooled)
         own = vectors if self.own is None else self.own(vectors)
-        return tf.cast(own, new.dtype) + tf.cast(self.gate, new.dtype) * new
+        return tf.cast(own, new.dtype) + new  # [n, dim]

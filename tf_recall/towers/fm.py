@@ -144,8 +144,8 @@ class FMItemTower(FMTower):
         v = parts[:, :, 1:]  # [B, F, num_factors]
         total = tf.reduce_sum(v, axis=1)  # [B, num_factors]
         linear = tf.reduce_sum(parts[:, :, 0], axis=1)[:, None]  # [B, 1]
-        squares = tf.reduce_sum(v**2, axis=1)  # [B, num_factors]
-        pairs = tf.reduce_sum(total**2 - squares, axis=1, keepdims=True) / 2  # [B, 1]
+        squares = tf.reduce_sum(tf.square(v), axis=1)  # [B, num_factors]
+        pairs = tf.reduce_sum(tf.square(total) - squares, axis=1, keepdims=True) / 2  # [B, 1]
         return tf.concat([linear + pairs, total], axis=1)  # [B, dim]
 
     def as_query(self, vectors):

@@ -11,7 +11,13 @@ from tf_recall.graph.typed import TypedGraph
 from tf_recall.towers.aggregators import Aggregator
 from tf_recall.towers.base import Tower
 from tf_recall.towers.combinations import Combination, combinations, like
-from tf_recall.towers.convolutions import Convolution, Residual, SAGEConvolution, unit_length
+from tf_recall.towers.convolutions import (
+    Convolution,
+    Gated,
+    Residual,
+    SAGEConvolution,
+    unit_length,
+)
 from tf_recall.towers.readouts import LastLayer, Readout
 
 BLOCK = 8192  # rows encoded at once
@@ -338,6 +344,21 @@ def sage_layers(
     return layers
 
 
-def residual(layers: list[dict[str, Convolution]]) -> list[dict[str, Residual]]:
-    """The same layers, each of which adds to a node's own vector."""
-    return [{name: Residual(each) for name, each in layer.items()} for layer in layers]
+def residual(
+    layers: list[dict[str, Convolution]], over: dict[str, tuple[str, str]]
+) -> list[dict[str, Gated]]:
+    """The same layers, each of which adds to a node's own vector.
+
+    Args:
+        layers: `[{relation: convolution}]`.
+        over: `{relation: (type, the type of its neighbors)}`; the first relation of a type brings
+            the own vector, the others what they add alone.
+    """
+    first = {of_type: name for name, (of_type, _) in reversed(over.items())}
+    return [
+        {
+            name: (Residual if first[over[name][0]] == name else Gated)(each)
+            for name, each in layer.items()
+        }
+        for layer in layers
+    ]
