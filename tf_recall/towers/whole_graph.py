@@ -68,10 +68,12 @@ def _starts(propagation):
 
 
 def _mean(products, num_layers, users, items):
-    layers = [(users, items)]
+    of_users, of_items = users, items
     for _ in range(num_layers):
-        layers.append(products(*layers[-1]))
-    return tuple(tf.add_n(of_type) / (num_layers + 1) for of_type in zip(*layers, strict=True))
+        users, items = products(users, items)
+        of_users += users
+        of_items += items
+    return of_users / (num_layers + 1), of_items / (num_layers + 1)
 
 
 def _products(propagation):
