@@ -80,6 +80,7 @@ EACH = list(dict.fromkeys(EACH))
 # two samplers that hold others, and a loss of each form: a softmax, pairs, vectors, of a peer
 FORMS = [("mixture", LOSS), ("easy_hard", LOSS)]
 FORMS += [(SAMPLER, each) for each in (LOSS, "hinge", "nce_loss", "retrieval_task")]
+HELD = ("uniform", "cross_batch", "curriculum", "same_group")  # by the two
 POLICIES = ["mixed_bfloat16", "bfloat16", "mixed_float16"]
 
 
@@ -145,6 +146,18 @@ def train(batches):
     return losses
 
 
+@pytest.fixture(scope="module")
+def losses_of(make_model, train):
+    """`losses_of(negatives, loss)`: those of the first steps, and the means of the epochs then."""
+
+    @functools.cache
+    def trained(negatives, loss):
+        model = make_model(negatives, loss)
+        return train(model, 1, STEPS), train(model, EPOCH, 4)
+
+    return trained
+
+
 def drawn(model):
     """What the model's sampler would draw at a step, and log q."""
     table = tf.random.stateless_normal([81, 8], [0, 0])
@@ -179,27 +192,33 @@ def allowed(negatives, loss):
 
 
 @pytest.mark.parametrize("negatives, loss", pairs_of(EACH))
-def test_it_learns(negatives, loss, make_model, train):
+def test_it_learns(negatives, loss, make_model, losses_of):
     if not allowed(negatives, loss):
         with pytest.raises(ValueError):
             make_model(negatives, loss)
         return
-    model = make_model(negatives, loss)
-    means = train(model, EPOCH, 4)
+    _, means = losses_of(negatives, loss)
     assert np.isfinite(means).all() and min(means) >= 0
     assert means[-1] < 0.97 * means[0]
 
 
 @pytest.mark.parametrize("negatives, loss", pairs_of(FORMS))
-def test_xla_learns_the_same(negatives, loss, make_model, train):
+def test_xla_learns_the_same(negatives, loss, make_model, train, losses_of):
     if not allowed(negatives, loss):
         pytest.skip("refused by name")
-    plain, compiled = make_model(negatives, loss), make_model(negatives, loss, jit=True)
-    first = train(plain, 1, STEPS)
-    np.testing.assert_allclose(train(compiled, 1, STEPS), first, rtol=1e-4, atol=1e-6)
+    first, _ = losses_of(negatives, loss)
+    compiled = train(make_model(negatives, loss, jit=True), 1, STEPS)
+    np.testing.assert_allclose(compiled, first, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("negatives, loss", [pair for pair in EACH if pair not in FORMS])
+@pytest.mark.parametrize(
+    "negatives, loss",
+    [
+        pytest.param(*pair, marks=[pytest.mark.slow] * (pair[0] in HELD))
+        for pair in EACH
+        if pair not in FORMS
+    ],
+)
 def test_xla_draws_and_loses_the_same(negatives, loss, make_model, batches):
     plain, compiled = make_model(negatives, loss), make_model(negatives, loss, jit=True)
     under_xla = tf.function(compiled, jit_compile=True, autograph=False)
