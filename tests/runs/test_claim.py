@@ -20,52 +20,83 @@ from tf_recall.runs.claim import LOCK, SETTINGS, begin, claimed, remove
 from tf_recall.runs.fingerprint import fingerprint
 
 HEX = "0123abcd" * 4
+# Imports once, and forks a process for each folder of a line, which holds it and says so
 HOLD = """
-import sys, time
+import json, os, sys, time
 from tf_recall.runs.claim import claimed
-with claimed(sys.argv[1], resume=True):
-    print("held", flush=True)
-    time.sleep(60)
+for line in sys.stdin:
+    folders = json.loads(line)
+    for folder in folders:
+        if os.fork() == 0:
+            try:
+                with claimed(folder, resume=True):
+                    print("held", os.getpid(), flush=True)
+                    time.sleep(60)
+            except ValueError as error:
+                print(error, flush=True)
+            os._exit(0)
+    for _ in folders:
+        os.wait()
+    print("ended", flush=True)
 """
 
 
-@contextlib.contextmanager
-def holding(folder):
-    """Another process that holds a folder."""
-    command = [sys.executable, "-c", HOLD, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        (folder / "3").mkdir()
-        yield process
-        process.kill()
+@pytest.fixture(scope="module")
+def others():
+    """`others(folder, ...)` starts a process for each, and gives what they say."""
+    command, pipe = [sys.executable, "-c", HOLD], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+
+        def start(*folders):
+            process.stdin.write(json.dumps([str(folder) for folder in folders]) + "\n")
+            process.stdin.flush()
+            yield from iter(lambda: process.stdout.readline().strip(), "ended")
+
+        yield start
+        process.stdin.close()
 
 
-def test_a_second_process_is_refused_by_name_and_changes_nothing(tmp_path):
+@pytest.fixture
+def holder(others, tmp_path):
+    """Another process that holds the folder `run`, by its number; and what kills it."""
+    said = others(tmp_path / "run")
+    number = int(next(said).removeprefix("held "))
+    (tmp_path / "run" / "3").mkdir()
+
+    def kill():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+        assert not list(said)  # it says nothing more, and has ended
+
+    yield number, kill
+    kill()
+
+
+def test_a_second_process_is_refused_by_name_and_changes_nothing(holder, tmp_path):
     """Not even a paused one loses the folder; who wants another folder does not wait."""
-    with holding(tmp_path / "run") as holder:
-        refusal = f"in use by another run, process {holder.pid} on {socket.gethostname()}: .*name"
-        for resume in (False, True):
-            with pytest.raises(ValueError, match=refusal), claimed(tmp_path / "run", resume):
-                pytest.fail("both hold the folder")
-        with claimed(tmp_path / "other"), claimed(tmp_path / "third"):
-            assert holder.poll() is None
-        holder.send_signal(signal.SIGSTOP)
-        with pytest.raises(ValueError, match=refusal):
-            claimed(tmp_path / "run").__enter__()
-        holder.send_signal(signal.SIGCONT)
-        assert holder.poll() is None
-        assert (tmp_path / "run" / "3").is_dir()
+    number, _ = holder
+    refusal = f"in use by another run, process {number} on {socket.gethostname()}: .*name"
+    for resume in (False, True):
+        with pytest.raises(ValueError, match=refusal), claimed(tmp_path / "run", resume):
+            pytest.fail("both hold the folder")
+    with claimed(tmp_path / "other"), claimed(tmp_path / "third"):
+        os.kill(number, 0)  # it runs
+    os.kill(number, signal.SIGSTOP)
+    with pytest.raises(ValueError, match=refusal):
+        claimed(tmp_path / "run").__enter__()
+    os.kill(number, signal.SIGCONT)
+    os.kill(number, 0)
+    assert (tmp_path / "run" / "3").is_dir()
 
 
-def test_a_killed_process_holds_nothing(tmp_path):
-    with holding(tmp_path / "run") as holder:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        lock = tmp_path / "run" / LOCK
-        assert json.loads(lock.read_text())["pid"] == holder.pid  # left behind
-        with claimed(tmp_path / "run", resume=True):
-            assert json.loads(lock.read_text())["pid"] == os.getpid()
-            assert (tmp_path / "run" / "3").is_dir()  # to resume from
+def test_a_killed_process_holds_nothing(holder, tmp_path):
+    number, kill = holder
+    kill()
+    lock = tmp_path / "run" / LOCK
+    assert json.loads(lock.read_text())["pid"] == number  # left behind
+    with claimed(tmp_path / "run", resume=True):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+        assert (tmp_path / "run" / "3").is_dir()  # to resume from
 
 
 def test_a_number_that_another_process_has_by_now_holds_nothing(tmp_path):
@@ -76,27 +107,12 @@ def test_a_number_that_another_process_has_by_now_holds_nothing(tmp_path):
         assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
 
 
-RACE = """
-import os, sys, time
-from tf_recall.runs.claim import claimed
-for _ in range(2):
-    if os.fork() == 0:
-        try:
-            with claimed(sys.argv[1], resume=True):
-                print("held", flush=True)
-                time.sleep(2)
-        except ValueError as error:
-            print(error, flush=True)
-        os._exit(0)
-os.wait(), os.wait()
-"""
-
-
-def test_of_two_that_come_at_once_one_holds_the_folder(tmp_path):
-    command = [sys.executable, "-c", RACE, str(tmp_path / "run")]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.splitlines()
-    assert len(said) == 2 and said.count("held") == 1
-    assert sum("in use by another run" in line for line in said) == 1
+def test_of_two_that_come_at_once_one_holds_the_folder(others, tmp_path):
+    at_once = others(tmp_path / "run", tmp_path / "run")
+    said = [next(at_once), next(at_once)]
+    (held,) = [line for line in said if line.startswith("held ")]
+    os.kill(int(held.removeprefix("held ")), signal.SIGKILL)
+    assert sum("in use by another run" in line for line in said) == 1 and not list(at_once)
 
 
 def test_a_lock_of_another_host_is_respected(tmp_path):
