@@ -13,6 +13,7 @@ from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
+from tf_recall.export.load import load
 from tf_recall.export.write import save
 from tf_recall.features import Categorical, Id, Numeric
 from tf_recall.index import Exact
@@ -86,6 +87,18 @@ def exports(tmp_path_factory):
     }
     save(MultiChannel(channels, catalog), folder / "several", model={"towers": model})
     return folder
+
+
+@pytest.fixture(scope="session")
+def loaded(exports):
+    """`two_tower`, in this process."""
+    return load(exports / "two_tower")
+
+
+@pytest.fixture(scope="session")
+def several(exports):
+    """`several`, in this process."""
+    return load(exports / "several")
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,6 @@ from tensorflow_serving.apis import (
 from tf_recall.client import AsyncClient, Client, ClientError, messages
 from tf_recall.client.errors import wait_before
 from tf_recall.client.tensors import to_array, to_tensor
-from tf_recall.export.load import load
 
 ASKED = {"model": "two_tower", "k": 4, "exclude": ["i1"], "context": {"device": "phone"}}
 
@@ -38,8 +37,7 @@ def client(request, server):
         yield client
 
 
-def test_answers_are_those_of_the_recommender(client, exports):
-    loaded = load(exports / "two_tower")
+def test_answers_are_those_of_the_recommender(client, loaded):
     items, scores = loaded.recommend(["u1"], k=4, exclude=["i1"], device="phone", exclude_seen=True)
     answer = client.recommend("u1", **ASKED)
     kept = [each for each in items[0].tolist() if each]
@@ -50,8 +48,7 @@ def test_answers_are_those_of_the_recommender(client, exports):
     assert like.item_ids == loaded.similar(["i3"], k=3, exclude=["i1"])[0][0].tolist()
 
 
-def test_channels_and_histories(client, exports):
-    several = load(exports / "several")
+def test_channels_and_histories(client, several):
     asked = {"history": [["i3", "i5"]], "exclude_seen": True}
     items, _ = several.recommend([""], k=4, **asked)
     answer = client.recommend(history=["i3", "i5"], model="several", k=4)
@@ -61,8 +58,7 @@ def test_channels_and_histories(client, exports):
     assert answer.item_ids == [each for each in items[0].tolist() if each]
 
 
-def test_predict_names_its_outputs(client, exports, columns):
-    loaded = load(exports / "two_tower")
+def test_predict_names_its_outputs(client, loaded, columns):
     outputs = client.predict("two_tower", columns(["u1", "u2"]), version=1)
     assert set(outputs) == {"item_id", "score"} and outputs["score"].shape == (2, 6)
     given = {"user_id": ["u1"], "device": [""], "age": [float("nan")]}
@@ -301,13 +297,12 @@ def test_it_imports_nothing_heavy():
     assert "the client needs httpx" in result.stderr and "tf_recall[client]" in result.stderr
 
 
-def test_the_example_of_the_manual(server, exports):
+def test_the_example_of_the_manual(server, loaded):
     page = (Path(__file__).parents[2] / "saved_models" / "README.md").read_text()
     (code,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "Client(" in each]
     code = code.replace("localhost:8500", server.grpc).replace("timeout=1.0", "timeout=60.0")
     found = {}
     exec(code, found)
-    loaded = load(exports / "two_tower")
     items, _ = loaded.recommend(["u1"], k=5, device="phone", exclude_seen=True)
     assert found["answer"].item_ids == [each for each in items[0].tolist() if each]
     assert found["vectors"]["embedding"].shape == (1, 4)

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from tf_recall.cli import main
 from tf_recall.data.notation import read
 from tf_recall.experiments.file import plan_of
-from tf_recall.export.load import load
 from tf_recall.serving.logs import log_as_json
 
 PLAN = """
@@ -94,17 +93,15 @@ def test_each_arm_is_answered_by_its_version(http, users):
     assert answer["version"] == 2 and "experiments" not in answer
 
 
-def test_another_model_and_another_merge(http, users, folder):
+def test_another_model_and_another_merge(http, users, several):
     answer = asked(http, users["channels"], explain=True)
     assert (answer["model"], told(answer)) == ("several", [("older", "channels")])
     assert [item["ranks"]["popular"] for item in answer["items"][:1]] == [1]  # its turn is first
-    several = load(folder / "several")
     popular, _ = several.channels["popular"].recommend([users["channels"]], k=1, exclude_seen=True)
     assert answer["items"][0]["item_id"] == popular[0, 0]
 
 
-def test_weights_of_channels_by_arm(http, folder):
-    several = load(folder / "several")
+def test_weights_of_channels_by_arm(http, several):
     top = several.channels["popular"].recommend(["nobody"], k=3, exclude_seen=True)[0][0].tolist()
     seen = set()
     for at in range(30):

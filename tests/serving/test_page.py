@@ -1,5 +1,6 @@
 """The page in a browser: what a person sees, types and clicks, and that nothing else is asked."""
 
+import functools
 import re
 import shutil
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from tf_recall.channels.item_cf import ItemCF
 from tf_recall.channels.multi import MultiChannel
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
-from tf_recall.export.load import load
+from tf_recall.export.load import load as load_export
 from tf_recall.export.write import save
 from tf_recall.features import Id
 from tf_recall.index import Exact
@@ -22,6 +23,7 @@ from tf_recall.recommend.rankings import Popularity
 from tf_recall.recommend.service import Service
 from tf_recall.towers.features import FeatureTower
 
+load = functools.cache(load_export)
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to show the page in")
 EVIL = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"

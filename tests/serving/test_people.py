@@ -7,18 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tf_recall.export.load import load
-
-
-@pytest.fixture(scope="module")
-def loaded(exports):
-    return load(exports / "two_tower")
-
-
-@pytest.fixture(scope="module")
-def several(exports):
-    return load(exports / "several")
-
 
 def ids(answer):
     return [item["item_id"] for item in answer["items"]]

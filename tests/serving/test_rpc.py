@@ -16,8 +16,6 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tf_recall.export.load import load
-
 MANUAL = (Path(__file__).parents[2] / "saved_models" / "README.md").read_text()
 DTYPES = {"age": tf.float64, "exclude_seen": tf.bool}
 
@@ -52,7 +50,7 @@ def refused(call, request):
     return error.value.code().name, error.value.details()
 
 
-def test_the_example_of_the_manual(server, exports):
+def test_the_example_of_the_manual(server, loaded):
     (code,) = [
         each
         for each in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
@@ -60,7 +58,7 @@ def test_the_example_of_the_manual(server, exports):
     ]
     names = {}
     exec(code.replace("localhost:8500", server.grpc).replace("timeout=1.0", "timeout=20"), names)
-    items, scores = load(exports / "two_tower").recommend(["u1"], k=6, exclude_seen=True)
+    items, scores = loaded.recommend(["u1"], k=6, exclude_seen=True)
     assert [each.decode() for each in names["item_id"][0]] == items[0].tolist()
     np.testing.assert_allclose(names["score"], scores, rtol=1e-5)
 

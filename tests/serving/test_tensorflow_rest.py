@@ -7,16 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tf_recall.export.load import load
-
 MANUAL = (Path(__file__).parents[2] / "saved_models" / "README.md").read_text()
 REQUESTS = re.findall(r"```json\n(.*?)```", MANUAL, re.DOTALL)
 PREDICT = "/v1/models/two_tower:predict"
-
-
-@pytest.fixture(scope="module")
-def loaded(exports):
-    return load(exports / "two_tower")
 
 
 def post(http, path, request, **given):
@@ -67,14 +60,13 @@ def test_versions_status_and_metadata(http, columns):
     assert [dim["size"] for dim in dims] == ["-1", "6"]
 
 
-def test_channels_and_the_merge(http, exports, columns):
-    multi = load(exports / "several")
+def test_channels_and_the_merge(http, several, columns):
     path = "/v1/models/several:predict"
     inputs = columns(["u1", "nobody"], history=[["i3", "i4"], ["", ""]], exclude=[["i1"], [""]])
     status, answer = post(http, path, {"inputs": inputs})
     assert status == 200, answer
     given = {"history": [["i3", "i4"], []], "exclude": [["i1"], []]}
-    items, _ = multi.recommend(["u1", "nobody"], k=8, **given)
+    items, _ = several.recommend(["u1", "nobody"], k=8, **given)
     assert answer["outputs"]["item_id"] == items.tolist()
     names = http.get("/v1/models/several/metadata").json()["metadata"]["signature_def"]
     assert {name for name in names["signature_def"] if "/similar" in name} == {
@@ -86,7 +78,7 @@ def test_channels_and_the_merge(http, exports, columns):
         signature = f"channels/{name}/similar_items"
         status, answer = post(http, path, {"signature_name": signature, "inputs": inputs})
         assert status == 200, answer
-        channel = multi.channels[name]
+        channel = several.channels[name]
         items, _ = channel.similar(["i3"], k=min(8, channel.k_max))
         assert answer["outputs"]["item_id"][0] == items[0].tolist()
 
