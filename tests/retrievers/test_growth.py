@@ -40,7 +40,7 @@ LATER = log([1, 4, 4, 2], list("ddab"), start=100)
 def fitted(model, train=FIRST, optimizer=None):
     keras.utils.set_random_seed(0)
     catalog = Catalog.fit(train)
-    model.adapt(train, catalog).compile(optimizer)
+    model.adapt(train, catalog).compile(optimizer, run_eagerly=True)  # three steps: not worth more
     steps(model, train, catalog)
     return model, catalog
 
@@ -181,8 +181,14 @@ def described():
     return TwoTower(None, FeatureTower("item", features, units=[4]), dim=4)
 
 
-def test_features_keep_what_they_know_and_learn_new_values():
-    model, catalog = fitted(described(), replace(FIRST, items=ITEMS))
+@pytest.fixture(scope="module")
+def of_features():
+    """A model of all of them, and its catalog."""
+    return fitted(described(), replace(FIRST, items=ITEMS))
+
+
+def test_features_keep_what_they_know_and_learn_new_values(of_features):
+    model, catalog = of_features
     new, both, catalog = grown(model, catalog, later=replace(LATER, items=NEW))
     items = new.item_tower
     color, crossed = items.features[1], items.features[7]
@@ -205,8 +211,8 @@ def test_features_keep_what_they_know_and_learn_new_values():
     steps(new, both, catalog)
 
 
-def test_a_side_table_is_asked_for_where_new_rows_need_it():
-    model, catalog = fitted(described(), replace(FIRST, items=ITEMS))
+def test_a_side_table_is_asked_for_where_new_rows_need_it(of_features):
+    model, catalog = of_features
     with pytest.raises(ValueError, match="needs column 'color' of new items: give a side table"):
         grown(model, catalog)
     later = log([1, 4], list("ab"), start=100)
