@@ -1,5 +1,6 @@
 """The binder of the graph models: what it may see, what it serves, and how its graph grows."""
 
+import functools
 from dataclasses import replace
 
 import keras
@@ -105,9 +106,14 @@ def make(request):
 
 
 @pytest.fixture(scope="module")
-def trained(make):
-    """A model of the clusters, and its catalog."""
-    return fitted(make(), clusters(), 12)[:2]
+def of_clusters():
+    """`of_clusters(make)`: such a model of the clusters, and its catalog; nobody changes them."""
+    return functools.cache(lambda make: fitted(make(), clusters(), 12)[:2])
+
+
+@pytest.fixture(scope="module")
+def trained(make, of_clusters):
+    return of_clusters(make)
 
 
 def fitted(model, log, epochs, batch_size=128, gate=0.0, **compiled):
@@ -229,11 +235,11 @@ def test_it_learns_who_goes_with_whom(trained):
     assert np.mean([[int(item[1:]) % 4 == n for item in line] for n, line in enumerate(ids)]) > 0.9
 
 
-def test_a_history_says_what_edges_would():
+def test_a_history_says_what_edges_would(of_clusters):
     """A user of the log's rows, asked as nobody with those items as history, comes near the vector
     of the graph; a vector of their own nobody has.
     """
-    model, catalog, _ = fitted(graph_sage(), clusters(), 12)
+    model, catalog = of_clusters(graph_sage)
     service = Service.build(model, catalog)
     taken = catalog.items.decode(catalog.seen.of(catalog.users.encode(["u6"])[0])).tolist()
     ids, _ = service.recommend(["nobody"], k=10, history=[taken])
@@ -375,7 +381,14 @@ def test_the_window_of_ranks_is_between_the_nearest_and_the_far():
     assert not drawn[3].any() and not drawn[4].any()  # 11 leads to 12 alone, 12 nowhere
 
 
-@pytest.mark.parametrize("precision, jit_compile", [("mixed_bfloat16", False), ("float32", True)])
+@pytest.mark.parametrize(
+    "precision, jit_compile",
+    [
+        ("mixed_bfloat16", False),
+        # by default `test_convolutions` trains what it is made of under XLA
+        pytest.param("float32", True, marks=pytest.mark.slow),
+    ],
+)
 def test_it_learns_in_half_precision_and_under_xla(precision, jit_compile):
     log, before = clusters(), keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
