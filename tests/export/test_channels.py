@@ -46,6 +46,7 @@ VALUES = {
         },
     },
     "merge": {"name": "quotas", "quotas": {"items": 3, "towers": 2}},
+    "train": {"refit": False},
     "evaluate": {"ks": [5, 20]},
     "name": "many",
 }

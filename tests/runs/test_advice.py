@@ -21,7 +21,7 @@ VALUES = {
     "data": {"name": "synthetic", "num_users": 300, "num_items": 200, "num_interactions": 9000},
     "split": {"name": "random", "test": 0.2, "validation": 0.1},
     "model": "two_tower",
-    "train": {"epochs": 3, "batch_size": 256},
+    "train": {"epochs": 3, "batch_size": 256, "refit": False},
     "evaluate": {"ks": [20]},
 }
 
@@ -97,7 +97,7 @@ def test_a_model_that_learns_nothing_is_told_of_and_so_is_its_export(tmp_path, c
 
 def test_a_model_that_learns_well_is_left_alone(tmp_path):
     data = {"name": "synthetic", "num_users": 600, "num_items": 1000, "num_interactions": 40_000}
-    found = names(run(tmp_path, data=data, train={"epochs": 12}).findings)
+    found = names(run(tmp_path, data=data, train={"epochs": 12, "refit": False}).findings)
     assert not {"flat_loss", "below_counted", "useless_temperature"} & set(found)
 
 

@@ -37,7 +37,7 @@ def model(*features, **more):
 
 
 def config(**sections):
-    train = {"epochs": 1, "batch_size": 64}
+    train = {"epochs": 1, "batch_size": 64, "refit": False}
     values = {"data": {"name": "synthetic"}, "split": {"name": "by_time"}, "train": train}
     return Config.from_dict({**values, "evaluate": {"ks": [5]}, **sections})
 
@@ -145,7 +145,8 @@ def test_lists_are_counted_before_what_takes_long(split, tmp_path, monkeypatch):
     for kind in (ItemCF, Popularity):
         fit = lambda self, *data, plain=kind.fit: (counted.append(type(self)), plain(self, *data))  # noqa: E731
         monkeypatch.setattr(kind, "fit", fit)
-    settings = config(channels={"items": "item_cf", "popular": "popularity"})
+    both = {"items": "item_cf", "popular": "popularity"}
+    settings = config(channels=both, train={})  # without and with the validation part
     _, multi, _ = run_channels(Prepared.of(settings, split), tmp_path)
     assert counted == 2 * [Popularity, ItemCF] and multi.sources == ("items", "popular")
 
