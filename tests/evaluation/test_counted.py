@@ -81,8 +81,16 @@ def ranking(figures):
     }
 
 
-@pytest.mark.parametrize("exclude_seen", [True, False])
-@pytest.mark.parametrize("cases_of", [cases_by_user, cases_by_row])
+@pytest.mark.parametrize(
+    "cases_of, exclude_seen",
+    [
+        (cases_by_user, True),
+        (cases_by_row, False),
+        # each with the other
+        pytest.param(cases_by_user, False, marks=pytest.mark.slow),
+        pytest.param(cases_by_row, True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_figures_of_the_lists(world, made, cases_of, exclude_seen):
     cases = cases_of(world.test, world.catalog)
     for ks in ((1, 4, 9), (5, 69), (20, 1000)):

@@ -100,8 +100,8 @@ def test_draws_match_log_q(batch_of, assert_drawn):
 @pytest.mark.parametrize("warm_up", [0, 3])
 def test_the_partition_function_is_not_biased(warm_up, batch_of, partition):
     scores = np.random.default_rng(0).normal(0, 1, len(COUNTS))
-    sampler = adapted(Mixture([InBatch(), Uniform(100), CrossBatch(300, warm_up)]))
-    batches = [batch_of(rows, step=step) for step, rows in enumerate(stream(300, 100))]
+    sampler = adapted(Mixture([InBatch(), Uniform(300), CrossBatch(900, warm_up)]))
+    batches = [batch_of(rows, step=step) for step, rows in enumerate(stream(100, 300))]
     mean, error = partition(sampler, batches, scores)
     assert abs(mean - np.exp(scores[1:]).sum()) < 4 * error
 
