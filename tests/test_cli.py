@@ -424,6 +424,8 @@ def test_only_json_reaches_standard_output(folder):
         str(folder / "clicks.yaml"),
         "--set",
         "train.epochs=1",
+        "--set",
+        "model=item2vec",
     ]
     result = subprocess.run(
         [*command, "--out", str(folder / "other")], capture_output=True, text=True
