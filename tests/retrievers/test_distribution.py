@@ -63,31 +63,33 @@ def ends(tmp_path_factory, free_ports):
     return run
 
 
-def by_replica(ends, name):
-    """What the two replicas saw under `name`, once of one process and once of two."""
-    seen = ends("local", "probe")
-    yield [seen["mirrored"][f"{name}/{replica}"] for replica in range(2)]
-    yield [seen[f"worker{replica}"][f"{name}/0"] for replica in range(2)]
+# by default two replicas of one process stand for those of two, which run the same code
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two"])
+def by_replica(request, ends):
+    """`by_replica(name)`: what each of the two replicas saw under it."""
+    if request.param == 2:
+        seen = ends("probe")
+        return lambda name: [seen[f"worker{replica}"][f"{name}/0"] for replica in range(2)]
+    seen = ends("local")["mirrored"]
+    return lambda name: [seen[f"{name}/{replica}"] for replica in range(2)]
 
 
-def test_gather_gives_every_replica_the_rows_of_all(ends):
-    for seen in by_replica(ends, "rows"):
-        for rows in seen:
-            np.testing.assert_array_equal(rows, [[1, 2], [3, 4], [11, 12], [13, 14]])
-    for seen in by_replica(ends, "ids"):  # integers, and one row more from the second replica
-        for ids in seen:
-            np.testing.assert_array_equal(ids, [5, 6, 6])
+def test_gather_gives_every_replica_the_rows_of_all(by_replica):
+    for rows in by_replica("rows"):
+        np.testing.assert_array_equal(rows, [[1, 2], [3, 4], [11, 12], [13, 14]])
+    for ids in by_replica("ids"):  # integers, and one row more from the second replica
+        np.testing.assert_array_equal(ids, [5, 6, 6])
 
 
-def test_a_row_gets_the_gradients_of_all_replicas(ends):
+def test_a_row_gets_the_gradients_of_all_replicas(by_replica):
     # the loss weighs the numbers by 0 ... 7, then by ten times that
-    for first, second in by_replica(ends, "dense"):
-        np.testing.assert_array_equal(first, [[0, 11], [22, 33]])
-        np.testing.assert_array_equal(second, [[44, 55], [66, 77]])
+    first, second = by_replica("dense")
+    np.testing.assert_array_equal(first, [[0, 11], [22, 33]])
+    np.testing.assert_array_equal(second, [[44, 55], [66, 77]])
     # rows 0, 3 and 3 are read, by weight 1, then 2
-    for first, second in by_replica(ends, "sparse"):
-        np.testing.assert_array_equal(first, [[3, 3], [0, 0]])
-        np.testing.assert_array_equal(second, [[0, 0], [6, 6]])
+    first, second = by_replica("sparse")
+    np.testing.assert_array_equal(first, [[3, 3], [0, 0]])
+    np.testing.assert_array_equal(second, [[0, 0], [6, 6]])
 
 
 def test_without_replicas_there_is_one():
@@ -96,8 +98,8 @@ def test_without_replicas_there_is_one():
     assert (num_replicas(), int(rank())) == (1, 0)
 
 
-def test_replicas_know_how_many_they_are(ends):
-    assert all(count == 2 for seen in by_replica(ends, "num_replicas") for count in seen)
+def test_replicas_know_how_many_they_are(by_replica):
+    assert all(count == 2 for count in by_replica("num_replicas"))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_replicas_know_how_many_they_are(ends):
     ],
 )
 def test_training_ends_where_one_device_ends(ends, name, model):
-    local = ends("graph") if model == "graph_sage" else ends("local", "probe")
+    local = ends("graph" if model == "graph_sage" else "local")
     one = local["one"]
     other = (ends("worker") if name.startswith("worker") else local)[name]
     for key in (key for key in one if key.startswith(model)):
