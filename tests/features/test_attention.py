@@ -222,6 +222,7 @@ def test_one_item_in_fifty_decides_by_the_profile(worlds):
     assert found_first(model, worlds["profile"]) > 0.8
 
 
+@pytest.mark.slow  # by default the profile's stands for it
 def test_one_item_in_fifty_decides_by_the_request(worlds):
     model = over_clues(RequestAttention(["search"]), Text("search", 16))
     assert found_first(model, worlds["request"]) > 0.8

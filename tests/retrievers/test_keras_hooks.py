@@ -21,7 +21,7 @@ from tf_recall.negatives import Mixture, Uniform
 from tf_recall.registry import REGISTRY
 from tf_recall.retrievers import keras_hooks
 
-ROADS = {  # those with the slow tests import in the same orders, by another name
+ROADS = {
     "the package first": "import tf_recall, keras; load = keras.models.load_model",
     "Keras first": "import keras, tf_recall; load = keras.models.load_model",
     "TensorFlow first": "import tensorflow, keras, tf_recall; load = keras.saving.load_model",
@@ -56,7 +56,7 @@ def saved(tmp_path_factory):
 
 
 def road(name):
-    slow = [pytest.mark.slow] * (name in ("Keras first", "by the package"))
+    slow = [pytest.mark.slow] * (name != "TensorFlow first")  # it stands for the other orders
     return pytest.param(ROADS[name], id=name, marks=slow)
 
 

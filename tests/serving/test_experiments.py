@@ -199,9 +199,10 @@ def test_the_log_and_the_metrics_tell_the_arm(http, users, monkeypatch):
     "change, says",
     [
         (("version: 1", "version: 9"), "older.older names version 9 of 'two_tower'; it has: 2, 3"),
-        (
+        pytest.param(
             ("version: 1}", "merge: round_robin}"),
             "older.older.merge: two_tower is no export of several channels, so it takes no merge",
+            marks=pytest.mark.slow,  # found where the version is
         ),
         (("older: {buckets: 5-7", "older: {buckets: 4-7"), "both claim bucket 4"),
     ],
