@@ -71,7 +71,7 @@ LONG = {
     *("sasrec", "gru4rec", "mind", "comirec", "sdm"),
     *("fm", "siamese", "airbnb_u2i", "airbnb_i2i", "eges", "graph_sage", "youtube_dnn"),
 }
-EPOCHS = 5
+EPOCHS, LONG_EPOCHS = 5, 8
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_the_same_seed_gives_the_same_model(trained, world):
 def test_it_learns_what_was_planted(trained, world, tmp_path):
     if trained.name in LONG:
         whole = replace(world.split, validation=None)
-        trained = train(trained.config, whole, world.catalog, tmp_path, EPOCHS)
+        trained = train(trained.config, whole, world.catalog, tmp_path, LONG_EPOCHS)
     keras.utils.set_random_seed(0)
     untrained = trained.config.make_model().adapt(world.split.train, world.catalog)
     before = recall(Service.build(untrained, world.catalog, k_max=50), world).metrics["recall@20"]
