@@ -11,7 +11,7 @@ SHORT = 1e-12  # squared lengths up to here count as 0
 def unit_length(vectors: tf.Tensor) -> tf.Tensor:
     """Vectors `[..., D]` at length 1, float32; zeros stay zeros, with a finite gradient."""
     vectors = tf.cast(vectors, tf.float32)
-    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)  # the gradient of ** is slow
+    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
     return vectors * tf.math.rsqrt(tf.where(squares > SHORT, squares, 1.0))
 
 
