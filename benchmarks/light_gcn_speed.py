@@ -4,9 +4,9 @@
 
 The data are of the size and kind of the paper's first set: 30,000 users, 40,000 items, and a
 million pairs of which a fifth, drawn at random, is held out, and a tenth of the others for
-validation. Items are places, in towns of very
-different size and in quarters of these; a user goes to places of a home quarter, of its town, of
-another town and of anywhere, the popular ones more often, by Zipf's law.
+validation. Items are places, in towns of very different size and in quarters of these; a user goes
+to places of a home quarter, of its town, of another town and of anywhere, the popular ones more
+often, by Zipf's law.
 
 `model: light_gcn` and nothing else is trained on two threads as a run does it: until validation
 says no more, then again on both parts. Then the models that `--beside` names, by default
@@ -29,17 +29,18 @@ from tutorial import finish
 
 import tf_recall as tr
 from tf_recall.config import Config
-from tf_recall.data.split import Split
+from tf_recall.data.splits import random
 from tf_recall.runs.model import run_model
 from tf_recall.runs.prepared import Prepared
 
-SIZES, HELD_OUT, VALIDATION, HOUR = (30_000, 40_000, 1_000_000), 0.2, 0.1, 3600
+SIZES, HOUR = (30_000, 40_000, 1_000_000), 3600
+PARTS = {"test": 0.2, "validation": 0.1}
 TOWNS, QUARTERS = 300, 6
 PLACES = [0.45, 0.75, 0.9, 1.0]  # shares: of the quarter, the town, another town, anywhere; summed
 
 
 def world(num_users, num_items, num_pairs, seed=0):
-    """A split at random of pairs of users and places."""
+    """Pairs of users and places."""
     rng = np.random.default_rng(seed)
     sizes = 1 / np.arange(1, TOWNS + 1)
     sizes /= sizes.sum()
@@ -61,16 +62,8 @@ def world(num_users, num_items, num_pairs, seed=0):
         items[at[some]] = order[begins[group[some]] + rank[some]]
     pairs = np.unique(np.stack([users, items], 1)[items >= 0], axis=0)
     pairs = rng.permutation(pairs)[:num_pairs]
-    test = rng.random(len(pairs)) < HELD_OUT
-    validation = ~test & (rng.random(len(pairs)) < VALIDATION)
-    return Split(
-        *(
-            tr.Interactions.from_columns(
-                user_id=pairs[part, 0], item_id=pairs[part, 1], timestamp=np.full(part.sum(), 1.6e9)
-            )
-            for part in (~test & ~validation, test, validation)
-        ),
-        taken=validation[~test],
+    return tr.Interactions.from_columns(
+        user_id=pairs[:, 0], item_id=pairs[:, 1], timestamp=np.full(len(pairs), 1.6e9)
     )
 
 
@@ -83,26 +76,20 @@ def _by_group(group, popular):
 
 
 def run(name, split, train):
-    """The trained model's service, and of its whole run the seconds, those of the processor, and
-    how many epochs were best.
-    """
+    """The trained model's service, and how many epochs were best."""
     sections = {"model": name, "train": train, "evaluate": {"ks": [20]}}
-    parts = {"name": "random", "test": HELD_OUT, "validation": VALIDATION}
+    parts = {"name": "random", **PARTS}
     config = Config.from_dict({"data": "synthetic", "split": parts, "name": name, **sections})
-    begun = time.perf_counter(), time.process_time()
     prepared = Prepared.of(config, split, tr.Catalog.fit(split.train))
     with tempfile.TemporaryDirectory() as folder:
         learned, service, _ = run_model(prepared, Path(folder))
-    taken = time.perf_counter() - begun[0], time.process_time() - begun[1]
-    return service, *taken, learned.epochs
+    return service, learned.epochs
 
 
 def counted(split):
-    """The graph filter of both parts, and as `run`."""
-    begun = time.perf_counter(), time.process_time()
+    """The graph filter of both parts, which has no epochs."""
     both = split.together().train
-    graph_filter = tr.GraphFilter().fit(both, tr.Catalog.fit(both))
-    return graph_filter, time.perf_counter() - begun[0], time.process_time() - begun[1], 0
+    return tr.GraphFilter().fit(both, tr.Catalog.fit(both)), 0
 
 
 def measured(recommender, split):
@@ -122,7 +109,7 @@ def main():
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(2)
     load = os.getloadavg()[0]
-    split = world(*(size // 10 for size in SIZES) if options.quick else SIZES)
+    split = random(world(*(size // 10 for size in SIZES) if options.quick else SIZES), **PARTS)
     users, items = (split.train.frame[name].nunique() for name in ("user_id", "item_id"))
     print(f"{len(split.train)} edges to learn from, {users} users, {items} items")
     epochs = options.epochs or (4 if options.quick else None)
@@ -130,11 +117,12 @@ def main():
     found, taken = {}, {}
     print(f"{'':<16}{'recall':>9}{'ndcg':>9}{'seconds':>9}{'cpu':>9}{'epochs':>9}")
     for name in ["light_gcn", *options.beside, "graph_filter"]:
-        service, *spent = counted(split) if name == "graph_filter" else run(name, split, train)
-        found[name], taken[name] = measured(service, split), spent
+        begun = time.perf_counter(), time.process_time()
+        service, best = counted(split) if name == "graph_filter" else run(name, split, train)
+        seconds, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
+        found[name], taken[name] = measured(service, split), (seconds, cpu, best)
         recall, ndcg = found[name]
-        seconds, cpu, epochs = spent
-        print(f"{name:<16}{recall:9.4f}{ndcg:9.4f}{seconds:9.0f}{cpu:9.0f}{epochs:9}", flush=True)
+        print(f"{name:<16}{recall:9.4f}{ndcg:9.4f}{seconds:9.0f}{cpu:9.0f}{best:9}", flush=True)
     others = max(found[name][0] for name in found if name != "light_gcn")
     finish(
         ratio=HOUR / taken["light_gcn"][0],
