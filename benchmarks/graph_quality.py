@@ -42,6 +42,7 @@ from tf_recall.recommend.base import Recommender
 from tf_recall.recommend.rankings import Popularity
 
 DIM, COLD = 64, 0.1
+TEMPERATURE, BATCH = 0.1, 2048  # of the models of users and items, all alike
 EPOCHS = {"Online Retail": 4, "MovieLens": 10}  # about as many steps
 
 
@@ -50,22 +51,25 @@ def item_tower(world, **of_id):
     return tr.FeatureTower("item", features, [DIM])
 
 
-def user_tower(**of_id):
-    return tr.FeatureTower("user", [Id(DIM, **of_id)])
+def user_tower():
+    return tr.FeatureTower("user", [Id(DIM)])
+
+
+def of_users(world, epochs, kind, items, **settings):
+    model = kind(user_tower(), items, loss=tr.SampledSoftmax(TEMPERATURE), **settings)
+    return world.fit(model, epochs, BATCH)
 
 
 def two_tower(world, epochs, **of_id):
-    model = tr.TwoTower(user_tower(), item_tower(world, **of_id), loss=tr.SampledSoftmax(0.1))
-    return world.fit(model, epochs, 2048)
+    return of_users(world, epochs, tr.TwoTower, item_tower(world, **of_id))
 
 
 def two_tower_ids(world, epochs):
-    towers = user_tower(), tr.FeatureTower("item", [Id(DIM)])
-    return world.fit(tr.TwoTower(*towers, loss=tr.SampledSoftmax(0.1)), epochs, 2048)
+    return of_users(world, epochs, tr.TwoTower, tr.FeatureTower("item", [Id(DIM)]))
 
 
 def graph_sage(world, epochs, **of_id):
-    return world.fit(tr.GraphSAGE(user_tower(), item_tower(world, **of_id)), epochs, 1024)
+    return of_users(world, epochs, tr.GraphSAGE, item_tower(world, **of_id), dim=DIM)
 
 
 def graph_sage_i2i(world, epochs, **of_id):

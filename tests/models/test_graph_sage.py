@@ -56,3 +56,9 @@ def test_new_items_are_found_among_all_as_a_two_tower_finds_them():
     assert graph_sage > found(tr.TwoTower(*towers())) - 0.02  # 0.90 and 0.89 of them
     # where every node has neighbors in training: 0.6
     assert graph_sage > found(tr.GraphSAGE(*towers(), dim=16, neighbor_dropout=0.0)) + 0.1
+
+
+def test_edges_alone_tell_of_a_node_where_no_features_do():
+    assert tr.GraphSAGE().own_dropout == 0.1
+    assert tr.GraphSAGE(*towers()).own_dropout == 0.0  # the group tells of a new item
+    assert tr.GraphSAGE(*towers(), dim=16, own_dropout=0.2).own_dropout == 0.2

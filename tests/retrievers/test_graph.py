@@ -73,6 +73,7 @@ def item_tower():
 
 def graph_sage(fan_outs=(5, 4), **arguments):
     users = FeatureTower("user", [Id(16, unknown_rate=0.2)])
+    arguments = {"own_dropout": 0.1, **arguments}  # as genres say nothing, edges must
     return GraphSAGE(users, item_tower(), 16, fan_outs, **arguments)
 
 
@@ -156,7 +157,7 @@ def test_what_is_served_is_what_a_batch_computes_of_all_neighbors(make):
 
 def test_a_node_left_alone_is_what_a_graph_without_edges_makes_of_it():
     log = noise()
-    model, catalog = graph_sage(neighbor_dropout=0.5), Catalog.fit(log)
+    model, catalog = graph_sage(neighbor_dropout=0.5, own_dropout=0.0), Catalog.fit(log)
     model.adapt(log, catalog)
     for layer in sublayers(model.encoder):
         if isinstance(layer, Residual):
@@ -183,6 +184,28 @@ def test_a_node_left_alone_is_what_a_graph_without_edges_makes_of_it():
         heard = ~alone & (seeds < 2**31 - 1)
         assert alone.sum() > 5 and heard.sum() > 5
         assert np.abs(found[heard] - expected.numpy()[seeds[heard]]).max(axis=1).min() > 1e-3
+
+
+def test_a_node_shown_as_unknown_keeps_its_neighbors_and_is_not_left_alone():
+    log = noise()
+    settings = {"neighbor_dropout": 0.3, "own_dropout": 0.4}
+    model, catalog = graph_sage(**settings), Catalog.fit(log)
+    model.adapt(log, catalog)
+    subgraph = model.batches(log, catalog, 64).at(0)["subgraph"]
+    for of_type, seeds in subgraph["seeds"].items():
+        (name,) = [each.name for each in model.graph.over(of_type)]
+        seeds = seeds[seeds < 2**31 - 1]
+        rows = subgraph["rows"][of_type][: len(seeds)]
+        heard = subgraph["layers"]["2"][name]["weight"].any(axis=1)[: len(seeds)]
+        unknown = rows != seeds
+        assert not rows[unknown].any() and heard[unknown].all()
+        assert 0.2 < unknown.mean() < 0.6 and 0.1 < np.mean(~heard) < 0.5
+        assert np.mean(heard & ~unknown) > 0.1
+
+
+def test_shares_of_different_nodes_are_at_most_all():
+    with pytest.raises(ValueError, match="at most 1 together, not 0.8 and 0.3"):
+        graph_sage(neighbor_dropout=0.8, own_dropout=0.3)
 
 
 def test_batches_of_other_replicas_are_refused():

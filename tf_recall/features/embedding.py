@@ -12,6 +12,7 @@ from tf_recall.data.tracing import traced
 
 _STATIC = contextvars.ContextVar("static", default=False)  # whether XLA asks for known shapes
 
+TRACED = 2**20  # numbers of a table; 4 MB
 EXACT = {tf.float32: 2**24, tf.float64: 2**53}  # up to here a float is exactly one row
 
 
@@ -69,8 +70,9 @@ class RowEmbedding(keras.layers.Layer):
     def build(self, input_shape: tuple | None = None) -> None:
         self.origin = None
         shape = (self.num_rows, self.dim)
-        # one graph of all steps keeps one table in memory, where each step by itself makes another
-        start = traced(self._start)
+        # one graph of all steps keeps one table in memory, where each step by itself makes another;
+        # to trace it takes longer than to fill a small table
+        start = traced(self._start) if self.num_rows * self.dim > TRACED else self._start
         self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=start)
 
     def come_from(self, origin: np.ndarray | None) -> None:

@@ -125,14 +125,13 @@ class LeftAlone:
     def __init__(self, neighbors: Neighbors, rate: float, of_type: str, seed: Sequence[int]):
         self._neighbors = neighbors
         self._rate = rate
-        (self._key,) = np.random.SeedSequence([*seed, zlib.crc32(of_type.encode())]).generate_state(
-            1, np.uint64
-        )
+        self._of_type = of_type
+        self._seed = seed
 
     def __call__(
         self, nodes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        kept = _unit(nodes, self._key) >= self._rate
+        kept = drawn_of(nodes, self._of_type, self._seed) >= self._rate
         of_kept = self._neighbors(nodes[kept], rng)
         found = tuple(np.zeros((len(nodes), each.shape[1]), each.dtype) for each in of_kept)
         for whole, part in zip(found, of_kept, strict=True):
@@ -173,10 +172,25 @@ class Remembered:
         return tuple(each.take(at, axis=0) for each in self._found)
 
 
-def _unit(rows, key):
-    """A number from [0, 1) for each row, a function of the row and the key: SplitMix64."""
+def drawn_of(nodes: np.ndarray, of_type: str, seed: Sequence[int]) -> np.ndarray:
+    """A number from [0, 1) for each node, a function of seed, type and node: SplitMix64.
+
+    Args:
+        nodes: rows `[n]`.
+        of_type: their type; a user and an item of the same row differ.
+        seed: whole numbers, such as a batch's seed and step.
+
+    Returns:
+        float64 `[n]`.
+
+    Example:
+        >>> bool(drawn_of(np.array([7]), "item", (0, 3)) == drawn_of(np.array([7]), "user", (0, 3)))
+        False
+    """
+    sequence = np.random.SeedSequence([*seed, zlib.crc32(of_type.encode())])
+    (key,) = sequence.generate_state(1, np.uint64)
     with np.errstate(over="ignore"):
-        z = key + (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = key + (nodes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
         z = z ^ (z >> np.uint64(31))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tf_recall.data.stepwise import stepwise
-from tf_recall.graph.expand import expand
-from tf_recall.graph.neighbors import LeftAlone, Remembered
+from tf_recall.graph.expand import NO_SEED, expand
+from tf_recall.graph.neighbors import LeftAlone, Remembered, drawn_of
 from tf_recall.graph.replicas import shares_of, stacked
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class GraphBatches:
         seed: same seed, same batches.
         alone: the share of nodes that a step leaves without neighbors, in all layers: such a node
             is one of features alone, as a new one is.
+        unknown: the share of nodes, others, that a step shows as row 0 with their neighbors: such a
+            node is one of edges alone, as one is that came later.
         num_replicas: how many compute a batch together; above 1 each array gets a first size more,
             of the replicas, `[R, B / R, ...]`.
         without_positives: whether the edges to be predicted are left out.
@@ -73,6 +75,7 @@ class GraphBatches:
         negatives: Callable[[dict, np.random.Generator], np.ndarray] | None = None,
         seed: int = 0,
         alone: float = 0.0,
+        unknown: float = 0.0,
         num_replicas: int = 1,
         without_positives: bool = True,
     ):
@@ -87,6 +90,7 @@ class GraphBatches:
         self._ahead = ahead
         self._negatives = negatives
         self._alone = alone
+        self._unknown = unknown
         self._num_replicas = num_replicas
         self._without_positives = without_positives
         self.seed = seed
@@ -120,6 +124,8 @@ class GraphBatches:
         for share in shares:
             seeds = _seeds(share, ahead)
             share["subgraph"] = expand(seeds, layers, self._over, rng, without=own)
+            for of_type in seeds if self._unknown else ():
+                self._hide(share["subgraph"], of_type, step)
             share["subgraph"]["step"] = np.int64(step)
         return shares[0] if len(shares) == 1 else stacked(shares)
 
@@ -135,6 +141,16 @@ class GraphBatches:
             }
             for layer in self._layers
         ]
+
+    def _hide(self, subgraph, of_type, step):
+        """Shows those seeds of a type as row 0 that the step shows as unknown."""
+        num = np.count_nonzero(subgraph["seeds"][of_type] != NO_SEED)
+        last = subgraph["layers"][str(len(self._layers))]
+        weights = [last[name]["weight"][:num] for name in last if self._over[name][0] == of_type]
+        heard = np.any([weight.any(axis=1) for weight in weights], axis=0)
+        rows = subgraph["rows"][of_type][:num]
+        drawn = drawn_of(rows, of_type, (self.seed, step)) - self._alone
+        rows[heard & (drawn >= 0) & (drawn < self._unknown)] = 0
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
         """An endless dataset of batches whose first element is the batch of step `start`."""

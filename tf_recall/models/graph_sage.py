@@ -50,6 +50,10 @@ class GraphSAGE(GraphRetriever):
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
             features alone learn to say who a node is.
+        own_dropout: the share of nodes, others, that a step shows as unknown, with their neighbors,
+            so that these alone learn to say who a node is: a new item once it has edges, or a new
+            user with a history. None: 0.1 where a node is its id alone; 0 where features tell of
+            new ones.
         predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Raises:
@@ -99,13 +103,17 @@ class GraphSAGE(GraphRetriever):
         negatives: Sampler | None = None,
         loss: Loss | None = None,
         self_supervision: SelfSupervision | None = None,
-        neighbor_dropout: Share = 0.5,
+        neighbor_dropout: Share = 0.8,
+        own_dropout: Share | None = None,
         predicts: Sequence[Head] | None = None,
         **kwargs,
     ) -> None:
         query_tower = query_tower or FeatureTower("user", [Id(dim)])
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
         aggregator = aggregator or Mean()
+        if own_dropout is None:
+            features = [*query_tower.features, *item_tower.features]
+            own_dropout = 0.1 if all(isinstance(each, Id) for each in features) else 0.0
         over = {"user_item": ("user", "item"), "item_user": ("item", "user")}
         layers = residual(sage_layers(dim, fan_outs, aggregator, over), over)
         super().__init__(
@@ -115,6 +123,7 @@ class GraphSAGE(GraphRetriever):
             loss or SampledSoftmax(),
             self_supervision=self_supervision,
             neighbor_dropout=neighbor_dropout,
+            own_dropout=own_dropout,
             predicts=predicts,
             **kwargs,
         )

@@ -42,8 +42,8 @@ class GraphSAGEI2I(GraphRetriever):
         item_tower: a `FeatureTower("item", ...)`; by default one of ids.
         sessions: the recipe that cuts interactions into sessions, of which the graph is made;
             `ByUser()` by default.
-        dim, fan_outs, aggregator, negatives, loss, self_supervision, neighbor_dropout: as
-            `GraphSAGE`.
+        dim, fan_outs, aggregator, negatives, loss, self_supervision, neighbor_dropout,
+            own_dropout: as `GraphSAGE`.
         positives: `ItemPairs(sessions)` by default.
         history_length: how many of a user's latest items make their vector.
 
@@ -80,6 +80,7 @@ class GraphSAGEI2I(GraphRetriever):
         history_length: WholeFrom1 = LENGTH,
         self_supervision: SelfSupervision | None = None,
         neighbor_dropout: Share = 0.0,
+        own_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -95,6 +96,7 @@ class GraphSAGEI2I(GraphRetriever):
             history_length,
             self_supervision=self_supervision,
             neighbor_dropout=neighbor_dropout,
+            own_dropout=own_dropout,
             **kwargs,
         )
         self.sessions = sessions

@@ -51,6 +51,7 @@ class PinSage(GraphRetriever):
         self_supervision: `SelfSupervision()`, an extra loss of the items' features; or None.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
             features alone learn to say who a node is.
+        own_dropout: the share of nodes, others, that a step shows as unknown, with their neighbors.
         history_length: how many of a user's latest items make their vector.
 
     Example:
@@ -93,6 +94,7 @@ class PinSage(GraphRetriever):
         history_length: WholeFrom1 = LENGTH,
         self_supervision: SelfSupervision | None = None,
         neighbor_dropout: Share = 0.0,
+        own_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
         item_tower = item_tower or FeatureTower("item", [Id(dim)])
@@ -108,6 +110,7 @@ class PinSage(GraphRetriever):
             history_length,
             self_supervision=self_supervision,
             neighbor_dropout=neighbor_dropout,
+            own_dropout=own_dropout,
             **kwargs,
         )
         self.dim = dim

@@ -101,12 +101,14 @@ class GraphRetriever(Retriever):
             users.
         neighbor_dropout: the share of nodes that a step leaves without their neighbors, so that the
             features alone learn to say who a node is; what is served has all neighbors.
+        own_dropout: the share of nodes, others, that a step shows as unknown, with their neighbors,
+            so that these alone learn to say who a node is that comes later.
 
     Call: a batch of `GraphBatches` -> the loss, a scalar.
 
     Raises:
-        ValueError: at `adapt`, the sampler's draws are not known before the step; at a step, the
-            batches were made for another number of replicas.
+        ValueError: the two shares are more than all; at `adapt`, the sampler's draws are not known
+            before the step; at a step, the batches were made for another number of replicas.
     """
 
     has_graph = True
@@ -120,8 +122,14 @@ class GraphRetriever(Retriever):
         loss: Loss,
         history_length: int = LENGTH,
         neighbor_dropout: Share = 0.0,
+        own_dropout: Share = 0.0,
         **kwargs,
     ) -> None:
+        if neighbor_dropout + own_dropout > 1:
+            raise ValueError(
+                "neighbor_dropout and own_dropout are shares of different nodes, at most 1 "
+                f"together, not {neighbor_dropout} and {own_dropout}"
+            )
         item_tower = GraphTower("item", encoder)
         if "user" in encoder.bases:
             query_tower = GraphTower("user", encoder)
@@ -131,6 +139,7 @@ class GraphRetriever(Retriever):
         self.encoder = encoder
         self.history_length = history_length
         self.neighbor_dropout = neighbor_dropout
+        self.own_dropout = own_dropout
 
     @property
     def query_type(self) -> str:
@@ -214,6 +223,7 @@ class GraphRetriever(Retriever):
             self._rank_window(train, catalog, seed),
             seed,
             self.neighbor_dropout,
+            self.own_dropout,
             self.distribute_strategy.num_replicas_in_sync,
         )
 
@@ -358,7 +368,8 @@ class GraphRetriever(Retriever):
         return {**parts, **towers}
 
     def get_config(self) -> dict:
-        config = {**super().get_config(), "neighbor_dropout": self.neighbor_dropout}
+        own = ("neighbor_dropout", "own_dropout")
+        config = {**super().get_config(), **{name: getattr(self, name) for name in own}}
         if self.query_type == "item":
             config["history_length"] = self.history_length
         return config
