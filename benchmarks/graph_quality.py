@@ -21,6 +21,10 @@ rest, and the items return with their features alone. The queries are the users 
 them: `all` ranks the whole catalog, `cold` only the cold items. The baselines there are chance, and
 popularity by the number of events that each cold item will have.
 
+Late items: such items return with half of their edges, which the model of ids or of features is
+`attached` to, not trained on; the queries are the users of the other half. Beside it, item CF
+counted anew.
+
 `ratio` is GraphSAGE's recall@20 over popularity's, the smaller of the two data sets. `--quick`: one
 seed, few epochs.
 """
@@ -51,6 +55,10 @@ def item_tower(world, **of_id):
     return tr.FeatureTower("item", features, [DIM])
 
 
+def id_tower():
+    return tr.FeatureTower("item", [Id(DIM)])
+
+
 def user_tower():
     return tr.FeatureTower("user", [Id(DIM)])
 
@@ -65,7 +73,7 @@ def two_tower(world, epochs, **of_id):
 
 
 def two_tower_ids(world, epochs):
-    return of_users(world, epochs, tr.TwoTower, tr.FeatureTower("item", [Id(DIM)]))
+    return of_users(world, epochs, tr.TwoTower, id_tower())
 
 
 def graph_sage(world, epochs, **of_id):
@@ -146,6 +154,33 @@ def without_some(world, seed):
     return type(world)(split, world.sessions, world.items, world.users), cold
 
 
+def late_items(world, seeds, epochs):
+    """Recall@20 of items that return with half of their edges: `{model: [seeds, 1]}`."""
+    found = {}
+    for seed in tqdm(seeds, "late items", leave=False):
+        part, _ = without_some(world, seed)
+        back = np.random.default_rng(seed).random(len(part.split.test)) < 0.5
+        log = world.split.train
+        late = np.flatnonzero(~log.frame["item_id"].isin(part.split.train.frame["item_id"]))
+        grown = log.select(np.delete(np.arange(len(log)), late[~back]))
+        for name, items in {
+            "ids": id_tower(),
+            "features": item_tower(world, unknown_rate=0.5),
+        }.items():
+            keras.utils.set_random_seed(seed)
+            model = tr.GraphSAGE(user_tower(), items, dim=DIM)
+            part.fit(model, epochs, BATCH)
+            model, catalog = model.attached(grown, part.catalog)
+            cases = tr.cases_by_user(part.split.test.select(~back), catalog).without_seen(catalog)
+            service = tr.Service.build(model, catalog, k_max=21)
+            value = tr.evaluate(service, cases, catalog, ks=(20,)).metrics["recall@20"]
+            found.setdefault(f"GraphSAGE of {name}", []).append([value])
+        item_cf = tr.ItemCF().fit(grown, catalog)
+        value = tr.evaluate(item_cf, cases, catalog, ks=(20,)).metrics["recall@20"]
+        found.setdefault("item CF", []).append([value])
+    return {name: np.array(values) for name, values in found.items()}
+
+
 class Among(Recommender):
     """A recommender of some items only."""
 
@@ -207,7 +242,7 @@ def main():
     options = parser.parse_args()
     seeds = range(1 if options.quick else 3)
 
-    worlds, found, cold = real_worlds(options), {}, {}
+    worlds, found, cold, late = real_worlds(options), {}, {}, {}
     for name, world in worlds.items():
         epochs = 1 if options.quick else EPOCHS[name]
         print(
@@ -231,6 +266,10 @@ def main():
         for who, values in cold_items(world, seeds, epochs).items():
             cold[name, who] = values
             show(who, values)
+        print(f"{'late items':<28}{'all':>20}")
+        for who, values in late_items(world, seeds, epochs).items():
+            late[name, who] = values
+            show(who, values)
 
     finish(
         ratio=min(
@@ -238,6 +277,7 @@ def main():
         ),
         found={", ".join(key): values.tolist() for key, values in found.items()},
         cold={", ".join(key): values.tolist() for key, values in cold.items()},
+        late={", ".join(key): values.tolist() for key, values in late.items()},
     )
 
 

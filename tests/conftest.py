@@ -34,9 +34,24 @@ SLOW = {
     # exports like those of TwoTower, Item2Vec, PinSage and YouTubeDNN; of SASRec and ComiRec the
     # two tests above load one
     "test_it_answers_the_same_in_a_process_that_does_not_know_the_package": {
-        *("airbnb_u2i", "airbnb_i2i", "eges", "graph_sage_i2i", "multi_bi_sage"),
-        *("sasrec", "comirec"),
+        *("airbnb_u2i", "airbnb_i2i", "eges", "fm", "sdm", "sasrec", "comirec"),
+        *(*GRAPHS, "graph_sage"),
     },
+    # one of a kind stands for the other
+    "test_what_is_known_stays_and_what_is_new_is_learned": {"item2vec", "light_gcn", "siamese"},
+    "test_a_stock_export_answers_as_the_service_did": {"Exact-True"},
+    "test_warm_up_requests_run": {"integer ids"},
+    "test_a_run_that_is_interrupted_ends_like_one_that_is_not": {"kinds1"},
+    "test_two_unlike_tastes_need_more_than_one_vector": {"MIND"},
+    "test_what_comes_next_is_found": {"GRU4Rec"},
+    "test_what_changes_no_weight_may_change": {"change0-more0"},
+    "test_a_failed_export_does_not_cost_the_training": {"sections0"},
+    "test_it_learns_and_what_is_served_is_the_inner_product": {"BPR"},
+    "test_ivf_keeps_its_recall_at_any_k_and_with_the_best_excluded": {
+        *("each twenty times", "of any length, queries unlike items"),
+    },
+    "test_a_head_is_trained_and_exported": {"simplex"},
+    "test_xla_learns_the_same": {"easy_hard-sampled_softmax"},
     # the examples of the other models are the same few lines, and the contract trains these too
     "test_example_runs": {
         f"models.{name}"

@@ -65,6 +65,7 @@ def both():
     return model_of([Categorical("brand", 8)])
 
 
+@pytest.mark.slow
 def test_one_relation_alone_fails_where_two_together_find(both):
     service = tr.Service.build(*both)
     taken, alone = np.arange(160, 176), np.arange(176, 192)

@@ -83,6 +83,7 @@ def test_the_candidate_moves_no_query(model, world):
     np.testing.assert_array_equal(*queries)
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was(world, tmp_path):
     log, catalog = world
     whole = trained(tr.SASRec, log, catalog, epochs=1)

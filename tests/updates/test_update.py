@@ -218,6 +218,7 @@ def test_a_version_is_rolled_back_and_brought_back(served, logs):
     assert "nothing to bring back" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_of_files_with_tables_and_an_age(trained, logs, tmp_path):
     frame = pd.read_csv(logs / "first.csv")
     items = pd.DataFrame({"item_id": sorted(set(frame["item_id"]))})
