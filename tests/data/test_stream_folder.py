@@ -22,7 +22,7 @@ from tf_recall.data.stream_folder import Offset, StreamFolder
 
 folder, learned = Path(sys.argv[1]), Path(sys.argv[2])
 def latest():
-    return sorted(learned.glob("*/offset.json"), key=lambda path: int(path.parent.name))[-1:]
+    return sorted(learned.glob("[0-9]*/offset.json"), key=lambda path: int(path.parent.name))[-1:]
 print("begun", flush=True)
 while True:
     seen, offset = np.zeros(1000, int), Offset()
