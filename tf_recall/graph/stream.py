@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tf_recall.data.stepwise import stepwise
-from tf_recall.graph.expand import NO_SEED, expand
+from tf_recall.graph.expand import expand
 from tf_recall.graph.neighbors import LeftAlone, Remembered, drawn_of
 from tf_recall.graph.replicas import shares_of, stacked
 
@@ -124,8 +124,8 @@ class GraphBatches:
         for share in shares:
             seeds = _seeds(share, ahead)
             share["subgraph"] = expand(seeds, layers, self._over, rng, without=own)
-            for of_type in seeds if self._unknown else ():
-                self._hide(share["subgraph"], of_type, step)
+            if self._unknown:
+                self._hide(share["subgraph"], seeds, step)
             share["subgraph"]["step"] = np.int64(step)
         return shares[0] if len(shares) == 1 else stacked(shares)
 
@@ -142,15 +142,18 @@ class GraphBatches:
             for layer in self._layers
         ]
 
-    def _hide(self, subgraph, of_type, step):
-        """Shows those seeds of a type as row 0 that the step shows as unknown."""
-        num = np.count_nonzero(subgraph["seeds"][of_type] != NO_SEED)
+    def _hide(self, subgraph, seeds, step):
+        """Makes row 0 of those seeds that the step shows as unknown.
+
+        The lowest draws are of the nodes left alone (`LeftAlone`), which hear nobody.
+        """
         last = subgraph["layers"][str(len(self._layers))]
-        weights = [last[name]["weight"][:num] for name in last if self._over[name][0] == of_type]
-        heard = np.any([weight.any(axis=1) for weight in weights], axis=0)
-        rows = subgraph["rows"][of_type][:num]
-        drawn = drawn_of(rows, of_type, (self.seed, step)) - self._alone
-        rows[heard & (drawn >= 0) & (drawn < self._unknown)] = 0
+        for of_type, nodes in seeds.items():
+            near = [each for name, each in last.items() if self._over[name][0] == of_type]
+            heard = np.any([each["weight"][: len(nodes)].any(axis=1) for each in near], axis=0)
+            drawn = drawn_of(nodes, of_type, (self.seed, step))
+            hidden = heard & (drawn < self._alone + self._unknown)
+            subgraph["rows"][of_type][: len(nodes)][hidden] = 0
 
     def dataset(self, start: int = 0) -> "tf.data.Dataset":
         """An endless dataset of batches whose first element is the batch of step `start`."""
