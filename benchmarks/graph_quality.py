@@ -158,26 +158,23 @@ def late_items(world, seeds, epochs):
     """Recall@20 of items that return with half of their edges: `{model: [seeds, 1]}`."""
     found = {}
     for seed in tqdm(seeds, "late items", leave=False):
-        part, _ = without_some(world, seed)
+        part, cold = without_some(world, seed)
         back = np.random.default_rng(seed).random(len(part.split.test)) < 0.5
         log = world.split.train
-        late = np.flatnonzero(~log.frame["item_id"].isin(part.split.train.frame["item_id"]))
+        late = np.flatnonzero(log.frame["item_id"].isin(cold))
         grown = log.select(np.delete(np.arange(len(log)), late[~back]))
-        for name, items in {
-            "ids": id_tower(),
-            "features": item_tower(world, unknown_rate=0.5),
-        }.items():
+        catalog = part.catalog.grown(grown)
+        cases = tr.cases_by_user(part.split.test.select(~back), catalog).without_seen(catalog)
+        towers = {"ids": id_tower, "features": lambda: item_tower(world, unknown_rate=0.5)}
+        for name, make in towers.items():
             keras.utils.set_random_seed(seed)
-            model = tr.GraphSAGE(user_tower(), items, dim=DIM)
-            part.fit(model, epochs, BATCH)
-            model, catalog = model.attached(grown, part.catalog)
-            cases = tr.cases_by_user(part.split.test.select(~back), catalog).without_seen(catalog)
+            model = tr.GraphSAGE(user_tower(), make(), dim=DIM)
+            part.train(model, epochs, BATCH)
+            model, _ = model.attached(grown, part.catalog)
             service = tr.Service.build(model, catalog, k_max=21)
-            value = tr.evaluate(service, cases, catalog, ks=(20,)).metrics["recall@20"]
-            found.setdefault(f"GraphSAGE of {name}", []).append([value])
+            found.setdefault(f"GraphSAGE of {name}", []).append([recall(cases, service)])
         item_cf = tr.ItemCF().fit(grown, catalog)
-        value = tr.evaluate(item_cf, cases, catalog, ks=(20,)).metrics["recall@20"]
-        found.setdefault("item CF", []).append([value])
+        found.setdefault("item CF", []).append([recall(cases, item_cf)])
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -212,8 +209,8 @@ class Foresight(Recommender):
         )
 
 
-def recall(world, recommender):
-    return tr.evaluate(recommender, world.cases, world.catalog, ks=(20,)).metrics["recall@20"]
+def recall(cases, recommender):
+    return tr.evaluate(recommender, cases, recommender.catalog, ks=(20,)).metrics["recall@20"]
 
 
 def cold_items(world, seeds, epochs):
@@ -223,13 +220,13 @@ def cold_items(world, seeds, epochs):
         part, cold = without_some(world, seed)
         share = [20 / len(cold)] * 2
         found.setdefault("chance", []).append([20 / part.catalog.num_items, share[1]])
-        known = [recall(part, Popularity().fit(None, part.catalog)), recall(part, Foresight(part))]
-        found.setdefault("popularity", []).append(known)
+        known = Popularity().fit(None, part.catalog), Foresight(part)
+        found.setdefault("popularity", []).append([recall(part.cases, each) for each in known])
         for name, make in INDUCTIVE.items():
             keras.utils.set_random_seed(seed)
             service = make(part, epochs, unknown_rate=0.5)
-            of_cold = recall(part, Among(service, part.catalog, cold))
-            found.setdefault(name, []).append([recall(part, service), of_cold])
+            asked = service, Among(service, part.catalog, cold)
+            found.setdefault(name, []).append([recall(part.cases, each) for each in asked])
     return {name: np.array(values) for name, values in found.items()}
 
 

@@ -38,11 +38,15 @@ class World:
 
     def fit(self, model, epochs, batch_size, optimizer=None):
         """The service of a model after so many epochs."""
+        self.train(model, epochs, batch_size, optimizer)
+        return self.serve(model)
+
+    def train(self, model, epochs, batch_size, optimizer=None):
+        """Trains a model for so many epochs."""
         model.adapt(self.split.train, self.catalog).compile(optimizer)
         batches = model.batches(self.split.train, self.catalog, batch_size)
         steps = batches.steps_per_epoch
         model.fit(batches.dataset(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False)
-        return self.serve(model)
 
     def serve(self, model):
         return tr.Service.build(model, self.catalog, Exact(), k_max=21)
