@@ -52,8 +52,8 @@ class GraphSAGE(GraphRetriever):
             features alone learn to say who a node is.
         own_dropout: the share of nodes, others, that a step shows as unknown, with their neighbors,
             so that these alone learn to say who a node is: a new item once it has edges, or a new
-            user with a history. None: 0.1 where a node is its id alone; 0 where features tell of
-            new ones.
+            user with a history. None: 0.1, or what `neighbor_dropout` leaves of 1, where a node is
+            its id alone; 0 where features tell of new ones.
         predicts: what else the vectors tell, such as `[WatchTime("seconds")]`, as in `TwoTower`.
 
     Raises:
@@ -113,7 +113,8 @@ class GraphSAGE(GraphRetriever):
         aggregator = aggregator or Mean()
         if own_dropout is None:
             features = [*query_tower.features, *item_tower.features]
-            own_dropout = 0.1 if all(isinstance(each, Id) for each in features) else 0.0
+            ids_alone = all(isinstance(each, Id) for each in features)
+            own_dropout = min(0.1, 1.0 - neighbor_dropout) if ids_alone else 0.0
         over = {"user_item": ("user", "item"), "item_user": ("item", "user")}
         layers = residual(sage_layers(dim, fan_outs, aggregator, over), over)
         super().__init__(
