@@ -106,7 +106,10 @@ def test_set_changes_one_value():
             "channels holds recommenders by name",
         ),
         (changed(train={"epoch": 3}), "train has no 'epoch'; did you mean 'epochs'"),
-        (changed(train={"epochs": 0}), "epochs must be a whole number of at least 1, not 0"),
+        (
+            changed(train={"epochs": 0}),
+            "epochs must be a whole number of at least 1 or null, not 0",
+        ),
         (changed(train={"monitor": "loss"}), "such as recall@20, not 'loss'"),
         (changed(evaluate={"cases": "all"}), "'by_user' or 'by_row', not 'all'"),
         (changed(train=3), "train must hold keys and values"),
@@ -260,7 +263,10 @@ def test_an_empty_section_has_its_defaults(tmp_path):
         ({"train": []}, r"^train must hold keys and values, not \[\]"),
         ({"train": {8: 1}}, "^train has no 8; there are: epochs"),
         ({8: 1}, "^the config has no 8; there are: data"),
-        ({"train": {"epochs": True}}, "^train.epochs must be a whole number of at least 1, not tr"),
+        (
+            {"train": {"epochs": True}},
+            "^train.epochs must be a whole number of at least 1 or null, not tr",
+        ),
         ({"train": {"batch_size": True}}, "^train.batch_size must be a whole number .*, not true"),
         ({"train": {"batch_size": 2.5}}, "^train.batch_size must be .*, not 2.5"),
         ({"train": {"patience": 1.5}}, "^train.patience must be .* or null, not 1.5"),

@@ -35,7 +35,8 @@ class Train:
     """How to train.
 
     Args:
-        epochs: how many epochs at most.
+        epochs: how many epochs at most. None: 30; where `patience` ends training and no schedule of
+            the learning rate goes by the run's length, as many as see 20 million events, 30 to 100.
         batch_size: rows in a batch; None: as many as suit the model, 1024 for most.
         optimizer: a part, its name or `{name: ..., **its arguments}`; None: the model's default.
         monitor: the metric on the validation part by which the best epoch is chosen and early
@@ -65,7 +66,7 @@ class Train:
 
     tunable: ClassVar[dict] = {"batch_size": {"choices": [256, 512, 1024, 2048, 4096]}}
 
-    epochs: WholeFrom1 = 30
+    epochs: WholeFrom1 | None = None
     batch_size: WholeFrom1 | None = None
     optimizer: Part | None = None
     monitor: str = "recall@20"
@@ -91,6 +92,15 @@ class Train:
             raise ValueError(
                 "train.drop_after_days says who leaves a model: it goes with train.start_from"
             )
+
+    def most_epochs(self, events: int | None = None) -> int:
+        """How many epochs at most.
+
+        Args:
+            events: how many an epoch has, where training ends by itself.
+        """
+        seen = 0 if events is None else 20_000_000 // max(events, 1)
+        return self.epochs or min(max(30, seen), 100)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.config import Config
+from tf_recall.config import Config, Train
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.split import Split
 from tf_recall.data.splits import by_time
@@ -25,6 +25,7 @@ VALUES = {
     "evaluate": {"ks": [5]},
 }
 NO_VALIDATION = {"name": "by_time", "test": 0.1}
+COSINE = {"name": "warm_up_cosine", "peak": 0.1}
 
 
 def values(**sections):
@@ -105,6 +106,35 @@ def test_a_missing_column_of_any_channel(tmp_path):
     second = {"name": "trained", "model": {**MODEL, "item_tower": tower}}
     with pytest.raises(ValueError, match="titel"):
         train(Config.from_dict(channels(more={"second": second, "items": "popularity"})), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("split", "given", "most"),
+    [
+        (VALUES["split"], {}, 100),
+        (VALUES["split"], {"patience": 2}, 100),
+        (VALUES["split"], {"patience": "never"}, 30),
+        (VALUES["split"], {"optimizer": {"name": "lazy_adam", "learning_rate": 0.1}}, 100),
+        # else a schedule over all steps would not come to its end
+        (VALUES["split"], {"optimizer": {"name": "lazy_adam", "learning_rate": COSINE}}, 30),
+        (NO_VALIDATION, {}, 30),
+        (VALUES["split"], {"epochs": 7}, 7),
+    ],
+)
+def test_training_is_long_where_a_validation_part_ends_it(split, given, most):
+    prepared = Prepared.of(Config.from_dict(values(split=split, train=given)))
+    assert prepared.most_epochs == most
+    again = prepared.on(prepared.split, prepared.catalog, 3)
+    assert again.most_epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("events", "most"),
+    [(None, 30), (0, 100), (200_000, 100), (400_000, 50), (666_667, 30), (10**9, 30)],
+)
+def test_an_epoch_of_a_small_log_is_few_steps(events, most):
+    assert Train().most_epochs(events) == most
+    assert Train(epochs=7).most_epochs(events) == 7
 
 
 def test_an_output_folder_that_cannot_be_written(tmp_path):

@@ -179,12 +179,12 @@ class ALS(Retriever):
             add_progbar=True,
             model=self,
             verbose=1 if sys.stderr.isatty() else 2,
-            epochs=settings.epochs,
+            epochs=settings.most_epochs(),
             steps=len(sides),
         )
         self.stop_training, logs = False, None
         followed.on_train_begin()
-        for epoch in range(initial_epoch, settings.epochs):
+        for epoch in range(initial_epoch, settings.most_epochs()):
             self.epoch.assign(self.first_epoch + epoch)
             followed.on_epoch_begin(epoch)
             for number, side in enumerate(sides):

@@ -308,7 +308,7 @@ class Retriever(FittedModel):
             batches.dataset(self.next_batch(batches.steps_per_epoch)),
             steps_per_epoch=batches.steps_per_epoch,
             initial_epoch=initial_epoch,
-            epochs=settings.epochs,
+            epochs=settings.most_epochs(),
             callbacks=list(callbacks),
             shuffle=False,  # the batches are shuffled already
             verbose="auto" if sys.stderr.isatty() else 2,

@@ -9,7 +9,7 @@ import keras
 
 from tf_recall.channels.graph_filter import GraphFilter
 from tf_recall.channels.item_cf import ItemCF
-from tf_recall.config import Config, Evaluate, Train
+from tf_recall.config import Config, Evaluate
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.split import Split
 from tf_recall.evaluation import RankMetrics
@@ -67,12 +67,12 @@ def check_validation(config: Config, split: Split) -> list[Finding]:
     """
     settings = config.train
     told = split.validation is not None or settings.start_from is not None
-    if told or settings.epochs != Train().epochs:
+    if told or settings.epochs is not None:
         return []
     message = (
-        f"without a validation part training has {settings.epochs} epochs, and for some data the "
-        f"best number is 3: {with_validation(config)}; it chooses the number and is learned at "
-        "last. Or set train.epochs."
+        f"without a validation part training has {settings.most_epochs()} epochs, and for some "
+        f"data the best number is 3: {with_validation(config)}; it chooses the number and is "
+        "learned at last. Or set train.epochs."
     )
     return [Finding("no_validation", message, "warning")]
 

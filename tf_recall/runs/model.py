@@ -115,7 +115,7 @@ def trained(
 ) -> tuple[Retriever, int]:
     """As `fit`, and for how many epochs a model of both parts is to be trained."""
     config, strategy = prepared.config, prepared.strategy
-    again, epochs = prepared.epochs is not None, prepared.epochs or config.train.epochs
+    again, epochs = prepared.epochs is not None, prepared.most_epochs
     model = model or compiled(prepared)
     if not again:
         prepared.note(before_training(model, prepared.split.train))
@@ -142,7 +142,7 @@ def trained(
     wait_for_all(strategy)
     values = [] if monitor is None else [logs[monitor] for logs in checkpoint.history]
     if values and prepared.start is None:  # else few epochs are meant to be enough
-        prepared.note(check_epochs(values, config.train.epochs, model.by_gradients))
+        prepared.note(check_epochs(values, epochs, model.by_gradients))
     if strategy.num_replicas_in_sync > 1:
         model = _compiled(prepared)  # one that needs no replicas to answer
     checkpoint.restore_best(model)
@@ -220,7 +220,7 @@ def _steps(prepared, model):
     settings, data = prepared.config.train, (prepared.split.train, prepared.catalog)
     batch_size = settings.batch_size or model.default_batch_size(data[0])
     batches = model.positives.batches(*data, model.needs(), batch_size, settings.seed)
-    return settings.epochs * batches.steps_per_epoch
+    return settings.most_epochs() * batches.steps_per_epoch
 
 
 def watching(prepared: Prepared) -> tuple[list[keras.callbacks.Callback], str | None]:

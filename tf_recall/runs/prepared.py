@@ -43,7 +43,7 @@ class Prepared:
         start: the export that training goes on from, or None.
         findings: what the run found that spoils figures, so far.
         whole: the split with users and items that `train.drop_after_days` drops.
-        epochs: how many to train for; None: `train.epochs`.
+        epochs: how many to train for; None: `most_epochs`.
 
     Example:
         >>> prepared = Prepared.of(Config.load("two_tower_quickstart"))
@@ -119,6 +119,13 @@ class Prepared:
         if self.split.validation is None or asked == "never":
             return None
         return PATIENCE if asked is None else asked
+
+    @property
+    def most_epochs(self) -> int:
+        """How many epochs at most."""
+        ends = self.patience is not None and not self.config.rate_follows_run
+        events = len(self.split.train) if ends else None
+        return self.epochs or self.config.train.most_epochs(events)
 
     def on(self, split: Split, catalog: Catalog, epochs: int | None = None) -> "Prepared":
         """The same run on other data, which are not checked again; its findings are others.

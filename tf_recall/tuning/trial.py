@@ -119,7 +119,8 @@ def _of_model(prepared, after):
     patience = prepared.patience
     if patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=patience, mode="max"))
-    model.train(prepared.split.train, prepared.catalog, config.train, callbacks)
+    how = replace(config.train, epochs=prepared.most_epochs)
+    model.train(prepared.split.train, prepared.catalog, how, callbacks)
     return Figure(max(watch.values), len(watch.values))
 
 
