@@ -6,12 +6,13 @@
 
 On MovieLens latest-small and Online Retail, each by three protocols: every user's last film, or
 invoice, is held out; the last tenth of the log by time, a case for each user; and the same tenth
-event by event, each asked with the history at that moment. Another such part before the test is for
-validation. A line is a config with nothing but data, split and the model's or channel's name;
-`--tuned` adds the same after a search of so many trials, or minutes, on the validation part. Models
-that need columns of their own (`airbnb_i2i`, `airbnb_u2i`, `inverted_index`) are left out. `merge`
-is `marginal_rank` over the counted channels and `two_tower`; `implicit` is that
-library's ALS, its settings chosen on the validation part.
+event by event, each asked with the history at that moment. In `ml_short` a user's films, eight in a
+row, are the history of a user of their own: short histories, whose last film is held out. Another
+such part before the test is for validation. A line is a config with nothing but data, split and the
+model's or channel's name; `--tuned` adds the same after a search of so many trials, or minutes, on
+the validation part. Models that need columns of their own (`airbnb_i2i`, `airbnb_u2i`,
+`inverted_index`) are left out. `merge` is `marginal_rank` over the counted channels and
+`two_tower`; `implicit` is that library's ALS, its settings chosen on the validation part.
 
 Each figure is written to the results file at once, and what stands there is not measured again: a
 run that is interrupted goes on, and parts can be run one by one. `--show` prints the table of what
@@ -42,6 +43,7 @@ from tf_recall.runs.prepared import Prepared
 RESULTS = Path("benchmark_results/zoo_quality.jsonl")
 SPLITS = {
     "ml_last": {"name": "leave_last_out", "validation": True},
+    "ml_short": {"name": "leave_last_out", "validation": True},
     "ml_time": {"name": "by_time", "test": 0.1, "validation": 0.1},
     "or_last": {"name": "leave_last_session_out", "column": "invoice", "validation": True},
     "or_time": {"name": "by_time", "test": 0.1, "validation": 0.1},
@@ -74,6 +76,7 @@ MODELS = [
 ]
 FIGURES = ["recall@20", "ndcg@20", "recall@100", "coverage@20"]
 ASKED = 50  # single requests whose time is taken
+FILMS = 8  # a history of `ml_short`
 
 
 class Case:
@@ -86,6 +89,9 @@ class Case:
             data = films | {"manual_dir": str(options.manual_dir)}
         self.name, self.data, self.split = name, data, SPLITS[name]
         self.rolling = name.endswith("roll")
+        if name == "ml_short":
+            log = self.config(channels={"only": "popularity"}).make_data()
+            self.data = {"name": "files", "interactions": short(log, options.results.parent)}
         self.parts = self.config(channels={"only": "popularity"}).make_split()
         self.catalog = tr.Catalog.fit(self.parts.train)
 
@@ -144,6 +150,18 @@ class Case:
         both = self.parts.together().train
         best = ALS(both, tr.Catalog.fit(both), *best.settings.values(), seed)
         return {**self.measure(best), "seconds": seconds, "mb": best.mb, "chosen": best.settings}
+
+
+def short(log, folder):
+    """Writes a log whose users are eight events in a row of another's, and gives its path."""
+    frame = log.frame[["user_id", "item_id", "timestamp"]]
+    frame = frame[frame.groupby("item_id")["item_id"].transform("size") >= 5]
+    frame = frame.sort_values(["user_id", "timestamp"], kind="stable")
+    number = frame.groupby("user_id").cumcount() // FILMS
+    frame = frame.assign(user_id=frame["user_id"].astype(str) + "_" + number.astype(str))
+    frame = frame[frame.groupby("user_id")["user_id"].transform("size") == FILMS]
+    frame.to_csv(folder / "ml_short.csv", index=False)
+    return str(folder / "ml_short.csv")
 
 
 class ALS(Recommender):
