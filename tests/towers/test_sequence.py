@@ -82,6 +82,24 @@ def test_the_newest_are_kept_unknown_ones_skipped_and_an_empty_history_has_its_v
     np.testing.assert_allclose(served([0, 0]), empty, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [0, 2, 5, 6])
+def test_many_histories_are_read_in_pieces_each_as_one_alone(tower, monkeypatch, count):
+    monkeypatch.setattr("tf_recall.towers.sequence.PIECE", 2)
+    lengths = np.array([1, 6, 0, 2, 5, 3])[:count]
+    history = np.arange(1, 37).reshape(6, 6)[:count] * (np.arange(6) >= 6 - lengths[:, None])
+    rows, history = tf.zeros([count], tf.int32), tf.constant(history, tf.int32)
+
+    @tf.function(autograph=False)
+    def served(rows, history):
+        return tower({"user": rows, "history": history})
+
+    vectors = served(rows, history)
+    assert vectors.shape == (count, 8)
+    for at in range(count):
+        one = tower({"user": rows[:1], "history": history[at : at + 1]})
+        np.testing.assert_allclose(vectors[at], one[0], atol=2e-6)
+
+
 def test_one_block_by_hand(world):
     """A slow twin in NumPy of one block with two heads, place by place."""
     keras.utils.set_random_seed(1)

@@ -1,5 +1,7 @@
 """Towers that read a user's history in its order: the base of attention and recurrence."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tf_recall.data.histories import LENGTH
@@ -9,6 +11,8 @@ from tf_recall.features.history import latest
 from tf_recall.features.sharing import deserialize, serialize
 from tf_recall.towers.base import Tower
 from tf_recall.towers.dropout import PlaceDropout
+
+PIECE = 256  # histories
 
 
 class SequenceTower(Tower):
@@ -159,14 +163,21 @@ class SequenceTower(Tower):
         if items is None:
             items = tf.gather(self.histories.value, inputs[self.entity])
         items = latest(items, self.length)  # [B, length]
+        if training or shapes_are_static():
+            last = self._last(items, training)
+        else:
+            last = in_pieces(lambda piece: self._last(piece, training), items, self.dim)
+        some = tf.reduce_any(items > 0, axis=1, keepdims=True)
+        return tf.where(some, last, tf.cast(self.empty, tf.float32))
+
+    def _last(self, items, training):
+        """What is known after the last item: float32 `[B, dim]`."""
         known = tf.cast(items > 0, tf.int32)
-        if not shapes_are_static():  # no place costs anything that no history of the batch fills
+        if not shapes_are_static():  # no place costs anything that none of these histories fills
             width = tf.maximum(tf.reduce_max(tf.reduce_sum(known, axis=1)), 1)
             items, known = items[:, -width:], known[:, -width:]
         place = tf.maximum(tf.cumsum(known, axis=1) - 1, 0)
-        last = self._states(items, place, training)[:, -1]  # [B, dim]
-        some = tf.reduce_any(items > 0, axis=1, keepdims=True)
-        return tf.where(some, last, tf.cast(self.empty, last.dtype))
+        return tf.cast(self._states(items, place, training)[:, -1], tf.float32)
 
     def _states(self, items, place, training):
         key = self.item_tower.entity
@@ -184,3 +195,21 @@ class SequenceTower(Tower):
     @classmethod
     def from_config(cls, config: dict) -> "SequenceTower":
         return cls(**{**config, "item_tower": deserialize(config["item_tower"])})
+
+
+def in_pieces(read: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, dim: int) -> tf.Tensor:
+    """`read(rows)`, `PIECE` rows at a time: what is read of them stays in the processor's cache.
+
+    Args:
+        read: rows `[M, L]` -> float32 `[M, dim]`.
+        rows: `[B, L]`.
+        dim: the length of what is read of each.
+    """
+    pieces = tf.maximum(-(-tf.shape(rows)[0] // PIECE), 1)
+    vectors = tf.TensorArray(tf.float32, pieces, infer_shape=False, element_shape=[None, dim])
+
+    def next_piece(at, vectors):
+        return at + 1, vectors.write(at, read(rows[at * PIECE : (at + 1) * PIECE]))
+
+    _, vectors = tf.while_loop(lambda at, _: at < pieces, next_piece, [tf.constant(0), vectors])
+    return vectors.concat()
