@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_recall.config import Train
 from tf_recall.data.catalog import Catalog
 from tf_recall.data.sources.synthetic import synthetic
 from tf_recall.features import Id
@@ -345,19 +346,17 @@ def test_a_model_that_knows_no_data_says_so_and_can_still_be_adapted(train, cata
 
 
 def test_a_run_goes_on_at_the_next_batch_whatever_the_optimizer_counted(make, train, catalog):
-    class Settings:
-        batch_size, seed, epochs = 64, 0, 1
+    def until(epoch):
+        return Train(epochs=epoch, batch_size=64)
 
     def trained(epochs):
         model, _ = make(optimizer=keras.optimizers.SGD(0.5, gradient_accumulation_steps=2))
         for epoch in epochs:
-            Settings.epochs = epoch + 1
-            model.train(train, catalog, Settings, initial_epoch=epoch)
+            model.train(train, catalog, until(epoch + 1), initial_epoch=epoch)
         return model
 
     halves, whole = trained([0, 1]), trained([])
-    Settings.epochs = 2
-    whole.train(train, catalog, Settings)
+    whole.train(train, catalog, until(2))
     assert int(halves.step) == int(whole.step) == 2 * len(halves.batches(train, catalog, 64))
     for one, other in zip(weights(halves), weights(whole), strict=True):
         np.testing.assert_array_equal(one, other)
