@@ -1,9 +1,12 @@
 """FM: a factorization machine whose score is the inner product of two vectors."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import keras
 
+from tf_recall.data.catalog import Catalog
+from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import WholeFrom1
 from tf_recall.features import Id
 from tf_recall.losses import SampledSoftmax
@@ -14,10 +17,14 @@ from tf_recall.negatives import InBatch, Mixture, Uniform
 from tf_recall.negatives.base import Sampler
 from tf_recall.positives import Positives, UserItem
 from tf_recall.retrievers.base import Retriever
+from tf_recall.retrievers.fitting import ROWS
+from tf_recall.retrievers.optimizers import SparseAdagrad
 from tf_recall.towers.base import size_of
 from tf_recall.towers.fm import FMItemTower, FMQueryTower
 
 NUM_FACTORS = 128  # length of the vectors, where nothing tells it
+RATE = 0.1
+DECAY = 0.2  # of a weight in an epoch
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -36,6 +43,9 @@ class FM(Retriever):
     Negatives: the other rows' items and items drawn uniformly, mixed (N5).
     Towers: `FMQueryTower` and `FMItemTower`, over any features.
     Loss: softmax over the drawn negatives (L4) with log q.
+    Optimizer: by default `SparseAdagrad(0.1)` by whose weight decay a fifth of each weight is gone
+        after an epoch of such batches, however long the log: vectors of no fixed length learn a
+        short history by heart without it.
 
     Args:
         query_tower: an `FMQueryTower("user", ...)`; by default one of ids.
@@ -60,6 +70,8 @@ class FM(Retriever):
     """
 
     towers = {"query_tower": ("fm_query", "user"), "item_tower": ("fm_item", "item")}
+
+    num_events: int | None = None  # of the training part, once adapted
 
     tunable = {
         "loss": {"choices": ["bpr", "sampled_softmax"]},
@@ -99,6 +111,16 @@ class FM(Retriever):
             **kwargs,
         )
         self.num_factors = num_factors
+
+    def adapt(self, train: Interactions, catalog: Catalog) -> Self:
+        self.num_events = int(catalog.items.counts.sum())
+        return super().adapt(train, catalog)
+
+    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+        if self.num_events is None:
+            return super().default_optimizer(batch_size)
+        steps = max(self.num_events / (batch_size or ROWS), 1)  # of an epoch
+        return SparseAdagrad(RATE, weight_decay=DECAY / (RATE * steps))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "num_factors": self.num_factors}

@@ -91,8 +91,12 @@ class FittedModel(ReplicatedModel):
         first = -(-self.first_step // steps_per_epoch) * steps_per_epoch
         return first + int(self.step.numpy()) - self.first_step
 
-    def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """The optimizer of a model that is compiled without one."""
+    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+        """The optimizer of a model that is compiled without one.
+
+        Args:
+            batch_size: rows of a batch; None: as many as by default.
+        """
         raise NotImplementedError
 
     def build(self, *args, **kwargs) -> None:

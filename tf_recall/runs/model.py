@@ -29,7 +29,7 @@ from tf_recall.runs.measure import CASES, asked
 from tf_recall.runs.prepared import Prepared
 from tf_recall.runs.refit import enough, on_both, refit_folder, refits
 from tf_recall.runs.rehearsal import rehearse, untrained
-from tf_recall.runs.start import compile_after
+from tf_recall.runs.start import compile_after, optimizer_of
 
 log = logging.getLogger("tf_recall")
 
@@ -207,7 +207,8 @@ def _compiled(prepared):
             model = start.grown_model(*data)
         steps = _steps(prepared, model) if prepared.config.rate_follows_run else None
         if start is None:
-            model.compile(prepared.config.make_optimizer(steps), jit_compile=settings.jit_compile)
+            optimizer = optimizer_of(prepared.config, model, steps)
+            model.compile(optimizer, jit_compile=settings.jit_compile)
         else:
             compile_after(model, prepared.config, steps)
     finally:

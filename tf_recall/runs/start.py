@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from tf_recall.config import Config
@@ -91,7 +92,7 @@ def compile_after(model: Retriever, config: Config, steps: int | None) -> None:
     """
     before = model.optimizer if model.compiled and model.optimizer.built else None
     done = 0 if before is None else int(before.iterations.numpy())
-    optimizer = config.make_optimizer(steps, done)
+    optimizer = optimizer_of(config, model, steps, done)
     model.compile(optimizer, jit_compile=config.train.jit_compile)
     if not model.by_gradients:
         return
@@ -110,6 +111,22 @@ def compile_after(model: Retriever, config: Config, steps: int | None) -> None:
     log.warning(
         "the export has the state of %s: %s begins anew", known, type(model.optimizer).__name__
     )
+
+
+def optimizer_of(
+    config: Config, model: Retriever, steps: int | None, done: int = 0
+) -> keras.optimizers.Optimizer | None:
+    """A new optimizer: the config's, or the model's own; None of a model that needs none.
+
+    Args:
+        config: of the run.
+        model: adapted, since its own may depend on the data.
+        steps, done: as `Config.make_optimizer`.
+    """
+    optimizer = config.make_optimizer(steps, done)
+    if optimizer is None and model.by_gradients:
+        return model.default_optimizer(config.train.batch_size)
+    return optimizer
 
 
 def config_of(path: Path) -> Config:
