@@ -83,7 +83,7 @@ def test_a_new_user_is_answered_from_what_is_known(world):
 
 
 def short_histories(num_users=3000, per_user=9, groups=60, per_group=10, seed=0):
-    """Users who took nine items, six of them of one group; the last of their group is held out."""
+    """Users who took nine items, three of five from one group that is theirs."""
     rng = np.random.default_rng(seed)
     users = np.repeat(np.arange(num_users), per_user)
     group = np.repeat(rng.integers(0, groups, num_users), per_user)

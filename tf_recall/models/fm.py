@@ -43,9 +43,9 @@ class FM(Retriever):
     Negatives: the other rows' items and items drawn uniformly, mixed (N5).
     Towers: `FMQueryTower` and `FMItemTower`, over any features.
     Loss: softmax over the drawn negatives (L4) with log q.
-    Optimizer: by default `SparseAdagrad(0.1)` by whose weight decay a fifth of each weight is gone
-        after an epoch of such batches, however long the log: vectors of no fixed length learn a
-        short history by heart without it.
+    Optimizer: by default `SparseAdagrad(0.1)` with a weight decay of 0.2 an epoch, however long the
+        log, in batches of 1,024 or of the config's size: vectors of no fixed length learn a short
+        history by heart without it.
 
     Args:
         query_tower: an `FMQueryTower("user", ...)`; by default one of ids.
@@ -113,8 +113,9 @@ class FM(Retriever):
         self.num_factors = num_factors
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:
+        super().adapt(train, catalog)
         self.num_events = int(catalog.items.counts.sum())
-        return super().adapt(train, catalog)
+        return self
 
     def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
         if self.num_events is None:
