@@ -78,7 +78,8 @@ def test_the_weight_is_taken_from_the_data():
     given = SimpleX(dim=4, loss=CosineContrastive(weight=7.0)).adapt(train, Catalog.fit(train))
     assert given.loss_fn.weight == 7
     assert loss.fitted(True, num_items=1, positives=2).weight == 1
-    assert loss.fitted(True, num_items=800, positives=2).weight == 50  # 2.5 * sqrt(400)
+    assert loss.fitted(True, num_items=120, positives=2).weight == 20
+    assert loss.fitted(True, num_items=800, positives=2).weight == 25
     with pytest.raises(ValueError, match="weight=None is taken from the data"):
         loss(tf.ones([2, 3]))
 

@@ -60,6 +60,15 @@ def test_a_stranger_is_their_history_alone(model, world):
     assert np.abs(known - vector).max() > 1e-3  # of a known user the own vector counts too
 
 
+def test_a_history_is_near_its_own_items_before_anything_is_learned(world):
+    split, catalog = world
+    fresh = tr.SimpleX(dim=8).adapt(split.train, catalog)
+    items = catalog.items.ids[[3, 30]].tolist()
+    vector = tr.Service.build(fresh, catalog).embed_query(["nobody"], history=items)[0]
+    expected = unit(fresh.embed_catalog()[[3, 30]].mean(axis=0))
+    np.testing.assert_allclose(vector, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "features, message",
     [

@@ -1,6 +1,5 @@
 """A loss of cosines: the positive near 1, negatives below a margin."""
 
-from math import sqrt
 from numbers import Real
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from tf_recall.data.ranges import NumberAbove0
 from tf_recall.losses.base import ScoreLoss, check, mean
 
 Cosine = Annotated[float, Ge(-1), Lt(1)]  # that leaves room above
-SHARE, SLOPE = 1 / 3, 2.5  # by measurement, of two real sets and of two planted worlds
+SHARE, MOST = 1 / 3, 25.0  # by measurement, of real sets and of planted worlds
 
 
 @keras.saving.register_keras_serializable("tf_recall")
@@ -34,7 +33,7 @@ class CosineContrastive(ScoreLoss):
         margin: the cosine up to which a negative costs nothing, from -1 to below 1.
         weight: how much the mean over the negatives counts, above 0. None: by the data that a model
             adapts to, from the number of items over the mean number of a query's positives: a third
-            of it, or 2.5 times its square root where that is less; 1 or more.
+            of it, from 1 to 25.
 
     Raises:
         ValueError: a margin or a weight out of its range; a model whose vectors are not of length
@@ -63,8 +62,8 @@ class CosineContrastive(ScoreLoss):
     def fitted(self, unit_length, num_items, positives):
         if self.weight is not None:
             return self
-        most = num_items / positives
-        return CosineContrastive(self.margin, max(1.0, min(SHARE * most, SLOPE * sqrt(most))))
+        weight = SHARE * num_items / positives
+        return CosineContrastive(self.margin, min(max(weight, 1.0), MOST))
 
     def rows(self, positive, negatives, mask):
         if self.weight is None:

@@ -51,7 +51,8 @@ class SimpleX(Retriever):
     Paper: Mao et al. 2021, "SimpleX: A Simple and Strong Baseline for Collaborative Filtering",
         section 3.
     Departs from the paper: an event's history ends strictly before it; its item vectors are of
-        length 1; negatives are shared by a batch; the loss's weight follows from the data.
+        length 1; W begins as the identity; negatives are shared by a batch; the loss's weight
+        follows from the data.
     """
 
     towers: dict = {}
@@ -65,7 +66,7 @@ class SimpleX(Retriever):
     def __init__(
         self,
         dim: WholeFrom1 = 128,
-        share: Share = 0.5,
+        share: Share = 0.35,
         length: WholeFrom1 = LENGTH,
         dropout: Share = 0.0,
         seed: Seed = 0,

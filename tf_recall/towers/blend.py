@@ -20,6 +20,7 @@ class BlendTower(TowerOfFeatures):
     `vector = normalize(share * id + (1 - share) * W pooling(history))`
 
     A user without a vector of their own, one whom training has not seen, is their history alone.
+    W begins as the identity: a history is near its own items before anything is learned.
 
     Args:
         entity: "user".
@@ -47,7 +48,7 @@ class BlendTower(TowerOfFeatures):
         self,
         entity: str,
         features: Sequence[Feature],
-        share: Share = 0.5,
+        share: Share = 0.35,
         dropout: Share = 0.0,
         seed: Seed = 0,
         **kwargs,
@@ -64,7 +65,7 @@ class BlendTower(TowerOfFeatures):
         self.dropout = dropout
         self.seed = seed
         self.drop = RowDropout(dropout, seed, entity)
-        self.dense = keras.layers.Dense(self.dim, use_bias=False)
+        self.dense = keras.layers.Dense(self.dim, use_bias=False, kernel_initializer="identity")
 
     @property
     def dim(self) -> int:
