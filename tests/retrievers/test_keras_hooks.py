@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -283,3 +284,17 @@ def test_a_model_file_is_written_by_way_of_the_disk(saved, tmp_path, monkeypatch
     assert stores == [(None, "w"), (None, "r")]  # no archive in memory
     np.testing.assert_array_equal(again.embed_catalog(), saved[1])
     assert saving.is_memory_sufficient(model)
+
+
+def test_a_file_that_is_read_leaves_its_folder_alone(saved, monkeypatch):
+    extract, seen = zipfile.ZipFile.extract, []
+
+    def watched(self, *arguments):
+        unpacked = Path(extract(self, *arguments))
+        seen.append((unpacked.is_file(), [each.name for each in folder.rglob("*.h5")]))
+        return str(unpacked)
+
+    folder = Path(saved[0]).parent
+    monkeypatch.setattr(zipfile.ZipFile, "extract", watched)
+    np.testing.assert_array_equal(keras_hooks.load_model(saved[0]).embed_catalog(), saved[1])
+    assert seen == [(True, [])]

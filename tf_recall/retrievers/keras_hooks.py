@@ -17,6 +17,7 @@ Keras at the top.
 import contextlib
 import importlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -109,7 +110,9 @@ def register(homes: dict[str, str]) -> None:
 def load_model(path: str | Path) -> "keras.Model":
     """Loads a Keras model file of the package: what `model.save(path)` wrote.
 
-    The same as `keras.models.load_model(path)` after `import tf_recall`.
+    The same as `keras.models.load_model(path)` after `import tf_recall`, and the file's folder
+    stays as it is: Keras would unpack the weights beside the file, where another process that
+    checks an export would find what does not belong to it.
 
     Args:
         path: a `.keras` file; an export keeps its model in `training/model.keras`.
@@ -121,8 +124,14 @@ def load_model(path: str | Path) -> "keras.Model":
         >>> model = load_model("saved_models/two_tower/1/training/model.keras")
         >>> service = Service.build(model, catalog)
     """
-    with weights_on_disk():
-        return importlib.import_module("keras").models.load_model(path)
+    path = Path(path)
+    load = importlib.import_module("keras").models.load_model
+    if not path.is_file():
+        return load(path)  # which says so
+    with weights_on_disk(), tempfile.TemporaryDirectory() as aside:
+        link = Path(aside, path.name)
+        link.symlink_to(path.absolute())
+        return load(link)
 
 
 @contextlib.contextmanager
