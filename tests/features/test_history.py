@@ -74,6 +74,30 @@ def test_a_batch_brings_its_own_and_an_empty_one_is_not_filled_from_what_is_stor
     np.testing.assert_allclose(found[1], made.features[0].empty.numpy())
 
 
+def test_training_shows_a_share_of_the_histories_as_empty():
+    made = History(4, length=3, unknown_rate=0.3, pooling=LastPooling())
+    made.build_from_config({"num_items": 5001})
+    rows = np.random.default_rng(0).integers(1, 5001, [4000, 3])
+    rows[:, 0] = 0
+    rows[2000:] = rows[:2000]
+    hidden = []
+    for _ in range(2):
+        vectors = made(tf.constant(rows), training=True).numpy()
+        hidden.append((vectors == made.empty.numpy()).all(axis=1))
+        assert (made.known(tf.constant(rows), training=True).numpy() != hidden[-1]).all()
+        np.testing.assert_array_equal(hidden[-1][2000:], hidden[-1][:2000])  # equal ones alike
+        made.end_step()
+    assert hidden[0][:2000].mean() == pytest.approx(0.3, abs=0.03)
+    assert (hidden[0] & hidden[1])[:2000].mean() == pytest.approx(0.09, abs=0.02)  # drawn anew
+    served = made(tf.constant(rows)).numpy()
+    np.testing.assert_array_equal(served, made.table(tf.constant(rows[:, -1])).numpy())
+
+
+def test_a_share_of_all_is_refused():
+    with pytest.raises(ValueError, match=r"unknown_rate must be in \[0, 1\), not 1"):
+        History(unknown_rate=1)
+
+
 def test_a_request_overrides_what_is_stored_and_an_empty_one_does_not():
     made = history(length=3)
     rows = tf.constant(CATALOG.users.encode(["u", "u", "stranger"]))

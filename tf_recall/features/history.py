@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_recall.data.draws import GAMMA, counter_of, unit_of
 from tf_recall.data.histories import LENGTH
-from tf_recall.data.ranges import WholeFrom0, WholeFrom1
+from tf_recall.data.ranges import Seed, Share, WholeFrom0, WholeFrom1
 from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding, each_once
 from tf_recall.features.pooling import MeanPooling, Pooling
@@ -22,6 +23,9 @@ class History(Feature):
     event is predicted from itself or from what came later. When serving, a request may bring a
     history; where it brings none, the user's latest items of the training part are stored.
 
+    So that the vector of those who did nothing yet learns what most begin with, and is no noise,
+    each step shows a share of the histories as empty.
+
     With `gaps` an item's vector is added to that of how long before the newest of the history it
     was: of the bucket floor(log2(1 + seconds)). It is measured from the newest, not from now, so
     that training and serving agree. A history that a request brings has no times: each position has
@@ -35,12 +39,14 @@ class History(Feature):
             table of its own.
         gaps: how many buckets of time there are, the last one open; 25 reach beyond a year. 0: time
             is left out, and order but for the pooling's.
+        unknown_rate: the share of training rows whose history is shown as empty, in [0, 1).
+        seed: of the choice of those rows.
 
     Call: item rows `[B, length]` int32, the oldest first, padded in front with 0; with `gaps`
         `[B, length, 2]`, rows and buckets; where the pooling asks, a query `[B, Q]` -> `[B, dim]`.
 
     Raises:
-        ValueError: `dim` or `length` below 1.
+        ValueError: `dim` or `length` below 1, or `unknown_rate` out of range.
 
     Example:
         >>> tower = FeatureTower("user", [Id(32), History(32, length=20, pooling=LastPooling())])
@@ -49,8 +55,9 @@ class History(Feature):
     """
 
     describes = False
+    carried = ("draws",)
 
-    tunable = {"dim": [8, 256, "log"], "length": [10, 100, "log"]}
+    tunable = {"dim": [8, 256, "log"], "length": [10, 100, "log"], "unknown_rate": [0.0, 0.1]}
 
     def __init__(
         self,
@@ -59,18 +66,24 @@ class History(Feature):
         pooling: Pooling | None = None,
         items: keras.layers.Layer | None = None,
         gaps: WholeFrom0 = 0,
+        unknown_rate: Share = 0.01,
+        seed: Seed = 0,
         name: str = "history",
         **kwargs,
     ):
         super().__init__(None, name=name, **kwargs)
         if dim < 1 or length < 1:
             raise ValueError(f"dim and length must be at least 1, not {dim} and {length}")
+        if not 0 <= unknown_rate < 1:
+            raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
         self.length = length
         self.pooling = MeanPooling() if pooling is None else pooling
         self._item_dim = dim
         self.width = dim if items is None and self.pooling.dim(dim) == dim else None
         self.items = items
         self.gaps = gaps
+        self.unknown_rate = unknown_rate
+        self.seed = seed
 
     @property
     def size(self) -> int:
@@ -152,6 +165,7 @@ class History(Feature):
         if self.asks is None:
             self.build_pooling()
         self.empty = self.add_weight(name="empty", shape=(self.dim,), initializer="uniform")
+        self.draws = counter_of(self)
         self.built = True
 
     def build_pooling(self, *query_shape: tuple) -> None:
@@ -193,10 +207,27 @@ class History(Feature):
         """The item rows `[B, L]` of codes."""
         return codes[..., 0] if self.gaps else codes
 
+    def shown(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Which positions have an item, `[B, L]`: in training a share of the rows has none.
+
+        Equal histories are shown alike in a step.
+        """
+        rows = self.rows(codes)
+        there = rows > 0
+        if training and self.unknown_rate:
+            places = tf.range(1, tf.shape(rows)[1] + 1, dtype=tf.int64) * GAMMA
+            ids = tf.reduce_sum(tf.cast(rows, tf.int64) * places, axis=1)  # one of each history
+            drawn = unit_of(ids, [self.seed, self.draws.value])
+            there &= (drawn >= self.unknown_rate)[:, None]
+        return there
+
+    def end_step(self) -> None:
+        self.draws.assign_add(1)
+
     def call(
         self, codes: tf.Tensor, query: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        valid = self.rows(codes) > 0  # [B, L]
+        valid = self.shown(codes, training)  # [B, L]
         vectors = self.embedded(codes, training)
         query = () if query is None else (query,)
         pooled = self.pooling(vectors, valid, *query)  # [B, dim]
@@ -234,7 +265,7 @@ class History(Feature):
         return tf.split(each_once(embed, self.rows(codes)), sizes, axis=2)
 
     def known(self, codes, training=False):
-        return tf.reduce_any(self.rows(codes) > 0, axis=1)
+        return tf.reduce_any(self.shown(codes, training), axis=1)
 
     def get_config(self):
         config = super().get_config()
@@ -248,6 +279,8 @@ class History(Feature):
             "pooling": pooling,
             "items": items,
             "gaps": self.gaps,
+            "unknown_rate": self.unknown_rate,
+            "seed": self.seed,
         }
 
     @classmethod
