@@ -112,7 +112,7 @@ def test_its_own_optimizer_keeps_it_from_learning_short_histories_by_heart():
 def test_its_own_optimizer_takes_the_same_share_of_a_weight_in_every_epoch(world, batch_size):
     split, catalog = world
     events = catalog.items.counts.sum()
-    optimizer = FM().adapt(split.train, catalog).default_optimizer(batch_size)
+    optimizer = FM().adapt(split.train, catalog).optimizer_for(batch_size)
     steps = max(events / (batch_size or 1024), 1)
     assert 0.1 * optimizer.weight_decay * steps == pytest.approx(0.2)
 
@@ -122,8 +122,8 @@ def test_a_run_and_a_search_decay_by_the_batches_of_the_config(world):
     section = {"data": {"name": "synthetic"}, "model": "fm", "train": {"batch_size": 256}}
     config = Config.from_dict({"name": "fm", "split": {"name": "by_time"}, **section})
     model = config.make_model().adapt(split.train, catalog)
-    own = model.default_optimizer(256).weight_decay
+    own = model.optimizer_for(256).weight_decay
     assert optimizer_of(config, model, None).weight_decay == own
     written = complete(config, split, catalog)["train"]["optimizer"]["weight_decay"]
     assert np.float32(written) == np.float32(own)
-    assert own == pytest.approx(model.default_optimizer().weight_decay / 4)
+    assert own == pytest.approx(model.optimizer_for().weight_decay / 4)

@@ -94,7 +94,7 @@ def made(config):
     """All that a config makes, in plain values."""
     if config.model is not None:
         model = config.make_model()
-        optimizer = config.make_optimizer() or model.default_optimizer(config.train.batch_size)
+        optimizer = config.make_optimizer() or model.optimizer_for(config.train.batch_size)
         return unnamed([model.get_config(), optimizer.get_config()])
     channels = config.make_channels()
     values = [described("merge", config.make_merge())]

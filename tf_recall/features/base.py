@@ -11,11 +11,9 @@ import tensorflow as tf
 from annotated_types import Predicate
 
 from tf_recall.data.catalog import Catalog
-from tf_recall.data.draws import counter_of, unit_of
 from tf_recall.data.interactions import Interactions
-from tf_recall.data.ranges import Seed, Share, WholeFrom1, Words
+from tf_recall.data.ranges import Words
 from tf_recall.data.values import to_text
-from tf_recall.features.embedding import RowEmbedding
 from tf_recall.features.growing import before
 
 BLOCK = 100_000  # values encoded at once
@@ -290,92 +288,6 @@ def distinct(raw: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
     Numbers are cheap to encode, and are given back as they are.
     """
     return pd.factorize(raw) if raw.dtype == object else (slice(None), raw)
-
-
-class SeenFeature(Feature):
-    """A feature with a trained vector for each value that training has seen.
-
-    All other values share row 0. So that row 0 learns the vector of an average value and is no
-    noise, each step shows a share of the rows as row 0.
-
-    Args:
-        column: as `Feature`.
-        dim: length of the vector.
-        unknown_rate: the share of training rows shown as unknown, in [0, 1).
-        seed: of the choice of those rows.
-
-    Call: codes `[B, *code_shape]` -> `[B, dim]`.
-
-    Raises:
-        ValueError: as `Feature`, or `unknown_rate` out of range.
-    """
-
-    def __init__(
-        self,
-        column: InputColumn | None,
-        dim: WholeFrom1 = 32,
-        unknown_rate: Share = 0.01,
-        seed: Seed = 0,
-        **kwargs,
-    ) -> None:
-        super().__init__(column, **kwargs)
-        if not 0 <= unknown_rate < 1:
-            raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
-        self.width = dim
-        self.unknown_rate = unknown_rate
-        self.seed = seed
-
-    @property
-    def dim(self) -> int:
-        return self.width
-
-    carried = ("draws",)
-
-    def rows(self, codes: tf.Tensor) -> tf.Tensor:
-        """The rows `[B]` of the codes, 0 for values that training has not seen."""
-        return codes
-
-    def shown(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
-        """The rows `[B]` as this step uses them: in training a few are replaced by 0."""
-        rows = self.rows(codes)
-        if training and self.unknown_rate:
-            drawn = unit_of(rows, [self.seed, self.draws.value])
-            rows = tf.where(drawn >= self.unknown_rate, rows, 0)
-        return rows
-
-    def build_from_config(self, config: dict) -> None:
-        # Row 0 starts like the others: at zero the normalized vector has a gradient of a million,
-        # which Adagrad keeps.
-        self.table = RowEmbedding(
-            config["num_rows"],
-            self.width,
-            zero_unknown=False,
-            learns_unknown=self.unknown_rate > 0,
-            name="table",
-        )
-        self.table.build()
-        self.draws = counter_of(self)
-        self.built = True
-
-    def get_build_config(self) -> dict | None:
-        return {"num_rows": self.table.num_rows} if self.built else None
-
-    def call(self, codes: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.table(self.shown(codes, training))
-
-    def known(self, codes, training=False):
-        return self.shown(codes, training) > 0
-
-    def end_step(self) -> None:
-        self.draws.assign_add(1)
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "dim": self.width,
-            "unknown_rate": self.unknown_rate,
-            "seed": self.seed,
-        }
 
 
 def check_column(name: str) -> None:

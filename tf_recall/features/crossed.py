@@ -10,8 +10,8 @@ import tensorflow as tf
 from annotated_types import Predicate
 
 from tf_recall.data.ranges import MOST, Filled, Seed, Share, WholeFrom1, Words
-from tf_recall.features.base import SeenFeature
 from tf_recall.features.numbers import Buckets
+from tf_recall.features.seen import SeenFeature
 from tf_recall.features.words import Categorical
 
 

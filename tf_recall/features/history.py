@@ -4,17 +4,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_recall.data.draws import GAMMA, counter_of, unit_of
 from tf_recall.data.histories import LENGTH
 from tf_recall.data.ranges import Seed, Share, WholeFrom0, WholeFrom1
-from tf_recall.features.base import Feature
 from tf_recall.features.embedding import RowEmbedding, each_once
 from tf_recall.features.pooling import MeanPooling, Pooling
+from tf_recall.features.seen import SometimesUnknown
 from tf_recall.features.sharing import deserialize, serialize
 
 
 @keras.saving.register_keras_serializable("tf_recall")
-class History(Feature):
+class History(SometimesUnknown):
     """The latest items of a user, embedded and pooled (METHODS.md P6, M9).
 
     vector = pooling(embed(items)),  or a learned vector where there are no items
@@ -39,8 +38,7 @@ class History(Feature):
             table of its own.
         gaps: how many buckets of time there are, the last one open; 25 reach beyond a year. 0: time
             is left out, and order but for the pooling's.
-        unknown_rate: the share of training rows whose history is shown as empty, in [0, 1).
-        seed: of the choice of those rows.
+        unknown_rate, seed: as `SometimesUnknown`; an unknown history is an empty one.
 
     Call: item rows `[B, length]` int32, the oldest first, padded in front with 0; with `gaps`
         `[B, length, 2]`, rows and buckets; where the pooling asks, a query `[B, Q]` -> `[B, dim]`.
@@ -55,7 +53,6 @@ class History(Feature):
     """
 
     describes = False
-    carried = ("draws",)
 
     tunable = {"dim": [8, 256, "log"], "length": [10, 100, "log"], "unknown_rate": [0.0, 0.1]}
 
@@ -71,19 +68,15 @@ class History(Feature):
         name: str = "history",
         **kwargs,
     ):
-        super().__init__(None, name=name, **kwargs)
+        super().__init__(None, unknown_rate, seed, name=name, **kwargs)
         if dim < 1 or length < 1:
             raise ValueError(f"dim and length must be at least 1, not {dim} and {length}")
-        if not 0 <= unknown_rate < 1:
-            raise ValueError(f"unknown_rate must be in [0, 1), not {unknown_rate}")
         self.length = length
         self.pooling = MeanPooling() if pooling is None else pooling
         self._item_dim = dim
         self.width = dim if items is None and self.pooling.dim(dim) == dim else None
         self.items = items
         self.gaps = gaps
-        self.unknown_rate = unknown_rate
-        self.seed = seed
 
     @property
     def size(self) -> int:
@@ -165,8 +158,7 @@ class History(Feature):
         if self.asks is None:
             self.build_pooling()
         self.empty = self.add_weight(name="empty", shape=(self.dim,), initializer="uniform")
-        self.draws = counter_of(self)
-        self.built = True
+        super().build_from_config(config)
 
     def build_pooling(self, *query_shape: tuple) -> None:
         """Builds the pooling; one that asks, for queries of a shape `(None, Q)`."""
@@ -215,14 +207,10 @@ class History(Feature):
         rows = self.rows(codes)
         there = rows > 0
         if training and self.unknown_rate:
-            places = tf.range(1, tf.shape(rows)[1] + 1, dtype=tf.int64) * GAMMA
-            ids = tf.reduce_sum(tf.cast(rows, tf.int64) * places, axis=1)  # one of each history
-            drawn = unit_of(ids, [self.seed, self.draws.value])
-            there &= (drawn >= self.unknown_rate)[:, None]
+            places = tf.range(1, tf.shape(rows)[1] + 1, dtype=tf.int64)
+            ids = tf.reduce_sum(tf.cast(rows, tf.int64) * places, axis=1)
+            there &= self.stays(ids)[:, None]
         return there
-
-    def end_step(self) -> None:
-        self.draws.assign_add(1)
 
     def call(
         self, codes: tf.Tensor, query: tf.Tensor | None = None, training: bool = False
@@ -279,8 +267,6 @@ class History(Feature):
             "pooling": pooling,
             "items": items,
             "gaps": self.gaps,
-            "unknown_rate": self.unknown_rate,
-            "seed": self.seed,
         }
 
     @classmethod

@@ -10,8 +10,9 @@ from tf_recall.data.catalog import Catalog
 from tf_recall.data.interactions import Interactions
 from tf_recall.data.ranges import Seed, Share, WholeFrom1
 from tf_recall.data.vocabulary import Vocabulary
-from tf_recall.features.base import Feature, InputColumn, SeenFeature, distinct
+from tf_recall.features.base import Feature, InputColumn, distinct
 from tf_recall.features.embedding import RowEmbedding
+from tf_recall.features.seen import SeenFeature
 from tf_recall.features.unicode import normal
 
 VOCABULARY = "vocabulary.tsv"

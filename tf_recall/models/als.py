@@ -130,7 +130,7 @@ class ALS(Retriever):
     def compile_from_config(self, config):
         self.compile()
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """One that Keras asks for and nothing uses."""
         return keras.optimizers.SGD()
 

@@ -117,9 +117,9 @@ class FM(Retriever):
         self.num_events = int(catalog.items.counts.sum())
         return self
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def optimizer_for(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
         if self.num_events is None:
-            return super().default_optimizer(batch_size)
+            return self.default_optimizer()
         steps = max(self.num_events / (batch_size or ROWS), 1)  # of an epoch
         return SparseAdagrad(RATE, weight_decay=DECAY / (RATE * steps))
 

@@ -87,7 +87,7 @@ class MatrixCompletion(Retriever):
         self.dim = dim
         self.label = label
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         return SparseAdagrad(0.1, weight_decay=0.01)
 
     def adapt(self, train: Interactions, catalog: Catalog) -> Self:

@@ -106,7 +106,7 @@ class SDM(NextItemRetriever):
         self.dropout = dropout
         self.seed = seed
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         return LazyAdam(0.003)  # attention learns little at the rate that tables need
 
     def parts(self) -> dict:

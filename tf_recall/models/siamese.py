@@ -111,9 +111,9 @@ class Siamese(Retriever):
     def serving(self) -> dict:
         return {"top": self.top, "last": self.last}
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         # Hidden layers die at the rate that an Adagrad of rows needs for tables.
-        return LazyAdam(0.003) if self.units else super().default_optimizer(batch_size)
+        return LazyAdam(0.003) if self.units else super().default_optimizer()
 
     def parts(self) -> dict:
         parts = super().parts()

@@ -208,12 +208,8 @@ class Retriever(FittedModel):
         """
         return grown(self, train, catalog)
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
-        """The optimizer of a model that is compiled without one.
-
-        Args:
-            batch_size: rows of a batch; None: as many as by default.
-        """
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer of a model that is compiled without one."""
         return SparseAdagrad(0.1)
 
     def compile_from_config(self, config):

@@ -91,13 +91,17 @@ class FittedModel(ReplicatedModel):
         first = -(-self.first_step // steps_per_epoch) * steps_per_epoch
         return first + int(self.step.numpy()) - self.first_step
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
-        """The optimizer of a model that is compiled without one.
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer of a model that is compiled without one."""
+        raise NotImplementedError
+
+    def optimizer_for(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+        """The default optimizer, with what in it depends on the steps of an epoch.
 
         Args:
             batch_size: rows of a batch; None: as many as by default.
         """
-        raise NotImplementedError
+        return self.default_optimizer()
 
     def build(self, *args, **kwargs) -> None:
         raise ValueError(
@@ -113,7 +117,7 @@ class FittedModel(ReplicatedModel):
                 tables.
         """
         if optimizer is None:
-            optimizer = self.default_optimizer()
+            optimizer = self.optimizer_for()
         given = _bound(super().compile, optimizer, *args, **kwargs)
         _refuse(self, given, OWN_LOSS)
         for name, allowed in {

@@ -326,7 +326,7 @@ class GraphRetriever(Retriever):
         """Parts whose state a larger graph shares as it is, by argument."""
         return {}
 
-    def default_optimizer(self, batch_size=None):
+    def default_optimizer(self):
         return AdagradAdam()  # tables and the convolutions' matrices learn at different rates
 
     def by_layers(self) -> ByLayers:

@@ -67,7 +67,7 @@ class InterestRetriever(NextItemRetriever):
         self.dropout = dropout
         self.seed = seed
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         # at the rate that an Adagrad of rows needs for tables, attention fits single users
         return LazyAdam(0.001)
 

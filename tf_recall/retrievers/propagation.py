@@ -115,7 +115,7 @@ class PropagationRetriever(Retriever):
         rows = len(train) // STEPS // FEWEST * FEWEST
         return int(np.clip(rows, FEWEST, self.propagation.way.most_rows))
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         return LazyAdam(0.01)
 
     def batches(

@@ -64,7 +64,7 @@ class SequenceRetriever(Retriever):
         self.dropout = dropout
         self.seed = seed
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         return LazyAdam(0.001)
 
     def parts(self) -> dict:

@@ -128,7 +128,7 @@ class SkipGram(Retriever):
     def end_step(self) -> None:
         self.item_tower.end_step()
 
-    def default_optimizer(self, batch_size: int | None = None) -> keras.optimizers.Optimizer:
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         # A pair's gradient is of the order of 1 / T, and a rare item has few pairs: accumulators
         # that start above its square would keep rare items from moving.
         return SparseAdagrad(0.3, initial_accumulator_value=1e-10, epsilon=1e-10)

@@ -125,7 +125,7 @@ def optimizer_of(
     """
     optimizer = config.make_optimizer(steps, done)
     if optimizer is None and model.by_gradients:
-        return model.default_optimizer(config.train.batch_size)
+        return model.optimizer_for(config.train.batch_size)
     return optimizer
 
 

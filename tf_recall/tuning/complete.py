@@ -76,7 +76,7 @@ def _optimizer(config, model):
     """The optimizer that trains the model; None where a config cannot name it."""
     if config.train.optimizer is not None:
         return _whole("optimizer", config.train.optimizer, config.make_optimizer())
-    made = model.default_optimizer(config.train.batch_size)
+    made = model.optimizer_for(config.train.batch_size)
     names = [name for name in REGISTRY["optimizer"] if type(made) is find("optimizer", name)]
     if not names:
         return None
