@@ -246,6 +246,7 @@ def test_the_other_splits_by_config_alone(split, folder):
     assert trained["metrics"]["recall@20"] >= 0
 
 
+@pytest.mark.slow
 def test_negatives_precision_and_rejections_by_config_alone(folder):
     """Rejected items become each row's negatives, beside mixed negatives, in half precision, on
     every device there is.

@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 
 def python(code):
     """A fresh process in which nobody has asked for legacy Keras yet."""
@@ -21,6 +23,7 @@ def test_the_command_line_loads_nothing_heavy_for_its_help():
     assert python(code).stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_every_public_name_leaves_tf_keras_alone_and_then_a_retrieval_task_comes_too_late():
     code = """
 import os, tf_recall as tr

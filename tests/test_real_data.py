@@ -18,6 +18,7 @@ def test_movielens_beats_popularity_and_answers(shared_data, tmp_path):
         f"data.data_dir={tmp_path / 'tfds'}",
         "split={name: leave_last_out, validation: true}",
         "train.epochs=2",
+        "train.refit=false",
     ]
     trained = tr.train(Config.load("two_tower_movielens", sets), tmp_path)
     counts = trained.report.counts

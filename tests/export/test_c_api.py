@@ -136,6 +136,7 @@ def scann(tmp_path_factory):
     return [(service, save(service, folder / f"scann_{at}")) for at, service in enumerate(services)]
 
 
+@pytest.mark.slow
 def test_a_scann_export_needs_the_op_library(scann, tmp_path):
     service, folder = scann[0]
     assert "Op type not registered 'Scann>" in ask(service, folder, tmp_path / "request.json")
@@ -145,6 +146,7 @@ def test_a_scann_export_needs_the_op_library(scann, tmp_path):
     check(service, ask(service, folder, tmp_path / "request.json", libraries=[library]))
 
 
+@pytest.mark.slow
 def test_two_scann_exports_in_one_process_do_not_mix(scann):
     loaded = [load(folder) for _, folder in scann]
     for _ in range(2):
@@ -169,6 +171,7 @@ def test_two_scann_exports_in_one_process_do_not_mix(scann):
     assert first != second
 
 
+@pytest.mark.slow
 def test_what_a_scann_export_searches_with_goes_when_it_is_dropped(scann, monkeypatch):
     """Each load has a searcher of its own; that of another, of the same folder too, stays."""
     released, release = [], module._release

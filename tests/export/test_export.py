@@ -205,6 +205,7 @@ np.save(sys.argv[1], np.array(answers, dtype=object), allow_pickle=True)
 """
 
 
+@pytest.mark.slow
 def test_a_clean_process_needs_tensorflow_only(exports, tmp_path):
     asked = np.empty(len(exports), dtype=object)
     for at, (service, exported) in enumerate(exports):
@@ -303,6 +304,7 @@ def test_notes_lie_beside_the_model(exported):
     assert json.loads((exported / "metrics.json").read_text()) == {"recall@20": 0.5}
 
 
+@pytest.mark.slow
 def test_a_large_catalog_stays_out_of_the_graph(tmp_path):
     num_items = 200_000
     items = pd.DataFrame(

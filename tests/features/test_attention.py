@@ -217,6 +217,7 @@ def over_clues(pooling, *features):
     )
 
 
+@pytest.mark.slow
 def test_one_item_in_fifty_decides_by_the_profile(worlds):
     model = over_clues(ProfileAttention(["group"]), Categorical("group"))
     assert found_first(model, worlds["profile"]) > 0.8
@@ -228,6 +229,7 @@ def test_one_item_in_fifty_decides_by_the_request(worlds):
     assert found_first(model, worlds["request"]) > 0.8
 
 
+@pytest.mark.slow
 def test_one_item_in_fifty_decides_by_the_last(worlds):
     assert found_first(over_clues(LastAttention()), worlds["last"]) > 0.8
 

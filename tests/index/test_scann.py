@@ -141,6 +141,7 @@ for one, again in zip(expected, other.search(vectors[:3], 10), strict=True):
 """
 
 
+@pytest.mark.slow
 def test_a_searcher_goes_with_its_index():
     """Each has a thread; another index's searcher, and one that was never made, do not matter."""
     command = [sys.executable, "-c", THREADS]

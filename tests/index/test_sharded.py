@@ -30,6 +30,7 @@ def test_equal_scores_come_in_the_order_of_one_index():
     np.testing.assert_array_equal(found[1], whole[1])
 
 
+@pytest.mark.slow
 def test_shards_of_ivf_find_what_each_promises():
     index = Sharded(4, of=IVF(min_recall=0.9)).build(VECTORS, QUERIES)
     assert min(part.recall for part in index.parts) >= 0.9

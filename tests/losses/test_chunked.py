@@ -227,7 +227,8 @@ print(peak(16384) - small)
 """
 
 
-@pytest.mark.parametrize("merge", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("merge", [False, True])
 def test_memory_does_not_grow_with_rows_times_negatives(merge):
     # All scores at once would be 16384 * 16384 * 4 bytes: 1 GiB, and their gradients as much again.
     program = BIG.replace("MERGE", str(merge))

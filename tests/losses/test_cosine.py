@@ -84,6 +84,7 @@ def test_the_weight_is_taken_from_the_data():
         loss(tf.ones([2, 3]))
 
 
+@pytest.mark.slow
 def test_too_large_a_weight_leaves_all_pairs_at_the_margin():
     """A pair's cosine, for each query and its only positive: 1 / V of the negatives are that one.
 

@@ -129,6 +129,7 @@ def deciles(told, truth):
     return np.array([told[part].mean() / truth[part].mean() for part in parts])
 
 
+@pytest.mark.slow
 def test_calibrated_on_days_to_come(service, split):
     frame = split.test.frame
     told = service.predict("watch_time", frame["user_id"], frame["item_id"])["watch_time"]

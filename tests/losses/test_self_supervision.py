@@ -220,6 +220,7 @@ def test_a_config_needs_no_name_for_it():
     assert {"model.self_supervision.weight", "model.self_supervision.views[0].rate"} <= set(names)
 
 
+@pytest.mark.slow
 def test_a_planted_long_tail_is_found():
     """Users of 4 kinds like popular items of their kind, which have tags of their kind.
 

@@ -80,16 +80,8 @@ def in_a_fresh_process(code, *arguments):
     return done.stdout
 
 
-FIRST = ("a two-tower model by the task",)
-
-
-@pytest.mark.parametrize(
-    "model, loss, kind",
-    [
-        pytest.param(*line, id=name, marks=[pytest.mark.slow] * (name not in FIRST))
-        for name, line in LINES.items()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model, loss, kind", LINES.values(), ids=LINES)
 def test_from_a_line_of_a_config_to_an_export_and_on(model, loss, kind, tmp_path):
     keras.utils.set_random_seed(0)
     config = config_of(model, loss)

@@ -85,6 +85,7 @@ def test_the_item_booked_is_a_positive_of_its_whole_session_by_hand():
     np.testing.assert_allclose(model(batch), (5 * 0.693147 + 0.048587) / 4, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_item_booked_draws_its_session_beyond_the_window():
     """Five themes; between two homes of a theme stands one that everybody looks at, so a window of
     1 sees only those.
@@ -143,6 +144,7 @@ def trained():
     return world, split, catalog, Service.build(model, catalog)
 
 
+@pytest.mark.slow
 def test_more_like_this_is_of_the_same_city_and_price(trained):
     world, _, catalog, service = trained
     items = world.interactions.items.set_index("item_id")

@@ -77,6 +77,7 @@ def bucket(values, edges):
     return np.searchsorted(edges, values, side="right")
 
 
+@pytest.mark.slow
 def test_users_and_items_of_one_type_share_a_vector_and_others_do_not(
     world, split, catalog, service
 ):
@@ -130,6 +131,7 @@ def test_bookings_of_new_users_are_found_far_above_popularity(world, split, cata
     assert report.metrics["recall@20"] > 0.5 * oracle
 
 
+@pytest.mark.slow
 def test_a_new_item_has_the_vector_of_its_type_and_is_found(
     world, split, catalog, model, service, tmp_path
 ):
@@ -176,6 +178,7 @@ def test_an_unseen_combination_gets_the_answer_of_somebody_average(split, catalo
     assert np.corrcoef(score, np.log1p(bookings))[0, 1] > 0.55
 
 
+@pytest.mark.slow
 def test_a_rejection_lowers_the_score_of_its_type_for_that_type_of_guest():
     """Couples and groups book homes of five kinds uniformly, but before each of its bookings k0
     rejects a couple twice.

@@ -28,7 +28,8 @@ def world():
     return train, test, Catalog.fit(train), new
 
 
-@pytest.mark.parametrize("kind", [pytest.param(MeanTower, marks=pytest.mark.slow), WeightedTower])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [MeanTower, WeightedTower])
 def test_new_items_are_found_above_chance_and_popularity(kind, world):
     train, test, catalog, new = world
     assert (catalog.items.counts[catalog.items.encode(sorted(new))] == 0).all()

@@ -93,6 +93,7 @@ def short_histories(num_users=3000, per_user=9, groups=60, per_group=10, seed=0)
     return Interactions(frame.drop_duplicates(["user_id", "item_id"]))
 
 
+@pytest.mark.slow
 def test_its_own_optimizer_keeps_it_from_learning_short_histories_by_heart():
     split = leave_last_out(short_histories())
     catalog = Catalog.fit(split.train)

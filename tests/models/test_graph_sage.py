@@ -52,6 +52,7 @@ def towers():
     return tr.FeatureTower("user", [Id(16, unknown_rate=0.5)]), tr.FeatureTower("item", items, [16])
 
 
+@pytest.mark.slow
 def test_new_items_are_found_among_all_as_a_two_tower_finds_them():
     graph_sage = found(tr.GraphSAGE(*towers(), dim=16))
     assert graph_sage > found(tr.TwoTower(*towers())) - 0.02  # 0.90 and 0.89 of them

@@ -75,6 +75,7 @@ def test_one_relation_alone_fails_where_two_together_find(both):
     assert right(users_alone, taken) < 0.45  # their cluster is known, their brand is not
 
 
+@pytest.mark.slow
 def test_values_are_nodes_and_stay_as_the_graph_grows(both):
     model, catalog = both
     assert model.graph.sizes == {"user": 113, "item": 193, "brand": 5}

@@ -170,6 +170,7 @@ CONFIG = {
 }
 
 
+@pytest.mark.slow
 def test_resuming_ends_with_the_same_weights(tmp_path):
     prepared = Prepared.of(Config.from_dict(CONFIG))
     whole = fit(prepared, tmp_path / "whole")
@@ -237,6 +238,7 @@ def sampled():
     return made(clusters(), **SAMPLED)
 
 
+@pytest.mark.slow
 def test_from_sampled_neighbors_it_learns_as_much():
     keras.utils.set_random_seed(0)
     split = random(clusters(num=900), test=0.2)
@@ -250,6 +252,7 @@ def test_from_sampled_neighbors_it_learns_as_much():
     assert recall[1] > 0.9 * recall[0]
 
 
+@pytest.mark.slow
 def test_what_sampling_serves_is_of_the_whole_graph(sampled, tmp_path):
     model, catalog = sampled
     whole = tr.LightGCN(dim=8, num_layers=2).adapt(clusters(), catalog)

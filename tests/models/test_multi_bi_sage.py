@@ -61,6 +61,7 @@ def right(service):
     return np.mean(numbers % 16 == new[:, None] % 16)
 
 
+@pytest.mark.slow
 def test_one_relation_alone_fails_where_two_together_find():
     users, brands = UserEdges(), AttributeEdges("brand")
     assert right(service_of([users, brands], epochs=25)) > 0.65  # by chance 1/16

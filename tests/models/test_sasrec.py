@@ -110,6 +110,7 @@ def test_a_step_reads_and_writes_rows_of_the_table_alone(world):
     assert isinstance(gradient, tf.IndexedSlices)
 
 
+@pytest.mark.slow
 def test_new_items_are_answered_by_their_features(world):
     log, _ = world
     seen = log.select(np.flatnonzero(log.frame["item_id"] != "i4_3"))

@@ -188,6 +188,7 @@ def test_a_keras_file_and_the_config_bring_it_back(model, tmp_path):
     assert type(model).from_config(model.get_config()).get_config() == model.get_config()
 
 
+@pytest.mark.slow
 def test_profiles_of_ids_and_ages(world):
     model = trained(world, epochs=1, features=[Id(4), ExampleAge()])
     service = tr.Service.build(model, world[1], k_max=10)

@@ -183,6 +183,7 @@ def test_a_loaded_export_answers_the_same(model, catalog, tmp_path):
     np.testing.assert_array_equal(again.embed_catalog(), same)
 
 
+@pytest.mark.slow
 def test_a_channel_beside_others_and_in_an_export(split, tmp_path):
     values = {
         "data": "synthetic",

@@ -122,6 +122,7 @@ def test_only_the_corrected_model_recalls_what_the_tail_is_wanted_for(name, worl
     assert tail_recall(corrected, world) > tail_recall(uncorrected, world) + gain
 
 
+@pytest.mark.slow
 def test_uniform_draws_need_no_correction(world, learn):
     uncorrected = learn(Uniform(BATCH), UncorrectedSoftmax())
     assert likeness(uncorrected, np.log(world.p)) > 0.92

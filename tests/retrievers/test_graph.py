@@ -426,6 +426,7 @@ def test_it_learns_in_half_precision_and_under_xla(precision, jit_compile):
     )
 
 
+@pytest.mark.slow
 def test_walks_teach_without_labels():
     model, catalog, losses = fitted(graph_sage(positives=WalkPairs(num_walks=40)), clusters(), 10)
     ids, _ = Service.build(model, catalog).recommend(["u0", "u1"], k=10)

@@ -61,6 +61,7 @@ def road(name):
     return pytest.param(ROADS[name], id=name, marks=slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("road", map(road, ROADS))
 def test_a_model_file_loads_in_a_fresh_process(saved, tmp_path, road):
     path, vectors = saved

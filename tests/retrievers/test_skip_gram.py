@@ -202,6 +202,7 @@ def test_a_batch_of_nothing_loses_nothing(make):
         np.testing.assert_array_equal(table.numpy(), was)
 
 
+@pytest.mark.slow
 def test_xla_learns_the_same(make):
     plain, compiled = make(with_own, NCE(3)), make(with_own, NCE(3), jit=True)
     np.testing.assert_allclose(

@@ -95,6 +95,7 @@ def test_a_model_that_learns_nothing_is_told_of_and_so_is_its_export(tmp_path, c
     assert {"flat_loss", "below_counted"} <= set(again)
 
 
+@pytest.mark.slow
 def test_a_model_that_learns_well_is_left_alone(tmp_path):
     data = {"name": "synthetic", "num_users": 600, "num_items": 1000, "num_interactions": 40_000}
     found = names(run(tmp_path, data=data, train={"epochs": 12, "refit": False}).findings)

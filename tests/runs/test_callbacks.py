@@ -92,6 +92,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_loss_scale_comes_back(world, tmp_path):
     settings = config(epochs=2, precision="mixed_float16")
     model = run(settings, world, tmp_path)

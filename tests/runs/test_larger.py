@@ -28,6 +28,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_weights_and_figures_are_those_of_a_log_in_memory(folder, monkeypatch):
     context = {"name": "categorical", "column": "device", "dim": 4}
     data = {

@@ -128,7 +128,8 @@ def test_what_the_validation_part_alone_knows_is_found(tmp_path):
     assert recalls[True]["recall@5"] == 1 and recalls[False]["recall@5"] == 0
 
 
-@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [1, 3])
 def test_an_interrupted_run_goes_on_exactly(finished, tmp_path, trainings, caplog, stop):
     """It stops in the first training, or after the first epoch of the second."""
     caplog.set_level("INFO", "tf_recall")

@@ -129,6 +129,7 @@ def test_a_later_channel_has_nothing_to_learn_from(split, unwritten, tmp_path):
         run_channels(Prepared.of(settings, lonely), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_checkpoints_of_a_later_channel_are_of_another_run(split, tmp_path, monkeypatch):
     second = {**FIRST, "model": SESSIONS}
     run_channels(Prepared.of(channels(two=second), split), tmp_path)

@@ -159,6 +159,7 @@ def test_what_a_killed_export_left_is_cleared_before_training(tmp_path, monkeypa
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_another_process_keeps_its_checkpoints(tmp_path, epochs):
     checkpoints = tmp_path / "model" / "checkpoints"
     code = f"""
@@ -184,6 +185,7 @@ with claimed({str(checkpoints)!r}) as folder:
     assert not checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_an_export_gets_another_index(tmp_path, monkeypatch):
     first = train(config(k_max=20, evaluate={"ks": [5]}), tmp_path)
     path = reindex(first.path, {"name": "ivf", "num_lists": 2, "num_probes": 2}, tmp_path)

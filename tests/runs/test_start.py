@@ -51,6 +51,7 @@ def state(path):
     return [each.numpy() for each in (*model.variables, *model.optimizer.variables)]
 
 
+@pytest.mark.slow
 def test_where_nothing_is_new_it_equals_one_longer_run(logs, exported, tmp_path):
     log = logs / "first.csv"
     longer = train(config(log, train={"epochs": 3}), tmp_path / "longer")
@@ -99,6 +100,7 @@ def test_an_age_drops_who_has_not_been_there_for_long(logs, exported, tmp_path):
         config("log.csv", train={"drop_after_days": 30})
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_from_the_same_start_exactly(
     logs, exported, tmp_path, monkeypatch
 ):

@@ -70,6 +70,7 @@ def test_a_step_takes_the_next_events_and_the_rest_waits(whole):
     assert_same_weights(weights(twin), learned)
 
 
+@pytest.mark.slow
 def test_files_that_arrive_one_by_one_teach_the_same(whole, tmp_path):
     source, learned, done = whole
     folder = tmp_path / "in"

@@ -60,6 +60,7 @@ def load(server):
             each.result()
 
 
+@pytest.mark.slow
 def test_clients_that_fall_silent_are_let_go_and_others_answered(server, load):
     waiting = {}
     for name, (rest, grpc) in SILENT.items():
@@ -83,6 +84,7 @@ def test_clients_that_fall_silent_are_let_go_and_others_answered(server, load):
     assert len(load) > before and set(load) == {200}
 
 
+@pytest.mark.slow
 def test_who_reads_slowly_gets_all_of_it(server, http):
     whole = http.get("/docs/swagger-ui.js").content
     slow = connected(server.rest, LONG)

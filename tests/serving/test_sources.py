@@ -111,6 +111,7 @@ def test_a_list_answers_whoever_brings_nothing_but_an_id(run_server, export, url
         assert count(server, "answers", source="list") == 2
 
 
+@pytest.mark.slow
 def test_a_list_of_another_version_is_passed_over(
     run_server, export, url, backwards, tmp_path, make_service
 ):
@@ -157,6 +158,7 @@ def test_an_absent_redis_costs_nothing_but_its_answers(run_server, export, free_
         assert count(server, "fallbacks", source="vector", reason="unreachable") == 3
 
 
+@pytest.mark.slow
 def test_a_redis_that_comes_back_answers_again(run_server, export, url, backwards, monkeypatch):
     monkeypatch.setattr(redis_values, "PATIENCE", 0.3)
     to_redis(backwards(k=6), url, "two_tower")

@@ -165,6 +165,7 @@ def test_round_trips(machine, tmp_path):
     np.testing.assert_array_equal(again.embed_query(users), machine.embed_query(users))
 
 
+@pytest.mark.slow
 def test_requests_and_exports(machine, tmp_path):
     service = Service.build(machine, Catalog.fit(LOG))
     stored = service.embed_query(["u1", "u2", "new"])

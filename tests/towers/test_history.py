@@ -178,6 +178,7 @@ def test_it_survives_the_config_and_keeps_what_it_knows():
     np.testing.assert_array_equal(again(users), tower(users))
 
 
+@pytest.mark.slow
 def test_a_two_tower_model_on_histories_trains_saves_and_exports(tmp_path):
     """Its query tower is made of the item tower: one table of items, in a file and out of it."""
     split = tr.by_time(synthetic(200, 120, 6000, seed=1).interactions, test=0.1)

@@ -175,6 +175,7 @@ def test_the_id_known_is_one_seen_in_training():
     assert feature.known(tf.constant([0, 2])).numpy().tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_saved_served_and_asked_about_a_new_item(tmp_path):
     table = TABLE.assign(item_id=ITEMS.ids)
     log = Interactions.from_columns(

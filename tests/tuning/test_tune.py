@@ -122,6 +122,7 @@ def test_what_a_search_leaves(found):
     assert summary["config"] == str(folder / "best.yaml") and summary["metric"] == "recall@20"
 
 
+@pytest.mark.slow
 def test_a_model_at_a_useless_temperature_finds_a_better_one(of_tower):
     tuned, _ = of_tower
     assert tuned.value > 1.5 * tuned.start
