@@ -86,7 +86,7 @@ def test_columns_are_renamed_and_a_shadowed_one_drops_out():
         ["86400", "90061"],
         ["1970-01-02", "1970-01-02 01:01:01"],
         ["1970-01-02T00:00:00Z", "1970-01-02T02:01:01.000+01:00"],
-        ["1/2/1970 0:00:00", "1/2/1970 1:01:01"],
+        ["Jan 2 1970 0:00:00", "Jan 2 1970 1:01:01"],
         [datetime.datetime(1970, 1, 2), datetime.datetime(1970, 1, 2, 1, 1, 1)],
         pd.to_datetime(["1970-01-02 00:00:00", "1970-01-02 01:01:01.000000000"], format="ISO8601"),
         pd.to_datetime(["1970-01-01 19:00:00", "1970-01-01 20:01:01"]).tz_localize(
@@ -138,8 +138,8 @@ def test_dates_and_times_before_1970():
         ),
         (with_column("timestamp", ["2024-01-01", "5", "2024-01-01"]), "timestamp '5' in row 1"),
         (
-            with_column("timestamp", ["1/2/2024", "13/2/2024", "1/2/2024"]),
-            "timestamp '13/2/2024' in row 1",
+            with_column("timestamp", ["1/2/2024", "13/14/2024", "1/2/2024"]),
+            "timestamp '13/14/2024' in row 1",
         ),
         (
             with_column("timestamp", [1, 1_700_000_000_000, 2]),

@@ -76,7 +76,8 @@ class Interactions:
                 them only an empty field does.
             time_unit: what numbers in `timestamp` count: s, ms, us, ns, min, h or D (days) since
                 1970, or `spreadsheet` days; or, as a format of `strptime`, which digits of a date
-                they are: `%Y%m%d` for 20240131. None: seconds, unless they look like another.
+                they are: `%Y%m%d` for 20240131, and of text `%d/%m/%Y` for 31/1/2024. None:
+                seconds, unless they look like another.
 
         Raises:
             TypeError: something that is not a table, or ids that are neither strings nor integers.

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tf_recall.data.numbered_dates import day_first
+
 LAST_SECOND = 253_402_300_799  # of the year 9999
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 SECONDS = {"min": 60, "h": 3600, "D": 86_400, "spreadsheet": 86_400}
@@ -83,7 +85,8 @@ def to_seconds(column: pd.Series, unit: str | None = None) -> tuple[np.ndarray, 
     Raises:
         TypeError: a column of another type.
         ValueError: a missing time, one that cannot be read or lies beyond the year 9999; numbers
-            that look like dates or like days, hours or minutes where `unit` is None; no such unit.
+            that look like dates or like days, hours or minutes where `unit` is None; dates of which
+            none tells whether the day or the month is first; no such unit.
     """
     _check_unit(unit)
     column = _plain(column)
@@ -233,7 +236,7 @@ def _of_digits(column, form):
 
 
 def _of_text(column):
-    times = pd.to_datetime(column, errors="coerce", utc=True)
+    times = pd.to_datetime(column, errors="coerce", utc=True, dayfirst=bool(day_first(column)))
     unread = np.flatnonzero(times.isna())
     if unread.size:  # so far only text in the format of the first row was read
         times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
