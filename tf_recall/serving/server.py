@@ -137,6 +137,7 @@ class Server:
         """
         settings, self._loop = self._settings, asyncio.get_running_loop()
         self._stopped = asyncio.Event()
+        self._check_named()
         metrics = Metrics()
         workers = max(4, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "model") as pool, contextlib.ExitStack() as ends:
@@ -251,6 +252,15 @@ class Server:
 
         return stop, port
 
+    def _check_named(self):
+        """Refuses a plan that names what is not on disk, before anything is loaded."""
+        if self._plan is not None and (entries := self._repository.entries()):
+            self._refuse_missing({name: each.candidates() for name, each in entries.items()})
+
+    def _refuse_missing(self, there):
+        if absent := missing(self._plan, there):
+            raise ValueError(f"{self._settings.experiments}: {absent}")
+
     def _check_served(self, models):
         if models.names:
             if self._plan is not None:
@@ -270,9 +280,8 @@ class Server:
 
     def _check_experiments(self, models):
         """Refuses a plan whose arms could not answer."""
+        self._refuse_missing(models.ready)
         file = self._settings.experiments
-        if absent := missing(self._plan, models.ready):
-            raise ValueError(f"{file}: {absent}")
         for key, target in self._plan.targets():
             with models.lease(target.model, target.version) as servable:
                 try:
