@@ -34,7 +34,7 @@ SLOW = {
     # the contract asks an export of every model; with SASRec and ComiRec they share all else
     "test_every_index_and_a_loaded_export_answer_the_same": {"GRU4Rec-Exact"},
     "test_a_loaded_export_answers_and_explains_the_same": {"MIND-Exact"},
-    # exports like those of TwoTower, Item2Vec, PinSage and YouTubeDNN; of SASRec and ComiRec the
+    # exports like those of TwoTower, Item2Vec, LightGCN and YouTubeDNN; of SASRec and ComiRec the
     # two tests above load one
     "test_it_answers_the_same_in_a_process_that_does_not_know_the_package": {
         *("airbnb_u2i", "airbnb_i2i", "eges", "fm", "sdm", "sasrec", "comirec", "mind"),
@@ -51,7 +51,6 @@ SLOW = {
     "test_a_stock_export_answers_as_the_service_did": {"Exact-True", "IVF-False"},
     "test_warm_up_requests_run": {"integer ids"},
     "test_a_run_that_is_interrupted_ends_like_one_that_is_not": {"kinds1"},
-    "test_two_unlike_tastes_need_more_than_one_vector": {"MIND", "ComiRec"},
     "test_what_comes_next_is_found": {"GRU4Rec"},
     "test_what_changes_no_weight_may_change": {"change0-more0"},
     "test_a_failed_export_does_not_cost_the_training": {"sections0"},

@@ -210,6 +210,7 @@ def one_vector(two_tastes):
     return found_of(tr.YouTubeDNN, two_tastes)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_two_unlike_tastes_need_more_than_one_vector(kind, two_tastes, one_vector):
     recall, vectors = found_of(kind, two_tastes)

@@ -56,13 +56,8 @@ def saved(tmp_path_factory):
     return path, model.embed_catalog()
 
 
-def road(name):
-    slow = [pytest.mark.slow] * (name != "TensorFlow first")  # it stands for the other orders
-    return pytest.param(ROADS[name], id=name, marks=slow)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("road", map(road, ROADS))
+@pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
 def test_a_model_file_loads_in_a_fresh_process(saved, tmp_path, road):
     path, vectors = saved
     command = [sys.executable, "-c", road + LOADED, str(path), str(tmp_path / "vectors.npy")]

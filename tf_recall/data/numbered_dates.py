@@ -4,8 +4,9 @@ import re
 
 import pandas as pd
 
-NUMBERED = r"\s*(?P<first>\d{1,2})(?P<sep>[/.-])(?P<second>\d{1,2})(?P=sep)(?P<year>\d{4}|\d\d)"
-BEGIN = re.compile(NUMBERED + r"(?!\d)")
+DATE = re.compile(
+    r"\s*(?P<first>\d{1,2})(?P<sep>[/.-])(?P<second>\d{1,2})(?P=sep)(?P<year>\d{4}|\d\d)(?!\d)"
+)
 CLOCKS = {
     r" \d{1,2}:\d\d": " %H:%M",
     r" \d{1,2}:\d\d:\d\d": " %H:%M:%S",
@@ -15,8 +16,8 @@ CLOCKS = {
 MONTHS = 12
 
 
-def day_first(column: pd.Series) -> bool | None:
-    """Whether dates such as 31/1/2024 have the day first; None where some are no such dates.
+def day_first(column: pd.Series) -> bool:
+    """Whether a column is of dates such as 31/1/2024, the day first.
 
     All rows are looked at: a number above 12 is no month. Where none of them tells, nothing is
     guessed, since another file of the same log could then be read in the other order.
@@ -28,14 +29,14 @@ def day_first(column: pd.Series) -> bool | None:
         ValueError: all may be read in two ways, or some have the day first and some the month.
     """
     texts = column.drop_duplicates()
-    if not isinstance(texts.iloc[0], str) or not BEGIN.match(texts.iloc[0]):
-        return None
-    parts = texts.map(str).str.extract(BEGIN)
+    if not isinstance(texts.iloc[0], str) or not DATE.match(texts.iloc[0]):
+        return False
+    parts = texts.map(str).str.extract(DATE)
     if parts["first"].isna().any():
-        return None
+        return False  # some are written otherwise
     high_first, high_second = (parts[name].astype(int) > MONTHS for name in ("first", "second"))
     if (high_first & high_second).any():
-        return None
+        return False  # no date at all, which who reads it says
     short = (parts["year"].str.len() == 2).any()
     if high_first.any() and high_second.any():
         pair = texts[high_first].iloc[0], texts[high_second].iloc[0]
@@ -59,7 +60,7 @@ def day_first(column: pd.Series) -> bool | None:
 
 def _format(text, order):
     """The format of a time by `strptime` where its numbers have this order."""
-    found = BEGIN.match(text)
+    found = DATE.match(text)
     if "y" not in order[:2] and len(found["year"]) == 4:
         order = order.replace("y", "Y")
     clock = next(

@@ -236,7 +236,7 @@ def _of_digits(column, form):
 
 
 def _of_text(column):
-    times = pd.to_datetime(column, errors="coerce", utc=True, dayfirst=bool(day_first(column)))
+    times = pd.to_datetime(column, errors="coerce", utc=True, dayfirst=day_first(column))
     unread = np.flatnonzero(times.isna())
     if unread.size:  # so far only text in the format of the first row was read
         times = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
